@@ -1,0 +1,159 @@
+//! Loads the embedded policies: parse, name, validate, slice.
+//!
+//! Owns the rule that a policy set is either wholly valid against the schema or not loaded
+//! at all. Refuses to know what the policies say.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use cedar_policy::{
+    ActionConstraint, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+};
+
+use crate::blueprint::Blueprint;
+use crate::permission::Permission;
+
+/// The embedded policies cannot be used; the binary must not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// The schema does not parse.
+    #[error("policy schema: {0}")]
+    Schema(String),
+    /// A policy file does not parse.
+    #[error("policies of {blueprint}: {message}")]
+    Parse {
+        /// Whose policies.
+        blueprint: Blueprint,
+        /// What Cedar says.
+        message: String,
+    },
+    /// A policy bears no `@id`, so that no decision could name it.
+    #[error("policies of {blueprint}: a policy bears no @id: {policy}")]
+    Unnamed {
+        /// Whose policies.
+        blueprint: Blueprint,
+        /// The policy's text.
+        policy: String,
+    },
+    /// Two policies of a blueprint share an id, or the policy cannot be added.
+    #[error("policies of {blueprint}: {message}")]
+    Duplicate {
+        /// Whose policies.
+        blueprint: Blueprint,
+        /// What Cedar says.
+        message: String,
+    },
+    /// A policy does not agree with the schema (strict mode; warnings count).
+    #[error("policies of {blueprint} fail validation: {}", .messages.join("; "))]
+    Invalid {
+        /// Whose policies.
+        blueprint: Blueprint,
+        /// What the validator says, a line each.
+        messages: Vec<String>,
+    },
+    /// A name of the closed lists is no Cedar identifier.
+    #[error("{name:?} is no entity of the schema: {message}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What Cedar says.
+        message: String,
+    },
+}
+
+pub(crate) const SCHEMA: &str = include_str!("../../../policies/schema.cedarschema");
+const EVERY_TENANT: &str = include_str!("../../../policies/every-tenant.cedar");
+const CORE_BANK: &str = include_str!("../../../policies/core-bank.cedar");
+
+/// The files that make up a blueprint's policies. `standard` is the core-bank matrix under
+/// further prohibitions; everything but `platform` obeys `every-tenant.cedar`.
+pub(crate) const fn sources(blueprint: Blueprint) -> &'static [&'static str] {
+    match blueprint {
+        Blueprint::CoreBank => &[EVERY_TENANT, CORE_BANK],
+        Blueprint::EquipmentErp => {
+            &[EVERY_TENANT, include_str!("../../../policies/equipment-erp.cedar")]
+        }
+        Blueprint::DigitalBank => {
+            &[EVERY_TENANT, include_str!("../../../policies/digital-bank.cedar")]
+        }
+        Blueprint::CardBank => &[EVERY_TENANT, include_str!("../../../policies/card-bank.cedar")],
+        Blueprint::CreditRisk => {
+            &[EVERY_TENANT, include_str!("../../../policies/credit-risk.cedar")]
+        }
+        Blueprint::Standard => {
+            &[EVERY_TENANT, CORE_BANK, include_str!("../../../policies/standard.cedar")]
+        }
+        Blueprint::Platform => &[include_str!("../../../policies/platform.cedar")],
+    }
+}
+
+/// The schema of `policies/schema.cedarschema`.
+pub(crate) fn schema() -> Result<Schema, PolicyError> {
+    Schema::from_cedarschema_str(SCHEMA)
+        .map(|(schema, _)| schema)
+        .map_err(|error| PolicyError::Schema(error.to_string()))
+}
+
+/// A blueprint's policies, parsed, named by their `@id` and validated strictly.
+pub(crate) fn policies(
+    blueprint: Blueprint,
+    sources: &[&str],
+    validator: &Validator,
+) -> Result<PolicySet, PolicyError> {
+    let parsed = PolicySet::from_str(&sources.join("\n"))
+        .map_err(|error| PolicyError::Parse { blueprint, message: error.to_string() })?;
+    let mut named = PolicySet::new();
+    for policy in parsed.policies() {
+        let id = policy.annotation("id").filter(|id| !id.is_empty()).ok_or_else(|| {
+            PolicyError::Unnamed { blueprint, policy: policy.to_string() }
+        })?;
+        named
+            .add(policy.new_id(PolicyId::new(id)))
+            .map_err(|error| PolicyError::Duplicate { blueprint, message: error.to_string() })?;
+    }
+    let outcome = validator.validate(&named, ValidationMode::Strict);
+    let messages: Vec<_> = outcome
+        .validation_errors()
+        .map(ToString::to_string)
+        .chain(outcome.validation_warnings().map(ToString::to_string))
+        .collect();
+    if messages.is_empty() { Ok(named) } else { Err(PolicyError::Invalid { blueprint, messages }) }
+}
+
+/// One policy set for each permission, in the order of [`Permission::ALL`], holding only
+/// the policies whose scope names that action: a decision then evaluates a handful.
+pub(crate) fn slice_by_action(
+    blueprint: Blueprint,
+    policies: &PolicySet,
+    actions: &[EntityUid],
+) -> Result<Vec<PolicySet>, PolicyError> {
+    let position: HashMap<_, _> =
+        actions.iter().enumerate().map(|(index, action)| (action.clone(), index)).collect();
+    let mut slices = vec![PolicySet::new(); Permission::ALL.len()];
+    for policy in policies.policies() {
+        for index in actions_of(policy, &position) {
+            slices[index].add(policy.clone()).map_err(|error| PolicyError::Duplicate {
+                blueprint,
+                message: error.to_string(),
+            })?;
+        }
+    }
+    Ok(slices)
+}
+
+/// The positions of the actions that a policy's scope names; the schema has no action
+/// groups, so that a name is all there is to match.
+fn actions_of(policy: &Policy, position: &HashMap<EntityUid, usize>) -> Vec<usize> {
+    match policy.action_constraint() {
+        ActionConstraint::Any => position.values().copied().collect(),
+        ActionConstraint::Eq(action) => position.get(&action).copied().into_iter().collect(),
+        ActionConstraint::In(actions) => {
+            let mut found: Vec<_> =
+                actions.iter().filter_map(|action| position.get(action).copied()).collect();
+            found.sort_unstable();
+            found.dedup();
+            found
+        }
+    }
+}

@@ -1,0 +1,543 @@
+//! Owns what one audit event is: its closed vocabulary, the severity and the
+//! compliance flags that follow from it by rule, and the exact canonical
+//! bytes that are stored, hashed and proven for ever.
+//!
+//! Refuses to know: the database, the tree, the request. Everything comes in
+//! as plain values; time and tenant are the caller's.
+//!
+//! **Personal data never enters an event.** Values carry ids, states, amounts
+//! and the names of changed fields; a sealed field appears only as its
+//! ciphertext (sealed under the subject's key) or not at all, so that erasing
+//! a person leaves every byte here, and every proof over it, valid.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::canonical::{self, CanonicalError};
+use crate::merkle::{self, Hash};
+
+/// Version of the record format; the member `v` of every record.
+pub const RECORD_VERSION: i64 = 1;
+
+/// Longest user agent kept, in bytes; the rest is cut at a character boundary.
+const USER_AGENT_MAX_BYTES: usize = 256;
+
+/// How loudly an event asks to be looked at. Follows from [`EventType`] alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Routine reads, jobs and reports.
+    Low,
+    /// Ordinary changes.
+    Medium,
+    /// Access to the system and to other people's rights.
+    High,
+    /// Something is, or looks, broken into.
+    Critical,
+}
+
+impl Severity {
+    /// Every severity, lowest first.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// The name on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// A name that stands in none of the closed lists of this module.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what}: {name:?}")]
+pub struct UnknownName {
+    /// Which list was asked: `event type`, `severity`, `result` or `compliance flag`.
+    pub what: &'static str,
+    /// The name that was given.
+    pub name: String,
+}
+
+impl UnknownName {
+    fn new(what: &'static str, name: &str) -> Self {
+        Self { what, name: name.to_owned() }
+    }
+}
+
+macro_rules! event_types {
+    ($( $(#[$doc:meta])* $variant:ident = $name:literal, $severity:ident; )*) => {
+        /// What happened: a closed list, each with one severity. The names
+        /// are the seeds' own where they have one.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum EventType { $( $(#[$doc])* $variant, )* }
+
+        impl EventType {
+            /// Every event type, in declaration order.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
+
+            /// The name on the wire and in the database.
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => $name, )* }
+            }
+
+            /// The one severity of this type.
+            pub const fn severity(self) -> Severity {
+                match self { $( Self::$variant => Severity::$severity, )* }
+            }
+        }
+    };
+}
+
+event_types! {
+    /// A failed authentication; also written `login_failure`.
+    AuthFailure = "auth_failure", Critical;
+    /// Somebody gained, or tried to gain, rights that are not theirs.
+    PrivilegeEscalation = "privilege_escalation", Critical;
+    /// Data is known to have left.
+    DataBreach = "data_breach", Critical;
+    /// A control was attacked: replayed token, foreign ciphertext, tampering.
+    SecurityViolation = "security_violation", Critical;
+    /// A successful login; also written `login_success`.
+    Login = "login", High;
+    /// A session ended by its owner.
+    Logout = "logout", High;
+    /// A role or permission was granted or withdrawn.
+    RoleChange = "role_change", High;
+    /// Data left in bulk on request.
+    DataExport = "data_export", High;
+    /// An authorisation was refused.
+    PermissionDenied = "permission_denied", High;
+    /// An account was locked after failures.
+    AccountLockout = "account_lockout", High;
+    /// A password or another credential was changed.
+    CredentialChange = "credential_change", High;
+    /// Sessions or refresh families were revoked.
+    SessionRevocation = "session_revocation", High;
+    /// A key was made, rotated, retired or destroyed.
+    KeyManagement = "key_management", High;
+    /// An operator acted on the system: tenant, import, repair.
+    AdminAction = "admin_action", High;
+    /// A call on the interface that none of the other names describes.
+    ApiAccess = "api_access", Medium;
+    /// A default-probability prediction was asked for.
+    PredictionRequest = "prediction_request", Medium;
+    /// A person was given an account to log in with.
+    UserCreation = "user_creation", Medium;
+    /// A row was made, changed or removed.
+    DataModification = "data_modification", Medium;
+    /// Money was moved in the ledger.
+    LedgerPosting = "ledger_posting", Medium;
+    /// A setting or policy was changed.
+    ConfigurationChange = "configuration_change", Medium;
+    /// A source of refused requests, counted by minute.
+    RequestFlood = "request_flood", Medium;
+    /// A list or search was read.
+    DataQuery = "data_query", Low;
+    /// A report was made.
+    ReportGeneration = "report_generation", Low;
+    /// One object was read.
+    DataAccess = "data_access", Low;
+    /// An access token was renewed.
+    TokenRefresh = "token_refresh", Low;
+    /// A key opened or signed something.
+    KeyUse = "key_use", Low;
+    /// A scheduled job ran.
+    JobRun = "job_run", Low;
+}
+
+impl FromStr for EventType {
+    type Err = UnknownName;
+
+    /// Accepts the names of [`EventType::as_str`] and the two older spellings
+    /// `login_failure` and `login_success`.
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        match name {
+            "login_failure" => Ok(Self::AuthFailure),
+            "login_success" => Ok(Self::Login),
+            _ => (Self::ALL.iter().copied().find(|candidate| candidate.as_str() == name))
+                .ok_or_else(|| UnknownName::new("event type", name)),
+        }
+    }
+}
+
+impl FromStr for Severity {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        (Self::ALL.into_iter().find(|candidate| candidate.as_str() == name))
+            .ok_or_else(|| UnknownName::new("severity", name))
+    }
+}
+
+/// How the action ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It was done.
+    Success,
+    /// Authorisation refused it; nothing changed.
+    Denied,
+    /// It was allowed and a rule refused it; nothing changed.
+    Failed,
+    /// The stored answer of an earlier identical request was given again.
+    Replayed,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 4] = [Self::Success, Self::Denied, Self::Failed, Self::Replayed];
+
+    /// The name on the wire and in the database (member and column `result`).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+            Self::Replayed => "replayed",
+        }
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        (Self::ALL.into_iter().find(|candidate| candidate.as_str() == name))
+            .ok_or_else(|| UnknownName::new("result", name))
+    }
+}
+
+/// A body of rules under which an event will be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ComplianceFlag {
+    /// A personal field was read or changed.
+    Gdpr,
+    /// Know-your-customer and anti-money-laundering records.
+    KycAml,
+    /// Payment cards.
+    PciDss,
+    /// Ledger, statements and configuration (Sarbanes-Oxley).
+    Sox,
+}
+
+impl ComplianceFlag {
+    /// The name on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gdpr => "GDPR",
+            Self::KycAml => "KYC_AML",
+            Self::PciDss => "PCI_DSS",
+            Self::Sox => "SOX",
+        }
+    }
+
+    /// The flags of an event, in the order of their names.
+    pub fn by_rule(event_type: EventType, resource_type: &str, personal_fields: bool) -> Vec<Self> {
+        let financial = matches!(
+            event_type,
+            EventType::LedgerPosting | EventType::ConfigurationChange
+        ) || matches!(
+            resource_type,
+            "account" | "transaction" | "transfer" | "deposit" | "withdrawal" | "entry" | "hold"
+                | "loan" | "statement" | "financial_statement" | "settings" | "policy" | "tenant"
+        );
+        let cards = matches!(resource_type, "card" | "card_token" | "card_authorization");
+        let kyc = resource_type == "screening" || resource_type.starts_with("kyc");
+        [
+            (personal_fields, Self::Gdpr),
+            (kyc, Self::KycAml),
+            (cards, Self::PciDss),
+            (financial, Self::Sox),
+        ]
+        .into_iter()
+        .filter_map(|(applies, flag)| applies.then_some(flag))
+        .collect()
+    }
+}
+
+macro_rules! display_as_str {
+    ($($name:ty),*) => { $(
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(self.as_str())
+            }
+        }
+    )* };
+}
+display_as_str!(EventType, Severity, Outcome, ComplianceFlag);
+
+/// Who, where and when: the part of an event that every event of one request
+/// shares, as plain values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventContext {
+    /// The tenant whose log the event goes to.
+    pub tenant_id: Uuid,
+    /// The organisation acted in, where the tenant has organisations.
+    pub organization_id: Option<Uuid>,
+    /// The acting user, API key or operator; none for workers and strangers.
+    pub user_id: Option<Uuid>,
+    /// The session of the request.
+    pub session_id: Option<Uuid>,
+    /// `user`, `api_key`, `worker`, `cli` or `anonymous`.
+    pub actor_kind: &'static str,
+    /// The client's address after trusted proxies.
+    pub ip_address: Option<IpAddr>,
+    /// The client's user agent; cut at 256 bytes.
+    pub user_agent: Option<String>,
+    /// The request's id, as in `X-Request-ID`.
+    pub request_id: Option<String>,
+    /// The operation's instant on the injected clock, kept to the microsecond.
+    pub occurred_at: Timestamp,
+}
+
+/// Why an event has no canonical record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// A value cannot be written canonically: a fraction, or an integer
+    /// beyond 2^53 − 1.
+    #[error("audit event {action}: {source}")]
+    NotCanonical {
+        /// The event's action.
+        action: String,
+        /// What stands in the way.
+        source: CanonicalError,
+    },
+}
+
+/// One event, built once and then sealed into bytes by [`AuditEvent::seal`].
+///
+/// The event id is a `UUIDv7` of the context's instant (RFC 9562, method 3:
+/// the microseconds follow the milliseconds), so the order of ids is the order
+/// of time and the primary key is also the index by time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditEvent {
+    event_id: Uuid,
+    event_type: EventType,
+    action: String,
+    outcome: Outcome,
+    resource_type: String,
+    resource_id: Option<Uuid>,
+    old_values: Option<Value>,
+    new_values: Option<Value>,
+    details: Option<Value>,
+    personal_fields: bool,
+    context: EventContext,
+}
+
+/// An event with its exact bytes and the leaf hash over them: what is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SealedEvent {
+    /// The event; its values are those inside `record`.
+    pub event: AuditEvent,
+    /// The canonical record (RFC 8785), stored as it is.
+    pub record: Vec<u8>,
+    /// `SHA-256(0x00 ‖ record)`, the RFC 6962 leaf hash.
+    pub leaf_hash: Hash,
+}
+
+impl AuditEvent {
+    /// A successful event of `action` (the command's name, e.g.
+    /// `transfer.create`) on a kind of resource.
+    pub fn new(
+        context: &EventContext,
+        event_type: EventType,
+        action: impl Into<String>,
+        resource_type: impl Into<String>,
+    ) -> Self {
+        let mut context = context.clone();
+        context.occurred_at = to_microseconds(context.occurred_at);
+        context.user_agent = context.user_agent.map(short_user_agent);
+        context.request_id = context.request_id.map(|id| id.replace('\0', "\u{fffd}"));
+        Self {
+            event_id: event_id_at(context.occurred_at),
+            event_type,
+            action: action.into(),
+            outcome: Outcome::Success,
+            resource_type: resource_type.into(),
+            resource_id: None,
+            old_values: None,
+            new_values: None,
+            details: None,
+            personal_fields: false,
+            context,
+        }
+    }
+
+    /// Sets how the action ended.
+    #[must_use]
+    pub fn outcome(mut self, outcome: Outcome) -> Self {
+        self.outcome = outcome;
+        self
+    }
+
+    /// Sets the event type, where the outcome decides it (a refusal is
+    /// [`EventType::PermissionDenied`] whatever was asked).
+    #[must_use]
+    pub fn event_type(mut self, event_type: EventType) -> Self {
+        self.event_type = event_type;
+        self
+    }
+
+    /// Sets the object acted on.
+    #[must_use]
+    pub fn resource_id(mut self, resource_id: Uuid) -> Self {
+        self.resource_id = Some(resource_id);
+        self
+    }
+
+    /// Sets the values before the change: ids and unsealed fields only.
+    #[must_use]
+    pub fn old_values(mut self, values: Value) -> Self {
+        self.old_values = Some(values);
+        self
+    }
+
+    /// Sets the values after the change: ids and unsealed fields only.
+    #[must_use]
+    pub fn new_values(mut self, values: Value) -> Self {
+        self.new_values = Some(values);
+        self
+    }
+
+    /// Sets anything else worth knowing: reason codes, counts, filters.
+    #[must_use]
+    pub fn details(mut self, details: Value) -> Self {
+        self.details = Some(details);
+        self
+    }
+
+    /// Says that a personal field was read or changed, which flags GDPR.
+    #[must_use]
+    pub fn personal_fields(mut self) -> Self {
+        self.personal_fields = true;
+        self
+    }
+
+    /// The id, known before anything is stored.
+    pub fn event_id(&self) -> Uuid {
+        self.event_id
+    }
+
+    /// The type as it stands.
+    pub fn kind(&self) -> EventType {
+        self.event_type
+    }
+
+    /// The flags that follow by rule from type, resource and personal fields.
+    pub fn compliance_flags(&self) -> Vec<ComplianceFlag> {
+        ComplianceFlag::by_rule(self.event_type, &self.resource_type, self.personal_fields)
+    }
+
+    /// The tenant whose log this goes to.
+    pub fn tenant_id(&self) -> Uuid {
+        self.context.tenant_id
+    }
+
+    pub(crate) fn parts(&self) -> EventParts<'_> {
+        EventParts {
+            event_type: self.event_type,
+            action: &self.action,
+            outcome: self.outcome,
+            resource_type: &self.resource_type,
+            resource_id: self.resource_id,
+            old_values: self.old_values.as_ref(),
+            new_values: self.new_values.as_ref(),
+            details: self.details.as_ref(),
+            context: &self.context,
+        }
+    }
+
+    /// The canonical record: RFC 8785 JSON (members sorted, no white space,
+    /// integers only), absent members left out, UTF-8.
+    pub fn record(&self) -> Result<Vec<u8>, EventError> {
+        let context = &self.context;
+        let mut object = canonical::ObjectWriter::with_capacity(512);
+        let flags = self.compliance_flags();
+        // The calls below stand in the order of the member names.
+        object.text("action", &self.action);
+        object.text("actor_kind", context.actor_kind);
+        if !flags.is_empty() {
+            object.texts("compliance_flags", flags.iter().map(|flag| flag.as_str()));
+        }
+        let not_canonical = |source| EventError::NotCanonical { action: self.action.clone(), source };
+        object.value("details", self.details.as_ref()).map_err(not_canonical)?;
+        object.uuid("event_id", Some(self.event_id));
+        object.text("event_type", self.event_type.as_str());
+        object.optional_text("ip_address", context.ip_address.map(|ip| ip.to_string()).as_deref());
+        object.value("new_values", self.new_values.as_ref()).map_err(not_canonical)?;
+        object.text("occurred_at", &instant_text(context.occurred_at));
+        object.value("old_values", self.old_values.as_ref()).map_err(not_canonical)?;
+        object.uuid("organization_id", context.organization_id);
+        object.optional_text("request_id", context.request_id.as_deref());
+        object.uuid("resource_id", self.resource_id);
+        object.text("resource_type", &self.resource_type);
+        object.text("result", self.outcome.as_str());
+        object.uuid("session_id", context.session_id);
+        object.text("severity", self.event_type.severity().as_str());
+        object.uuid("tenant_id", Some(context.tenant_id));
+        object.optional_text("user_agent", context.user_agent.as_deref());
+        object.uuid("user_id", context.user_id);
+        object.integer("v", RECORD_VERSION);
+        Ok(object.finish())
+    }
+
+    /// Writes the record and hashes it.
+    pub fn seal(self) -> Result<SealedEvent, EventError> {
+        let record = self.record()?;
+        let leaf_hash = merkle::leaf_hash(&record);
+        Ok(SealedEvent { event: self, record, leaf_hash })
+    }
+}
+
+/// What the store writes into the columns beside the bytes.
+pub(crate) struct EventParts<'event> {
+    pub(crate) event_type: EventType,
+    pub(crate) action: &'event str,
+    pub(crate) outcome: Outcome,
+    pub(crate) resource_type: &'event str,
+    pub(crate) resource_id: Option<Uuid>,
+    pub(crate) old_values: Option<&'event Value>,
+    pub(crate) new_values: Option<&'event Value>,
+    pub(crate) details: Option<&'event Value>,
+    pub(crate) context: &'event EventContext,
+}
+
+/// An instant as records write it: RFC 3339, UTC, six decimals.
+pub(crate) fn instant_text(instant: Timestamp) -> String {
+    format!("{instant:.6}")
+}
+
+/// A `UUIDv7` of an instant: 48 bits of milliseconds, 12 bits of the fraction
+/// of the millisecond, 62 random bits (RFC 9562, section 6.2, method 3).
+pub fn event_id_at(instant: Timestamp) -> Uuid {
+    let microseconds = u64::try_from(instant.as_microsecond()).unwrap_or(0);
+    let fraction = (microseconds % 1_000) * 4_096 / 1_000;
+    let mut tail = vault::random_bytes::<10>();
+    tail[0] = u8::try_from(fraction >> 8).unwrap_or(0);
+    tail[1] = u8::try_from(fraction & 0xff).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(microseconds / 1_000, &tail).into_uuid()
+}
+
+/// The smallest event id of an instant, for time ranges over the primary key.
+pub fn first_event_id_at(instant: Timestamp) -> Uuid {
+    let milliseconds = u64::try_from(instant.as_millisecond()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid()
+}
+
+fn to_microseconds(instant: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(instant.as_microsecond()).unwrap_or(instant)
+}
+
+fn short_user_agent(agent: String) -> String {
+    let agent = if agent.contains('\0') { agent.replace('\0', "\u{fffd}") } else { agent };
+    if agent.len() <= USER_AGENT_MAX_BYTES {
+        return agent;
+    }
+    agent[..agent.floor_char_boundary(USER_AGENT_MAX_BYTES)].to_owned()
+}

@@ -1,0 +1,25 @@
+//! Owns the tamper-evident audit log: events and their exact bytes, the inbox
+//! they wait in, the sealer that grows one RFC 6962 tree per tenant, signed
+//! checkpoints, proofs, queries and the verifier.
+//!
+//! Refuses to know: who may read the log (the access crate decides), what a
+//! command does (it hands in finished events), and personal data (never here).
+
+pub mod canonical;
+pub mod event;
+pub mod keys;
+pub mod merkle;
+pub mod note;
+pub mod proof;
+pub mod query;
+pub mod sealer;
+pub mod store;
+pub mod verify;
+
+mod compare;
+mod rows;
+
+pub use event::{
+    AuditEvent, ComplianceFlag, EventContext, EventError, EventType, Outcome, SealedEvent, Severity,
+};
+pub use sealer::Sealer;

@@ -1,0 +1,173 @@
+//! Owns reading the log: one event, and pages of events, newest first.
+//!
+//! Refuses to know: who may read (decided before), cursors and routes (the API
+//! signs them; here a page begins before an event id).
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use tenancy::{Database, DbError, OpContext, Query};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::event::{ComplianceFlag, EventType, Outcome, Severity, first_event_id_at};
+
+const LIST: &str = tenancy::sql!("audit/log.sql", "list");
+const ONE: &str = tenancy::sql!("audit/log.sql", "one");
+
+/// Largest page.
+pub const PAGE_MAX: u32 = 500;
+
+/// What to list; every field narrows, none is required.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// By the acting user.
+    pub user_id: Option<Uuid>,
+    /// By event type.
+    pub event_type: Option<EventType>,
+    /// By severity.
+    pub severity: Option<Severity>,
+    /// By how it ended.
+    pub outcome: Option<Outcome>,
+    /// By the command's name.
+    pub action: Option<String>,
+    /// By the kind of object.
+    pub resource_type: Option<String>,
+    /// By the object.
+    pub resource_id: Option<Uuid>,
+    /// By session.
+    pub session_id: Option<Uuid>,
+    /// By request.
+    pub request_id: Option<String>,
+    /// By organisation.
+    pub organization_id: Option<Uuid>,
+    /// By compliance flag.
+    pub compliance_flag: Option<ComplianceFlag>,
+    /// By the client's address.
+    pub ip_address: Option<IpAddr>,
+    /// From this instant, inclusive, to the millisecond.
+    pub from: Option<Timestamp>,
+    /// Before this instant, exclusive, to the millisecond.
+    pub to: Option<Timestamp>,
+}
+
+/// One event as stored. Serialises with the field names of the interface.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StoredEvent {
+    /// Its id.
+    pub event_id: Uuid,
+    /// When it happened, UTC, in microseconds.
+    pub occurred_at: Timestamp,
+    /// One of [`EventType`].
+    pub event_type: String,
+    /// One of [`Severity`].
+    pub severity: String,
+    /// One of [`Outcome`].
+    pub result: String,
+    /// The organisation acted in.
+    pub organization_id: Option<Uuid>,
+    /// The acting user.
+    pub user_id: Option<Uuid>,
+    /// The session.
+    pub session_id: Option<Uuid>,
+    /// The object acted on.
+    pub resource_id: Option<Uuid>,
+    /// What sort of principal acted.
+    pub actor_kind: String,
+    /// The command's name.
+    pub action: String,
+    /// The kind of object.
+    pub resource_type: String,
+    /// The client's address.
+    pub ip_address: Option<String>,
+    /// The client's user agent.
+    pub user_agent: Option<String>,
+    /// The request's id.
+    pub request_id: Option<String>,
+    /// The rules it falls under.
+    pub compliance_flags: Vec<String>,
+    /// Values before.
+    pub old_values: Option<Value>,
+    /// Values after.
+    pub new_values: Option<Value>,
+    /// Anything else.
+    pub details: Option<Value>,
+    /// Its place in the log; none while it waits to be sealed.
+    pub log_index: Option<i64>,
+}
+
+/// Events before an id (from the newest where there is none), newest first, at
+/// most `limit`, which is held between 1 and [`PAGE_MAX`]. One round trip.
+pub async fn list(
+    database: &Database,
+    context: &OpContext,
+    filter: &Filter,
+    before: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<StoredEvent>, DbError> {
+    let upper = match (before, filter.to.map(first_event_id_at)) {
+        (Some(before), Some(to)) => Some(before.min(to)),
+        (before, to) => before.or(to),
+    };
+    let tenant_id = context.tenant_id();
+    let lower = filter.from.map(first_event_id_at);
+    let event_type = filter.event_type.map(EventType::as_str);
+    let severity = filter.severity.map(Severity::as_str);
+    let result = filter.outcome.map(Outcome::as_str);
+    let flag = filter.compliance_flag.map(ComplianceFlag::as_str);
+    let limit = i64::from(limit.clamp(1, PAGE_MAX));
+    let parameters: [&(dyn ToSql + Sync); 16] = [
+        &tenant_id,
+        &upper,
+        &lower,
+        &filter.user_id,
+        &event_type,
+        &severity,
+        &result,
+        &filter.action,
+        &filter.resource_type,
+        &filter.resource_id,
+        &filter.session_id,
+        &filter.request_id,
+        &filter.organization_id,
+        &flag,
+        &filter.ip_address,
+        &limit,
+    ];
+    let answers = database.read(context, &[Query::new(LIST, &parameters)]).await?;
+    answers.iter().flatten().map(stored_event).collect()
+}
+
+/// One event of the tenant, none where there is no such id. One round trip.
+pub async fn one(database: &Database, context: &OpContext, event_id: Uuid) -> Result<Option<StoredEvent>, DbError> {
+    let answers = database.read(context, &[Query::new(ONE, &[&context.tenant_id(), &event_id])]).await?;
+    answers.iter().flatten().map(stored_event).next().transpose()
+}
+
+fn stored_event(row: &Row) -> Result<StoredEvent, DbError> {
+    Ok(StoredEvent {
+        event_id: row.try_get("event_id")?,
+        occurred_at: row.try_get("occurred_at")?,
+        event_type: row.try_get("event_type")?,
+        severity: row.try_get("severity")?,
+        result: row.try_get("result")?,
+        organization_id: row.try_get("organization_id")?,
+        user_id: row.try_get("user_id")?,
+        session_id: row.try_get("session_id")?,
+        resource_id: row.try_get("resource_id")?,
+        actor_kind: row.try_get("actor_kind")?,
+        action: row.try_get("action")?,
+        resource_type: row.try_get("resource_type")?,
+        ip_address: row.try_get("ip_address")?,
+        user_agent: row.try_get("user_agent")?,
+        request_id: row.try_get("request_id")?,
+        compliance_flags: row.try_get("compliance_flags")?,
+        old_values: row.try_get("old_values")?,
+        new_values: row.try_get("new_values")?,
+        details: row.try_get("details")?,
+        log_index: row.try_get("log_index")?,
+    })
+}

@@ -1,0 +1,415 @@
+//! Owns `audit verify`: proving from the stored bytes up that nothing in the
+//! log was changed, removed, inserted or moved, and naming the first record
+//! where it was.
+//!
+//! Refuses to know: the application. It needs any connection that may read
+//! (owner, superuser, app or auditor), works in one read-only snapshot a tenant,
+//! in pages of bounded memory, and trusts nothing but the signing keys.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tenancy::DbError;
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
+
+use crate::compare::first_difference;
+use crate::merkle::{self, Frontier, Hash, NodeId};
+use crate::note::{Checkpoint, NoteVerifier};
+use crate::proof::verifier_of;
+use crate::rows::{hash_of, signed, unsigned};
+
+const TENANTS: &str = tenancy::sql!("audit/verify.sql", "tenants");
+const COUNTS: &str = tenancy::sql!("audit/verify.sql", "counts");
+const SEALED_RECORDS: &str = tenancy::sql!("audit/verify.sql", "sealed_records");
+const WAITING_RECORDS: &str = tenancy::sql!("audit/verify.sql", "waiting_records");
+const UNQUEUED: &str = tenancy::sql!("audit/verify.sql", "unqueued");
+const SEALED_TWICE: &str = tenancy::sql!("audit/verify.sql", "sealed_twice");
+const WRONG_NODES: &str = tenancy::sql!("audit/verify.sql", "wrong_nodes");
+const CHECKPOINTS_BETWEEN: &str = tenancy::sql!("audit/verify.sql", "checkpoints_between");
+const PUBLIC_KEYS: &str = tenancy::sql!("audit/verify.sql", "public_keys");
+
+const SET_TENANT: &str = "SELECT set_config('app.current_tenant', $1::text, true)";
+
+/// What to verify.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Only the tenant of this slug; all where there is none.
+    pub tenant: Option<String>,
+    /// Records read at once.
+    pub page_rows: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { tenant: None, page_rows: 2_000 }
+    }
+}
+
+/// How far it is; handed to the callback after every page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The tenant being verified.
+    pub tenant: String,
+    /// Records checked in it.
+    pub checked: u64,
+    /// Records to check in it.
+    pub total: u64,
+}
+
+/// What was found in one tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TenantReport {
+    /// The tenant.
+    pub tenant_id: Uuid,
+    /// Its slug.
+    pub tenant: String,
+    /// Sealed records.
+    pub sealed: u64,
+    /// Records that wait to be sealed.
+    pub waiting: u64,
+    /// Checkpoints, each with its signature.
+    pub checkpoints: u64,
+    /// The first thing that is wrong; none where all is as it was written.
+    pub fault: Option<Fault>,
+}
+
+/// The first bad record, and what is bad about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Its event id, where it is about one record.
+    pub event_id: Option<Uuid>,
+    /// Its place in the log, where it has one.
+    pub log_index: Option<u64>,
+    /// What is wrong.
+    #[serde(flatten)]
+    pub kind: FaultKind,
+}
+
+/// What can be wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The bytes do not hash to the leaf.
+    #[error("the record's bytes were changed: they do not hash to its leaf")]
+    RecordChanged,
+    /// A column beside the bytes contradicts them.
+    #[error("the column {column} was changed: the record says otherwise")]
+    ColumnChanged {
+        /// Its name.
+        column: String,
+    },
+    /// A leaf or inbox row without its record.
+    #[error("the record was removed")]
+    RecordMissing,
+    /// A record that was never queued.
+    #[error("the record was inserted around the log: it is neither sealed nor waiting")]
+    RecordUnqueued,
+    /// A record that is sealed and waits again.
+    #[error("the record is sealed and queued again")]
+    SealedTwice,
+    /// The numbering has a hole.
+    #[error("a leaf is missing: its number was skipped")]
+    LeafMissing,
+    /// A stored hash is no hash.
+    #[error("a stored hash is malformed")]
+    HashMalformed,
+    /// A stored tree node differs from the leaves under it.
+    #[error("tree node {node_index} of level {level} is wrong or missing")]
+    NodeWrong {
+        /// Its level.
+        level: i16,
+        /// Its index.
+        node_index: i64,
+    },
+    /// Nodes beyond those that the leaves make.
+    #[error("the tree holds {found} nodes instead of {expected}")]
+    NodeCountWrong {
+        /// Nodes stored.
+        found: u64,
+        /// Nodes that the leaves make.
+        expected: u64,
+    },
+    /// The leaves do not lead to a root that was signed over them.
+    #[error("the leaves do not lead to the root signed at size {tree_size}")]
+    RootDiffers {
+        /// The checkpoint's size.
+        tree_size: u64,
+    },
+    /// The note beside a checkpoint's columns is forged or says otherwise.
+    #[error("the checkpoint of size {tree_size} is not good: {reason}")]
+    CheckpointBad {
+        /// The checkpoint's size.
+        tree_size: u64,
+        /// What is not good about it.
+        reason: String,
+    },
+    /// The log ends elsewhere than its last checkpoint.
+    #[error("the log has {leaves} leaves and its last checkpoint says {signed_size}")]
+    SizeDiffers {
+        /// Leaves found.
+        leaves: u64,
+        /// The size last signed.
+        signed_size: u64,
+    },
+}
+
+/// Verifies every tenant, or one. A fault ends that tenant's verification, not
+/// the others'. The connection must not be inside a transaction.
+pub async fn verify(
+    client: &Client,
+    options: &Options,
+    progress: &mut (dyn FnMut(&Progress) + Send),
+) -> Result<Vec<TenantReport>, DbError> {
+    let mut reports = Vec::new();
+    for row in client.query(TENANTS, &[]).await? {
+        let (tenant_id, slug): (Uuid, String) = (row.try_get("id")?, row.try_get("slug")?);
+        if options.tenant.as_ref().is_some_and(|wanted| *wanted != slug) {
+            continue;
+        }
+        client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+        let report = tenant_report(client, options, tenant_id, slug, progress).await;
+        client.batch_execute("ROLLBACK").await?;
+        reports.push(report?);
+    }
+    Ok(reports)
+}
+
+async fn tenant_report(
+    client: &Client,
+    options: &Options,
+    tenant_id: Uuid,
+    slug: String,
+    progress: &mut (dyn FnMut(&Progress) + Send),
+) -> Result<TenantReport, DbError> {
+    client.execute(SET_TENANT, &[&tenant_id.to_string()]).await?;
+    let counts = Counts::of(&client.query_one(COUNTS, &[&tenant_id]).await?)?;
+    let keys: Vec<NoteVerifier> =
+        client.query(PUBLIC_KEYS, &[&tenant_id]).await?.iter().map(verifier_of).collect::<Result<_, _>>()?;
+    let mut state = Progress { tenant: slug.clone(), checked: 0, total: counts.leaves + counts.waiting };
+    progress(&state);
+    let mut run = Verification { client, tenant_id, page_rows: i64::from(options.page_rows.max(1)), keys };
+    let fault = run.first_fault(&counts, &mut state, progress).await?;
+    Ok(TenantReport {
+        tenant_id,
+        tenant: slug,
+        sealed: counts.leaves,
+        waiting: counts.waiting,
+        checkpoints: counts.checkpoints,
+        fault,
+    })
+}
+
+struct Counts {
+    leaves: u64,
+    nodes: u64,
+    waiting: u64,
+    checkpoints: u64,
+    signed_size: u64,
+}
+
+impl Counts {
+    fn of(row: &Row) -> Result<Self, DbError> {
+        let count = |name: &str| unsigned(row.try_get(name)?);
+        Ok(Self {
+            leaves: count("leaves")?,
+            nodes: count("nodes")?,
+            waiting: count("waiting")?,
+            checkpoints: count("checkpoints")?,
+            signed_size: count("signed_size")?,
+        })
+    }
+}
+
+struct Verification<'client> {
+    client: &'client Client,
+    tenant_id: Uuid,
+    page_rows: i64,
+    keys: Vec<NoteVerifier>,
+}
+
+impl Verification<'_> {
+    async fn first_fault(
+        &mut self,
+        counts: &Counts,
+        state: &mut Progress,
+        progress: &mut (dyn FnMut(&Progress) + Send),
+    ) -> Result<Option<Fault>, DbError> {
+        if let Some(fault) = self.sealed(state, progress).await? {
+            return Ok(Some(fault));
+        }
+        if let Some(kind) = tree_size_fault(counts) {
+            return Ok(Some(whole_log(kind)));
+        }
+        if let Some(fault) = self.waiting(state, progress).await? {
+            return Ok(Some(fault));
+        }
+        for (statement, kind) in [(UNQUEUED, FaultKind::RecordUnqueued), (SEALED_TWICE, FaultKind::SealedTwice)] {
+            if let Some(row) = self.client.query_opt(statement, &[&self.tenant_id]).await? {
+                return Ok(Some(Fault { event_id: Some(row.try_get(0)?), log_index: None, kind }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Every leaf in order: record, columns, numbering, tree, checkpoints.
+    async fn sealed(
+        &mut self,
+        state: &mut Progress,
+        progress: &mut (dyn FnMut(&Progress) + Send),
+    ) -> Result<Option<Fault>, DbError> {
+        let statement = self.client.prepare(SEALED_RECORDS).await?;
+        let mut tree = Frontier::default();
+        loop {
+            let from = tree.size();
+            let page = self.client.query(&statement, &[&self.tenant_id, &signed(from)?, &self.page_rows]).await?;
+            if page.is_empty() {
+                return Ok(None);
+            }
+            let until = from + page.len() as u64;
+            let mut checkpoints = self.checkpoints(from, until).await?;
+            let mut nodes = Nodes::default();
+            for row in &page {
+                let leaf = match self.check_leaf(row, tree.size())? {
+                    Ok(leaf) => leaf,
+                    Err(fault) => return Ok(Some(fault)),
+                };
+                tree.append(leaf, |id, hash| nodes.push(id, hash));
+                if let Some(fault) = checkpoints.remove(&tree.size()).and_then(|point| self.judge(&point, &tree)) {
+                    return Ok(Some(about_leaf(row, fault)?));
+                }
+            }
+            if let Some(fault) = self.wrong_node(&nodes).await? {
+                return Ok(Some(fault));
+            }
+            state.checked += page.len() as u64;
+            progress(state);
+        }
+    }
+
+    fn check_leaf(&self, row: &Row, expected_index: u64) -> Result<Result<Hash, Fault>, DbError> {
+        let index = unsigned(row.try_get("log_index")?)?;
+        if index != expected_index {
+            let kind = FaultKind::LeafMissing;
+            return Ok(Err(Fault { event_id: None, log_index: Some(expected_index), kind }));
+        }
+        match self.check_record(row)? {
+            Ok(leaf) => Ok(Ok(leaf)),
+            Err(kind) => Ok(Err(about_leaf(row, kind)?)),
+        }
+    }
+
+    /// The bytes against the hash, then the columns against the bytes.
+    fn check_record(&self, row: &Row) -> Result<Result<Hash, FaultKind>, DbError> {
+        let Ok(leaf) = hash_of(row, 2) else { return Ok(Err(FaultKind::HashMalformed)) };
+        let Some(record) = row.try_get::<_, Option<&[u8]>>("record")? else {
+            return Ok(Err(FaultKind::RecordMissing));
+        };
+        if merkle::leaf_hash(record) != leaf {
+            return Ok(Err(FaultKind::RecordChanged));
+        }
+        let difference = first_difference(self.tenant_id, row, record)?;
+        Ok(difference.map_or(Ok(leaf), |column| Err(FaultKind::ColumnChanged { column })))
+    }
+
+    async fn waiting(
+        &self,
+        state: &mut Progress,
+        progress: &mut (dyn FnMut(&Progress) + Send),
+    ) -> Result<Option<Fault>, DbError> {
+        let mut after = Uuid::nil();
+        loop {
+            let page = self.client.query(WAITING_RECORDS, &[&self.tenant_id, &after, &self.page_rows]).await?;
+            for row in &page {
+                after = row.try_get("event_id")?;
+                if let Err(kind) = self.check_record(row)? {
+                    return Ok(Some(Fault { event_id: Some(after), log_index: None, kind }));
+                }
+            }
+            if page.is_empty() {
+                return Ok(None);
+            }
+            state.checked += page.len() as u64;
+            progress(state);
+        }
+    }
+
+    async fn checkpoints(&self, after: u64, until: u64) -> Result<BTreeMap<u64, StoredPoint>, DbError> {
+        let rows =
+            self.client.query(CHECKPOINTS_BETWEEN, &[&self.tenant_id, &signed(after)?, &signed(until)?]).await?;
+        rows.iter()
+            .map(|row| {
+                let size = unsigned(row.try_get("tree_size")?)?;
+                Ok((size, StoredPoint { size, root: hash_of(row, 1)?, note: row.try_get("note")? }))
+            })
+            .collect()
+    }
+
+    /// A checkpoint against the tree of its size and against its own note.
+    fn judge(&self, point: &StoredPoint, tree: &Frontier) -> Option<FaultKind> {
+        let tree_size = point.size;
+        let bad = |reason: String| FaultKind::CheckpointBad { tree_size, reason };
+        if point.root != tree.root() {
+            return Some(FaultKind::RootDiffers { tree_size });
+        }
+        let mut reason = "the tenant has no signing key".to_owned();
+        for key in &self.keys {
+            match Checkpoint::open(&point.note, key) {
+                Ok(signed) if signed.size == tree_size && signed.root == point.root => return None,
+                Ok(_) => return Some(bad("the note says otherwise than its columns".to_owned())),
+                Err(error) => reason = error.to_string(),
+            }
+        }
+        Some(bad(reason))
+    }
+
+    async fn wrong_node(&self, nodes: &Nodes) -> Result<Option<Fault>, DbError> {
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&self.tenant_id, &nodes.levels, &nodes.indices, &nodes.hashes];
+        let row = self.client.query_opt(WRONG_NODES, &parameters).await?;
+        row.map(|row| {
+            Ok(whole_log(FaultKind::NodeWrong { level: row.try_get(0)?, node_index: row.try_get(1)? }))
+        })
+        .transpose()
+    }
+}
+
+struct StoredPoint {
+    size: u64,
+    root: Hash,
+    note: String,
+}
+
+#[derive(Default)]
+struct Nodes {
+    levels: Vec<i16>,
+    indices: Vec<i64>,
+    hashes: Vec<Vec<u8>>,
+}
+
+impl Nodes {
+    fn push(&mut self, id: NodeId, hash: Hash) {
+        self.levels.push(i16::from(id.level));
+        self.indices.push(i64::try_from(id.index).unwrap_or(i64::MAX));
+        self.hashes.push(hash.to_vec());
+    }
+}
+
+/// What the sizes alone betray, after every leaf was found good.
+fn tree_size_fault(counts: &Counts) -> Option<FaultKind> {
+    // A tree of n leaves has completed n − (ones in n) subtrees above them.
+    let expected = counts.leaves - u64::from(counts.leaves.count_ones());
+    if counts.signed_size != counts.leaves {
+        return Some(FaultKind::SizeDiffers { leaves: counts.leaves, signed_size: counts.signed_size });
+    }
+    (counts.nodes != expected).then_some(FaultKind::NodeCountWrong { found: counts.nodes, expected })
+}
+
+fn about_leaf(row: &Row, kind: FaultKind) -> Result<Fault, DbError> {
+    let log_index = unsigned(row.try_get("log_index")?)?;
+    Ok(Fault { event_id: Some(row.try_get("event_id")?), log_index: Some(log_index), kind })
+}
+
+fn whole_log(kind: FaultKind) -> Fault {
+    Fault { event_id: None, log_index: None, kind }
+}

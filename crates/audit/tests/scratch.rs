@@ -1,0 +1,3 @@
+//! scratch
+#[path = "../../server/tests/it/audit.rs"]
+mod audit_it;

@@ -1,0 +1,95 @@
+//! Runs commands and reads: the only way to change anything, written once.
+//!
+//! [`Operations::run`] takes a batch of one tenant's commands and gives a result
+//! each: begin, authorise, claim or replay the idempotency keys, execute, audit
+//! success and refusal alike, store the answers, commit. [`Operations::read`]
+//! authorises a read on the facts it returns and leaves an access record.
+//!
+//! It refuses to know any domain: commands name their permission, load the facts
+//! of the decision and do their work; what those are is theirs.
+
+pub mod access_log;
+pub mod command;
+mod idempotency;
+pub mod page;
+pub mod read;
+pub mod refusal;
+mod run;
+mod session;
+
+use std::sync::Arc;
+
+pub use access_log::AccessLog;
+pub use command::{Applied, Call, Command, Failure, Reply, Target};
+pub use page::{Page, PageRequest};
+pub use read::{Found, View};
+pub use refusal::{FieldError, OperationError, Refusal, RefusalKind};
+
+use access::{Policies, Principal};
+use audit::{AuditEvent, EventContext, EventType};
+use tenancy::{Actor, ActorKind, Database, OpContext};
+
+/// Everything an operation needs that is not its own. Cheap to clone.
+#[derive(Clone)]
+pub struct Operations {
+    database: Database,
+    policies: Arc<Policies>,
+    access_log: AccessLog,
+}
+
+impl Operations {
+    /// Operations over a database under the app role.
+    pub fn new(database: Database, policies: Arc<Policies>, access_log: AccessLog) -> Self {
+        Self {
+            database,
+            policies,
+            access_log,
+        }
+    }
+
+    /// The database, for the few reads that belong to no view.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The policies, for `permissions` and list scopes.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// Where reads are recorded.
+    pub fn access_log(&self) -> &AccessLog {
+        &self.access_log
+    }
+}
+
+/// The policy's view of an actor.
+pub fn principal(actor: &Actor) -> Principal<'_> {
+    Principal {
+        user_id: actor.id,
+        roles: &actor.roles,
+        organization: actor.organization,
+        department: actor.department.as_deref(),
+    }
+}
+
+/// An audit event of this operation, to which the command adds its values.
+pub fn event(context: &OpContext, event_type: EventType, action: &'static str, resource: &'static str) -> AuditEvent {
+    AuditEvent::new(&event_context(context), event_type, action, resource)
+}
+
+/// The plain values that every event of one operation shares.
+pub fn event_context(context: &OpContext) -> EventContext {
+    let person = matches!(context.actor.kind, ActorKind::User | ActorKind::ApiKey);
+    EventContext {
+        tenant_id: context.tenant_id(),
+        organization_id: context.actor.organization,
+        user_id: person.then_some(context.actor.id),
+        session_id: context.session.map(|session| session.0),
+        actor_kind: context.actor.kind.as_str(),
+        ip_address: context.request.ip,
+        user_agent: context.request.user_agent.clone(),
+        request_id: Some(context.request.id.clone()),
+        occurred_at: context.clock.now(),
+    }
+}

@@ -1,0 +1,215 @@
+//! The pool and the pipelined read.
+//!
+//! Round trips are the price of everything here: a read is one (BEGIN, settings,
+//! query, COMMIT leave in one flush), a write is one to begin, authorise and load,
+//! as many as its rules need, and one to record and commit.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use futures_util::future::try_join_all;
+use tokio_postgres::{Config, NoTls, Row, Statement};
+
+use crate::{DbError, OpContext, Query, TenantTx, transaction::Settings};
+
+/// How to reach PostgreSQL and how hard to lean on it.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// A libpq URL. Its password never appears in logs: print nothing of it.
+    pub url: String,
+    /// Connections kept and opened on demand, overflow included.
+    pub max_connections: usize,
+    /// Connections kept when idle.
+    pub idle_connections: usize,
+    /// How long a request waits for a connection before it answers 503.
+    pub wait_timeout_ms: u64,
+    /// The statement limit of every connection.
+    pub statement_timeout_ms: u64,
+    /// Role to take on at connect (development and tests, where the login is the
+    /// cluster's superuser). Production logs in as the role itself.
+    pub set_role: Option<&'static str>,
+    /// Shown in `pg_stat_activity`.
+    pub application_name: String,
+}
+
+impl DatabaseConfig {
+    /// The defaults of the specification for a URL: 5 kept, 20 plus 10 overflow.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            max_connections: 30,
+            idle_connections: 5,
+            wait_timeout_ms: 5_000,
+            statement_timeout_ms: 30_000,
+            set_role: None,
+            application_name: "strongroom".to_owned(),
+        }
+    }
+
+    /// The same server under another role (development and tests).
+    #[must_use]
+    pub fn with_role(mut self, role: &'static str) -> Self {
+        self.set_role = Some(role);
+        self
+    }
+
+    /// The connection parameters, settings included.
+    pub fn connection_config(&self) -> Result<Config, DbError> {
+        // SQLAlchemy's driver suffix is accepted: seed 000's URLs carry it.
+        let url = self.url.replacen("postgresql+asyncpg://", "postgresql://", 1);
+        let mut config: Config = url
+            .parse()
+            .map_err(|_| DbError::Unavailable("DATABASE_URL is not a PostgreSQL connection string".to_owned()))?;
+        let mut options = config.get_options().map(str::to_owned).unwrap_or_default();
+        if let Some(role) = self.set_role {
+            options.push_str(&format!(" -c role={role}"));
+        }
+        options.push_str(&format!(" -c statement_timeout={}", self.statement_timeout_ms));
+        config
+            .options(options.trim())
+            .application_name(&self.application_name)
+            .connect_timeout(Duration::from_secs(10));
+        Ok(config)
+    }
+}
+
+/// A handle on one PostgreSQL server under one role. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool,
+    idle_connections: usize,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Database").field("status", &self.pool.status()).finish()
+    }
+}
+
+/// Connections older than this are replaced, so that failovers and parameter
+/// changes reach every one of them.
+const MAX_AGE: Duration = Duration::from_secs(3_600);
+
+impl Database {
+    /// Builds the pool; connects on first use.
+    pub fn new(config: &DatabaseConfig) -> Result<Self, DbError> {
+        let manager = Manager::from_config(
+            config.connection_config()?,
+            NoTls,
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
+        );
+        let wait = Duration::from_millis(config.wait_timeout_ms);
+        let pool = Pool::builder(manager)
+            .max_size(config.max_connections)
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts {
+                wait: Some(wait),
+                create: Some(Duration::from_secs(10)),
+                recycle: Some(Duration::from_secs(5)),
+            })
+            .pre_recycle(Hook::sync_fn(|_, metrics| {
+                if metrics.created.elapsed() > MAX_AGE {
+                    return Err(HookError::message("connection reached its age limit"));
+                }
+                Ok(())
+            }))
+            .build()
+            .map_err(|error| DbError::Unavailable(error.to_string()))?;
+        Ok(Self {
+            pool,
+            idle_connections: config.idle_connections,
+        })
+    }
+
+    /// Begins a transaction in the context's tenant.
+    pub async fn begin(&self, context: &OpContext) -> Result<TenantTx, DbError> {
+        let (transaction, _) = self.begin_with(context, &[]).await?;
+        Ok(transaction)
+    }
+
+    /// Begins a transaction and runs its first statements in the same round trip.
+    pub async fn begin_with(
+        &self,
+        context: &OpContext,
+        queries: &[Query<'_>],
+    ) -> Result<(TenantTx, Vec<Vec<Row>>), DbError> {
+        TenantTx::begin(self.connection().await?, &Settings::of(context), queries).await
+    }
+
+    /// One read-only transaction in one round trip: BEGIN, settings, the
+    /// statements, COMMIT leave together. A caller that hangs up leaves nothing
+    /// open: either none or all of it has been sent.
+    pub async fn read(&self, context: &OpContext, queries: &[Query<'_>]) -> Result<Vec<Vec<Row>>, DbError> {
+        let client = self.connection().await?;
+        let settings = Settings::of(context);
+        let set = client.prepare_cached(Settings::SQL).await?;
+        let statements = prepare_all(&client, queries).await?;
+        let parameters = settings.parameters();
+        let begin = client.batch_execute("BEGIN READ ONLY");
+        let set = client.query(&set, &parameters);
+        let commit = client.batch_execute("COMMIT");
+        // `try_join!` polls in order, so the messages leave in this order.
+        let rows = try_join_all(
+            statements
+                .iter()
+                .zip(queries)
+                .map(|(statement, query)| client.query(statement, query.parameters)),
+        );
+        let outcome = tokio::try_join!(begin, set, rows, commit);
+        match outcome {
+            Ok(((), _, rows, ())) => Ok(rows),
+            Err(error) => {
+                // An error leaves answers of this connection unread or its
+                // transaction open: it is not worth finding out which.
+                drop(Object::take(client));
+                Err(error.into())
+            }
+        }
+    }
+
+    /// A statement over the tables that belong to no tenant (the directory).
+    pub(crate) async fn directory_query(&self, query: Query<'_>) -> Result<Vec<Row>, DbError> {
+        let client = self.connection().await?;
+        let statement = client.prepare_cached(query.sql).await?;
+        Ok(client.query(&statement, query.parameters).await?)
+    }
+
+    /// Answers where a trivial query does: readiness.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        let client = self.connection().await?;
+        Ok(client.batch_execute("SELECT 1").await?)
+    }
+
+    /// A raw connection for the few jobs that act across tenants under a role of
+    /// their own (the sealer) or on the catalogue (doctor, migrations, verify).
+    pub async fn system_connection(&self) -> Result<Object, DbError> {
+        self.connection().await
+    }
+
+    /// Closes idle connections beyond those kept; called now and then by a worker.
+    pub fn shrink(&self) {
+        let mut kept = 0;
+        let keep = self.idle_connections;
+        self.pool.retain(|_, metrics| {
+            kept += 1;
+            kept <= keep || metrics.last_used() < Duration::from_secs(60)
+        });
+    }
+
+    /// Connections (in use, idle, waiting requests), for metrics.
+    pub fn pool_status(&self) -> (usize, usize, usize) {
+        let status = self.pool.status();
+        (status.size.saturating_sub(status.available), status.available, status.waiting)
+    }
+
+    async fn connection(&self) -> Result<Object, DbError> {
+        Ok(self.pool.get().await?)
+    }
+}
+
+pub(crate) async fn prepare_all(client: &Object, queries: &[Query<'_>]) -> Result<Vec<Statement>, DbError> {
+    Ok(try_join_all(queries.iter().map(|query| client.prepare_cached(query.sql))).await?)
+}
+

@@ -1,0 +1,353 @@
+//! Security policy: data, per tenant, seeded from the blueprint.
+//!
+//! Owns the shape and the blueprints' starting values (the table of the product
+//! specification). Refuses to enforce any of it: that is identity's work. The
+//! login functions in the database read the same document.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Blueprint;
+
+/// The signature algorithm of a tenant's access tokens (RFC 7518, RFC 8037).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JwtAlgorithm {
+    /// HMAC with SHA-256.
+    HS256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    RS256,
+    /// ECDSA on P-256 with SHA-256.
+    ES256,
+    /// Ed25519.
+    EdDSA,
+}
+
+/// Everything a tenant's admins can tighten or loosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecurityPolicy {
+    /// Access and refresh tokens.
+    pub token: TokenPolicy,
+    /// Passwords.
+    pub password: PasswordPolicy,
+    /// Sessions.
+    pub session: SessionPolicy,
+    /// Wrong passwords against one account.
+    pub account_lock: LockPolicy,
+    /// Wrong passwords from one address.
+    pub address_block: LockPolicy,
+    /// Second factors.
+    pub mfa: MfaPolicy,
+    /// Requests a minute.
+    pub rate_limits: RateLimitPolicy,
+}
+
+/// Access and refresh tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenPolicy {
+    /// Of newly made signing keys.
+    pub algorithm: JwtAlgorithm,
+    /// Lifetime of an access token.
+    pub access_lifetime_s: i64,
+    /// Lifetime of a refresh family.
+    pub refresh_lifetime_s: i64,
+    /// `iss`; the tenant's URL where absent.
+    pub issuer: Option<String>,
+    /// `aud`; the tenant's URL where empty.
+    pub audience: Vec<String>,
+    /// Age at which a new signing key takes over.
+    pub key_rotation_days: u32,
+}
+
+/// Passwords.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordPolicy {
+    /// In characters.
+    pub minimum_length: u32,
+    /// Upper case, lower case, digit and special character all demanded.
+    pub all_four_classes: bool,
+    /// How many earlier passwords may not be used again.
+    pub history: u32,
+    /// Age at which a change is forced; never where absent.
+    pub maximum_age_days: Option<u32>,
+    /// Whether known common passwords are refused.
+    pub refuse_common: bool,
+}
+
+/// Sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionPolicy {
+    /// Ends a console session after so long without a request.
+    pub idle_timeout_s: i64,
+    /// Ends a console session after so long in any case.
+    pub absolute_timeout_s: i64,
+    /// A request from another address ends the session.
+    pub pinned_to_address: bool,
+    /// A request from another device ends the session.
+    pub bound_to_device: bool,
+    /// Beyond this the oldest session ends.
+    pub concurrent_limit: u32,
+}
+
+/// A threshold within a window, and what follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockPolicy {
+    /// Failures that lock.
+    pub threshold: u32,
+    /// Within which they must fall; absent: since the last success.
+    pub window_s: Option<i64>,
+    /// How long the (first) lock lasts.
+    pub duration_s: i64,
+    /// Where present each further lock doubles, up to this.
+    pub doubling_to_s: Option<i64>,
+}
+
+/// Second factors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MfaPolicy {
+    /// Shown by authenticator apps; the tenant's name where absent.
+    pub totp_issuer: Option<String>,
+    /// Length of a TOTP time step.
+    pub totp_interval_s: u32,
+    /// Methods people may enrol.
+    pub methods: Vec<String>,
+}
+
+/// Requests by class, a minute unless the name says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimitPolicy {
+    /// Sign-in and refresh, per user name.
+    pub auth_per_user: u32,
+    /// Sign-in and refresh, per address.
+    pub auth_per_address: u32,
+    /// Second factors.
+    pub mfa: u32,
+    /// Whatever has no class of its own.
+    pub default: u32,
+    /// Reads.
+    pub read: u32,
+    /// Writes.
+    pub write: u32,
+    /// Administration.
+    pub admin: u32,
+    /// All together, an hour.
+    pub overall_per_hour: u32,
+}
+
+/// Values of the environment that replace the blueprint's when a tenant is created.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyOverrides {
+    /// `JWT_ALGORITHM`.
+    pub algorithm: Option<JwtAlgorithm>,
+    /// `JWT_ACCESS_TOKEN_EXPIRE_MINUTES`.
+    pub access_lifetime_s: Option<i64>,
+    /// `JWT_REFRESH_TOKEN_EXPIRE_DAYS`.
+    pub refresh_lifetime_s: Option<i64>,
+    /// `MFA_ISSUER`.
+    pub totp_issuer: Option<String>,
+    /// `MFA_TOTP_INTERVAL`.
+    pub totp_interval_s: Option<u32>,
+    /// `API_RATE_LIMIT_PER_MINUTE`.
+    pub default_per_minute: Option<u32>,
+    /// `API_RATE_LIMIT_PER_HOUR`.
+    pub overall_per_hour: Option<u32>,
+}
+
+const MINUTE_S: i64 = 60;
+const HOUR_S: i64 = 3_600;
+const DAY_S: i64 = 86_400;
+
+impl SecurityPolicy {
+    /// The starting values of a blueprint.
+    pub fn of(blueprint: Blueprint) -> Self {
+        let mut policy = Self::core_bank();
+        match blueprint {
+            Blueprint::CoreBank => {}
+            Blueprint::EquipmentErp => policy.become_equipment_erp(),
+            Blueprint::DigitalBank => policy.become_digital_bank(),
+            Blueprint::CardBank => policy.become_card_bank(),
+            Blueprint::CreditRisk => policy.become_credit_risk(),
+            Blueprint::Standard | Blueprint::Platform => policy.become_standard(),
+        }
+        policy
+    }
+
+    /// Puts the environment's values in the place of the blueprint's.
+    #[must_use]
+    pub fn with(mut self, overrides: &PolicyOverrides) -> Self {
+        let limits = &mut self.rate_limits;
+        replace(&mut self.token.algorithm, overrides.algorithm);
+        replace(&mut self.token.access_lifetime_s, overrides.access_lifetime_s);
+        replace(&mut self.token.refresh_lifetime_s, overrides.refresh_lifetime_s);
+        replace(&mut self.mfa.totp_interval_s, overrides.totp_interval_s);
+        replace(&mut limits.default, overrides.default_per_minute);
+        replace(&mut limits.overall_per_hour, overrides.overall_per_hour);
+        if overrides.totp_issuer.is_some() {
+            self.mfa.totp_issuer.clone_from(&overrides.totp_issuer);
+        }
+        self
+    }
+
+    fn core_bank() -> Self {
+        Self {
+            token: TokenPolicy {
+                algorithm: JwtAlgorithm::HS256,
+                access_lifetime_s: 30 * MINUTE_S,
+                refresh_lifetime_s: 7 * DAY_S,
+                issuer: None,
+                audience: Vec::new(),
+                key_rotation_days: 30,
+            },
+            password: PasswordPolicy {
+                minimum_length: 12,
+                all_four_classes: true,
+                history: 5,
+                maximum_age_days: Some(90),
+                refuse_common: true,
+            },
+            session: SessionPolicy {
+                idle_timeout_s: 30 * MINUTE_S,
+                absolute_timeout_s: 12 * HOUR_S,
+                pinned_to_address: false,
+                bound_to_device: false,
+                concurrent_limit: 10,
+            },
+            account_lock: lock(5, 15 * MINUTE_S, 30 * MINUTE_S),
+            address_block: lock(20, 15 * MINUTE_S, 60 * MINUTE_S),
+            mfa: MfaPolicy {
+                totp_issuer: Some("UltraCore".to_owned()),
+                totp_interval_s: 30,
+                methods: names(&["totp", "backup"]),
+            },
+            rate_limits: RateLimitPolicy {
+                auth_per_user: 5,
+                auth_per_address: 5,
+                mfa: 3,
+                default: 60,
+                read: 100,
+                write: 30,
+                admin: 200,
+                overall_per_hour: 1_000,
+            },
+        }
+    }
+
+    fn become_equipment_erp(&mut self) {
+        self.token.algorithm = JwtAlgorithm::RS256;
+        self.session.idle_timeout_s = 24 * HOUR_S;
+        self.session.absolute_timeout_s = 24 * HOUR_S;
+        self.session.pinned_to_address = true;
+        self.session.concurrent_limit = 5;
+        self.account_lock = lock(5, HOUR_S, HOUR_S);
+        self.address_block = lock(5, HOUR_S, 60 * MINUTE_S);
+        self.mfa.totp_issuer = Some("Bitcorp ERP".to_owned());
+        self.rate_limits.auth_per_address = 100;
+    }
+
+    fn become_digital_bank(&mut self) {
+        self.token.algorithm = JwtAlgorithm::RS256;
+        self.session.absolute_timeout_s = 7 * DAY_S;
+        self.session.bound_to_device = true;
+        self.session.concurrent_limit = 5;
+        self.account_lock = LockPolicy {
+            threshold: 5,
+            window_s: None,
+            duration_s: MINUTE_S,
+            doubling_to_s: Some(24 * HOUR_S),
+        };
+        self.mfa.totp_issuer = Some("DwayBank".to_owned());
+        self.mfa.methods = names(&["totp", "sms", "email", "backup"]);
+    }
+
+    fn become_card_bank(&mut self) {
+        self.password.maximum_age_days = None;
+        self.session.concurrent_limit = 5;
+        self.mfa.totp_issuer = None;
+        self.mfa.methods = names(&["totp", "backup", "passkey"]);
+    }
+
+    fn become_credit_risk(&mut self) {
+        self.token.algorithm = JwtAlgorithm::RS256;
+        self.token.access_lifetime_s = 15 * MINUTE_S;
+        self.token.issuer = Some("default-rate-prediction-api".to_owned());
+        self.token.audience = names(&["api-users", "admin-panel"]);
+        self.password.history = 12;
+        self.session.concurrent_limit = 3;
+        self.mfa.totp_issuer = Some("Default Risk Prediction".to_owned());
+        self.mfa.methods = names(&["totp", "sms", "email", "fido2", "backup"]);
+    }
+
+    /// The strictest of each row, and NIST SP 800-63B-4 where the seeds
+    /// contradict it: length and a block list instead of composition and expiry.
+    fn become_standard(&mut self) {
+        self.token.algorithm = JwtAlgorithm::EdDSA;
+        self.token.access_lifetime_s = 15 * MINUTE_S;
+        self.password = PasswordPolicy {
+            minimum_length: 15,
+            all_four_classes: false,
+            history: 12,
+            maximum_age_days: None,
+            refuse_common: true,
+        };
+        self.session.pinned_to_address = true;
+        self.session.bound_to_device = true;
+        self.session.concurrent_limit = 3;
+        self.account_lock = lock(5, HOUR_S, HOUR_S);
+        self.address_block = lock(5, HOUR_S, 60 * MINUTE_S);
+        self.mfa.totp_issuer = None;
+        self.mfa.methods = names(&["passkey", "totp", "backup"]);
+    }
+}
+
+fn replace<T>(value: &mut T, by: Option<T>) {
+    if let Some(by) = by {
+        *value = by;
+    }
+}
+
+fn lock(threshold: u32, window_s: i64, duration_s: i64) -> LockPolicy {
+    LockPolicy {
+        threshold,
+        window_s: Some(window_s),
+        duration_s,
+        doubling_to_s: None,
+    }
+}
+
+fn names(list: &[&str]) -> Vec<String> {
+    list.iter().map(|&name| name.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SecurityPolicy;
+    use crate::Blueprint;
+
+    #[test]
+    fn every_blueprint_starts_from_its_column_of_the_specification() {
+        // blueprint, algorithm, access minutes, history, maximum age, concurrent sessions, lock threshold/duration
+        let table = [
+            (Blueprint::CoreBank, "HS256", 30, 5, Some(90), 10, 5, 1_800),
+            (Blueprint::EquipmentErp, "RS256", 30, 5, Some(90), 5, 5, 3_600),
+            (Blueprint::DigitalBank, "RS256", 30, 5, Some(90), 5, 5, 60),
+            (Blueprint::CardBank, "HS256", 30, 5, None, 5, 5, 1_800),
+            (Blueprint::CreditRisk, "RS256", 15, 12, Some(90), 3, 5, 1_800),
+            (Blueprint::Standard, "EdDSA", 15, 12, None, 3, 5, 3_600),
+        ];
+        for (blueprint, algorithm, minutes, history, age, sessions, threshold, duration_s) in table {
+            let policy = SecurityPolicy::of(blueprint);
+            assert_eq!(format!("{:?}", policy.token.algorithm), algorithm, "{blueprint}");
+            assert_eq!(policy.token.access_lifetime_s, minutes * 60, "{blueprint}");
+            assert_eq!(policy.password.history, history, "{blueprint}");
+            assert_eq!(policy.password.maximum_age_days, age, "{blueprint}");
+            assert_eq!(policy.session.concurrent_limit, sessions, "{blueprint}");
+            assert_eq!(policy.account_lock.threshold, threshold, "{blueprint}");
+            assert_eq!(policy.account_lock.duration_s, duration_s, "{blueprint}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The bounded pool: dedicated threads with a queue that refuses at once when it is full.
+//!
+//! Requests that were cancelled while they waited are dropped unhashed, and are cleared away first
+//! when the queue is full, so that they never hold a place against a live one.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use super::hash::{self, PasswordHash, Peppers};
+use super::{MINIMUM_PRODUCTION_COST, PasswordError};
+
+/// How the pool is set up.
+#[derive(Debug)]
+pub struct HasherOptions {
+    /// The bcrypt cost; production refuses less than [`MINIMUM_PRODUCTION_COST`].
+    pub cost: u32,
+    /// Threads; each computes one hash at a time.
+    pub threads: NonZeroUsize,
+    /// How many requests may wait beside those being computed.
+    pub queue_capacity: usize,
+    /// Added to the threads' nice value (0 to 19), so that hashing yields to other requests.
+    pub niceness: i32,
+    /// The peppers.
+    pub peppers: Peppers,
+}
+
+impl HasherOptions {
+    /// Cost 12, a thread per core, 64 waiting places a thread, niceness 5.
+    pub fn production(peppers: Peppers) -> Self {
+        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self {
+            cost: MINIMUM_PRODUCTION_COST,
+            threads,
+            queue_capacity: threads.get() * 64,
+            niceness: 5,
+            peppers,
+        }
+    }
+}
+
+/// The answer to "is this the password?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it is.
+    pub matches: bool,
+    /// Whether the stored hash should be replaced (only ever true together with `matches`).
+    pub needs_rehash: bool,
+}
+
+/// A running pool. Dropping it lets queued work finish and ends the threads.
+#[derive(Debug)]
+pub struct Hasher {
+    shared: Arc<Shared>,
+}
+
+impl Hasher {
+    /// Starts the threads.
+    pub fn start(options: HasherOptions) -> Result<Self, PasswordError> {
+        hash::check_cost(options.cost)?;
+        // Until the first measurement: 2^cost rounds at the pace of a common server core.
+        let estimate_us = (1_u64 << options.cost) * 60;
+        let shared = Arc::new(Shared {
+            options,
+            queue: Mutex::new(Queue::default()),
+            wake: Condvar::new(),
+            average_us: AtomicU64::new(estimate_us),
+        });
+        // Built first: if a later thread fails to start, dropping it ends the earlier ones.
+        let hasher = Self { shared };
+        for index in 0..hasher.shared.options.threads.get() {
+            let shared = Arc::clone(&hasher.shared);
+            std::thread::Builder::new()
+                .name(format!("password-{index}"))
+                .spawn(move || shared.run())
+                .map_err(|_| PasswordError::PoolFailed)?;
+        }
+        Ok(hasher)
+    }
+
+    /// The configured bcrypt cost.
+    pub fn cost(&self) -> u32 {
+        self.shared.options.cost
+    }
+
+    /// Hashes a new password.
+    pub async fn hash(&self, password: &str) -> Result<PasswordHash, PasswordError> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(password, Task::Hash(reply))?;
+        answer.await.map_err(|_| PasswordError::PoolFailed)?
+    }
+
+    /// Compares a password with a stored hash. `None` (unknown user, or an account whose password
+    /// must not be evaluated now) does the same work and answers that it does not match.
+    pub async fn verify(
+        &self,
+        password: &str,
+        stored: Option<&PasswordHash>,
+    ) -> Result<Verdict, PasswordError> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(password, Task::Verify(stored.cloned(), reply))?;
+        answer.await.map_err(|_| PasswordError::PoolFailed)?
+    }
+
+    fn submit(&self, password: &str, task: Task) -> Result<(), PasswordError> {
+        let mut queue = self.shared.lock();
+        let capacity = self.shared.options.queue_capacity;
+        let free = self.shared.options.threads.get().saturating_sub(queue.busy);
+        if queue.jobs.len() >= capacity + free {
+            queue.jobs.retain(|job| !job.task.is_cancelled());
+        }
+        if queue.jobs.len() >= capacity + free {
+            return Err(PasswordError::Busy {
+                retry_after_s: self.shared.retry_after_s(queue.jobs.len()),
+            });
+        }
+        queue.jobs.push_back(Job { password: Zeroizing::new(password.to_owned()), task });
+        drop(queue);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Hasher {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.wake.notify_all();
+    }
+}
+
+struct Job {
+    password: Zeroizing<String>,
+    task: Task,
+}
+
+enum Task {
+    Hash(oneshot::Sender<Result<PasswordHash, PasswordError>>),
+    Verify(Option<PasswordHash>, oneshot::Sender<Result<Verdict, PasswordError>>),
+}
+
+impl Task {
+    fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Hash(reply) => reply.is_closed(),
+            Self::Verify(_, reply) => reply.is_closed(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    busy: usize,
+    closed: bool,
+}
+
+struct Shared {
+    options: HasherOptions,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    average_us: AtomicU64,
+}
+
+impl Shared {
+    fn run(&self) {
+        if self.options.niceness > 0 {
+            // Linux applies it to this thread alone. Without the right to change it the pool
+            // works all the same.
+            let _ = rustix::process::nice(self.options.niceness);
+        }
+        while let Some(job) = self.next() {
+            let started = Instant::now();
+            // A panic ends this job (its reply is dropped), not the thread.
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.perform(job)));
+            self.lock().busy -= 1;
+            if outcome.is_ok() {
+                self.record(started);
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.lock();
+        loop {
+            match queue.jobs.pop_front() {
+                Some(job) if job.task.is_cancelled() => {}
+                Some(job) => {
+                    queue.busy += 1;
+                    return Some(job);
+                }
+                None if queue.closed => return None,
+                None => {
+                    queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    fn perform(&self, job: Job) {
+        // A caller that has gone away meanwhile no longer wants the answer.
+        match job.task {
+            Task::Hash(reply) => {
+                let made = hash::compute(&self.options.peppers, self.options.cost, &job.password);
+                let _ = reply.send(made);
+            }
+            Task::Verify(stored, reply) => {
+                let _ = reply.send(self.verdict(&job.password, stored.as_ref()));
+            }
+        }
+    }
+
+    fn verdict(
+        &self,
+        password: &str,
+        stored: Option<&PasswordHash>,
+    ) -> Result<Verdict, PasswordError> {
+        let (peppers, cost) = (&self.options.peppers, self.options.cost);
+        let Some(stored) = stored else {
+            hash::pretend(peppers, cost, password);
+            return Ok(Verdict { matches: false, needs_rehash: false });
+        };
+        let matches = hash::matches(peppers, stored, password)?;
+        Ok(Verdict { matches, needs_rehash: matches && stored.is_outdated(peppers, cost) })
+    }
+
+    fn record(&self, started: Instant) {
+        let taken_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let average_us = self.average_us.load(Ordering::Relaxed);
+        let blended = (average_us / 8).saturating_mul(7).saturating_add(taken_us / 8);
+        self.average_us.store(blended, Ordering::Relaxed);
+    }
+
+    fn retry_after_s(&self, waiting: usize) -> u64 {
+        let rounds = (waiting / self.options.threads.get() + 1) as u64;
+        self.average_us.load(Ordering::Relaxed).saturating_mul(rounds).div_ceil(1_000_000).max(1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
+    }
+}

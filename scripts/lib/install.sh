@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# Sourced by scripts/dev and scripts/test: installs what is missing, nothing else.
+
+say() {
+    printf '==> %s\n' "$*" >&2
+}
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# apt needs root; outside it, sudo where there is one.
+install_packages() {
+    [ "$#" -gt 0 ] || return 0
+    have apt-get || die "missing: $*; install them with this system's package manager"
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        have sudo || die "missing: $*; as root run: apt-get install $*"
+        as_root=(sudo)
+    fi
+    say "installing $*"
+    "${as_root[@]}" apt-get update -q >&2
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -q --no-install-recommends "$@" >&2
+}
+
+# PostgreSQL 15 or newer, where the distributions put it or in PATH.
+have_postgresql() {
+    local server version
+    for server in /usr/lib/postgresql/*/bin/postgres "$(command -v postgres || true)"; do
+        [ -x "$server" ] || continue
+        version=$("$server" --version | sed -E 's/.*\) ([0-9]+).*/\1/')
+        if [ "$version" -ge 15 ]; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+# What every build and every private cluster needs.
+install_base() {
+    local missing=()
+    if ! have cc; then
+        missing+=(gcc libc6-dev)
+    fi
+    if [ "${1:-}" = with-postgresql ] && ! have_postgresql; then
+        missing+=(postgresql)
+    fi
+    install_packages "${missing[@]}"
+    have cargo || die "cargo is missing: install Rust with rustup, then run this again"
+}
