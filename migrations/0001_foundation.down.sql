@@ -1,6 +1,7 @@
 -- The roles stay: they belong to the cluster and other databases may use them.
 DROP TABLE idempotency_keys;
 DROP TABLE subject_keys;
+DROP FUNCTION refuse_subject_key_change();
 DROP TABLE data_keys;
 DROP TABLE tenant_keks;
 DROP TABLE security_policies;

@@ -20,11 +20,14 @@ LANGUAGE sql STABLE PARALLEL SAFE
 AS $$ SELECT coalesce(nullif(current_setting('app.now', true), '')::timestamptz, transaction_timestamp()) $$;
 GRANT EXECUTE ON FUNCTION app_now() TO strongroom_app, strongroom_sealer, strongroom_auditor;
 
+-- pg_temp stands last in every function's search path: unnamed it would come
+-- first, and a caller's temporary table could pass for one of ours.
+
 -- The tenant of this transaction, or an error: for functions that must never
 -- act without one. (A pooled connection's setting is '' after its first transaction.)
 CREATE FUNCTION require_tenant() RETURNS uuid
 LANGUAGE plpgsql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, public
+SET search_path = pg_catalog, public, pg_temp
 AS $$
 DECLARE
     tenant uuid := nullif(current_setting('app.current_tenant', true), '')::uuid;
@@ -38,7 +41,7 @@ GRANT EXECUTE ON FUNCTION require_tenant() TO strongroom_app, strongroom_sealer,
 
 CREATE FUNCTION touch_updated_at() RETURNS trigger
 LANGUAGE plpgsql
-SET search_path = pg_catalog, public
+SET search_path = pg_catalog, public, pg_temp
 AS $$
 BEGIN
     NEW.updated_at := app_now();
@@ -51,7 +54,7 @@ GRANT EXECUTE ON FUNCTION touch_updated_at() TO strongroom_app, strongroom_seale
 -- and, where it holds no secrets, to the auditor.
 CREATE PROCEDURE secure_tenant_table(table_name regclass, app_privileges text, auditor_reads boolean)
 LANGUAGE plpgsql
-SET search_path = pg_catalog, public
+SET search_path = pg_catalog, public, pg_temp
 AS $$
 BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', table_name);
@@ -92,7 +95,7 @@ CREATE TRIGGER touch_updated_at BEFORE UPDATE ON tenants FOR EACH ROW EXECUTE FU
 -- Slugs are part of issuers and of people's bookmarks: they never change.
 CREATE FUNCTION refuse_slug_change() RETURNS trigger
 LANGUAGE plpgsql
-SET search_path = pg_catalog, public
+SET search_path = pg_catalog, public, pg_temp
 AS $$
 BEGIN
     RAISE EXCEPTION 'a tenant''s id, slug and blueprint never change' USING ERRCODE = 'integrity_constraint_violation';
@@ -171,12 +174,24 @@ CREATE TABLE subject_keys (
 );
 CALL secure_tenant_table('subject_keys', 'SELECT, INSERT', false);
 GRANT UPDATE (wrapped_key, shredded_at) ON subject_keys TO strongroom_app;
+CREATE FUNCTION refuse_subject_key_change() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'a subject''s key may only be destroyed' USING ERRCODE = 'integrity_constraint_violation';
+END $$;
+CREATE TRIGGER only_shredded BEFORE UPDATE ON subject_keys
+    FOR EACH ROW WHEN (NEW.wrapped_key IS NOT NULL OR OLD.wrapped_key IS NULL)
+    EXECUTE FUNCTION refuse_subject_key_change();
 
 -- Finished commands by key. The row is written with the change it answers for,
 -- so a key is either unknown or has the one true answer. Claims of keys in flight
--- are transaction-level advisory locks and need no row.
+-- are transaction-level advisory locks and need no row. No foreign key to tenants:
+-- row security ties the row to the transaction's tenant, and every writer of the
+-- tenant would share-lock that one row.
 CREATE TABLE idempotency_keys (
-    tenant_id       uuid NOT NULL REFERENCES tenants (id),
+    tenant_id       uuid NOT NULL,
     principal_id    uuid NOT NULL,
     command         text NOT NULL,
     idempotency_key text NOT NULL CHECK (length(idempotency_key) BETWEEN 1 AND 255),

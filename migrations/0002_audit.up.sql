@@ -73,10 +73,12 @@ CREATE TABLE audit_leaves (
 CALL secure_tenant_table('audit_leaves', 'SELECT', true);
 
 -- Complete subtrees above the leaves: node (level, index) covers the leaves
--- index * 2^level to (index + 1) * 2^level - 1 and never changes again.
+-- index * 2^level to (index + 1) * 2^level - 1 and never changes again. Levels
+-- below 6 are not stored: they are computed from at most 63 leaves, which saves
+-- one row here for each record there.
 CREATE TABLE audit_tree (
     tenant_id  uuid NOT NULL,
-    level      smallint NOT NULL CHECK (level BETWEEN 1 AND 62),
+    level      smallint NOT NULL CHECK (level BETWEEN 6 AND 62),
     node_index bigint NOT NULL CHECK (node_index >= 0),
     hash       bytea NOT NULL CHECK (length(hash) = 32),
     PRIMARY KEY (tenant_id, level, node_index)
@@ -133,7 +135,7 @@ CREATE POLICY sealer_reads ON audit_log_keys FOR SELECT TO strongroom_sealer USI
 -- by the owner: not prevented, but `audit verify` finds what was done meanwhile.
 CREATE FUNCTION refuse_audit_change() RETURNS trigger
 LANGUAGE plpgsql
-SET search_path = pg_catalog, public
+SET search_path = pg_catalog, public, pg_temp
 AS $$
 BEGIN
     RAISE EXCEPTION '% on % refused: the audit log is append-only', TG_OP, TG_TABLE_NAME
@@ -144,7 +146,7 @@ GRANT EXECUTE ON FUNCTION refuse_audit_change() TO strongroom_app, strongroom_se
 -- Only the sealer may take rows out of the inbox.
 CREATE FUNCTION refuse_audit_inbox_delete() RETURNS trigger
 LANGUAGE plpgsql
-SET search_path = pg_catalog, public
+SET search_path = pg_catalog, public, pg_temp
 AS $$
 BEGIN
     IF current_user <> 'strongroom_sealer' THEN
@@ -176,7 +178,7 @@ ALTER TABLE audit_inbox ENABLE ALWAYS TRIGGER only_sealer_deletes;
 -- or brought back.
 CREATE FUNCTION refuse_audit_key_change() RETURNS trigger
 LANGUAGE plpgsql
-SET search_path = pg_catalog, public
+SET search_path = pg_catalog, public, pg_temp
 AS $$
 BEGIN
     IF (OLD.status = 'retired' AND NEW.status <> 'retired')
@@ -205,7 +207,7 @@ CREATE FUNCTION audit_append(
     p_resource_id uuid, p_result audit_result, p_old_values jsonb, p_new_values jsonb, p_details jsonb
 ) RETURNS uuid
 LANGUAGE plpgsql
-SET search_path = pg_catalog, public
+SET search_path = pg_catalog, public, pg_temp
 AS $$
 DECLARE
     v_tenant_id uuid := require_tenant();

@@ -1,7 +1,7 @@
 --! live_sessions
 -- Writes always check the row, so that a revocation on any node is obeyed at once.
 -- Sessions of deleted or disabled people are dead whatever their own row says.
-SELECT session.id
+SELECT session.id, session.user_id
 FROM user_sessions session
 JOIN users ON users.tenant_id = session.tenant_id AND users.id = session.user_id
 WHERE session.tenant_id = $1::uuid AND session.id = ANY ($2::uuid[])

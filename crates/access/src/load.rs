@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use cedar_policy::{
-    ActionConstraint, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+    ActionConstraint, EntityUid, Policy, PolicyId, PolicySet, PrincipalConstraint, Schema,
+    ValidationMode, Validator,
 };
 
 use crate::blueprint::Blueprint;
@@ -105,9 +106,10 @@ pub(crate) fn policies(
         .map_err(|error| PolicyError::Parse { blueprint, message: error.to_string() })?;
     let mut named = PolicySet::new();
     for policy in parsed.policies() {
-        let id = policy.annotation("id").filter(|id| !id.is_empty()).ok_or_else(|| {
-            PolicyError::Unnamed { blueprint, policy: policy.to_string() }
-        })?;
+        let id = policy
+            .annotation("id")
+            .filter(|id| !id.is_empty())
+            .ok_or_else(|| PolicyError::Unnamed { blueprint, policy: policy.to_string() })?;
         named
             .add(policy.new_id(PolicyId::new(id)))
             .map_err(|error| PolicyError::Duplicate { blueprint, message: error.to_string() })?;
@@ -140,6 +142,27 @@ pub(crate) fn slice_by_action(
         }
     }
     Ok(slices)
+}
+
+/// The slices as they bear on somebody whose only role is `role`: without the policies
+/// whose scope demands membership of another one. Roles contain no roles, so a policy left
+/// out could not have been met; prohibitions without a role stay.
+pub(crate) fn slices_of_role(
+    blueprint: Blueprint,
+    slices: &[PolicySet],
+    role: &EntityUid,
+) -> Result<Vec<PolicySet>, PolicyError> {
+    let concerns = |policy: &&Policy| match policy.principal_constraint() {
+        PrincipalConstraint::In(other) => other == *role,
+        _ => true,
+    };
+    slices
+        .iter()
+        .map(|slice| {
+            PolicySet::from_policies(slice.policies().filter(concerns).cloned())
+                .map_err(|error| PolicyError::Duplicate { blueprint, message: error.to_string() })
+        })
+        .collect()
 }
 
 /// The positions of the actions that a policy's scope names; the schema has no action

@@ -44,7 +44,8 @@ resource_kinds! {
     Audit;
     /// A savings account; owned through `account_parties`.
     Account;
-    /// A movement: for `transaction:create` owned means that the actor is a party to the debited account; `held` that the actor holds the account worked on.
+    /// A movement. Creating, depositing, withdrawing and listing may be asked of the account
+    /// instead; owned means a party to that account (of a transfer: the debited one).
     Transaction;
     /// A loan or its application.
     Loan;
@@ -249,6 +250,30 @@ permissions! {
         FactorCreate = "factor:create",
         FactorRead = "factor:read",
         FactorDelete = "factor:delete",
+    }
+}
+
+impl Permission {
+    /// Whether the permission may be asked of an object of this kind: its own, or the
+    /// account that a movement is made on, that movements are listed of, or that a card is
+    /// issued for.
+    pub const fn acts_on(self, kind: ResourceKind) -> bool {
+        match kind {
+            ResourceKind::Account => matches!(
+                self,
+                Self::AccountCreate
+                    | Self::AccountRead
+                    | Self::AccountUpdate
+                    | Self::AccountDelete
+                    | Self::AccountApprove
+                    | Self::TransactionCreate
+                    | Self::TransactionDeposit
+                    | Self::TransactionWithdraw
+                    | Self::TransactionRead
+                    | Self::CardCreate
+            ),
+            other => other as usize == self.kind() as usize,
+        }
     }
 }
 

@@ -90,7 +90,11 @@ impl ObjectWriter {
         self.out.extend_from_slice(integer.to_string().as_bytes());
     }
 
-    pub(crate) fn value(&mut self, name: &str, value: Option<&Value>) -> Result<(), CanonicalError> {
+    pub(crate) fn value(
+        &mut self,
+        name: &str,
+        value: Option<&Value>,
+    ) -> Result<(), CanonicalError> {
         if let Some(value) = value {
             self.name(name);
             write_value(&mut self.out, value)?;

@@ -15,7 +15,11 @@ use uuid::Uuid;
 /// The first column that contradicts the record, none where all agree. A
 /// member that has no column, and bytes that are no JSON object, are
 /// contradictions as well.
-pub(crate) fn first_difference(tenant_id: Uuid, row: &Row, record: &[u8]) -> Result<Option<String>, DbError> {
+pub(crate) fn first_difference(
+    tenant_id: Uuid,
+    row: &Row,
+    record: &[u8],
+) -> Result<Option<String>, DbError> {
     let Ok(Value::Object(mut members)) = serde_json::from_slice(record) else {
         return Ok(Some("record".to_owned()));
     };
@@ -24,7 +28,11 @@ pub(crate) fn first_difference(tenant_id: Uuid, row: &Row, record: &[u8]) -> Res
 }
 
 /// Takes every known member out of the object as it is compared.
-fn difference(tenant_id: Uuid, row: &Row, members: &mut Map<String, Value>) -> Result<Option<&'static str>, DbError> {
+fn difference(
+    tenant_id: Uuid,
+    row: &Row,
+    members: &mut Map<String, Value>,
+) -> Result<Option<&'static str>, DbError> {
     if members.remove("v") != Some(Value::from(crate::event::RECORD_VERSION)) {
         return Ok(Some("v"));
     }
@@ -48,7 +56,9 @@ fn difference(tenant_id: Uuid, row: &Row, members: &mut Map<String, Value>) -> R
         return Ok(Some("ip_address"));
     }
     let flags: Vec<String> = row.try_get("compliance_flags")?;
-    if members.remove("compliance_flags").unwrap_or_else(|| Value::Array(Vec::new())) != Value::from(flags) {
+    if members.remove("compliance_flags").unwrap_or_else(|| Value::Array(Vec::new()))
+        != Value::from(flags)
+    {
         return Ok(Some("compliance_flags"));
     }
     for name in ["old_values", "new_values", "details"] {

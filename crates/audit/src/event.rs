@@ -1,6 +1,5 @@
-//! Owns what one audit event is: its closed vocabulary, the severity and the
-//! compliance flags that follow from it by rule, and the exact canonical
-//! bytes that are stored, hashed and proven for ever.
+//! Owns what one audit event is, and the exact canonical bytes that are stored,
+//! hashed and proven for ever.
 //!
 //! Refuses to know: the database, the tree, the request. Everything comes in
 //! as plain values; time and tenant are the caller's.
@@ -10,15 +9,14 @@
 //! ciphertext (sealed under the subject's key) or not at all, so that erasing
 //! a person leaves every byte here, and every proof over it, valid.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::canonical::{self, CanonicalError};
+use crate::kind::{ComplianceFlag, EventType, Outcome};
 use crate::merkle::{self, Hash};
 
 /// Version of the record format; the member `v` of every record.
@@ -26,251 +24,6 @@ pub const RECORD_VERSION: i64 = 1;
 
 /// Longest user agent kept, in bytes; the rest is cut at a character boundary.
 const USER_AGENT_MAX_BYTES: usize = 256;
-
-/// How loudly an event asks to be looked at. Follows from [`EventType`] alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
-    /// Routine reads, jobs and reports.
-    Low,
-    /// Ordinary changes.
-    Medium,
-    /// Access to the system and to other people's rights.
-    High,
-    /// Something is, or looks, broken into.
-    Critical,
-}
-
-impl Severity {
-    /// Every severity, lowest first.
-    pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
-
-    /// The name on the wire and in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-/// A name that stands in none of the closed lists of this module.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {what}: {name:?}")]
-pub struct UnknownName {
-    /// Which list was asked: `event type`, `severity`, `result` or `compliance flag`.
-    pub what: &'static str,
-    /// The name that was given.
-    pub name: String,
-}
-
-impl UnknownName {
-    fn new(what: &'static str, name: &str) -> Self {
-        Self { what, name: name.to_owned() }
-    }
-}
-
-macro_rules! event_types {
-    ($( $(#[$doc:meta])* $variant:ident = $name:literal, $severity:ident; )*) => {
-        /// What happened: a closed list, each with one severity. The names
-        /// are the seeds' own where they have one.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum EventType { $( $(#[$doc])* $variant, )* }
-
-        impl EventType {
-            /// Every event type, in declaration order.
-            pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
-
-            /// The name on the wire and in the database.
-            pub const fn as_str(self) -> &'static str {
-                match self { $( Self::$variant => $name, )* }
-            }
-
-            /// The one severity of this type.
-            pub const fn severity(self) -> Severity {
-                match self { $( Self::$variant => Severity::$severity, )* }
-            }
-        }
-    };
-}
-
-event_types! {
-    /// A failed authentication; also written `login_failure`.
-    AuthFailure = "auth_failure", Critical;
-    /// Somebody gained, or tried to gain, rights that are not theirs.
-    PrivilegeEscalation = "privilege_escalation", Critical;
-    /// Data is known to have left.
-    DataBreach = "data_breach", Critical;
-    /// A control was attacked: replayed token, foreign ciphertext, tampering.
-    SecurityViolation = "security_violation", Critical;
-    /// A successful login; also written `login_success`.
-    Login = "login", High;
-    /// A session ended by its owner.
-    Logout = "logout", High;
-    /// A role or permission was granted or withdrawn.
-    RoleChange = "role_change", High;
-    /// Data left in bulk on request.
-    DataExport = "data_export", High;
-    /// An authorisation was refused.
-    PermissionDenied = "permission_denied", High;
-    /// An account was locked after failures.
-    AccountLockout = "account_lockout", High;
-    /// A password or another credential was changed.
-    CredentialChange = "credential_change", High;
-    /// Sessions or refresh families were revoked.
-    SessionRevocation = "session_revocation", High;
-    /// A key was made, rotated, retired or destroyed.
-    KeyManagement = "key_management", High;
-    /// An operator acted on the system: tenant, import, repair.
-    AdminAction = "admin_action", High;
-    /// A call on the interface that none of the other names describes.
-    ApiAccess = "api_access", Medium;
-    /// A default-probability prediction was asked for.
-    PredictionRequest = "prediction_request", Medium;
-    /// A person was given an account to log in with.
-    UserCreation = "user_creation", Medium;
-    /// A row was made, changed or removed.
-    DataModification = "data_modification", Medium;
-    /// Money was moved in the ledger.
-    LedgerPosting = "ledger_posting", Medium;
-    /// A setting or policy was changed.
-    ConfigurationChange = "configuration_change", Medium;
-    /// A source of refused requests, counted by minute.
-    RequestFlood = "request_flood", Medium;
-    /// A list or search was read.
-    DataQuery = "data_query", Low;
-    /// A report was made.
-    ReportGeneration = "report_generation", Low;
-    /// One object was read.
-    DataAccess = "data_access", Low;
-    /// An access token was renewed.
-    TokenRefresh = "token_refresh", Low;
-    /// A key opened or signed something.
-    KeyUse = "key_use", Low;
-    /// A scheduled job ran.
-    JobRun = "job_run", Low;
-}
-
-impl FromStr for EventType {
-    type Err = UnknownName;
-
-    /// Accepts the names of [`EventType::as_str`] and the two older spellings
-    /// `login_failure` and `login_success`.
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        match name {
-            "login_failure" => Ok(Self::AuthFailure),
-            "login_success" => Ok(Self::Login),
-            _ => (Self::ALL.iter().copied().find(|candidate| candidate.as_str() == name))
-                .ok_or_else(|| UnknownName::new("event type", name)),
-        }
-    }
-}
-
-impl FromStr for Severity {
-    type Err = UnknownName;
-
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        (Self::ALL.into_iter().find(|candidate| candidate.as_str() == name))
-            .ok_or_else(|| UnknownName::new("severity", name))
-    }
-}
-
-/// How the action ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// It was done.
-    Success,
-    /// Authorisation refused it; nothing changed.
-    Denied,
-    /// It was allowed and a rule refused it; nothing changed.
-    Failed,
-    /// The stored answer of an earlier identical request was given again.
-    Replayed,
-}
-
-impl Outcome {
-    /// Every outcome.
-    pub const ALL: [Self; 4] = [Self::Success, Self::Denied, Self::Failed, Self::Replayed];
-
-    /// The name on the wire and in the database (member and column `result`).
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Denied => "denied",
-            Self::Failed => "failed",
-            Self::Replayed => "replayed",
-        }
-    }
-}
-
-impl FromStr for Outcome {
-    type Err = UnknownName;
-
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        (Self::ALL.into_iter().find(|candidate| candidate.as_str() == name))
-            .ok_or_else(|| UnknownName::new("result", name))
-    }
-}
-
-/// A body of rules under which an event will be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ComplianceFlag {
-    /// A personal field was read or changed.
-    Gdpr,
-    /// Know-your-customer and anti-money-laundering records.
-    KycAml,
-    /// Payment cards.
-    PciDss,
-    /// Ledger, statements and configuration (Sarbanes-Oxley).
-    Sox,
-}
-
-impl ComplianceFlag {
-    /// The name on the wire and in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Gdpr => "GDPR",
-            Self::KycAml => "KYC_AML",
-            Self::PciDss => "PCI_DSS",
-            Self::Sox => "SOX",
-        }
-    }
-
-    /// The flags of an event, in the order of their names.
-    pub fn by_rule(event_type: EventType, resource_type: &str, personal_fields: bool) -> Vec<Self> {
-        let financial = matches!(
-            event_type,
-            EventType::LedgerPosting | EventType::ConfigurationChange
-        ) || matches!(
-            resource_type,
-            "account" | "transaction" | "transfer" | "deposit" | "withdrawal" | "entry" | "hold"
-                | "loan" | "statement" | "financial_statement" | "settings" | "policy" | "tenant"
-        );
-        let cards = matches!(resource_type, "card" | "card_token" | "card_authorization");
-        let kyc = resource_type == "screening" || resource_type.starts_with("kyc");
-        [
-            (personal_fields, Self::Gdpr),
-            (kyc, Self::KycAml),
-            (cards, Self::PciDss),
-            (financial, Self::Sox),
-        ]
-        .into_iter()
-        .filter_map(|(applies, flag)| applies.then_some(flag))
-        .collect()
-    }
-}
-
-macro_rules! display_as_str {
-    ($($name:ty),*) => { $(
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(self.as_str())
-            }
-        }
-    )* };
-}
-display_as_str!(EventType, Severity, Outcome, ComplianceFlag);
 
 /// Who, where and when: the part of an event that every event of one request
 /// shares, as plain values.
@@ -465,7 +218,8 @@ impl AuditEvent {
         if !flags.is_empty() {
             object.texts("compliance_flags", flags.iter().map(|flag| flag.as_str()));
         }
-        let not_canonical = |source| EventError::NotCanonical { action: self.action.clone(), source };
+        let not_canonical =
+            |source| EventError::NotCanonical { action: self.action.clone(), source };
         object.value("details", self.details.as_ref()).map_err(not_canonical)?;
         object.uuid("event_id", Some(self.event_id));
         object.text("event_type", self.event_type.as_str());
@@ -539,5 +293,10 @@ fn short_user_agent(agent: String) -> String {
     if agent.len() <= USER_AGENT_MAX_BYTES {
         return agent;
     }
-    agent[..agent.floor_char_boundary(USER_AGENT_MAX_BYTES)].to_owned()
+    let cut = (0..=USER_AGENT_MAX_BYTES).rev().find(|at| agent.is_char_boundary(*at));
+    agent[..cut.unwrap_or(0)].to_owned()
 }
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod tests;

@@ -7,7 +7,10 @@
 use tenancy::{DbError, TenantTx};
 use tokio_postgres::Row;
 use uuid::Uuid;
-use vault::{Kek, KeyContext, KeyError, KeyId, NoteSigner, Purpose, RootKeys, TenantKey as _, WrappedKey, WrappingKey as _};
+use vault::{
+    Kek, KeyContext, KeyError, KeyId, NoteSigner, Purpose, RootKeys, TenantKey as _, WrappedKey,
+    WrappingKey as _,
+};
 
 use crate::note::{LogSigner, NoteVerifier};
 
@@ -29,8 +32,15 @@ pub async fn create(transaction: &TenantTx, kek: &Kek) -> Result<NoteVerifier, D
     let name = log_name(tenant_id);
     let public_key = key.public_key();
     let (epoch, kek_epoch) = (epoch_column(context.epoch)?, epoch_column(kek.context().epoch)?);
-    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-        [&tenant_id, &context.key.0, &name, &public_key.as_slice(), &epoch, &kek_epoch, &wrapped.as_bytes()];
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
+        &tenant_id,
+        &context.key.0,
+        &name,
+        &public_key.as_slice(),
+        &epoch,
+        &kek_epoch,
+        &wrapped.as_bytes(),
+    ];
     transaction.execute(ADD_LOG_KEY, &parameters).await?;
     NoteVerifier::new(&name, public_key).map_err(|error| DbError::Corrupt(error.to_string()))
 }

@@ -8,6 +8,7 @@
 pub mod canonical;
 pub mod event;
 pub mod keys;
+pub mod kind;
 pub mod merkle;
 pub mod note;
 pub mod proof;
@@ -17,9 +18,10 @@ pub mod store;
 pub mod verify;
 
 mod compare;
+mod fault;
 mod rows;
+mod sealing;
 
-pub use event::{
-    AuditEvent, ComplianceFlag, EventContext, EventError, EventType, Outcome, SealedEvent, Severity,
-};
+pub use event::{AuditEvent, EventContext, EventError, SealedEvent};
+pub use kind::{ComplianceFlag, EventType, Outcome, Severity};
 pub use sealer::Sealer;

@@ -9,6 +9,7 @@
 //! leaves `index · 2^level .. (index + 1) · 2^level` and never changes again.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use vault::sha256_parts;
 
@@ -22,6 +23,48 @@ pub struct NodeId {
     pub level: u8,
     /// Position among the subtrees of this height.
     pub index: u64,
+}
+
+impl NodeId {
+    fn missing(self) -> ProofError {
+        ProofError::MissingNode { level: self.level, index: self.index }
+    }
+}
+
+/// The lowest level whose nodes are stored. What lies below is computed from at
+/// most 63 leaves when it is needed: storing every node would double the rows of
+/// the log for nothing that a range of leaves does not say as well.
+pub const STORED_LEVEL_MIN: u8 = 6;
+
+/// Reads of stored nodes: what has to be fetched so that `wanted` can be had.
+pub fn nodes_to_fetch(wanted: &[NodeId]) -> Vec<NodeId> {
+    wanted.iter().copied().flat_map(leaves_or_self).collect()
+}
+
+/// Computes the wanted nodes below [`STORED_LEVEL_MIN`] from their leaves.
+pub fn compute_low_nodes<S: BuildHasher>(
+    wanted: &[NodeId],
+    nodes: &mut HashMap<NodeId, Hash, S>,
+) -> Result<(), ProofError> {
+    for id in wanted.iter().filter(|id| (1..STORED_LEVEL_MIN).contains(&id.level)) {
+        let leaves = leaves_or_self(*id)
+            .map(|leaf| nodes.get(&leaf).copied().ok_or(leaf.missing()))
+            .collect::<Result<Vec<_>, _>>()?;
+        nodes.insert(*id, root(&leaves));
+    }
+    Ok(())
+}
+
+/// The leaves below a node that is not stored; a leaf or a stored node itself.
+fn leaves_or_self(id: NodeId) -> impl Iterator<Item = NodeId> {
+    let height = if id.level < STORED_LEVEL_MIN { id.level } else { 0 };
+    let first = id.index << height;
+    (first..first + (1 << height)).map(move |index| NodeId { level: id.level - height, index })
+}
+
+/// How many nodes are stored for a tree of so many leaves.
+pub fn stored_node_count(leaves: u64) -> u64 {
+    (STORED_LEVEL_MIN..63).map(|level| leaves >> level).sum()
 }
 
 /// Why a proof was refused or could not be made.
@@ -114,7 +157,7 @@ impl Frontier {
     }
 
     /// Appends a leaf and hands every subtree that it completes, levels above
-    /// zero, to `completed`.
+    /// zero, to `completed`; those from [`STORED_LEVEL_MIN`] are to be stored.
     pub fn append(&mut self, leaf: Hash, mut completed: impl FnMut(NodeId, Hash)) {
         let mut hash = leaf;
         let mut index = self.size;
@@ -223,10 +266,7 @@ impl ProofPlan {
             .map(|step| {
                 let hashes = step
                     .iter()
-                    .map(|id| {
-                        let missing = ProofError::MissingNode { level: id.level, index: id.index };
-                        nodes.get(id).copied().ok_or(missing)
-                    })
+                    .map(|id| nodes.get(id).copied().ok_or(id.missing()))
                     .collect::<Result<Vec<_>, _>>()?;
                 fold_right(&hashes).ok_or(ProofError::WrongLength)
             })
@@ -286,15 +326,15 @@ pub fn verify_consistency(
     first_root: &Hash,
     second_root: &Hash,
 ) -> Result<(), ProofError> {
+    if first == 0 || first > second {
+        return Err(ProofError::SizesOutOfOrder { first, second });
+    }
     if first == second {
         return match (proof.is_empty(), first_root == second_root) {
             (false, _) => Err(ProofError::WrongLength),
             (true, false) => Err(ProofError::RootMismatch),
             (true, true) => Ok(()),
         };
-    }
-    if first == 0 || first > second {
-        return Err(ProofError::SizesOutOfOrder { first, second });
     }
     let (start, rest) = if first.is_power_of_two() {
         (*first_root, proof)
@@ -310,12 +350,7 @@ pub fn verify_consistency(
 }
 
 /// Steps 4 to 7 of RFC 9162 section 2.1.4.2: both roots from one proof.
-fn climb(
-    first: u64,
-    second: u64,
-    start: Hash,
-    proof: &[Hash],
-) -> Result<(Hash, Hash), ProofError> {
+fn climb(first: u64, second: u64, start: Hash, proof: &[Hash]) -> Result<(Hash, Hash), ProofError> {
     let (mut node, mut last) = (first - 1, second - 1);
     while node & 1 == 1 {
         node >>= 1;

@@ -26,7 +26,11 @@ pub struct LogSigner {
 impl LogSigner {
     /// A key under a name without spaces and plus signs.
     pub fn new(name: &str, key: vault::NoteSigner) -> Result<Self, NoteError> {
-        if is_key_name(name) { Ok(Self { name: name.to_owned(), key }) } else { Err(NoteError::MalformedKey) }
+        if is_key_name(name) {
+            Ok(Self { name: name.to_owned(), key })
+        } else {
+            Err(NoteError::MalformedKey)
+        }
     }
 
     /// The name: the origin of the checkpoints it signs.
@@ -132,7 +136,9 @@ impl Note {
     /// Signs a text, which must end with a newline.
     pub fn sign(text: &str, signer: &LogSigner) -> Result<String, NoteError> {
         if !text.ends_with('\n') || text.contains(|c: char| c < ' ' && c != '\n') {
-            return Err(NoteError::Malformed("the text must end with a newline and hold no control characters"));
+            return Err(NoteError::Malformed(
+                "the text must end with a newline and hold no control characters",
+            ));
         }
         let mut blob = key_hash(&signer.name, &signer.key.public_key()).to_vec();
         blob.extend_from_slice(&signer.key.sign(text.as_bytes()));
@@ -165,7 +171,11 @@ impl Note {
             if line.name != verifier.name || line.key_hash != verifier.key_hash {
                 continue;
             }
-            if !vault::verify_note_signature(&verifier.public_key, self.text.as_bytes(), &line.signature) {
+            if !vault::verify_note_signature(
+                &verifier.public_key,
+                self.text.as_bytes(),
+                &line.signature,
+            ) {
                 return Err(NoteError::BadSignature(verifier.name.clone()));
             }
             signed = true;
@@ -182,9 +192,11 @@ fn signature_line(line: &str) -> Result<NoteSignature, NoteError> {
     }
     let blob = STANDARD.decode(blob).map_err(|_| NoteError::Malformed("signature encoding"))?;
     match blob.split_first_chunk::<4>() {
-        Some((key_hash, signature)) if !signature.is_empty() => {
-            Ok(NoteSignature { name: name.to_owned(), key_hash: *key_hash, signature: signature.to_vec() })
-        }
+        Some((key_hash, signature)) if !signature.is_empty() => Ok(NoteSignature {
+            name: name.to_owned(),
+            key_hash: *key_hash,
+            signature: signature.to_vec(),
+        }),
         _ => Err(NoteError::Malformed("signature length")),
     }
 }
@@ -195,7 +207,8 @@ fn is_key_name(name: &str) -> bool {
 
 /// The first four bytes of `SHA-256(name ‖ "\n" ‖ 0x01 ‖ key)`.
 fn key_hash(name: &str, public_key: &[u8; 32]) -> [u8; 4] {
-    let [a, b, c, d, ..] = vault::sha256_parts(&[name.as_bytes(), &[b'\n', ED25519_TYPE], public_key]);
+    let [a, b, c, d, ..] =
+        vault::sha256_parts(&[name.as_bytes(), &[b'\n', ED25519_TYPE], public_key]);
     [a, b, c, d]
 }
 
@@ -225,13 +238,15 @@ impl Checkpoint {
 
     /// Reads the text of a note.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let body = text.strip_suffix('\n').ok_or(NoteError::MalformedCheckpoint("no final newline"))?;
+        let body =
+            text.strip_suffix('\n').ok_or(NoteError::MalformedCheckpoint("no final newline"))?;
         let mut lines = body.split('\n');
         let origin = lines.next().filter(|line| !line.is_empty());
         let origin = origin.ok_or(NoteError::MalformedCheckpoint("empty origin"))?;
         let size = lines.next().ok_or(NoteError::MalformedCheckpoint("no size"))?;
         // No sign, no leading zero: one size has one spelling.
-        let canonical = size.bytes().all(|byte| byte.is_ascii_digit()) && (size == "0" || !size.starts_with('0'));
+        let canonical = size.bytes().all(|byte| byte.is_ascii_digit())
+            && (size == "0" || !size.starts_with('0'));
         let size = size.parse().ok().filter(|_| canonical);
         let size = size.ok_or(NoteError::MalformedCheckpoint("size"))?;
         let root = lines.next().and_then(|line| STANDARD.decode(line).ok());

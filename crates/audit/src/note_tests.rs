@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::merkle;
 
-const VERIFIER: &str = "example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx";
+const VERIFIER: &str =
+    "example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx";
 
 fn signer() -> LogSigner {
     let seed = vault::SecretBytes::from_slice(&[7; 32]);
@@ -85,7 +86,16 @@ fn our_notes_open_with_our_key_only() {
 #[test]
 fn malformed_notes_and_checkpoints_are_refused() {
     let hash = "A".repeat(43);
-    for text in ["", "\n", "a\n\nb\n", "a\n\n", "a\n\n— b AAAA", "a\n\n— b\n", "a\n\n- b AAAAAAA=\n", "a\u{7}\n\n— b AAAAAAA=\n"] {
+    for text in [
+        "",
+        "\n",
+        "a\n\nb\n",
+        "a\n\n",
+        "a\n\n— b AAAA",
+        "a\n\n— b\n",
+        "a\n\n- b AAAAAAA=\n",
+        "a\u{7}\n\n— b AAAAAAA=\n",
+    ] {
         assert!(Note::parse(text).is_err(), "{text:?}");
     }
     for size in ["-1", "+1", "01", "", "1.0", "18446744073709551616"] {
@@ -96,7 +106,14 @@ fn malformed_notes_and_checkpoints_are_refused() {
     assert!(Checkpoint::parse(&format!("o\n1\n{hash}=")).is_err());
     assert!(Checkpoint::parse(&format!("o\n1\n{hash}=\n\nx\n")).is_err());
     assert!(Checkpoint::parse("o\n1\nAAAA\n").is_err());
-    for key in ["", "a", "a+b", "a+33d7b496+AAAA", &VERIFIER.replace("33d7", "33d8"), &VERIFIER.replace(".com", " com")] {
+    for key in [
+        "",
+        "a",
+        "a+b",
+        "a+33d7b496+AAAA",
+        &VERIFIER.replace("33d7", "33d8"),
+        &VERIFIER.replace(".com", " com"),
+    ] {
         assert!(NoteVerifier::parse(key).is_err(), "{key:?}");
     }
 }

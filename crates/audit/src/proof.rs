@@ -14,7 +14,7 @@ use tenancy::{Database, DbError, OpContext, Query};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::merkle::{Hash, NodeId, ProofPlan};
+use crate::merkle::{Hash, NodeId, ProofPlan, compute_low_nodes, nodes_to_fetch};
 use crate::note::NoteVerifier;
 use crate::rows::{hash_of, signed, unsigned};
 
@@ -83,7 +83,11 @@ pub enum Inclusion {
 }
 
 /// The inclusion proof of an event against the latest checkpoint. Two round trips.
-pub async fn inclusion(database: &Database, context: &OpContext, event_id: Uuid) -> Result<Inclusion, DbError> {
+pub async fn inclusion(
+    database: &Database,
+    context: &OpContext,
+    event_id: Uuid,
+) -> Result<Inclusion, DbError> {
     let tenant_id = context.tenant_id();
     let answers = database
         .read(
@@ -108,7 +112,8 @@ pub async fn inclusion(database: &Database, context: &OpContext, event_id: Uuid)
     let record: Vec<u8> = record.try_get("record")?;
     Ok(Inclusion::Proven(Box::new(InclusionProof {
         event_id,
-        record: String::from_utf8(record).map_err(|_| DbError::Corrupt("a record is not UTF-8".to_owned()))?,
+        record: String::from_utf8(record)
+            .map_err(|_| DbError::Corrupt("a record is not UTF-8".to_owned()))?,
         leaf_hash: hash_of(leaf, 1)?,
         log_index,
         hashes: assemble(database, context, &plan).await?,
@@ -134,8 +139,12 @@ pub async fn consistency(
 }
 
 /// The newest signed tree head, none before the first record was sealed.
-pub async fn latest_checkpoint(database: &Database, context: &OpContext) -> Result<Option<StoredCheckpoint>, DbError> {
-    first_checkpoint(database, context, Query::new(LATEST_CHECKPOINT, &[&context.tenant_id()])).await
+pub async fn latest_checkpoint(
+    database: &Database,
+    context: &OpContext,
+) -> Result<Option<StoredCheckpoint>, DbError> {
+    first_checkpoint(database, context, Query::new(LATEST_CHECKPOINT, &[&context.tenant_id()]))
+        .await
 }
 
 /// The tree head of exactly this size, where one was signed.
@@ -145,7 +154,8 @@ pub async fn checkpoint(
     tree_size: u64,
 ) -> Result<Option<StoredCheckpoint>, DbError> {
     let Ok(size) = i64::try_from(tree_size) else { return Ok(None) };
-    first_checkpoint(database, context, Query::new(CHECKPOINT, &[&context.tenant_id(), &size])).await
+    first_checkpoint(database, context, Query::new(CHECKPOINT, &[&context.tenant_id(), &size]))
+        .await
 }
 
 /// Tree heads smaller than a size (the newest where there is none), newest
@@ -158,14 +168,19 @@ pub async fn checkpoints(
 ) -> Result<Vec<StoredCheckpoint>, DbError> {
     let before = before_size.and_then(|size| i64::try_from(size).ok()).unwrap_or(i64::MAX);
     let limit = i64::from(limit.clamp(1, 500));
-    let answers =
-        database.read(context, &[Query::new(CHECKPOINTS, &[&context.tenant_id(), &before, &limit])]).await?;
+    let answers = database
+        .read(context, &[Query::new(CHECKPOINTS, &[&context.tenant_id(), &before, &limit])])
+        .await?;
     answers.iter().flatten().map(stored_checkpoint).collect()
 }
 
 /// The keys that verify the tenant's checkpoints, oldest first.
-pub async fn verifier_keys(database: &Database, context: &OpContext) -> Result<Vec<NoteVerifier>, DbError> {
-    let answers = database.read(context, &[Query::new(PUBLIC_KEYS, &[&context.tenant_id()])]).await?;
+pub async fn verifier_keys(
+    database: &Database,
+    context: &OpContext,
+) -> Result<Vec<NoteVerifier>, DbError> {
+    let answers =
+        database.read(context, &[Query::new(PUBLIC_KEYS, &[&context.tenant_id()])]).await?;
     answers.iter().flatten().map(verifier_of).collect()
 }
 
@@ -179,23 +194,39 @@ async fn first_checkpoint(
     context: &OpContext,
     query: Query<'_>,
 ) -> Result<Option<StoredCheckpoint>, DbError> {
-    database.read(context, &[query]).await?.iter().flatten().map(stored_checkpoint).next().transpose()
+    database
+        .read(context, &[query])
+        .await?
+        .iter()
+        .flatten()
+        .map(stored_checkpoint)
+        .next()
+        .transpose()
 }
 
-async fn assemble(database: &Database, context: &OpContext, plan: &ProofPlan) -> Result<Vec<Hash>, DbError> {
-    let ids = plan.node_ids();
+async fn assemble(
+    database: &Database,
+    context: &OpContext,
+    plan: &ProofPlan,
+) -> Result<Vec<Hash>, DbError> {
+    let wanted = plan.node_ids();
+    let ids = nodes_to_fetch(&wanted);
     let levels: Vec<i16> = ids.iter().map(|id| i16::from(id.level)).collect();
     let indices = ids.iter().map(|id| signed(id.index)).collect::<Result<Vec<_>, _>>()?;
-    let answers = database.read(context, &[Query::new(NODES, &[&context.tenant_id(), &levels, &indices])]).await?;
+    let answers = database
+        .read(context, &[Query::new(NODES, &[&context.tenant_id(), &levels, &indices])])
+        .await?;
     let mut nodes = HashMap::with_capacity(ids.len());
     for row in answers.iter().flatten() {
         let (level, index): (i16, i64) = (row.try_get(0)?, row.try_get(1)?);
         let stored: Option<&[u8]> = row.try_get(2)?;
         if stored.is_some() {
-            let id = NodeId { level: u8::try_from(level).unwrap_or(u8::MAX), index: unsigned(index)? };
+            let id =
+                NodeId { level: u8::try_from(level).unwrap_or(u8::MAX), index: unsigned(index)? };
             nodes.insert(id, hash_of(row, 2)?);
         }
     }
+    compute_low_nodes(&wanted, &mut nodes).map_err(unprovable)?;
     plan.assemble(&nodes).map_err(unprovable)
 }
 

@@ -13,9 +13,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::event::{ComplianceFlag, EventType, Outcome, Severity, first_event_id_at};
+use crate::event::first_event_id_at;
+use crate::kind::{ComplianceFlag, EventType, Outcome, Severity};
 
 const LIST: &str = tenancy::sql!("audit/log.sql", "list");
+const PLAN_AFRESH: &str = tenancy::sql!("audit/log.sql", "plan_afresh");
 const ONE: &str = tenancy::sql!("audit/log.sql", "one");
 
 /// Largest page.
@@ -137,13 +139,19 @@ pub async fn list(
         &filter.ip_address,
         &limit,
     ];
-    let answers = database.read(context, &[Query::new(LIST, &parameters)]).await?;
-    answers.iter().flatten().map(stored_event).collect()
+    let queries = [Query::new(PLAN_AFRESH, &[]), Query::new(LIST, &parameters)];
+    let answers = database.read(context, &queries).await?;
+    answers.iter().skip(1).flatten().map(stored_event).collect()
 }
 
 /// One event of the tenant, none where there is no such id. One round trip.
-pub async fn one(database: &Database, context: &OpContext, event_id: Uuid) -> Result<Option<StoredEvent>, DbError> {
-    let answers = database.read(context, &[Query::new(ONE, &[&context.tenant_id(), &event_id])]).await?;
+pub async fn one(
+    database: &Database,
+    context: &OpContext,
+    event_id: Uuid,
+) -> Result<Option<StoredEvent>, DbError> {
+    let answers =
+        database.read(context, &[Query::new(ONE, &[&context.tenant_id(), &event_id])]).await?;
     answers.iter().flatten().map(stored_event).next().transpose()
 }
 

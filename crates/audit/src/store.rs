@@ -137,7 +137,8 @@ impl<'batch> Columns<'batch> {
         self.ip_addresses.push(context.ip_address);
         self.user_agents.push(context.user_agent.as_deref());
         self.request_ids.push(context.request_id.as_deref());
-        let flags: Vec<_> = sealed.event.compliance_flags().iter().map(|flag| flag.as_str()).collect();
+        let flags: Vec<_> =
+            sealed.event.compliance_flags().iter().map(|flag| flag.as_str()).collect();
         self.compliance_flags.push(flags.join(","));
         self.old_values.push(json_text(event.old_values)?);
         self.new_values.push(json_text(event.new_values)?);

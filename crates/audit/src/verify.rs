@@ -8,13 +8,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use tenancy::DbError;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::compare::first_difference;
-use crate::merkle::{self, Frontier, Hash, NodeId};
+use crate::fault::whole_log;
+pub use crate::fault::{Fault, FaultKind, TenantReport};
+use crate::merkle::{self, Frontier, Hash, NodeId, STORED_LEVEL_MIN};
 use crate::note::{Checkpoint, NoteVerifier};
 use crate::proof::verifier_of;
 use crate::rows::{hash_of, signed, unsigned};
@@ -38,11 +39,14 @@ pub struct Options {
     pub tenant: Option<String>,
     /// Records read at once.
     pub page_rows: u32,
+    /// Signed notes of earlier checkpoints, kept outside the database: the log
+    /// must extend each of those that bear one of its names.
+    pub known_checkpoints: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tenant: None, page_rows: 2_000 }
+        Self { tenant: None, page_rows: 2_000, known_checkpoints: Vec::new() }
     }
 }
 
@@ -55,103 +59,6 @@ pub struct Progress {
     pub checked: u64,
     /// Records to check in it.
     pub total: u64,
-}
-
-/// What was found in one tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TenantReport {
-    /// The tenant.
-    pub tenant_id: Uuid,
-    /// Its slug.
-    pub tenant: String,
-    /// Sealed records.
-    pub sealed: u64,
-    /// Records that wait to be sealed.
-    pub waiting: u64,
-    /// Checkpoints, each with its signature.
-    pub checkpoints: u64,
-    /// The first thing that is wrong; none where all is as it was written.
-    pub fault: Option<Fault>,
-}
-
-/// The first bad record, and what is bad about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// Its event id, where it is about one record.
-    pub event_id: Option<Uuid>,
-    /// Its place in the log, where it has one.
-    pub log_index: Option<u64>,
-    /// What is wrong.
-    #[serde(flatten)]
-    pub kind: FaultKind,
-}
-
-/// What can be wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[serde(tag = "fault", rename_all = "snake_case")]
-pub enum FaultKind {
-    /// The bytes do not hash to the leaf.
-    #[error("the record's bytes were changed: they do not hash to its leaf")]
-    RecordChanged,
-    /// A column beside the bytes contradicts them.
-    #[error("the column {column} was changed: the record says otherwise")]
-    ColumnChanged {
-        /// Its name.
-        column: String,
-    },
-    /// A leaf or inbox row without its record.
-    #[error("the record was removed")]
-    RecordMissing,
-    /// A record that was never queued.
-    #[error("the record was inserted around the log: it is neither sealed nor waiting")]
-    RecordUnqueued,
-    /// A record that is sealed and waits again.
-    #[error("the record is sealed and queued again")]
-    SealedTwice,
-    /// The numbering has a hole.
-    #[error("a leaf is missing: its number was skipped")]
-    LeafMissing,
-    /// A stored hash is no hash.
-    #[error("a stored hash is malformed")]
-    HashMalformed,
-    /// A stored tree node differs from the leaves under it.
-    #[error("tree node {node_index} of level {level} is wrong or missing")]
-    NodeWrong {
-        /// Its level.
-        level: i16,
-        /// Its index.
-        node_index: i64,
-    },
-    /// Nodes beyond those that the leaves make.
-    #[error("the tree holds {found} nodes instead of {expected}")]
-    NodeCountWrong {
-        /// Nodes stored.
-        found: u64,
-        /// Nodes that the leaves make.
-        expected: u64,
-    },
-    /// The leaves do not lead to a root that was signed over them.
-    #[error("the leaves do not lead to the root signed at size {tree_size}")]
-    RootDiffers {
-        /// The checkpoint's size.
-        tree_size: u64,
-    },
-    /// The note beside a checkpoint's columns is forged or says otherwise.
-    #[error("the checkpoint of size {tree_size} is not good: {reason}")]
-    CheckpointBad {
-        /// The checkpoint's size.
-        tree_size: u64,
-        /// What is not good about it.
-        reason: String,
-    },
-    /// The log ends elsewhere than its last checkpoint.
-    #[error("the log has {leaves} leaves and its last checkpoint says {signed_size}")]
-    SizeDiffers {
-        /// Leaves found.
-        leaves: u64,
-        /// The size last signed.
-        signed_size: u64,
-    },
 }
 
 /// Verifies every tenant, or one. A fault ends that tenant's verification, not
@@ -184,12 +91,23 @@ async fn tenant_report(
 ) -> Result<TenantReport, DbError> {
     client.execute(SET_TENANT, &[&tenant_id.to_string()]).await?;
     let counts = Counts::of(&client.query_one(COUNTS, &[&tenant_id]).await?)?;
-    let keys: Vec<NoteVerifier> =
-        client.query(PUBLIC_KEYS, &[&tenant_id]).await?.iter().map(verifier_of).collect::<Result<_, _>>()?;
-    let mut state = Progress { tenant: slug.clone(), checked: 0, total: counts.leaves + counts.waiting };
+    let keys: Vec<NoteVerifier> = client
+        .query(PUBLIC_KEYS, &[&tenant_id])
+        .await?
+        .iter()
+        .map(verifier_of)
+        .collect::<Result<_, _>>()?;
+    let mut state =
+        Progress { tenant: slug.clone(), checked: 0, total: counts.leaves + counts.waiting };
     progress(&state);
-    let mut run = Verification { client, tenant_id, page_rows: i64::from(options.page_rows.max(1)), keys };
-    let fault = run.first_fault(&counts, &mut state, progress).await?;
+    let fault = match known_roots(&keys, &options.known_checkpoints, counts.leaves) {
+        Err(kind) => Some(whole_log(kind)),
+        Ok(known) => {
+            let page_rows = i64::from(options.page_rows.max(1));
+            let mut run = Verification { client, tenant_id, page_rows, keys, known };
+            run.first_fault(&counts, &mut state, progress).await?
+        }
+    };
     Ok(TenantReport {
         tenant_id,
         tenant: slug,
@@ -226,6 +144,7 @@ struct Verification<'client> {
     tenant_id: Uuid,
     page_rows: i64,
     keys: Vec<NoteVerifier>,
+    known: BTreeMap<u64, Hash>,
 }
 
 impl Verification<'_> {
@@ -244,7 +163,9 @@ impl Verification<'_> {
         if let Some(fault) = self.waiting(state, progress).await? {
             return Ok(Some(fault));
         }
-        for (statement, kind) in [(UNQUEUED, FaultKind::RecordUnqueued), (SEALED_TWICE, FaultKind::SealedTwice)] {
+        for (statement, kind) in
+            [(UNQUEUED, FaultKind::RecordUnqueued), (SEALED_TWICE, FaultKind::SealedTwice)]
+        {
             if let Some(row) = self.client.query_opt(statement, &[&self.tenant_id]).await? {
                 return Ok(Some(Fault { event_id: Some(row.try_get(0)?), log_index: None, kind }));
             }
@@ -262,7 +183,10 @@ impl Verification<'_> {
         let mut tree = Frontier::default();
         loop {
             let from = tree.size();
-            let page = self.client.query(&statement, &[&self.tenant_id, &signed(from)?, &self.page_rows]).await?;
+            let page = self
+                .client
+                .query(&statement, &[&self.tenant_id, &signed(from)?, &self.page_rows])
+                .await?;
             if page.is_empty() {
                 return Ok(None);
             }
@@ -275,7 +199,15 @@ impl Verification<'_> {
                     Err(fault) => return Ok(Some(fault)),
                 };
                 tree.append(leaf, |id, hash| nodes.push(id, hash));
-                if let Some(fault) = checkpoints.remove(&tree.size()).and_then(|point| self.judge(&point, &tree)) {
+                if self.known.get(&tree.size()).is_some_and(|root| *root != tree.root()) {
+                    return Ok(Some(about_leaf(
+                        row,
+                        FaultKind::RootDiffers { tree_size: tree.size() },
+                    )?));
+                }
+                if let Some(fault) =
+                    checkpoints.remove(&tree.size()).and_then(|point| self.judge(&point, &tree))
+                {
                     return Ok(Some(about_leaf(row, fault)?));
                 }
             }
@@ -319,7 +251,10 @@ impl Verification<'_> {
     ) -> Result<Option<Fault>, DbError> {
         let mut after = Uuid::nil();
         loop {
-            let page = self.client.query(WAITING_RECORDS, &[&self.tenant_id, &after, &self.page_rows]).await?;
+            let page = self
+                .client
+                .query(WAITING_RECORDS, &[&self.tenant_id, &after, &self.page_rows])
+                .await?;
             for row in &page {
                 after = row.try_get("event_id")?;
                 if let Err(kind) = self.check_record(row)? {
@@ -334,9 +269,15 @@ impl Verification<'_> {
         }
     }
 
-    async fn checkpoints(&self, after: u64, until: u64) -> Result<BTreeMap<u64, StoredPoint>, DbError> {
-        let rows =
-            self.client.query(CHECKPOINTS_BETWEEN, &[&self.tenant_id, &signed(after)?, &signed(until)?]).await?;
+    async fn checkpoints(
+        &self,
+        after: u64,
+        until: u64,
+    ) -> Result<BTreeMap<u64, StoredPoint>, DbError> {
+        let rows = self
+            .client
+            .query(CHECKPOINTS_BETWEEN, &[&self.tenant_id, &signed(after)?, &signed(until)?])
+            .await?;
         rows.iter()
             .map(|row| {
                 let size = unsigned(row.try_get("tree_size")?)?;
@@ -364,11 +305,19 @@ impl Verification<'_> {
     }
 
     async fn wrong_node(&self, nodes: &Nodes) -> Result<Option<Fault>, DbError> {
+        if nodes.levels.is_empty() {
+            return Ok(None);
+        }
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
             [&self.tenant_id, &nodes.levels, &nodes.indices, &nodes.hashes];
         let row = self.client.query_opt(WRONG_NODES, &parameters).await?;
         row.map(|row| {
-            Ok(whole_log(FaultKind::NodeWrong { level: row.try_get(0)?, node_index: row.try_get(1)? }))
+            let (level, node_index): (i16, i64) = (row.try_get(0)?, row.try_get(1)?);
+            // The first leaf below it: the change lies there or just behind.
+            let first_leaf =
+                unsigned(node_index.checked_shl(u32::from(level.unsigned_abs())).unwrap_or(0))?;
+            let kind = FaultKind::NodeWrong { level, node_index };
+            Ok(Fault { event_id: None, log_index: Some(first_leaf), kind })
         })
         .transpose()
     }
@@ -389,27 +338,62 @@ struct Nodes {
 
 impl Nodes {
     fn push(&mut self, id: NodeId, hash: Hash) {
+        if id.level < STORED_LEVEL_MIN {
+            return;
+        }
         self.levels.push(i16::from(id.level));
         self.indices.push(i64::try_from(id.index).unwrap_or(i64::MAX));
         self.hashes.push(hash.to_vec());
     }
 }
 
+/// The roots that checkpoints kept elsewhere promise, by size. Notes of other
+/// logs are passed over.
+fn known_roots(
+    keys: &[NoteVerifier],
+    notes: &[String],
+    leaves: u64,
+) -> Result<BTreeMap<u64, Hash>, FaultKind> {
+    let mut known = BTreeMap::new();
+    for note in notes {
+        let origin = note.lines().next().unwrap_or_default();
+        let mut opened = None;
+        for key in keys.iter().filter(|key| key.name() == origin) {
+            opened = Some(Checkpoint::open(note, key));
+            if matches!(opened, Some(Ok(_))) {
+                break;
+            }
+        }
+        match opened {
+            None => {}
+            Some(Err(error)) => {
+                return Err(FaultKind::KnownCheckpointBad { reason: error.to_string() });
+            }
+            Some(Ok(point)) if point.size > leaves => {
+                return Err(FaultKind::RolledBack { leaves, known_size: point.size });
+            }
+            Some(Ok(point)) => {
+                known.insert(point.size, point.root);
+            }
+        }
+    }
+    Ok(known)
+}
+
 /// What the sizes alone betray, after every leaf was found good.
 fn tree_size_fault(counts: &Counts) -> Option<FaultKind> {
-    // A tree of n leaves has completed n − (ones in n) subtrees above them.
-    let expected = counts.leaves - u64::from(counts.leaves.count_ones());
+    let expected = merkle::stored_node_count(counts.leaves);
     if counts.signed_size != counts.leaves {
-        return Some(FaultKind::SizeDiffers { leaves: counts.leaves, signed_size: counts.signed_size });
+        return Some(FaultKind::SizeDiffers {
+            leaves: counts.leaves,
+            signed_size: counts.signed_size,
+        });
     }
-    (counts.nodes != expected).then_some(FaultKind::NodeCountWrong { found: counts.nodes, expected })
+    (counts.nodes != expected)
+        .then_some(FaultKind::NodeCountWrong { found: counts.nodes, expected })
 }
 
 fn about_leaf(row: &Row, kind: FaultKind) -> Result<Fault, DbError> {
     let log_index = unsigned(row.try_get("log_index")?)?;
     Ok(Fault { event_id: Some(row.try_get("event_id")?), log_index: Some(log_index), kind })
-}
-
-fn whole_log(kind: FaultKind) -> Fault {
-    Fault { event_id: None, log_index: None, kind }
 }

@@ -3,3 +3,8 @@
 //! the same functions.
 //!
 //! It refuses to know SQL, HTTP and policy: callers bring keys, limits and the time.
+
+pub mod block;
+pub mod gate;
+pub mod rate;
+pub mod sessions;

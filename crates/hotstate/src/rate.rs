@@ -236,7 +236,8 @@ struct Window {
 
 impl Window {
     fn advance(&mut self, quota: Quota, now_ms: i64) {
-        let slot_ms = (i64::from(quota.period_s.max(1)) * 1_000 / SLOTS).max(1);
+        // Rounded up: the slots together are never shorter than the period.
+        let slot_ms = (i64::from(quota.period_s.max(1)) * 1_000 + SLOTS - 1) / SLOTS;
         if slot_ms != self.slot_ms {
             // The period was changed: earlier slots mean something else now.
             *self = Self { slot_ms, ..Self::default() };

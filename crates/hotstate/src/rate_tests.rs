@@ -31,7 +31,7 @@ proptest! {
         let windows = RateWindows::default();
         let quota = Quota { limit, period_s };
         let period_ms = i64::from(period_s) * 1_000;
-        let slot_ms = period_ms / SLOTS;
+        let slot_ms = (period_ms + SLOTS - 1) / SLOTS;
         let mut logs = [Vec::new(), Vec::new()];
         let mut now_ms = 1_700_000_000_000_i64;
         for (gap_ms, who) in gaps {
@@ -39,7 +39,7 @@ proptest! {
             let log = &mut logs[usize::try_from(who).unwrap()];
             let verdict = windows.hit(&[(key(who), quota)], now_ms);
             let in_window = hits_since(log, now_ms - period_ms);
-            let in_longer_window = hits_since(log, now_ms - period_ms - slot_ms);
+            let in_longer_window = hits_since(log, now_ms - (SLOTS + 1) * slot_ms);
             if verdict.allowed() {
                 prop_assert!(in_window < limit as usize);
                 log.push(now_ms);

@@ -1,1 +1,175 @@
-//! stub
+//! People and how they prove who they are: users, passwords, sign-in, sessions,
+//! tokens and the keys that sign them, and the making of tenants.
+//!
+//! Owns every rule of these. Refuses to know HTTP, wire types and rate limits (the
+//! API's), what a role may do (policy's), and any cryptography (the vault's).
+//! [`Identity`] is the one door; every change behind it is an operation, except the
+//! charge of a sign-in attempt, which must be committed before the password is
+//! looked at and whose meaning the operation that follows records.
+
+mod address;
+mod authenticate;
+mod claims;
+mod context;
+mod events;
+mod login;
+mod login_commands;
+mod me;
+mod password_policy;
+mod refresh;
+mod sessions;
+mod signing;
+mod tenant_state;
+mod tenants;
+mod users;
+
+use std::{
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use hotstate::{
+    block::AddressBlocks,
+    gate::Gate,
+    sessions::{Fresh, LiveSessions},
+};
+use operation::Operations;
+use tenancy::{Clock, TenantId, directory::Directory, keyring::Keyring};
+use uuid::Uuid;
+use vault::{SecretBytes, password::Hasher};
+
+pub use login::{LoginRequest, TokenGrant};
+pub use me::Me;
+pub use password_policy::{PasswordRules, broken_rules};
+pub use sessions::SessionRecord;
+pub use tenants::{NewTenant, TenantRecord};
+pub use users::{Change, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate};
+
+/// What an installation decides about identity.
+#[derive(Debug)]
+pub struct IdentityConfig {
+    /// `PUBLIC_URL`: the start of issuers, without a slash at its end.
+    pub public_url: String,
+    /// `JWT_SECRET_KEY`, at least 32 bytes: what HS256 keys are derived from where set.
+    pub jwt_secret: Option<SecretBytes>,
+    /// Whether failures from the machine itself never block its address (`dev`).
+    pub exempt_loopback: bool,
+}
+
+/// Identity of every tenant on this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Identity {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) operations: Operations,
+    pub(crate) directory: Directory,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) hasher: Arc<Hasher>,
+    pub(crate) clock: Clock,
+    pub(crate) config: IdentityConfig,
+    pub(crate) states: Fresh<Uuid, Arc<tenant_state::TenantState>>,
+    pub(crate) key_sets: RwLock<std::collections::HashMap<Uuid, Arc<signing::KeySet>>>,
+    pub(crate) sessions: LiveSessions<Arc<sessions::SessionFacts>>,
+    pub(crate) tokens: Fresh<[u8; 32], Arc<claims::VerifiedToken>>,
+    pub(crate) touched: Fresh<(Uuid, Uuid), ()>,
+    pub(crate) floods: Fresh<(Uuid, std::net::IpAddr), ()>,
+    pub(crate) account_gate: Gate<(Uuid, String)>,
+    pub(crate) address_gate: Gate<(Uuid, std::net::IpAddr)>,
+    pub(crate) blocks: AddressBlocks,
+    evaluated: AtomicU64,
+    pretended: AtomicU64,
+}
+
+/// How many passwords were compared on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashCounts {
+    /// Against a stored hash.
+    pub evaluated: u64,
+    /// Against nothing, for the sake of time: unknown, locked or disabled accounts.
+    pub pretended: u64,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Identity").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+/// How stale policy and keys may be.
+const STATE_FRESH_FOR: Duration = Duration::from_secs(1);
+/// How long a verified signature is believed, while its key still verifies.
+const TOKEN_FRESH_FOR: Duration = Duration::from_secs(60);
+/// Activity, and floods from one address, are written once in this time.
+const MINUTE: Duration = Duration::from_secs(60);
+const TENANTS_MAX: usize = 100_000;
+const TOKENS_MAX: usize = 200_000;
+
+impl Identity {
+    /// Identity over a database, a directory and opened root keys.
+    pub fn new(
+        operations: Operations,
+        directory: Directory,
+        keyring: Arc<Keyring>,
+        hasher: Arc<Hasher>,
+        clock: Clock,
+        config: IdentityConfig,
+    ) -> Self {
+        let inner = Inner {
+            operations,
+            directory,
+            keyring,
+            hasher,
+            clock,
+            config,
+            states: Fresh::new(STATE_FRESH_FOR, TENANTS_MAX),
+            key_sets: RwLock::default(),
+            sessions: LiveSessions::default(),
+            tokens: Fresh::new(TOKEN_FRESH_FOR, TOKENS_MAX),
+            touched: Fresh::new(MINUTE, TOKENS_MAX),
+            floods: Fresh::new(MINUTE, TOKENS_MAX),
+            account_gate: Gate::default(),
+            address_gate: Gate::default(),
+            blocks: AddressBlocks::default(),
+            evaluated: AtomicU64::new(0),
+            pretended: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The directory that tenants are resolved by.
+    pub fn directory(&self) -> &Directory {
+        &self.inner.directory
+    }
+
+    /// The operations that changes run through.
+    pub fn operations(&self) -> &Operations {
+        &self.inner.operations
+    }
+
+    /// The clock of this node.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// How many passwords were compared so far, for metrics and for tests of timing.
+    pub fn hash_counts(&self) -> HashCounts {
+        HashCounts {
+            evaluated: self.inner.evaluated.load(Ordering::Relaxed),
+            pretended: self.inner.pretended.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn count_hash(&self, evaluated: bool) {
+        let counter = if evaluated { &self.inner.evaluated } else { &self.inner.pretended };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn forget_session(&self, tenant: TenantId, session: Uuid) {
+        self.inner.sessions.forget(tenant.0, session);
+    }
+}

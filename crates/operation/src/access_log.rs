@@ -2,21 +2,24 @@
 //!
 //! The first access of a principal to an object by an action is written within a
 //! second; repeats within a minute become one record with a count. A crash loses
-//! at most that second (the bound the specification states). Refused reads are
+//! at most that second (the bound the specification states); a database that is
+//! away loses nothing, for what was not written stays here. Refused reads are
 //! written at once, in a short transaction of their own.
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use audit::{AuditEvent, EventType, Outcome};
-use serde_json::json;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
 use tenancy::{Database, DbError, OpContext};
 use uuid::Uuid;
 
-use crate::event;
+use crate::event_context;
 
 /// One access to record.
 #[derive(Clone, Copy, Debug)]
@@ -33,26 +36,51 @@ pub struct Access {
     pub count: usize,
 }
 
+/// What makes two accesses the same. Session and address are part of it: a
+/// stolen token must not read in the shadow of its owner's record.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     tenant: Uuid,
     principal: Uuid,
+    session: Option<Uuid>,
+    address: Option<IpAddr>,
     action: &'static str,
     object: Option<Uuid>,
+    filter: Option<String>,
+}
+
+/// How often, and how many objects were shown in all.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    accesses: u64,
+    objects: usize,
 }
 
 struct Entry {
     context: OpContext,
     access: Access,
-    first_at: Instant,
+    filter: Option<Value>,
+    at: Timestamp,
+    begun_at: Instant,
     first_written: bool,
-    repeats: u64,
+    repeats: Tally,
+}
+
+/// One entry's records of one flush.
+struct Due {
+    key: Key,
+    context: OpContext,
+    events: Vec<AuditEvent>,
+    written: Tally,
+    ended: bool,
 }
 
 /// The accesses of the last minute on this node.
 #[derive(Clone, Default)]
 pub struct AccessLog {
     entries: Arc<Mutex<HashMap<Key, Entry>>>,
+    /// One flush at a time: two would write the same records.
+    flushing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Repeats within this are one record.
@@ -60,47 +88,74 @@ const COALESCE: Duration = Duration::from_secs(60);
 /// Beyond this many distinct accesses in memory, records are written at once:
 /// memory is bounded and nothing is dropped.
 const ENTRIES_MAX: usize = 200_000;
-/// Events of one insert.
+/// Entries of one insert.
 const BATCH: usize = 500;
 
 impl AccessLog {
     /// Takes note of an access. Returns at once unless it was refused or memory is full.
-    pub(crate) async fn record(&self, database: &Database, context: &OpContext, access: Access) {
-        if access.allowed && self.remember(context, access) {
+    pub async fn record(&self, database: &Database, context: &OpContext, access: Access) {
+        self.record_list(database, context, access, None).await;
+    }
+
+    /// [`AccessLog::record`] of a list with what it was filtered by.
+    pub async fn record_list(
+        &self,
+        database: &Database,
+        context: &OpContext,
+        access: Access,
+        filter: Option<Value>,
+    ) {
+        if access.allowed && self.remember(context, access, filter.as_ref()) {
             return;
         }
-        let event = access_event(context, &access, 0);
-        if let Err(error) = write(database, context, vec![event]).await {
-            tracing::error!(%error, action = access.action, "an access record could not be written");
+        let event = access_event(context, &access, filter.as_ref(), context.clock.now(), None);
+        let (database, context) = (database.clone(), context.clone());
+        // A task of its own: who asks for what is not theirs and hangs up is recorded too.
+        let written = tokio::spawn(async move { write(&database, &context, vec![event]).await });
+        if !matches!(written.await, Ok(Ok(()))) {
+            tracing::error!(action = access.action, "an access record could not be written");
             metrics::counter!("strongroom_access_records_lost_total").increment(1);
         }
     }
 
-    /// Writes what is due. Called twice a second by a worker, and with
-    /// `everything` at shutdown.
+    /// Writes what is due and returns how many records. Called twice a second by a
+    /// worker, and with `everything` at shutdown. What could not be written (the
+    /// first error is returned) is due again at the next call; one tenant's
+    /// failure does not hold up the others.
     pub async fn flush(&self, database: &Database, everything: bool) -> Result<usize, DbError> {
-        let due = self.take_due(everything);
-        let count = due.values().map(|(_, events)| events.len()).sum();
-        for (_, (context, mut events)) in due {
-            while !events.is_empty() {
-                let rest = events.split_off(events.len().min(BATCH));
-                write(database, &context, events).await?;
-                events = rest;
+        let _only_one = self.flushing.lock().await;
+        let mut count = 0;
+        let mut failure = None;
+        for due in self.due(everything).values() {
+            for batch in due.chunks(BATCH) {
+                let events: Vec<_> = batch.iter().flat_map(|one| one.events.iter().cloned()).collect();
+                let records = events.len();
+                match write(database, &batch[0].context, events).await {
+                    Ok(()) => {
+                        count += records;
+                        self.settle(batch);
+                    }
+                    Err(error) => failure = failure.or(Some(error)),
+                }
             }
         }
-        Ok(count)
+        failure.map_or(Ok(count), Err)
     }
 
-    fn remember(&self, context: &OpContext, access: Access) -> bool {
+    fn remember(&self, context: &OpContext, access: Access, filter: Option<&Value>) -> bool {
         let key = Key {
             tenant: context.tenant_id(),
             principal: context.actor.id,
+            session: context.session.map(|session| session.0),
+            address: context.request.ip,
             action: access.action,
             object: access.object,
+            filter: filter.map(Value::to_string),
         };
         let Ok(mut entries) = self.entries.lock() else { return false };
         if let Some(entry) = entries.get_mut(&key) {
-            entry.repeats += 1;
+            entry.repeats.accesses += 1;
+            entry.repeats.objects += access.count;
             return true;
         }
         if entries.len() >= ENTRIES_MAX {
@@ -109,53 +164,95 @@ impl AccessLog {
         let entry = Entry {
             context: context.clone(),
             access,
-            first_at: Instant::now(),
+            filter: filter.cloned(),
+            at: context.clock.now(),
+            begun_at: Instant::now(),
             first_written: false,
-            repeats: 0,
+            repeats: Tally::default(),
         };
         entries.insert(key, entry);
         true
     }
 
-    fn take_due(&self, everything: bool) -> HashMap<Uuid, (OpContext, Vec<AuditEvent>)> {
-        let mut due: HashMap<Uuid, (OpContext, Vec<AuditEvent>)> = HashMap::new();
+    /// What is to be written, by tenant. Entries that are over and owe nothing go.
+    fn due(&self, everything: bool) -> HashMap<Uuid, Vec<Due>> {
+        let mut due: HashMap<Uuid, Vec<Due>> = HashMap::new();
         let Ok(mut entries) = self.entries.lock() else { return due };
         entries.retain(|key, entry| {
-            let over = everything || entry.first_at.elapsed() >= COALESCE;
-            let mut push = |repeats| {
-                let (_, events) = due.entry(key.tenant).or_insert_with(|| (entry.context.clone(), Vec::new()));
-                events.push(access_event(&entry.context, &entry.access, repeats));
-            };
-            if !entry.first_written {
-                push(0);
-                entry.first_written = true;
+            let one = entry.due(key, everything);
+            let owes = !one.events.is_empty();
+            let ended = one.ended;
+            if owes {
+                due.entry(key.tenant).or_default().push(one);
             }
-            if over && entry.repeats > 0 {
-                push(entry.repeats);
-            }
-            !over
+            owes || !ended
         });
         due
     }
+
+    /// Takes note that records were written; accesses since then are still owed.
+    fn settle(&self, written: &[Due]) {
+        let Ok(mut entries) = self.entries.lock() else { return };
+        for one in written {
+            let Some(entry) = entries.get_mut(&one.key) else { continue };
+            entry.first_written = true;
+            entry.repeats.accesses -= one.written.accesses;
+            entry.repeats.objects -= one.written.objects;
+            if one.ended && entry.repeats.accesses == 0 {
+                entries.remove(&one.key);
+            } else if one.ended {
+                entry.begun_at = Instant::now();
+            }
+        }
+    }
 }
 
-fn access_event(context: &OpContext, access: &Access, repeats: u64) -> AuditEvent {
+impl Entry {
+    fn due(&self, key: &Key, everything: bool) -> Due {
+        let ended = everything || self.begun_at.elapsed() >= COALESCE;
+        let mut events = Vec::new();
+        if !self.first_written {
+            events.push(access_event(&self.context, &self.access, self.filter.as_ref(), self.at, None));
+        }
+        let repeated = ended && self.repeats.accesses > 0;
+        let written = if repeated { self.repeats } else { Tally::default() };
+        if repeated {
+            let now = self.context.clock.now();
+            events.push(access_event(&self.context, &self.access, self.filter.as_ref(), now, Some(written)));
+        }
+        Due { key: key.clone(), context: self.context.clone(), events, written, ended }
+    }
+}
+
+fn access_event(
+    context: &OpContext,
+    access: &Access,
+    filter: Option<&Value>,
+    at: Timestamp,
+    repeats: Option<Tally>,
+) -> AuditEvent {
     let (event_type, outcome) = match (access.allowed, access.object) {
         (false, _) => (EventType::PermissionDenied, Outcome::Denied),
         (true, Some(_)) => (EventType::DataAccess, Outcome::Success),
         (true, None) => (EventType::DataQuery, Outcome::Success),
     };
-    let mut record = event(context, event_type, access.action, access.resource).outcome(outcome);
+    let mut shared = event_context(context);
+    shared.occurred_at = at;
+    let mut record = AuditEvent::new(&shared, event_type, access.action, access.resource).outcome(outcome);
     if let Some(object) = access.object {
         record = record.resource_id(object);
     }
-    if repeats > 0 {
-        return record.details(json!({ "repeats": repeats }));
+    let mut details = Map::new();
+    if let Some(tally) = repeats {
+        details.insert("repeats".to_owned(), json!(tally.accesses));
     }
-    if access.object.is_none() && access.allowed {
-        return record.details(json!({ "count": access.count }));
+    if access.allowed && access.object.is_none() {
+        details.insert("count".to_owned(), json!(repeats.map_or(access.count, |tally| tally.objects)));
     }
-    record
+    if let Some(filter) = filter {
+        details.insert("filter".to_owned(), filter.clone());
+    }
+    if details.is_empty() { record } else { record.details(Value::Object(details)) }
 }
 
 async fn write(database: &Database, context: &OpContext, events: Vec<AuditEvent>) -> Result<(), DbError> {

@@ -102,6 +102,7 @@ pub trait Command: Send + Sync + Sized + 'static {
     fn permission(&self) -> Permission;
 
     /// The canonical request, path ids included, which a repeated key must match.
+    /// Every command that the API takes an `Idempotency-Key` for overrides this.
     fn fingerprint(&self) -> serde_json::Value {
         serde_json::Value::Null
     }
@@ -120,7 +121,8 @@ pub trait Command: Send + Sync + Sized + 'static {
     ) -> impl Future<Output = Outcome<Self::Output>> + Send;
 
     /// [`Command::target`] of a whole batch; overridden where one statement can
-    /// load the facts of all.
+    /// load the facts of all. Where several actors share the batch, such a
+    /// statement sees only rows that they all may see (`users`: none).
     fn targets(
         transaction: &TenantTx,
         calls: &[&Call<Self>],
@@ -128,8 +130,10 @@ pub trait Command: Send + Sync + Sized + 'static {
         async move {
             let mut targets = Vec::with_capacity(calls.len());
             for call in calls {
+                transaction.act_as(Some(&call.context)).await?;
                 targets.push(call.command.target(transaction, &call.context).await?);
             }
+            transaction.act_as(None).await?;
             Ok(targets)
         }
     }
@@ -143,15 +147,17 @@ pub trait Command: Send + Sync + Sized + 'static {
         async move {
             let mut outcomes = Vec::with_capacity(calls.len());
             for call in calls {
+                transaction.act_as(Some(&call.context)).await?;
                 outcomes.push(under_savepoint(transaction, call).await?);
             }
+            transaction.act_as(None).await?;
             Ok(outcomes)
         }
     }
 }
 
 async fn under_savepoint<C: Command>(transaction: &TenantTx, call: &Call<C>) -> Result<Outcome<C::Output>, DbError> {
-    transaction.savepoint().await?;
+    transaction.savepoint()?;
     match call.command.execute(transaction, &call.context).await {
         Err(Failure::Database(error)) => Err(error),
         Err(Failure::Refused(refusal)) => {

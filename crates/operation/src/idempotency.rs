@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
-use tenancy::{DbError, Query, TenantTx};
+use tenancy::{ActorKind, DbError, Query, TenantTx};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -47,7 +47,9 @@ pub(crate) struct Answer {
 }
 
 impl Keys {
-    pub(crate) fn of<C: Command>(tenant: Uuid, calls: &[Call<C>]) -> Self {
+    /// The keys of the calls that may run. Nobody in particular has no keys: all
+    /// strangers would share one memory and be given each other's answers.
+    pub(crate) fn of<C: Command>(tenant: Uuid, calls: &[Call<C>], may_run: impl Fn(usize) -> bool) -> Self {
         let mut keys = Self {
             positions: Vec::new(),
             names: Vec::new(),
@@ -57,6 +59,9 @@ impl Keys {
         };
         for (position, call) in calls.iter().enumerate() {
             let Some(key) = &call.idempotency_key else { continue };
+            if C::ANONYMOUS || call.context.actor.kind == ActorKind::Anonymous || !may_run(position) {
+                continue;
+            }
             let principal = call.context.actor.id;
             keys.positions.push(position);
             keys.names.push(format!("{tenant}/{principal}/{}/{key}", C::NAME));
@@ -69,6 +74,11 @@ impl Keys {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.positions.is_empty()
+    }
+
+    /// Whether the call at that position has a key.
+    pub(crate) fn has(&self, position: usize) -> bool {
+        self.positions.binary_search(&position).is_ok()
     }
 
     /// Claims all keys and finds earlier answers: one round trip.
@@ -96,14 +106,14 @@ impl Keys {
         let mut first_seen: HashMap<&str, usize> = HashMap::new();
         for (slot, row) in claimed.iter().enumerate() {
             let position = self.positions[slot];
-            claims[position] = match (row.try_get("claimed")?, found.get(&slot), first_seen.get(self.names[slot].as_str())) {
-                (_, _, Some(&earlier)) => self.repeated(slot, earlier),
-                (false, _, _) => Claim::Refused(in_flight()),
-                (true, Some(stored), _) if stored.hash != self.hashes[slot] => Claim::Refused(reused()),
-                (true, Some(stored), _) => stored.claim(),
-                (true, None, _) => Claim::Free,
+            let first = *first_seen.entry(&self.names[slot]).or_insert(slot);
+            claims[position] = match (row.try_get("claimed")?, found.get(&slot)) {
+                (false, _) => Claim::Refused(in_flight()),
+                (true, Some(stored)) if stored.hash != self.hashes[slot] => Claim::Refused(reused()),
+                (true, Some(stored)) => stored.claim(),
+                (true, None) if first != slot => self.repeated(slot, first),
+                (true, None) => Claim::Free,
             };
-            first_seen.entry(&self.names[slot]).or_insert(slot);
         }
         Ok(claims)
     }
@@ -177,21 +187,27 @@ pub(crate) struct StoredAnswers {
 }
 
 impl StoredAnswers {
-    /// Stores them and commits, in one round trip.
-    pub(crate) async fn commit(self, transaction: TenantTx, command: &'static str) -> Result<(), DbError> {
-        let tenant = transaction.tenant();
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
-            &tenant,
-            &self.principals,
-            &command,
-            &self.keys,
-            &self.hashes,
-            &self.statuses,
-            &self.responses,
-        ];
-        transaction.commit_with(&[Query::new(STORE, &parameters)]).await?;
-        Ok(())
+    /// The statement that stores them.
+    pub(crate) const SQL: &'static str = STORE;
+
+    /// Its parameters.
+    pub(crate) fn parameters<'a>(
+        &'a self,
+        tenant: &'a Uuid,
+        command: &'a &'static str,
+    ) -> [&'a (dyn tokio_postgres::types::ToSql + Sync); 7] {
+        [tenant, &self.principals, command, &self.keys, &self.hashes, &self.statuses, &self.responses]
     }
+}
+
+/// A key is 1 to 255 characters that can be seen.
+pub(crate) fn check_form(key: Option<&str>) -> Result<(), Refusal> {
+    let is_good = |key: &str| (1..=255).contains(&key.chars().count()) && !key.chars().any(char::is_control);
+    if key.is_none_or(is_good) {
+        return Ok(());
+    }
+    let detail = "Idempotency-Key must be 1 to 255 visible characters";
+    Err(Refusal::new(RefusalKind::Malformed, "idempotency_key_invalid", detail))
 }
 
 fn in_flight() -> Refusal {
@@ -209,4 +225,93 @@ fn reused() -> Refusal {
 fn request_hash(fingerprint: &Value) -> Vec<u8> {
     let canonical = audit::canonical::to_vec(fingerprint).unwrap_or_else(|_| fingerprint.to_string().into_bytes());
     vault::primitives::sha256(&canonical).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    use super::{check_form, request_hash};
+
+    /// Any JSON that a request can hold: no fractions, integers up to 2^53 − 1.
+    fn requests() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-9_007_199_254_740_991_i64..=9_007_199_254_740_991).prop_map(Value::from),
+            "\\PC{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::btree_map("\\PC{0,6}", inner, 0..5)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// The same value with the members of every object put in the other way round.
+    fn reversed(value: &Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let turned = members.iter().rev().map(|(name, inner)| (name.clone(), reversed(inner)));
+                Value::Object(turned.collect::<Map<_, _>>())
+            }
+            Value::Array(items) => items.iter().map(reversed).collect(),
+            other => other.clone(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_members_and_white_space_do_not_matter(request in requests()) {
+            let turned = reversed(&request);
+            prop_assert_eq!(request_hash(&request), request_hash(&turned));
+            let spaced: Value = serde_json::from_str(&serde_json::to_string_pretty(&turned).unwrap()).unwrap();
+            prop_assert_eq!(request_hash(&request), request_hash(&spaced));
+        }
+
+        #[test]
+        fn different_requests_have_different_hashes(left in requests(), right in requests()) {
+            prop_assert_eq!(left == right, request_hash(&left) == request_hash(&right));
+        }
+    }
+
+    #[test]
+    fn requests_that_look_alike_differ() {
+        let alike = [
+            json!({ "amount": 1 }),
+            json!({ "amount": "1" }),
+            json!({ "amount": [1] }),
+            json!({ "amount": null }),
+            json!({}),
+            json!({ "amount": 1, "memo": null }),
+            json!({ "a": { "mount": 1 } }),
+        ];
+        for (at, left) in alike.iter().enumerate() {
+            for right in &alike[at + 1..] {
+                assert_ne!(request_hash(left), request_hash(right), "{left} {right}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_have_a_form() {
+        let long = "k".repeat(255);
+        let table = [
+            (None, true),
+            (Some("k"), true),
+            (Some(long.as_str()), true),
+            (Some(""), false),
+            (Some("a\nb"), false),
+            (Some("a\0"), false),
+        ];
+        for (key, good) in table {
+            assert_eq!(check_form(key).is_ok(), good, "{key:?}");
+        }
+        assert!(check_form(Some(&"k".repeat(256))).is_err());
+    }
 }

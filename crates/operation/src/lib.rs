@@ -9,6 +9,8 @@
 //! of the decision and do their work; what those are is theirs.
 
 pub mod access_log;
+mod answer;
+mod authorise;
 pub mod command;
 mod idempotency;
 pub mod page;

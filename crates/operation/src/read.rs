@@ -3,10 +3,11 @@
 use std::future::Future;
 
 use access::{Permission, Resource, Scope};
-use tenancy::{Database, DbError, OpContext};
+use serde_json::Value;
+use tenancy::{ActorKind, Database, DbError, OpContext};
 use uuid::Uuid;
 
-use crate::{OperationError, Operations, Refusal, access_log::Access, principal};
+use crate::{OperationError, Operations, Refusal, RefusalKind, access_log::Access, principal};
 
 /// What a view found.
 #[derive(Debug)]
@@ -46,6 +47,12 @@ pub trait View: Send + Sync {
         None
     }
 
+    /// What a list is filtered by, for its access record: ids, states and dates.
+    /// Never what was typed as a name: personal data has no place in the log.
+    fn filter(&self) -> Option<Value> {
+        None
+    }
+
     /// Loads it, in one [`Database::read`]. A list must apply `scope` in SQL,
     /// before its LIMIT.
     fn load(
@@ -70,6 +77,9 @@ pub enum ViewFailure {
 impl Operations {
     /// Reads a view under policy and leaves an access record.
     pub async fn read<V: View>(&self, context: &OpContext, view: &V) -> Result<V::Output, OperationError> {
+        if context.actor.kind == ActorKind::Anonymous {
+            return Err(Refusal::unauthenticated("invalid_token", "A valid access token is needed").into());
+        }
         let scope = self.scope(context, view.permission());
         if scope.is_none() {
             self.record(context, view, false, 0).await;
@@ -77,7 +87,12 @@ impl Operations {
         }
         let found = match view.load(&self.database, context, scope).await {
             Ok(found) => found,
-            Err(ViewFailure::Refused(refusal)) => return Err(refusal.into()),
+            Err(ViewFailure::Refused(refusal)) => {
+                if matches!(refusal.kind, RefusalKind::Denied | RefusalKind::NotFound) {
+                    self.record(context, view, false, 0).await;
+                }
+                return Err(refusal.into());
+            }
             Err(ViewFailure::Database(error)) => return Err(error.into()),
         };
         match found {
@@ -98,8 +113,10 @@ impl Operations {
 
     /// The widest part of a kind of object that the actor may see.
     pub fn scope(&self, context: &OpContext, permission: Permission) -> Scope {
-        if context.actor.is_system() {
-            return Scope::ALL;
+        match context.actor.kind {
+            ActorKind::Anonymous => return Scope::NONE,
+            _ if context.actor.is_system() => return Scope::ALL,
+            _ => {}
         }
         self.policies.scope(context.tenant.blueprint, &context.actor.roles, permission)
     }
@@ -118,6 +135,6 @@ impl Operations {
             allowed,
             count,
         };
-        self.access_log.record(&self.database, context, access).await;
+        self.access_log.record_list(&self.database, context, access, view.filter()).await;
     }
 }

@@ -76,6 +76,9 @@ pub struct Refusal {
     /// Seconds to wait before another try makes sense.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u64>,
+    /// Whether it is the stored answer of an earlier request.
+    #[serde(skip)]
+    pub replayed: bool,
 }
 
 impl Refusal {
@@ -87,6 +90,7 @@ impl Refusal {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after_s: None,
+            replayed: false,
         }
     }
 

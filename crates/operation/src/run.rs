@@ -2,27 +2,36 @@
 //!
 //! Round trips of a batch, whatever its size: (1) BEGIN, settings, liveness of the
 //! sessions; (2) the facts of the decisions; (3) claims and earlier answers, where
-//! any call has a key; (4…) the commands' own; (n−1) audit; (n) answers and COMMIT.
+//! any call has a key; (4…) the commands' own; (n) audit, answers and COMMIT.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, slice, time::Duration};
 
-use access::Resource;
-use audit::{AuditEvent, EventType, Outcome as AuditOutcome};
-use serde_json::{Value, json};
-use tenancy::{Actor, ActorKind, DbError, Query, TenantTx};
+use futures_util::FutureExt;
+use tenancy::{DbError, OpContext, Query, TenantTx};
+use tracing::Instrument;
+use uuid::Uuid;
 
 use crate::{
-    Applied, Call, Command, Failure, OperationError, Operations, Refusal, RefusalKind, Reply, Target,
-    command::Outcome,
-    event,
-    idempotency::{Answer, Claim, Keys},
-    principal, session,
+    Call, Command, Failure, OperationError, Operations, Reply, Target,
+    answer::{Answers, Case, Fate, broken_event, finish},
+    idempotency::{self, Keys},
+    session,
 };
 
 /// Attempts at a transaction that the database asks to repeat (40001, 40P01).
 const ATTEMPTS: u32 = 6;
 
-type Answers<T> = Vec<Result<Reply<T>, Refusal>>;
+type Results<T> = Vec<Result<Reply<T>, OperationError>>;
+
+/// Why a transaction came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The message of a panic may hold anything, so it is not carried.
+    #[error("the command panicked")]
+    Panicked,
+}
 
 impl Operations {
     /// Runs one command.
@@ -33,270 +42,187 @@ impl Operations {
     /// Runs a batch of one tenant's commands and answers each. It is a task of its
     /// own: a client that hangs up cancels nothing half-way.
     ///
-    /// All calls must be of one tenant; a stray one is answered with an error.
-    pub async fn run<C: Command>(&self, calls: Vec<Call<C>>) -> Vec<Result<Reply<C::Output>, OperationError>> {
+    /// All calls must be of one tenant; a batch that is not is refused whole.
+    pub async fn run<C: Command>(&self, calls: Vec<Call<C>>) -> Results<C::Output> {
         let count = calls.len();
         let operations = self.clone();
-        let task = tokio::spawn(async move { operations.run_whole(&calls).await });
-        match task.await {
-            Ok(Ok(answers)) => answers.into_iter().map(|answer| answer.map_err(OperationError::from)).collect(),
-            Ok(Err(error)) => {
-                tracing::error!(command = C::NAME, %error, "operation failed");
-                let shared = Arc::new(error);
-                (0..count).map(|_| Err(OperationError::from(repeat(&shared)))).collect()
+        let task = tokio::spawn(async move { operations.run_whole(&calls).await }.in_current_span());
+        // The task ends without an answer only where the runtime is shut down.
+        task.await.unwrap_or_else(|_| (0..count).map(|_| Err(OperationError::Aborted)).collect())
+    }
+
+    async fn run_whole<C: Command>(&self, calls: &[Call<C>]) -> Results<C::Output> {
+        let Some(first) = calls.first() else { return Vec::new() };
+        let tenant = first.context.tenant_id();
+        if calls.iter().any(|call| call.context.tenant_id() != tenant) {
+            let error = DbError::Corrupt("a batch of commands of more than one tenant".to_owned());
+            tracing::error!(command = C::NAME, %error, "operation refused");
+            return calls.iter().map(|_| Err(say_again(&error).into())).collect();
+        }
+        match self.run_together(calls).await {
+            Err(broken) if calls.len() > 1 && !broken.is_outage() => {
+                // Nothing was changed. One call broke it; alone, each answers for itself.
+                tracing::warn!(command = C::NAME, error = %broken, calls = calls.len(), "batch taken apart");
+                let mut results = Vec::with_capacity(calls.len());
+                for call in calls.iter().map(slice::from_ref) {
+                    let alone = self.run_together(call).await;
+                    results.extend(self.results(call, alone).await);
+                }
+                results
             }
-            Err(_) => (0..count).map(|_| Err(OperationError::Aborted)).collect(),
+            outcome => self.results(calls, outcome).await,
         }
     }
 
-    async fn run_whole<C: Command>(&self, calls: &[Call<C>]) -> Result<Answers<C::Output>, DbError> {
+    async fn run_together<C: Command>(&self, calls: &[Call<C>]) -> Result<Answers<C::Output>, Broken> {
         let mut attempt = 1;
         loop {
-            match self.attempt(calls).await {
-                Err(error) if attempt < ATTEMPTS && is_repeatable(&error) => {
+            match AssertUnwindSafe(self.attempt(calls)).catch_unwind().await {
+                Ok(Err(error)) if attempt < ATTEMPTS && is_repeatable(&error) => {
                     metrics::counter!("strongroom_operation_retries_total", "command" => C::NAME).increment(1);
                     tokio::time::sleep(Duration::from_millis(u64::from(attempt * attempt) * 2)).await;
                     attempt += 1;
                 }
-                outcome => return outcome,
+                Ok(outcome) => return Ok(outcome?),
+                Err(_) => return Err(Broken::Panicked),
             }
         }
+    }
+
+    /// Says a batch's outcome to each of its callers; one that came to nothing is
+    /// audited in a transaction of its own, where there is a database to do it in.
+    async fn results<C: Command>(
+        &self,
+        calls: &[Call<C>],
+        outcome: Result<Answers<C::Output>, Broken>,
+    ) -> Results<C::Output> {
+        let broken = match outcome {
+            Ok(answers) => return answers.into_iter().map(|answer| answer.map_err(OperationError::from)).collect(),
+            Err(broken) => broken,
+        };
+        tracing::error!(command = C::NAME, error = %broken, "operation failed");
+        if !broken.is_outage()
+            && let Err(error) = self.audit_broken(calls).await
+        {
+            tracing::error!(command = C::NAME, %error, "a failed operation could not be audited");
+        }
+        calls.iter().map(|_| Err(broken.to_each())).collect()
+    }
+
+    async fn audit_broken<C: Command>(&self, calls: &[Call<C>]) -> Result<(), DbError> {
+        let (transaction, _) = self.begin(calls, &[]).await?;
+        audit::store::append(&transaction, calls.iter().map(broken_event).collect()).await?;
+        transaction.commit().await
+    }
+
+    async fn begin<C: Command>(
+        &self,
+        calls: &[Call<C>],
+        queries: &[Query<'_>],
+    ) -> Result<(TenantTx, Vec<Vec<tokio_postgres::Row>>), DbError> {
+        let contexts: Vec<&OpContext> = calls.iter().map(|call| &call.context).collect();
+        let (first, others) =
+            contexts.split_first().ok_or_else(|| DbError::Corrupt("a batch of no commands".to_owned()))?;
+        self.database.begin_batch(first, others, queries).await
     }
 
     async fn attempt<C: Command>(&self, calls: &[Call<C>]) -> Result<Answers<C::Output>, DbError> {
-        let Some(first) = calls.first() else { return Ok(Vec::new()) };
-        let tenant = first.context.tenant_id();
-        if calls.iter().any(|call| call.context.tenant_id() != tenant) {
-            return Err(DbError::Corrupt("a batch of commands of more than one tenant".to_owned()));
-        }
-        let sessions: Vec<_> = calls.iter().filter_map(|call| call.context.session.map(|id| id.0)).collect();
+        let tenant = calls.first().map(|call| call.context.tenant_id()).unwrap_or_default();
+        let sessions: Vec<Uuid> = calls.iter().filter_map(|call| call.context.session.map(|id| id.0)).collect();
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&tenant, &sessions];
         let liveness = [Query::new(session::LIVE, &parameters)];
-        let first_queries = if sessions.is_empty() { &[][..] } else { &liveness[..] };
-        let (transaction, rows) = self.database.begin_with(&first.context, first_queries).await?;
-        let live = session::live(rows.first().map_or(&[], Vec::as_slice))?;
-
-        let everyone: Vec<&Call<C>> = calls.iter().collect();
-        let targets = C::targets(&transaction, &everyone).await?;
-        let mut fates: Vec<Fate<C::Output>> = Vec::with_capacity(calls.len());
-        for (call, target) in calls.iter().zip(&targets) {
-            let verdict = session::check(&call.context, &live).and_then(|()| self.authorise(call, target));
-            fates.push(verdict.map_or_else(|refusal| Fate::Refused(refusal, Vec::new()), |()| Fate::Pending));
-        }
-        let keys = Keys::of(tenant, calls);
-        let claims = keys.claim(&transaction, C::NAME, calls.len()).await?;
-        settle_claims(&mut fates, claims);
-        execute_pending(&transaction, calls, &mut fates).await?;
-        finish(transaction, calls, keys, fates).await
-    }
-
-    fn authorise<C: Command>(&self, call: &Call<C>, target: &Target) -> Result<(), Refusal> {
-        let actor = &call.context.actor;
-        if let Some(verdict) = without_policy::<C>(actor, target) {
-            return verdict;
-        }
-        let blueprint = call.context.tenant.blueprint;
-        let permission = call.command.permission();
-        if self.policies.scope(blueprint, &actor.roles, permission).is_none() {
-            return Err(Refusal::denied());
-        }
-        let who = principal(actor);
-        match target {
-            Target::Missing { field } => Err(unseen(*field)),
-            Target::Tenant => {
-                // What is to be created, or has no owner, is nobody's yet.
-                let tenant = Resource::for_permission(permission, None);
-                allow_if(self.policies.decide(blueprint, &who, permission, &tenant).allowed())
-            }
-            Target::Object {
-                resource,
-                read_permission,
-                field,
-            } => {
-                if !self.policies.decide(blueprint, &who, *read_permission, resource).allowed() {
-                    return Err(unseen(*field));
+        let queries = if sessions.is_empty() { &[][..] } else { &liveness[..] };
+        let (transaction, rows) = self.begin(calls, queries).await?;
+        match self.decide_and_execute(&transaction, calls, &rows).await {
+            Ok((keys, cases)) => finish(transaction, calls, keys, cases).await,
+            Err(error) => {
+                // What failed under a savepoint keeps the locks taken before it,
+                // the claims among them, until the whole is rolled back; a
+                // connection merely dropped is noticed too late for the next attempt.
+                if is_repeatable(&error) {
+                    drop(transaction.rollback().await);
                 }
-                allow_if(self.policies.decide(blueprint, &who, permission, resource).allowed())
+                Err(error)
             }
         }
     }
-}
 
-/// The system itself is outside policy (and audited); nobody at all may run only
-/// what is made for that.
-fn without_policy<C: Command>(actor: &Actor, target: &Target) -> Option<Result<(), Refusal>> {
-    match actor.kind {
-        ActorKind::Anonymous if !C::ANONYMOUS => {
-            Some(Err(Refusal::unauthenticated("invalid_token", "A valid access token is needed")))
+    async fn decide_and_execute<C: Command>(
+        &self,
+        transaction: &TenantTx,
+        calls: &[Call<C>],
+        first_rows: &[Vec<tokio_postgres::Row>],
+    ) -> Result<(Keys, Vec<Case<C::Output>>), DbError> {
+        let live = session::live(first_rows.first().map_or(&[], Vec::as_slice))?;
+        let everyone: Vec<&Call<C>> = calls.iter().collect();
+        let targets = C::targets(transaction, &everyone).await?;
+        if targets.len() != calls.len() {
+            return Err(DbError::Corrupt(format!("{} gave another number of targets than calls", C::NAME)));
         }
-        _ if C::ANONYMOUS || actor.is_system() => Some(match target {
-            Target::Missing { field } => Err(unseen(*field)),
-            Target::Tenant | Target::Object { .. } => Ok(()),
-        }),
-        _ => None,
+        let verdicts = calls.iter().zip(&targets).map(|(call, target)| {
+            session::check(&call.context, &live)
+                .and_then(|()| idempotency::check_form(call.idempotency_key.as_deref()))
+                .and_then(|()| self.authorise(call, target))
+        });
+        let mut cases: Vec<Case<C::Output>> = (verdicts.zip(&targets))
+            .map(|(verdict, target)| Case {
+                object: object_of(target),
+                fate: verdict.map_or_else(Fate::Refused, |()| Fate::Pending),
+            })
+            .collect();
+        // Only of those that may run: a stranger neither claims nor is replayed anything.
+        let keys = Keys::of(transaction.tenant(), calls, |position| cases[position].is_pending());
+        let claims = keys.claim(transaction, C::NAME, calls.len()).await?;
+        cases.iter_mut().zip(claims).for_each(|(case, claim)| case.settle(claim));
+        execute_pending(transaction, calls, &mut cases).await?;
+        Ok((keys, cases))
     }
 }
 
-fn unseen(field: Option<&'static str>) -> Refusal {
-    field.map_or_else(Refusal::not_found, Refusal::invisible)
-}
+impl Broken {
+    /// Nothing can be asked of the database now.
+    fn is_outage(&self) -> bool {
+        matches!(self, Self::Database(DbError::Unavailable(_) | DbError::Retry(_)))
+    }
 
-fn allow_if(allowed: bool) -> Result<(), Refusal> {
-    if allowed { Ok(()) } else { Err(Refusal::denied()) }
-}
-
-/// What becomes of one call.
-enum Fate<T> {
-    Pending,
-    Applied(Applied<T>),
-    /// With the events of a refusal that was kept.
-    Refused(Refusal, Vec<AuditEvent>),
-    Replayed {
-        status: u16,
-        response: Value,
-    },
-    SameAs(usize),
-}
-
-fn settle_claims<T>(fates: &mut [Fate<T>], claims: Vec<Claim>) {
-    for (fate, claim) in fates.iter_mut().zip(claims) {
-        if !matches!(fate, Fate::Pending) {
-            continue;
+    fn to_each(&self) -> OperationError {
+        match self {
+            Self::Database(error) => say_again(error).into(),
+            Self::Panicked => OperationError::Aborted,
         }
-        match claim {
-            Claim::Free => {}
-            Claim::Answered { status, response } => *fate = Fate::Replayed { status, response },
-            Claim::Refused(refusal) => *fate = Fate::Refused(refusal, Vec::new()),
-            Claim::SameAs(position) => *fate = Fate::SameAs(position),
-        }
+    }
+}
+
+fn object_of(target: &Target) -> Option<Uuid> {
+    match target {
+        Target::Object { resource, .. } => resource.id,
+        Target::Tenant | Target::Missing { .. } => None,
     }
 }
 
 async fn execute_pending<C: Command>(
     transaction: &TenantTx,
     calls: &[Call<C>],
-    fates: &mut [Fate<C::Output>],
+    cases: &mut [Case<C::Output>],
 ) -> Result<(), DbError> {
-    let positions: Vec<usize> = (0..calls.len()).filter(|&at| matches!(fates[at], Fate::Pending)).collect();
-    if positions.is_empty() {
+    let (pending, running): (Vec<&mut Case<C::Output>>, Vec<&Call<C>>) =
+        cases.iter_mut().zip(calls).filter(|(case, _)| case.is_pending()).unzip();
+    if running.is_empty() {
         return Ok(());
     }
-    let pending: Vec<&Call<C>> = positions.iter().map(|&at| &calls[at]).collect();
-    let outcomes: Vec<Outcome<C::Output>> = C::execute_all(transaction, &pending).await?;
-    if outcomes.len() != positions.len() {
+    let outcomes = C::execute_all(transaction, &running).await?;
+    if outcomes.len() != running.len() {
         return Err(DbError::Corrupt(format!("{} gave another number of results than calls", C::NAME)));
     }
-    for (at, outcome) in positions.into_iter().zip(outcomes) {
-        fates[at] = match outcome {
+    for (case, outcome) in pending.into_iter().zip(outcomes) {
+        case.fate = match outcome {
             Ok(applied) => Fate::Applied(applied),
-            Err(Failure::Refused(refusal)) => Fate::Refused(refusal, Vec::new()),
-            Err(Failure::RefusedAndKept { refusal, events }) => Fate::Refused(refusal, events),
+            Err(Failure::Refused(refusal)) => Fate::Failed(refusal, Vec::new()),
+            Err(Failure::RefusedAndKept { refusal, events }) => Fate::Failed(refusal, events),
             Err(Failure::Database(error)) => return Err(error),
         };
     }
     Ok(())
-}
-
-/// Audits every outcome, stores the answers, commits.
-async fn finish<C: Command>(
-    transaction: TenantTx,
-    calls: &[Call<C>],
-    keys: Keys,
-    fates: Vec<Fate<C::Output>>,
-) -> Result<Answers<C::Output>, DbError> {
-    let mut events = Vec::new();
-    let mut remembered = Vec::new();
-    let mut answers: Answers<C::Output> = Vec::with_capacity(calls.len());
-    for (position, (call, fate)) in calls.iter().zip(fates).enumerate() {
-        let answer = match fate {
-            Fate::Applied(applied) => {
-                events.extend(applied.events);
-                let response = json!({ "ok": encode(&applied.output)? });
-                remembered.push(Answer { position, status: applied.status, response });
-                Ok(Reply { output: applied.output, status: applied.status, replayed: false })
-            }
-            Fate::Refused(refusal, kept) if kept.is_empty() => {
-                events.push(refused_event(call, &refusal));
-                remember_refusal(&mut remembered, position, &refusal)?;
-                Err(refusal)
-            }
-            Fate::Refused(refusal, kept) => {
-                events.extend(kept);
-                Err(refusal)
-            }
-            Fate::Replayed { status, response } => {
-                events.push(plain_event(call).outcome(AuditOutcome::Replayed));
-                decode(status, response)?
-            }
-            Fate::SameAs(earlier) => {
-                events.push(plain_event(call).outcome(AuditOutcome::Replayed));
-                same_again(answers.get(earlier))
-            }
-            Fate::Pending => return Err(DbError::Corrupt(format!("{} left a call unanswered", C::NAME))),
-        };
-        answers.push(answer);
-    }
-    audit::store::append(&transaction, events).await?;
-    match keys.answers(remembered) {
-        Some(stored) => stored.commit(transaction, C::NAME).await?,
-        None => transaction.commit().await?,
-    }
-    Ok(answers)
-}
-
-fn remember_refusal(remembered: &mut Vec<Answer>, position: usize, refusal: &Refusal) -> Result<(), DbError> {
-    // A key used for another request keeps the answer to its own.
-    if refusal.is_final() && refusal.code != "idempotency_key_reused" {
-        let response = json!({ "refused": encode(refusal)? });
-        remembered.push(Answer { position, status: refusal.kind.status(), response });
-    }
-    Ok(())
-}
-
-fn same_again<T: Clone>(earlier: Option<&Result<Reply<T>, Refusal>>) -> Result<Reply<T>, Refusal> {
-    match earlier {
-        Some(Ok(reply)) => Ok(Reply { replayed: true, ..reply.clone() }),
-        Some(Err(refusal)) => Err(refusal.clone()),
-        None => Err(Refusal::new(RefusalKind::Conflict, "idempotency_in_flight", "Try again")),
-    }
-}
-
-fn encode<T: serde::Serialize>(value: &T) -> Result<Value, DbError> {
-    serde_json::to_value(value).map_err(|error| DbError::Corrupt(error.to_string()))
-}
-
-fn decode<T: serde::de::DeserializeOwned>(
-    status: u16,
-    mut response: Value,
-) -> Result<Result<Reply<T>, Refusal>, DbError> {
-    let corrupt = |error: serde_json::Error| DbError::Corrupt(format!("stored answer: {error}"));
-    if let Some(refused) = response.get_mut("refused") {
-        return Ok(Err(serde_json::from_value(refused.take()).map_err(corrupt)?));
-    }
-    let output = response.get_mut("ok").map(Value::take).unwrap_or_default();
-    Ok(Ok(Reply {
-        output: serde_json::from_value(output).map_err(corrupt)?,
-        status,
-        replayed: true,
-    }))
-}
-
-fn plain_event<C: Command>(call: &Call<C>) -> AuditEvent {
-    event(&call.context, EventType::ApiAccess, C::NAME, C::RESOURCE)
-}
-
-fn refused_event<C: Command>(call: &Call<C>, refusal: &Refusal) -> AuditEvent {
-    let denied = matches!(
-        refusal.kind,
-        RefusalKind::Denied | RefusalKind::NotFound | RefusalKind::Unauthenticated
-    );
-    let details = json!({ "code": refusal.code, "fields": refusal.errors.iter().map(|error| &error.field).collect::<Vec<_>>() });
-    let (event_type, outcome) = if denied {
-        (EventType::PermissionDenied, AuditOutcome::Denied)
-    } else {
-        (EventType::ApiAccess, AuditOutcome::Failed)
-    };
-    event(&call.context, event_type, C::NAME, C::RESOURCE).outcome(outcome).details(details)
 }
 
 /// Serialisation failures and deadlocks repeat whole, and so does the race that
@@ -306,8 +232,8 @@ fn is_repeatable(error: &DbError) -> bool {
 }
 
 /// The one error of a transaction, said to each of its callers.
-fn repeat(error: &Arc<DbError>) -> DbError {
-    match error.as_ref() {
+fn say_again(error: &DbError) -> DbError {
+    match error {
         DbError::Unavailable(_) | DbError::Retry(_) => DbError::Unavailable(error.to_string()),
         other => DbError::Corrupt(other.to_string()),
     }

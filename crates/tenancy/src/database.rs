@@ -4,16 +4,16 @@
 //! query, COMMIT leave in one flush), a write is one to begin, authorise and load,
 //! as many as its rules need, and one to record and commit.
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
-use futures_util::future::try_join_all;
+use futures_util::future::{TryFuture, TryMaybeDone, try_join_all, try_maybe_done};
 use tokio_postgres::{Config, NoTls, Row, Statement};
 
 use crate::{DbError, OpContext, Query, TenantTx, transaction::Settings};
 
 /// How to reach PostgreSQL and how hard to lean on it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DatabaseConfig {
     /// A libpq URL. Its password never appears in logs: print nothing of it.
     pub url: String,
@@ -30,6 +30,18 @@ pub struct DatabaseConfig {
     pub set_role: Option<&'static str>,
     /// Shown in `pg_stat_activity`.
     pub application_name: String,
+}
+
+impl std::fmt::Debug for DatabaseConfig {
+    /// Without the URL: it holds a password.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("DatabaseConfig")
+            .field("max_connections", &self.max_connections)
+            .field("set_role", &self.set_role)
+            .field("application_name", &self.application_name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl DatabaseConfig {
@@ -65,10 +77,15 @@ impl DatabaseConfig {
             options.push_str(&format!(" -c role={role}"));
         }
         options.push_str(&format!(" -c statement_timeout={}", self.statement_timeout_ms));
+        // An operation that hangs in our own code must not hold its locks for ever.
+        options.push_str(" -c idle_in_transaction_session_timeout=60000");
         config
             .options(options.trim())
             .application_name(&self.application_name)
-            .connect_timeout(Duration::from_secs(10));
+            .connect_timeout(Duration::from_secs(10))
+            // A server that vanished without a word must not hold an operation for hours.
+            .keepalives_idle(Duration::from_secs(30))
+            .tcp_user_timeout(Duration::from_secs(60));
         Ok(config)
     }
 }
@@ -138,32 +155,49 @@ impl Database {
         TenantTx::begin(self.connection().await?, &Settings::of(context), queries).await
     }
 
+    /// Begins a transaction for several actors of one tenant and runs its first
+    /// statements in the same round trip. Those see every user's row; whatever
+    /// follows sees what all the actors may see, until [`TenantTx::act_as`].
+    pub async fn begin_batch(
+        &self,
+        first: &OpContext,
+        others: &[&OpContext],
+        queries: &[Query<'_>],
+    ) -> Result<(TenantTx, Vec<Vec<Row>>), DbError> {
+        TenantTx::begin_batch(self.connection().await?, (first, others), queries).await
+    }
+
     /// One read-only transaction in one round trip: BEGIN, settings, the
     /// statements, COMMIT leave together. A caller that hangs up leaves nothing
     /// open: either none or all of it has been sent.
     pub async fn read(&self, context: &OpContext, queries: &[Query<'_>]) -> Result<Vec<Vec<Row>>, DbError> {
-        let client = self.connection().await?;
+        let mut lent = Lent(Some(self.connection().await?));
+        let client = lent.client()?;
         let settings = Settings::of(context);
         let set = client.prepare_cached(Settings::SQL).await?;
-        let statements = prepare_all(&client, queries).await?;
+        let statements = prepare_all(client, queries).await?;
         let parameters = settings.parameters();
-        let begin = client.batch_execute("BEGIN READ ONLY");
-        let set = client.query(&set, &parameters);
-        let commit = client.batch_execute("COMMIT");
-        // `try_join!` polls in order, so the messages leave in this order.
-        let rows = try_join_all(
+        let rows = in_order(
             statements
                 .iter()
                 .zip(queries)
                 .map(|(statement, query)| client.query(statement, query.parameters)),
         );
-        let outcome = tokio::try_join!(begin, set, rows, commit);
+        // Polled in order, so the messages leave in this order.
+        let outcome = tokio::try_join!(
+            biased;
+            client.batch_execute("BEGIN READ ONLY"),
+            client.query(&set, &parameters),
+            rows,
+            client.batch_execute("COMMIT"),
+        );
+        let client = lent.0.take();
         match outcome {
             Ok(((), _, rows, ())) => Ok(rows),
             Err(error) => {
                 // An error leaves answers of this connection unread or its
                 // transaction open: it is not worth finding out which.
-                drop(Object::take(client));
+                drop(client.map(Object::take));
                 Err(error.into())
             }
         }
@@ -213,3 +247,45 @@ pub(crate) async fn prepare_all(client: &Object, queries: &[Query<'_>]) -> Resul
     Ok(try_join_all(queries.iter().map(|query| client.prepare_cached(query.sql))).await?)
 }
 
+/// Sends all in order with its first poll and gathers the answers. Unlike
+/// `try_join_all`, which beyond thirty polls as it likes and may answer an error
+/// of the first poll late: a COMMIT behind it would already have left.
+pub(crate) async fn in_order<F: TryFuture>(futures: impl Iterator<Item = F>) -> Result<Vec<F::Ok>, F::Error> {
+    let mut all: Vec<Pin<Box<TryMaybeDone<F>>>> = futures.map(|future| Box::pin(try_maybe_done(future))).collect();
+    poll_fn(|context| {
+        let mut done = true;
+        for one in &mut all {
+            match one.as_mut().poll(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => done = false,
+            }
+        }
+        if done { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await?;
+    Ok(all.iter_mut().filter_map(|one| one.as_mut().take_output()).collect())
+}
+
+/// A connection with answers outstanding. Where its reader hangs up it goes back
+/// only after they have arrived, so that nobody else waits behind them.
+struct Lent(Option<Object>);
+
+impl Lent {
+    fn client(&self) -> Result<&Object, DbError> {
+        self.0.as_ref().ok_or_else(|| DbError::Unavailable("connection was given back".to_owned()))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let (Some(client), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move {
+                // Answers come in order: this one is the last.
+                if client.batch_execute("").await.is_err() {
+                    drop(Object::take(client));
+                }
+            });
+        }
+    }
+}

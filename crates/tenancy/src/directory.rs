@@ -20,7 +20,10 @@ pub struct Directory {
 }
 
 struct Cached {
+    /// When it was read, or when somebody began to read it anew.
     read_at: Option<Instant>,
+    /// How often it was refreshed: an older reading must not undo that.
+    refreshes: u64,
     tenants: Arc<Tenants>,
 }
 
@@ -38,6 +41,7 @@ impl Directory {
     pub fn new(database: Database) -> Self {
         let cache = Cached {
             read_at: None,
+            refreshes: 0,
             tenants: Arc::default(),
         };
         Self {
@@ -68,28 +72,54 @@ impl Directory {
     pub fn refresh(&self) {
         if let Ok(mut cache) = self.cache.write() {
             cache.read_at = None;
+            cache.refreshes += 1;
         }
     }
 
     async fn tenants(&self) -> Result<Arc<Tenants>, DbError> {
-        if let Ok(cache) = self.cache.read()
-            && cache.read_at.is_some_and(|read_at| read_at.elapsed() < FRESH_FOR)
-        {
-            return Ok(Arc::clone(&cache.tenants));
+        if let Some(tenants) = self.fresh() {
+            return Ok(tenants);
         }
+        let refreshes = self.begin_reading();
+        let tenants = self.read().await.map(Arc::new);
+        if let Ok(mut cache) = self.cache.write()
+            && cache.refreshes == refreshes
+        {
+            match &tenants {
+                Ok(tenants) => {
+                    cache.read_at = Some(Instant::now());
+                    cache.tenants = Arc::clone(tenants);
+                }
+                Err(_) => cache.read_at = None,
+            }
+        }
+        tenants
+    }
+
+    fn fresh(&self) -> Option<Arc<Tenants>> {
+        let cache = self.cache.read().ok()?;
+        let fresh = cache.read_at.is_some_and(|read_at| read_at.elapsed() < FRESH_FOR);
+        fresh.then(|| Arc::clone(&cache.tenants))
+    }
+
+    /// One reads, the others make do with what there is for that moment (where
+    /// it is not old): not every request of a busy node asks the same thing at
+    /// each second's turn.
+    fn begin_reading(&self) -> u64 {
+        self.cache.write().map_or(0, |mut cache| {
+            let recent = cache.read_at.filter(|read_at| read_at.elapsed() < 2 * FRESH_FOR);
+            cache.read_at = recent.map(|_| Instant::now());
+            cache.refreshes
+        })
+    }
+
+    async fn read(&self) -> Result<Tenants, DbError> {
         let rows = self.database.directory_query(Query::new(ALL, &[])).await?;
         let mut tenants = Tenants::default();
         for row in rows {
             let tenant = Arc::new(tenant_from_row(&row)?);
             tenants.by_slug.insert(tenant.slug.clone(), Arc::clone(&tenant));
             tenants.by_id.insert(tenant.id.0, tenant);
-        }
-        let tenants = Arc::new(tenants);
-        if let Ok(mut cache) = self.cache.write() {
-            *cache = Cached {
-                read_at: Some(Instant::now()),
-                tenants: Arc::clone(&tenants),
-            };
         }
         Ok(tenants)
     }

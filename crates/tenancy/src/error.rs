@@ -10,7 +10,7 @@ pub enum DbError {
     #[error("database unavailable: {0}")]
     Unavailable(String),
     /// 40001 or 40P01: run the whole transaction again.
-    #[error("transaction must be retried: {0}")]
+    #[error("transaction must be retried: {}", without_values(.0))]
     Retry(#[source] tokio_postgres::Error),
     /// A named constraint said no.
     #[error("constraint {name} violated")]
@@ -24,7 +24,7 @@ pub enum DbError {
         source: tokio_postgres::Error,
     },
     /// Anything else the server said.
-    #[error("database error: {0}")]
+    #[error("database error: {}", without_values(.0))]
     Other(#[source] tokio_postgres::Error),
     /// A row did not have the shape the code expects, or a stored value is corrupt.
     #[error("corrupt row: {0}")]
@@ -77,6 +77,17 @@ impl From<tokio_postgres::Error> for DbError {
             None => Self::Other(error),
         }
     }
+}
+
+/// What may be logged of a server's error: its SQLSTATE, and its message except
+/// in classes 22 and 23, whose messages quote the values. Never DETAIL or HINT.
+fn without_values(error: &tokio_postgres::Error) -> String {
+    let Some(database) = error.as_db_error() else { return error.to_string() };
+    let state = database.code().code();
+    if state.starts_with("22") || state.starts_with("23") {
+        return format!("SQLSTATE {state}");
+    }
+    format!("SQLSTATE {state}: {}", database.message())
 }
 
 fn is_io(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -1,12 +1,17 @@
 //! A transaction that belongs to one tenant. The only way for a domain to reach a
 //! table, so that a statement without a tenant cannot be written by accident.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use deadpool_postgres::Object;
-use futures_util::future::try_join_all;
+use futures_util::FutureExt;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use crate::{ActorKind, DbError, OpContext, database::prepare_all};
+use crate::{
+    ActorKind, DbError, OpContext,
+    database::{in_order, prepare_all},
+};
 
 /// A named statement with its parameters, the first of which is the tenant.
 #[derive(Clone, Copy)]
@@ -25,6 +30,7 @@ impl<'a> Query<'a> {
 }
 
 /// The transaction-local settings that row security and `app_now()` read.
+#[derive(Clone)]
 pub(crate) struct Settings {
     tenant: String,
     user: String,
@@ -60,6 +66,24 @@ impl Settings {
         }
     }
 
+    /// What all of several actors may see, and whether they differ at all: where
+    /// they do, the policies that narrow a tenant further show nothing.
+    fn common(first: &OpContext, others: &[&OpContext]) -> (Self, bool) {
+        let mut common = Self::of(first);
+        let mut differ = false;
+        for other in others.iter().map(|context| Self::of(context)) {
+            if other.user != common.user {
+                common.user.clear();
+                differ = true;
+            }
+            if other.organization != common.organization {
+                common.organization.clear();
+                differ = true;
+            }
+        }
+        (common, differ)
+    }
+
     pub(crate) fn parameters(&self) -> [&(dyn ToSql + Sync); 4] {
         [&self.tenant, &self.user, &self.organization, &self.now]
     }
@@ -71,6 +95,12 @@ impl Settings {
 pub struct TenantTx {
     client: Option<Object>,
     tenant: Uuid,
+    /// What the actors of a batch have in common; none where one actor acts.
+    common: Option<Settings>,
+    /// A statement failed and nothing was rolled back since: PostgreSQL would
+    /// answer COMMIT with a silent ROLLBACK, so it must never be sent.
+    failed: AtomicBool,
+    savepoint_open: AtomicBool,
 }
 
 impl std::fmt::Debug for TenantTx {
@@ -92,15 +122,19 @@ impl TenantTx {
         let transaction = Self {
             client: Some(client),
             tenant,
+            common: None,
+            failed: AtomicBool::new(false),
+            savepoint_open: AtomicBool::new(false),
         };
         let connection = transaction.client()?;
         let set = connection.prepare_cached(Settings::SQL).await?;
         let statements = prepare_all(connection, queries).await?;
         let parameters = settings.parameters();
         let ((), _, rows) = tokio::try_join!(
+            biased;
             connection.batch_execute("BEGIN"),
             connection.query(&set, &parameters),
-            try_join_all(
+            in_order(
                 statements
                     .iter()
                     .zip(queries)
@@ -108,6 +142,38 @@ impl TenantTx {
             ),
         )?;
         Ok((transaction, rows))
+    }
+
+    /// Begins for several actors of one tenant. `queries` see every user's row
+    /// (they are the core's own: whose sessions live); whatever follows sees what
+    /// all actors may, until [`TenantTx::act_as`] says for whom it is done.
+    pub(crate) async fn begin_batch(
+        client: Object,
+        (first, others): (&OpContext, &[&OpContext]),
+        queries: &[Query<'_>],
+    ) -> Result<(Self, Vec<Vec<Row>>), DbError> {
+        let (common, differ) = Settings::common(first, others);
+        if !differ {
+            return Self::begin(client, &common, queries).await;
+        }
+        let opening = Settings { user: "*".to_owned(), ..common.clone() };
+        let (mut transaction, rows) = Self::begin(client, &opening, queries).await?;
+        transaction.common = Some(common);
+        transaction.act_as(None).await?;
+        Ok((transaction, rows))
+    }
+
+    /// Says for which of a batch's actors the next statements are done, or that
+    /// they are for all (none). Nothing is sent where one actor acts anyway, and
+    /// nothing is waited for: a failure fails the statements behind it.
+    pub async fn act_as(&self, context: Option<&OpContext>) -> Result<(), DbError> {
+        let Some(common) = &self.common else { return Ok(()) };
+        let settings = context.map_or_else(|| common.clone(), Settings::of);
+        let client = self.client()?;
+        let set = self.noted(client.prepare_cached(Settings::SQL).await)?;
+        let parameters = settings.parameters();
+        let sent = client.query(&set, &parameters).now_or_never();
+        self.noted(sent.transpose()).map(drop)
     }
 
     /// The tenant, as every statement's first parameter.
@@ -118,8 +184,8 @@ impl TenantTx {
     /// Runs one statement.
     pub async fn query(&self, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DbError> {
         let client = self.client()?;
-        let statement = client.prepare_cached(sql).await?;
-        Ok(client.query(&statement, parameters).await?)
+        let statement = self.noted(client.prepare_cached(sql).await)?;
+        self.noted(client.query(&statement, parameters).await)
     }
 
     /// Runs one statement that gives at most one row.
@@ -134,8 +200,8 @@ impl TenantTx {
     /// Runs one statement and counts the rows it changed.
     pub async fn execute(&self, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64, DbError> {
         let client = self.client()?;
-        let statement = client.prepare_cached(sql).await?;
-        Ok(client.execute(&statement, parameters).await?)
+        let statement = self.noted(client.prepare_cached(sql).await)?;
+        self.noted(client.execute(&statement, parameters).await)
     }
 
     /// Runs several statements in order and in one round trip.
@@ -143,35 +209,49 @@ impl TenantTx {
         let client = self.client()?;
         // Prepared first: a statement that had to be prepared in between would
         // be overtaken by those behind it.
-        let statements = prepare_all(client, queries).await?;
+        let statements = self.noted(prepare_all(client, queries).await)?;
         let pending = statements
             .iter()
             .zip(queries)
             .map(|(statement, query)| client.query(statement, query.parameters));
-        Ok(try_join_all(pending).await?)
+        self.noted(in_order(pending).await)
     }
 
-    /// Opens a savepoint to which [`TenantTx::rollback_to_savepoint`] returns.
-    pub async fn savepoint(&self) -> Result<(), DbError> {
-        Ok(self.client()?.batch_execute("SAVEPOINT operation").await?)
+    /// Opens a savepoint to which [`TenantTx::rollback_to_savepoint`] returns; the
+    /// one before is forgotten, so that they never nest. Costs no round trip: it
+    /// is sent ahead of the next statement, which fails if it fails.
+    pub fn savepoint(&self) -> Result<(), DbError> {
+        let open = if self.savepoint_open.swap(true, Ordering::Relaxed) {
+            "RELEASE SAVEPOINT operation; SAVEPOINT operation"
+        } else {
+            "SAVEPOINT operation"
+        };
+        let sent = self.client()?.batch_execute(open).now_or_never();
+        self.noted(sent.transpose()).map(drop)
     }
 
     /// Undoes everything since the savepoint and forgets it.
     pub async fn rollback_to_savepoint(&self) -> Result<(), DbError> {
         let undo = "ROLLBACK TO SAVEPOINT operation; RELEASE SAVEPOINT operation";
-        Ok(self.client()?.batch_execute(undo).await?)
+        self.client()?.batch_execute(undo).await?;
+        self.savepoint_open.store(false, Ordering::Relaxed);
+        self.failed.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Runs the last statements and commits, in one round trip. On any error
-    /// nothing is committed.
+    /// nothing is committed; where the connection broke, nobody knows.
     pub async fn commit_with(mut self, queries: &[Query<'_>]) -> Result<Vec<Vec<Row>>, DbError> {
+        if self.failed.load(Ordering::Relaxed) {
+            return Err(DbError::Corrupt("commit after a failed statement".to_owned()));
+        }
         let client = self.client()?;
         let statements = prepare_all(client, queries).await?;
         let pending = statements
             .iter()
             .zip(queries)
             .map(|(statement, query)| client.query(statement, query.parameters));
-        let (rows, ()) = tokio::try_join!(try_join_all(pending), client.batch_execute("COMMIT"))?;
+        let (rows, ()) = tokio::try_join!(biased; in_order(pending), client.batch_execute("COMMIT"))?;
         // Only now may the connection go back.
         drop(self.client.take());
         Ok(rows)
@@ -187,6 +267,13 @@ impl TenantTx {
         self.client()?.batch_execute("ROLLBACK").await?;
         drop(self.client.take());
         Ok(())
+    }
+
+    fn noted<T, E: Into<DbError>>(&self, result: Result<T, E>) -> Result<T, DbError> {
+        result.map_err(|error| {
+            self.failed.store(true, Ordering::Relaxed);
+            error.into()
+        })
     }
 
     fn client(&self) -> Result<&Object, DbError> {

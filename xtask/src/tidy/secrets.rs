@@ -22,6 +22,7 @@ const NO_SECRETS: &[(&str, &str)] = &[
     ("/golden/", "golden files: the product's own published output"),
     ("/snapshots/", "snapshots: the product's own published output"),
     ("vectors.rs", "published test vectors"),
+    ("golden.rs", "fixed inputs and outputs of tests, made up for them"),
     ("tests.rs", "fixed inputs of tests, made up for them"),
     ("/tests/", "fixed inputs of tests, made up for them"),
     ("crates/testkit/", "fixed inputs of tests, made up for them"),
@@ -33,6 +34,7 @@ const NOT_A_SECRET: &[(&str, &str)] = &[
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
         "an alphabet",
     ),
+    ("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "the public key of RFC 8037, appendix A"),
 ];
 
 /// Below this many characters a word may be as random as a key.

@@ -7,6 +7,7 @@ use super::POLICIES;
 use crate::Blueprint;
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the switch of a developer, not configuration")]
 fn the_matrices_are_the_golden_ones() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
     let rewrite = std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1");

@@ -101,6 +101,24 @@ fn schema_and_lists_agree() {
     assert_eq!(types, kinds);
 }
 
+/// Which kinds a permission may be asked of is said twice: in the schema and in `acts_on`.
+#[test]
+fn schema_and_kinds_agree() {
+    let schema = load::schema().unwrap();
+    for action in schema.actions() {
+        let permission: Permission = action.id().unescaped().parse().unwrap();
+        let said: BTreeSet<_> =
+            schema.resources_for_action(action).unwrap().map(ToString::to_string).collect();
+        let known: BTreeSet<_> = ResourceKind::ALL
+            .iter()
+            .filter(|kind| permission.acts_on(**kind))
+            .map(|kind| kind.as_str().to_owned())
+            .collect();
+        assert_eq!(said, known, "{permission}");
+        assert!(permission.acts_on(permission.kind()));
+    }
+}
+
 /// A policy names only roles that its blueprint knows, and bears its file's prefix.
 #[test]
 fn policies_name_their_own_blueprints_roles() {

@@ -88,10 +88,10 @@ fn core_bank_is_the_table_of_the_spec() {
     let rows = rows();
     assert_eq!(Blueprint::CoreBank.roles(), ROLES);
     for permission in Permission::ALL.iter().copied() {
-        let expected = rows.iter().find(|(name, _)| *name == permission).map_or_else(
-            || vec![Scope::NONE; ROLES.len()],
-            |(_, cells)| cells.clone(),
-        );
+        let expected = rows
+            .iter()
+            .find(|(name, _)| *name == permission)
+            .map_or_else(|| vec![Scope::NONE; ROLES.len()], |(_, cells)| cells.clone());
         assert_eq!(expected.len(), ROLES.len(), "{permission}");
         let actual: Vec<_> = ROLES
             .iter()
@@ -111,7 +111,12 @@ fn core_bank_decides_as_the_table_says() {
                 let object = Resource::for_permission(permission, None).owned(owned);
                 let decision =
                     POLICIES.decide(Blueprint::CoreBank, &person(&held), permission, &object);
-                let expected = scope.is_all() || (owned && scope == Scope::OWN);
+                let teller = matches!(
+                    permission,
+                    Permission::TransactionDeposit | Permission::TransactionWithdraw
+                );
+                let expected =
+                    (scope.is_all() && !(owned && teller)) || (owned && scope == Scope::OWN);
                 assert_eq!(decision.allowed(), expected, "{role} {permission} {owned}");
             }
         }
@@ -129,6 +134,7 @@ fn tellers_never_touch_accounts_they_hold() {
             };
             assert!(decide(&object), "{blueprint} {permission}");
             assert!(!decide(&object.held(true)), "{blueprint} {permission}");
+            assert!(!decide(&object.owned(true)), "{blueprint} {permission}");
             assert!(!decide(&object.held(true).owned(true)), "{blueprint} {permission}");
         }
     }

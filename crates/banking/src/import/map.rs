@@ -195,7 +195,7 @@ impl Template {
     }
 
     /// The text with the columns' values in their places, spaces squeezed.
-    pub fn fill<'a>(&self, lookup: impl Fn(&str) -> &'a str) -> String {
+    pub fn fill<'a>(&'a self, lookup: impl Fn(&'a str) -> &'a str) -> String {
         let filled: String = self.parts().map(|part| part.unwrap_or_else(&lookup)).collect();
         filled.split_whitespace().collect::<Vec<_>>().join(" ")
     }

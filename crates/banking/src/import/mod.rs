@@ -7,9 +7,17 @@
 //! (the ledger does) and to guess: what the map does not say is a fault.
 
 pub mod chain;
+pub mod load;
 pub mod map;
 pub mod plan;
+pub mod reconcile;
 pub mod source;
 
+pub use load::{Import, Loaded, Progress, load};
 pub use map::ImportMap;
 pub use plan::{Fault, Plan};
+pub use reconcile::{Reconciliation, reconcile};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

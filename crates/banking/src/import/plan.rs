@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::civil::Date;
-use money::Currency;
+use money::{AmountError, Currency, CurrencyError};
 
 use super::{
     ImportMap,
@@ -143,9 +143,9 @@ pub enum PlanError {
 impl Plan {
     /// Reads all files of the map in `folder`. Touches no database.
     pub fn read(map: &ImportMap, folder: &Path) -> Result<Self, PlanError> {
-        let currency: Currency = map.currency.parse().map_err(|error: money::CurrencyError| bad("currency", &error))?;
+        let currency: Currency = map.currency.parse().map_err(|error: CurrencyError| bad("currency", &error))?;
         let rounding = match &map.rounding {
-            Some(text) => currency.parse_minor(text).map_err(|error| bad("rounding", &error))?,
+            Some(text) => minor(text, currency).map_err(|error| bad("rounding", &error))?,
             None => 0,
         };
         let mut faults = Vec::new();
@@ -180,6 +180,10 @@ impl Plan {
         allow_for_history(&mut accounts, &transactions);
         Ok(Self { currency, rounding, customers, accounts, transactions, cut_off, faults })
     }
+}
+
+fn minor(text: &str, currency: Currency) -> Result<i64, AmountError> {
+    currency.parse_minor(text)
 }
 
 fn bad(field: &'static str, error: &dyn fmt::Display) -> PlanError {
@@ -329,9 +333,7 @@ impl Reading<'_> {
             map.date.read(record.get(&map.date.column)).map_err(|message| fault(&map.date.column, message))?;
         let kind = record.get(&map.direction.column);
         let direction = map.direction.values.get(kind).map(String::as_str);
-        let amount = self
-            .currency
-            .parse_minor(record.get(&map.amount))
+        let amount = minor(record.get(&map.amount), self.currency)
             .map_err(|error| fault(&map.amount, error.to_string()))?;
         if amount <= 0 {
             return Err(fault(&map.amount, "not a positive amount".to_owned()));
@@ -342,7 +344,7 @@ impl Reading<'_> {
             None => return Err(fault(&map.direction.column, format!("{kind:?} is not in the map"))),
         };
         let published = map.balance.as_deref().map(|column| {
-            let parsed = self.currency.parse_minor(record.get(column));
+            let parsed = minor(record.get(column), self.currency);
             parsed.map_err(|error| fault(column, error.to_string()))
         });
         Ok(PlannedTransaction {

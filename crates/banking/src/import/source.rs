@@ -53,7 +53,7 @@ impl Table {
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(u8::try_from(delimiter).unwrap_or(b','))
             .flexible(true)
-            .from_reader(content);
+            .from_reader(WithoutReturns(content));
         let columns: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
         let mut records = Vec::new();
         for result in reader.records() {
@@ -107,6 +107,28 @@ fn content(path: &Path) -> std::io::Result<Vec<u8>> {
         std::io::copy(&mut file.take(limit), &mut unpacked)?;
     }
     Ok(unpacked.0)
+}
+
+/// Passes everything but carriage returns: behind CRLF the reader's line numbers
+/// lag by one, and faults have to name the line that an editor shows.
+struct WithoutReturns<'a>(&'a [u8]);
+
+impl Read for WithoutReturns<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let taken = self.0.len().min(buffer.len());
+            let (now, later) = self.0.split_at(taken);
+            self.0 = later;
+            let mut kept = 0;
+            for &byte in now.iter().filter(|&&byte| byte != b'\r') {
+                buffer[kept] = byte;
+                kept += 1;
+            }
+            if kept > 0 || taken == 0 {
+                return Ok(kept);
+            }
+        }
+    }
 }
 
 struct Bounded(Vec<u8>);

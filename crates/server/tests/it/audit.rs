@@ -134,7 +134,7 @@ async fn a_record_is_sealed_proven_and_listed() {
     let sealer = world.sealer();
     let mut ids = Vec::new();
     let mut sizes = Vec::new();
-    for count in [1, 2, 5, 1, 8] {
+    for count in [1, 2, 60, 1, 100] {
         ids.extend(world.append(&context, count).await);
         assert!(matches!(
             proof::inclusion(&world.app, &context, ids[ids.len() - 1]).await.unwrap(),
@@ -164,19 +164,16 @@ async fn a_record_is_sealed_proven_and_listed() {
         verify_consistency(pair[0], pair[1], &found.hashes, &old.root_hash, &new.root_hash)
             .unwrap();
     }
-    assert!(proof::consistency(&world.app, &context, 1, 99).await.unwrap().is_none());
+    assert!(proof::consistency(&world.app, &context, 1, 999).await.unwrap().is_none());
     assert_eq!(
         proof::inclusion(&world.app, &context, Uuid::nil()).await.unwrap(),
         Inclusion::Unknown
     );
     let listed = proof::checkpoints(&world.app, &context, None, 100).await.unwrap();
-    assert_eq!(
-        listed.iter().map(|point| point.tree_size).rev().collect::<Vec<_>>(),
-        sizes
-    );
+    assert_eq!(listed.iter().map(|point| point.tree_size).rev().collect::<Vec<_>>(), sizes);
     for role in ["strongroom_owner", "strongroom_app", "strongroom_auditor"] {
         let reports = world.verify_as(&world.database.url_as(role)).await;
-        assert_eq!((reports[0].sealed, reports[0].checkpoints), (17, 5), "{role}");
+        assert_eq!((reports[0].sealed, reports[0].checkpoints), (164, 5), "{role}");
         assert_eq!(reports[0].fault, None, "{role}");
     }
 }
@@ -207,8 +204,7 @@ async fn events_are_listed_by_filter_and_page() {
     assert_eq!(count(denied).await, 1);
     let high = Filter { severity: Some(audit::Severity::High), ..Filter::default() };
     assert_eq!(count(high).await, 1);
-    let flagged =
-        Filter { compliance_flag: Some(audit::ComplianceFlag::Sox), ..Filter::default() };
+    let flagged = Filter { compliance_flag: Some(audit::ComplianceFlag::Sox), ..Filter::default() };
     assert_eq!(count(flagged).await, 7);
     let by_user = Filter { user_id: Some(Uuid::from_u128(42)), ..Filter::default() };
     assert_eq!(count(by_user).await, 7);
@@ -281,10 +277,7 @@ async fn tenants_do_not_see_each_other_and_the_sealer_sees_no_record() {
     let (context, other) = (world.tenant("north-bank").await, world.tenant("south-bank").await);
     let ids = world.append(&context, 2).await;
     world.sealer().drain().await.unwrap();
-    assert_eq!(
-        proof::inclusion(&world.app, &other, ids[0]).await.unwrap(),
-        Inclusion::Unknown
-    );
+    assert_eq!(proof::inclusion(&world.app, &other, ids[0]).await.unwrap(), Inclusion::Unknown);
     assert!(proof::latest_checkpoint(&world.app, &other).await.unwrap().is_none());
     let foreign = world.event(&context, 1);
     let transaction = world.app.begin(&other).await.unwrap();
@@ -327,8 +320,8 @@ const TAMPERINGS: &[(&str, &str, &str)] = &[
     (
         "severity lowered",
         "UPDATE audit_log SET severity = 'low' \
-         WHERE event_id = (SELECT event_id FROM audit_leaves WHERE log_index = 16)",
-        "16 column_changed",
+         WHERE event_id = (SELECT event_id FROM audit_leaves WHERE log_index = 137)",
+        "137 column_changed",
     ),
     (
         "record deleted",
@@ -341,10 +334,10 @@ const TAMPERINGS: &[(&str, &str, &str)] = &[
          DELETE FROM audit_leaves WHERE log_index = 7",
         "7 leaf_missing",
     ),
-    ("last leaf deleted", "DELETE FROM audit_leaves WHERE log_index = 16", "- size_differs"),
+    ("last leaf deleted", "DELETE FROM audit_leaves WHERE log_index = 137", "- size_differs"),
     (
         "log cut off with its checkpoint",
-        "DELETE FROM audit_leaves WHERE log_index >= 12; DELETE FROM audit_checkpoints WHERE tree_size > 12",
+        "DELETE FROM audit_leaves WHERE log_index >= 8; DELETE FROM audit_checkpoints WHERE tree_size > 8",
         "- node_count_wrong",
     ),
     (
@@ -357,12 +350,11 @@ const TAMPERINGS: &[(&str, &str, &str)] = &[
     ),
     (
         "two leaves swapped",
-        "WITH pair AS (SELECT (array_agg(event_id ORDER BY log_index))[1] AS a, \
-           (array_agg(leaf_hash ORDER BY log_index))[1] AS ah, (array_agg(event_id ORDER BY log_index))[2] AS b, \
-           (array_agg(leaf_hash ORDER BY log_index))[2] AS bh FROM audit_leaves WHERE log_index IN (2, 3)), \
-         gone AS (DELETE FROM audit_leaves WHERE log_index IN (2, 3) RETURNING tenant_id) \
-         SELECT * INTO TEMP swap FROM pair, (SELECT DISTINCT tenant_id FROM audit_log) tenant",
-        "swap",
+        "CREATE TEMP TABLE moved AS SELECT tenant_id, 5 - log_index AS log_index, event_id, leaf_hash \
+         FROM audit_leaves WHERE log_index IN (2, 3); \
+         DELETE FROM audit_leaves WHERE log_index IN (2, 3); \
+         INSERT INTO audit_leaves SELECT * FROM moved",
+        "7 root_differs",
     ),
     (
         "record rewritten with its leaf",
@@ -375,14 +367,10 @@ const TAMPERINGS: &[(&str, &str, &str)] = &[
     ),
     (
         "tree node edited",
-        "UPDATE audit_tree SET hash = sha256(hash) WHERE level = 2 AND node_index = 1",
-        "- node_wrong",
+        "UPDATE audit_tree SET hash = sha256(hash) WHERE level = 6 AND node_index = 1",
+        "64 node_wrong",
     ),
-    (
-        "checkpoint removed",
-        "DELETE FROM audit_checkpoints WHERE tree_size = 17",
-        "- size_differs",
-    ),
+    ("checkpoint removed", "DELETE FROM audit_checkpoints WHERE tree_size = 138", "- size_differs"),
     (
         "checkpoint root edited",
         "UPDATE audit_checkpoints SET root_hash = sha256(root_hash) WHERE tree_size = 8",
@@ -405,46 +393,70 @@ const TAMPERINGS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+const TABLES: [&str; 5] =
+    ["audit_log", "audit_inbox", "audit_leaves", "audit_tree", "audit_checkpoints"];
+
 #[tokio::test]
 async fn every_tampering_is_found_and_named() {
-    for (name, sql, expected) in TAMPERINGS {
-        let world = World::new().await;
-        let context = world.tenant("north-bank").await;
-        let sealer = world.sealer();
-        for count in [8, 9] {
-            world.append(&context, count).await;
-            sealer.drain().await.unwrap();
-        }
-        assert_eq!(world.fault().await, None, "{name}: before");
-        let superuser = world.superuser().await;
-        for table in ["audit_log", "audit_leaves", "audit_tree", "audit_checkpoints"] {
-            let disable = format!("ALTER TABLE {table} DISABLE TRIGGER ALL");
-            superuser.batch_execute(&disable).await.unwrap();
-        }
-        let expected = if *expected == "swap" {
-            swap_two_leaves(&superuser).await;
-            "7 root_differs"
-        } else {
-            superuser.batch_execute(sql).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
-            expected
-        };
-        let fault = world.fault().await.unwrap_or_else(|| panic!("{name}: not found"));
-        let index = fault.log_index.map_or("-".to_owned(), |index| index.to_string());
-        let kind = serde_json::to_value(&fault.kind).unwrap()["fault"].as_str().unwrap().to_owned();
-        assert_eq!(format!("{index} {kind}"), expected, "{name}: {fault:?}");
+    let (world, context) = world_with_two_checkpoints().await;
+    let earlier = proof::checkpoint(&world.app, &context, 8).await.unwrap().unwrap().note;
+    assert_eq!(world.fault().await, None, "before");
+    let superuser = world.superuser().await;
+    for table in TABLES {
+        let save = format!(
+            "ALTER TABLE {table} DISABLE TRIGGER ALL; CREATE TEMP TABLE saved_{table} AS TABLE {table}"
+        );
+        superuser.batch_execute(&save).await.unwrap();
     }
+    for (name, sql, expected) in TAMPERINGS {
+        superuser.batch_execute(sql).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        let fault = world.fault().await.unwrap_or_else(|| panic!("{name}: not found"));
+        assert_eq!(summary(&fault), *expected, "{name}: {fault:?}");
+        for table in TABLES {
+            let restore = format!("TRUNCATE {table}; INSERT INTO {table} TABLE saved_{table}");
+            superuser.batch_execute(&restore).await.unwrap();
+        }
+        assert_eq!(world.fault().await, None, "{name}: restored");
+    }
+    // Everything rolled back to nothing: only a checkpoint kept elsewhere tells.
+    let empty = format!("TRUNCATE {}", TABLES.join(", "));
+    superuser.batch_execute(&empty).await.unwrap();
+    assert_eq!(world.fault().await, None);
+    let options = Options { known_checkpoints: vec![earlier], ..Options::default() };
+    let reports = verify(&superuser, &options, &mut |_| {}).await.unwrap();
+    assert_eq!(summary(reports[0].fault.as_ref().unwrap()), "- rolled_back");
 }
 
-async fn swap_two_leaves(superuser: &Client) {
-    superuser
-        .batch_execute(
-            "CREATE TEMP TABLE moved AS SELECT tenant_id, 5 - log_index AS log_index, event_id, leaf_hash \
-             FROM audit_leaves WHERE log_index IN (2, 3); \
-             DELETE FROM audit_leaves WHERE log_index IN (2, 3); \
-             INSERT INTO audit_leaves SELECT * FROM moved",
-        )
-        .await
-        .unwrap();
+#[tokio::test]
+async fn a_log_is_held_against_checkpoints_kept_elsewhere() {
+    let (world, context) = world_with_two_checkpoints().await;
+    let client = world.superuser().await;
+    let mut known = Vec::new();
+    for point in proof::checkpoints(&world.app, &context, None, 10).await.unwrap() {
+        known.push(point.note);
+    }
+    let good = Options { known_checkpoints: known.clone(), ..Options::default() };
+    assert_eq!(verify(&client, &good, &mut |_| {}).await.unwrap()[0].fault, None);
+    let forged = known[0].replace("\n138\n", "\n137\n");
+    let bad = Options { known_checkpoints: vec![forged], ..Options::default() };
+    let reports = verify(&client, &bad, &mut |_| {}).await.unwrap();
+    assert_eq!(summary(reports[0].fault.as_ref().unwrap()), "- known_checkpoint_bad");
+}
+
+async fn world_with_two_checkpoints() -> (World, OpContext) {
+    let world = World::new().await;
+    let context = world.tenant("north-bank").await;
+    let sealer = world.sealer();
+    for count in [8, 130] {
+        world.append(&context, count).await;
+        sealer.drain().await.unwrap();
+    }
+    (world, context)
+}
+
+fn summary(fault: &Fault) -> String {
+    let index = fault.log_index.map_or("-".to_owned(), |index| index.to_string());
+    format!("{index} {}", serde_json::to_value(&fault.kind).unwrap()["fault"].as_str().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -487,7 +499,9 @@ async fn a_late_committer_gets_a_later_index() {
     store::append(&transaction, vec![late]).await.unwrap();
     let early = world.append(&context, 2).await;
     let sealer = world.sealer();
+    sealer.measure().await.unwrap();
     assert_eq!(sealer.drain().await.unwrap(), 2);
+    sealer.measure().await.unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(sealer.drain().await.unwrap(), 1);
     let index = |id| {
@@ -536,9 +550,8 @@ async fn a_tenant_with_a_broken_log_is_set_aside_and_the_others_go_on() {
     assert_eq!(quarantined.len(), 1);
     assert_eq!(quarantined[0].0, broken.tenant_id());
     let reports = world.verify().await;
-    let fault_of = |slug: &str| {
-        reports.iter().find(|report| report.tenant == slug).unwrap().fault.clone()
-    };
+    let fault_of =
+        |slug: &str| reports.iter().find(|report| report.tenant == slug).unwrap().fault.clone();
     assert_eq!(fault_of("south-bank"), None);
     assert!(matches!(fault_of("north-bank").unwrap().kind, FaultKind::SizeDiffers { .. }));
 }
@@ -577,4 +590,42 @@ async fn the_database_knows_the_same_event_types() {
     stored.sort();
     ours.sort();
     assert_eq!(stored, ours);
+}
+
+#[tokio::test]
+async fn filters_by_user_resource_and_time_use_an_index() {
+    let world = World::new().await;
+    let context = world.tenant("north-bank").await;
+    let superuser = world.superuser().await;
+    // Enough rows of many users that a scan of the tenant would be the wrong plan.
+    let fill = format!(
+        "INSERT INTO audit_log (tenant_id, event_id, occurred_at, event_type, severity, result, user_id, \
+         resource_id, actor_kind, action, resource_type, record) \
+         SELECT '{}', lpad(to_hex(n), 32, '0')::uuid, now(), 'data_access', 'low', 'success', \
+         md5((n % 500)::text)::uuid, md5((n % 900)::text)::uuid, 'user', 'account.read', 'account', '' \
+         FROM generate_series(1, 20000) n; ANALYZE audit_log",
+        context.tenant_id()
+    );
+    superuser.batch_execute(&fill).await.unwrap();
+    let app = connect(&world.database.url_as("strongroom_app")).await;
+    let set = format!("SET app.current_tenant = '{}'", context.tenant_id());
+    app.batch_execute(&set).await.unwrap();
+    let list = tenancy::sql::section(include_str!("../../../../queries/audit/log.sql"), "list");
+    let cases = [(2, "audit_log_pkey"), (4, "audit_log_by_user"), (10, "audit_log_by_resource")];
+    for (parameter, index) in cases {
+        let mut statement = list.to_owned();
+        for number in (1..=16).rev() {
+            let value = match number {
+                1 => format!("'{}'", context.tenant_id()),
+                16 => "50".to_owned(),
+                _ if number == parameter => format!("'{}'", Uuid::from_u128(10_000)),
+                _ => "NULL".to_owned(),
+            };
+            statement = statement.replace(&format!("${number}"), &value);
+        }
+        let plan = app.query(&format!("EXPLAIN {statement}"), &[]).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains(index) && !plan.contains("Seq Scan on audit_log"), "{plan}");
+    }
 }

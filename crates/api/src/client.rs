@@ -1,0 +1,141 @@
+//! Owns finding out who is calling: the socket's peer, or what a trusted proxy
+//! says of it. Refuses to believe anybody else's headers.
+
+use std::{net::IpAddr, str::FromStr};
+
+use http::HeaderMap;
+
+/// A network in CIDR notation; a bare address is a network of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// A text that is no network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a network such as 10.0.0.0/8")]
+pub struct NetworkError(pub String);
+
+impl Network {
+    /// Whether the address lies in it. IPv4-mapped IPv6 addresses count as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                same_prefix(network.to_bits(), address.to_bits(), 32 - u32::from(self.prefix))
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let host_bits = 128 - u32::from(self.prefix);
+                let difference = network.to_bits() ^ address.to_bits();
+                difference.checked_shr(host_bits).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+fn same_prefix(left: u32, right: u32, host_bits: u32) -> bool {
+    (left ^ right).checked_shr(host_bits).unwrap_or(0) == 0
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let wrong = || NetworkError(text.to_owned());
+        let (address, prefix) = text.trim().split_once('/').unwrap_or((text.trim(), ""));
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = if prefix.is_empty() { longest } else { prefix.parse().map_err(|_| wrong())? };
+        if prefix > longest { Err(wrong()) } else { Ok(Self { address, prefix }) }
+    }
+}
+
+/// The client's address: the peer, unless the peer is a trusted proxy; then the
+/// last address of `X-Forwarded-For`, read from the right, that is not one. What
+/// stands further left was written by strangers.
+pub(crate) fn address(
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    trusted: &[Network],
+) -> Option<IpAddr> {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
+    let peer = peer?.to_canonical();
+    if !is_trusted(peer) {
+        return Some(peer);
+    }
+    let mut client = peer;
+    let mut lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
+    lines.reverse();
+    for hop in lines.iter().flat_map(|line| line.to_str().unwrap_or("?").rsplit(',')) {
+        // Something that is no address ends the walk: the last proxy that we
+        // trust is as far as we know.
+        let Some(hop) = forwarded(hop.trim()) else { break };
+        client = hop;
+        if !is_trusted(hop) {
+            break;
+        }
+    }
+    Some(client)
+}
+
+/// An address with or without a port, IPv6 with or without brackets.
+fn forwarded(text: &str) -> Option<IpAddr> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse().ok();
+    let socket = || text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
+    address.or_else(socket).map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http::{HeaderMap, HeaderValue};
+
+    use super::{Network, address};
+
+    #[test]
+    fn the_walk_starts_at_the_right_and_ends_at_the_first_stranger() {
+        // peer, X-Forwarded-For, expected
+        let table = [
+            ("203.0.113.9", "1.2.3.4", "203.0.113.9"),
+            ("10.0.0.1", "", "10.0.0.1"),
+            ("10.0.0.1", "198.51.100.7", "198.51.100.7"),
+            ("10.0.0.1", "6.6.6.6, 198.51.100.7", "198.51.100.7"),
+            ("10.0.0.1", "6.6.6.6, 198.51.100.7, 10.0.0.2", "198.51.100.7"),
+            ("10.0.0.1", "6.6.6.6, nonsense, 10.0.0.2", "10.0.0.2"),
+            ("10.0.0.1", "[2001:db8::1]:443", "2001:db8::1"),
+            ("::ffff:10.0.0.1", "198.51.100.7:1234", "198.51.100.7"),
+        ];
+        let trusted: Vec<Network> = vec!["10.0.0.0/8".parse().unwrap()];
+        for (peer, forwarded, expected) in table {
+            let mut headers = HeaderMap::new();
+            if !forwarded.is_empty() {
+                headers.insert("x-forwarded-for", HeaderValue::from_static(forwarded));
+            }
+            let found = address(peer.parse().ok(), &headers, &trusted);
+            assert_eq!(found, expected.parse().ok(), "{peer} {forwarded}");
+        }
+    }
+
+    #[test]
+    fn networks_hold_what_they_say() {
+        let table = [
+            ("0.0.0.0/0", "8.8.8.8", true),
+            ("10.0.0.0/8", "11.0.0.0", false),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "127.0.0.2", false),
+            ("2001:db8::/32", "2001:db8:ffff::1", true),
+            ("2001:db8::/32", "2001:db9::1", false),
+            ("::/0", "1.2.3.4", false),
+        ];
+        for (network, address, expected) in table {
+            let network: Network = network.parse().unwrap();
+            assert_eq!(network.contains(address.parse().unwrap()), expected, "{network:?}");
+        }
+        for wrong in ["", "10.0.0.0/33", "::1/129", "ten", "10.0.0.0/"] {
+            assert_eq!(wrong.parse::<Network>().is_ok(), wrong == "10.0.0.0/", "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The outermost layer: gives a request its id and its source, and an answer its
+//! headers and, where it is an error, its body.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tenancy::{Clock, RequestInfo};
+
+use super::headers;
+use crate::{
+    client,
+    config::ApiConfig,
+    extract::Source,
+    problem::{PROBLEM_JSON, Problem},
+    state::ApiState,
+};
+
+const REQUEST_ID: &str = "x-request-id";
+/// Characters of a caller's `X-Request-ID`.
+const REQUEST_ID_LETTERS: std::ops::RangeInclusive<usize> = 1..=128;
+/// Characters of a user agent that are kept.
+const USER_AGENT_LETTERS: usize = 512;
+
+pub(super) async fn frame(
+    State(state): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let source = source(request.headers(), peer, &state.config, &state.clock);
+    let trace = trace_id(request.headers()).unwrap_or_default().to_owned();
+    let method = request.method().clone();
+    request.extensions_mut().insert(Source(Arc::clone(&source)));
+    let response = if is_served(&request, &state.config) {
+        next.run(request).await
+    } else {
+        Problem::malformed("unknown_host", "This host is not served here").into_response()
+    };
+    let response = finished(response, &source.id);
+    let status = response.status().as_u16();
+    let elapsed = started.elapsed();
+    metrics::histogram!("strongroom_http_request_seconds", "method" => method_label(&method), "status" => status.to_string())
+        .record(elapsed.as_secs_f64());
+    // Neither path nor query: ids are in the audit log, secrets must be nowhere.
+    tracing::debug!(%method, status, request_id = %source.id, trace_id = %trace, elapsed_us = elapsed.as_micros(), "answered");
+    response
+}
+
+/// Methods as a metric's label: a closed list, whatever strangers invent.
+fn method_label(method: &http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        _ => "other",
+    }
+}
+
+fn source(
+    headers: &HeaderMap,
+    peer: Option<std::net::IpAddr>,
+    config: &ApiConfig,
+    clock: &Clock,
+) -> Arc<RequestInfo> {
+    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    Arc::new(RequestInfo {
+        id: request_id(headers).map_or_else(|| clock.new_id().to_string(), str::to_owned),
+        ip: client::address(peer, headers, &config.trusted_proxies),
+        user_agent: user_agent.map(|agent| agent.chars().take(USER_AGENT_LETTERS).collect()),
+    })
+}
+
+/// The caller's id for this request, where it is one that may stand in a log.
+fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+    (REQUEST_ID_LETTERS.contains(&id.len()) && id.bytes().all(sane)).then_some(id)
+}
+
+/// The trace id of a W3C `traceparent`, version 00 or later.
+fn trace_id(headers: &HeaderMap) -> Option<&str> {
+    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let (version, trace) = (parts.next()?, parts.next()?);
+    let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let known = version.len() == 2 && is_hex(version) && version != "ff";
+    let whole = trace.len() == 32 && is_hex(trace) && trace.bytes().any(|digit| digit != b'0');
+    (known && whole).then_some(trace)
+}
+
+fn is_served(request: &Request, config: &ApiConfig) -> bool {
+    if config.allowed_hosts.is_empty() {
+        return true;
+    }
+    let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = request.uri().authority().map(http::uri::Authority::as_str);
+    let Some(host) = header.or(authority) else { return false };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    config.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+}
+
+fn finished(mut response: Response, request_id: &str) -> Response {
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        let problem = response.extensions_mut().remove::<Problem>();
+        let problem = problem.unwrap_or_else(|| Problem::of_status(status));
+        write(&mut response, &problem, request_id);
+    }
+    headers::secure(response.headers_mut());
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+fn write(response: &mut Response, problem: &Problem, request_id: &str) {
+    let body = problem.body(request_id).to_string();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    *response.body_mut() = Body::from(body);
+    *response.status_mut() = if problem.status.as_u16() >= 400 {
+        problem.status
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::{request_id, trace_id};
+
+    #[test]
+    fn only_sane_ids_are_taken_over() {
+        let long = "a".repeat(129);
+        for (given, taken) in [("abc-1.2:3_X", true), ("", false), ("a b", false), ("a\"b", false), (long.as_str(), false)] {
+            let mut headers = HeaderMap::new();
+            headers.extend(HeaderValue::from_str(given).ok().map(|value| (http::HeaderName::from_static("x-request-id"), value)));
+            assert_eq!(request_id(&headers).is_some(), taken, "{given}");
+        }
+    }
+
+    #[test]
+    fn traceparent_is_read_as_w3c_writes_it() {
+        let table = [
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true),
+            ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", false),
+            ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false),
+            ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", false),
+            ("nonsense", false),
+        ];
+        for (given, taken) in table {
+            let mut headers = HeaderMap::new();
+            headers.insert("traceparent", HeaderValue::from_static(given));
+            assert_eq!(trace_id(&headers).is_some(), taken, "{given}");
+        }
+    }
+}

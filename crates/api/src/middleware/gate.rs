@@ -1,0 +1,135 @@
+//! The gate: finds where a request belongs, counts it, learns who calls, and turns
+//! away whom no handler needs to see. In this order: 401 (counted against the
+//! address), 429, a module that is off, then the handler.
+//!
+//! It refuses to decide permissions: operations do.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, StatusCode};
+use tenancy::{OpContext, RequestInfo};
+
+use super::limits::{Counted, Limits, count_address, count_user};
+use crate::{
+    extract::{Caller, Source, bearer, no_token},
+    problem::Problem,
+    route::{Access, Class, Place},
+    routes,
+    state::ApiState,
+};
+
+pub(super) async fn gate(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let Some(Source(source)) = request.extensions().get::<Source>().cloned() else {
+        return Problem::internal().into_response();
+    };
+    let place = state.index.locate(request.method(), request.uri().path());
+    match place {
+        Some(place) if !place.exact => stray(&state, &source, place.class, request, next).await,
+        Some(place) if matches!(place.access, Access::Public(_)) && place.class == Class::Auth => {
+            sign_in(&state, &source, request, next).await
+        }
+        Some(place) if matches!(place.access, Access::Public(_)) => {
+            stray(&state, &source, place.class, request, next).await
+        }
+        Some(place) => known(&state, &source, &place, request, next).await,
+        None if routes::is_of_later_module(request.uri().path()) => {
+            let place = routes::later_module();
+            known(&state, &source, &place, request, next).await
+        }
+        None => stray(&state, &source, Class::Default, request, next).await,
+    }
+}
+
+/// Public routes, and paths that lead nowhere.
+async fn stray(
+    state: &ApiState,
+    source: &RequestInfo,
+    class: Class,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (counted, verdict) = count_stranger(state, source.ip, class);
+    match verdict {
+        Ok(()) => told(next.run(request).await, counted),
+        Err(problem) => told(problem.into_response(), counted),
+    }
+}
+
+/// Sign-in and refresh count themselves, under the name tried; what failed before
+/// it could (a malformed body) is counted here.
+async fn sign_in(state: &ApiState, source: &RequestInfo, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(counted) = response.extensions_mut().remove::<Counted>() {
+        return told(response, counted);
+    }
+    let (counted, verdict) = count_stranger(state, source.ip, Class::Auth);
+    let response = verdict.err().map_or(response, axum::response::IntoResponse::into_response);
+    told(response, counted)
+}
+
+/// Routes for the signed-in.
+async fn known(
+    state: &ApiState,
+    source: &Arc<RequestInfo>,
+    place: &Place,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let caller = match authenticated(state, source, request.headers()).await {
+        Ok(caller) => caller,
+        Err(problem) if problem.status == StatusCode::UNAUTHORIZED => {
+            let (counted, verdict) = count_stranger(state, source.ip, place.class);
+            let problem = verdict.err().unwrap_or(problem);
+            return told(problem.into_response(), counted);
+        }
+        Err(problem) => return problem.into_response(),
+    };
+    let policy = match state.identity.policy(&caller).await {
+        Ok(policy) => policy.rate_limits,
+        Err(error) => return Problem::from(error).into_response(),
+    };
+    let limits = Limits::of(&policy, place.class, state.config.rate_limit_floor_per_minute);
+    let (counted, verdict) = count_user(&state.rates, limits, &caller, state.now_ms());
+    if let Err(problem) = verdict {
+        return told(problem.into_response(), counted);
+    }
+    if !caller.tenant.has_module(place.module) {
+        return told(module_not_enabled().into_response(), counted);
+    }
+    request.extensions_mut().insert(Caller(caller));
+    told(next.run(request).await, counted)
+}
+
+async fn authenticated(
+    state: &ApiState,
+    source: &Arc<RequestInfo>,
+    headers: &HeaderMap,
+) -> Result<OpContext, Problem> {
+    let token = bearer(headers).ok_or_else(no_token)?;
+    Ok(state.identity.authenticate(token, Arc::clone(source)).await?)
+}
+
+fn count_stranger(
+    state: &ApiState,
+    address: Option<IpAddr>,
+    class: Class,
+) -> (Counted, Result<(), Problem>) {
+    let floor = state.config.rate_limit_floor_per_minute;
+    let limits = Limits::of(&state.base_limits, class, floor);
+    count_address(&state.rates, limits, address, state.now_ms())
+}
+
+fn told(mut response: Response, counted: Counted) -> Response {
+    counted.write(response.headers_mut());
+    response
+}
+
+fn module_not_enabled() -> Problem {
+    let detail = "This module is not enabled for the tenant";
+    Problem::new(StatusCode::NOT_FOUND, "module_not_enabled", detail)
+}

@@ -1,0 +1,69 @@
+//! What every request passes, from the socket inwards: the frame (request id,
+//! client address, headers of every answer, problems written out), CORS, panics,
+//! time, the gate (limits, authentication, modules). Handlers come after.
+//!
+//! It refuses to know any single route: the table says what each demands.
+
+mod frame;
+mod gate;
+mod headers;
+mod limits;
+
+use std::{any::Any, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderName, HeaderValue, Method, header};
+use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
+
+pub(crate) use limits::{Limits, SignIn, count_sign_in};
+
+use crate::{problem::Problem, state::ApiState};
+
+/// Puts everything around the routes. The layer added last is the outermost.
+pub(crate) fn around(router: Router<ApiState>, state: &ApiState) -> Router<ApiState> {
+    router
+        .layer(from_fn_with_state(state.clone(), gate::gate))
+        .layer(from_fn_with_state(state.clone(), in_time))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(cors(&state.config.cors_origins))
+        .layer(from_fn_with_state(state.clone(), frame::frame))
+}
+
+async fn in_time(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let limit = Duration::from_millis(state.config.request_timeout_ms);
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::unavailable(1).into_response(),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature is the layer's")]
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    // The payload may hold anything, a secret included: the panic hook has logged where.
+    tracing::error!("a handler panicked");
+    Problem::internal().into_response()
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    let layer = CorsLayer::new();
+    if origins.is_empty() {
+        return layer;
+    }
+    let named = ["idempotency-key", "if-match", "x-request-id", "signature", "signature-input"];
+    let mut headers = vec![header::AUTHORIZATION, header::CONTENT_TYPE];
+    headers.extend(named.map(HeaderName::from_static));
+    let exposed = ["x-request-id", "x-total-count"].map(HeaderName::from_static);
+    layer
+        .allow_origin(origins)
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers(headers)
+        .expose_headers(exposed)
+        .max_age(Duration::from_mins(10))
+}

@@ -1,0 +1,157 @@
+//! The route table: every route on one screen, with its limits, who may knock, the
+//! module that has to be on, its handler and what the handler says of itself.
+
+use access::Permission::{
+    AccountCreate, AccountDelete, AccountRead, AccountUpdate, AuditRead, CustomerCreate,
+    CustomerRead, CustomerUpdate, SettingsView, TransactionCreate, TransactionDeposit,
+    TransactionRead, TransactionWithdraw, UserCreate, UserRead, UserUpdate,
+};
+use axum::{
+    Router,
+    routing::{delete, get, patch, post},
+};
+
+use crate::{
+    areas::{accounts, audit, auth, customers, settings, transfers, users, well_known},
+    middleware,
+    route::{
+        Access::{self, Needs, Public, SignedIn},
+        Class::{self, Admin, Auth, Default, Read, Write},
+        Place, Route,
+    },
+    state::ApiState,
+};
+
+macro_rules! routes {
+    ($($method:ident $path:literal $class:ident $access:expr, $module:literal, $area:ident::$handler:ident;)*) => {
+        vec![$(Route {
+            method: http::Method::$method,
+            path: $path,
+            class: $class,
+            access: $access,
+            module: $module,
+            handler: on!($method)($area::$handler),
+            doc: $area::docs::$handler,
+        }),*]
+    };
+}
+
+macro_rules! on {
+    (GET) => { get };
+    (POST) => { post };
+    (PATCH) => { patch };
+    (DELETE) => { delete };
+}
+
+const SIGN_IN: Access = Public("it is how one becomes known");
+const RULES: Access = Public("rules are read before one has a password");
+const KEYS: Access = Public("verifiers of tokens have none of their own");
+const DOCUMENT: Access = Public("it describes the interface and nobody's data");
+
+/// Every route.
+#[rustfmt::skip]
+pub(crate) fn table() -> Vec<Route> {
+    routes! {
+        POST   "/v1/auth/login"                            Auth    SIGN_IN,                    "identity", auth::login;
+        POST   "/v1/auth/refresh"                          Auth    SIGN_IN,                    "identity", auth::refresh;
+        POST   "/v1/auth/logout"                           Write   SignedIn,                   "identity", auth::logout;
+        POST   "/v1/auth/logout-everywhere"                Write   SignedIn,                   "identity", auth::sign_out_everywhere;
+        GET    "/v1/auth/me"                               Read    SignedIn,                   "identity", auth::me;
+        GET    "/v1/auth/sessions"                         Read    SignedIn,                   "identity", auth::sessions;
+        DELETE "/v1/auth/sessions/{id}"                    Write   SignedIn,                   "identity", auth::end_session;
+        GET    "/v1/auth/password-policy"                  Default RULES,                      "identity", auth::password_policy;
+        GET    "/v1/users"                                 Admin   Needs(UserRead),            "identity", users::list;
+        POST   "/v1/users"                                 Admin   Needs(UserCreate),          "identity", users::create;
+        GET    "/v1/users/{id}"                            Admin   Needs(UserRead),            "identity", users::read;
+        PATCH  "/v1/users/{id}"                            Admin   Needs(UserUpdate),          "identity", users::change;
+        GET    "/v1/settings"                              Admin   Needs(SettingsView),        "identity", settings::read;
+        GET    "/v1/customers"                             Read    Needs(CustomerRead),        "banking",  customers::list;
+        POST   "/v1/customers"                             Write   Needs(CustomerCreate),      "banking",  customers::create;
+        GET    "/v1/customers/{id}"                        Read    Needs(CustomerRead),        "banking",  customers::read;
+        PATCH  "/v1/customers/{id}"                        Write   Needs(CustomerUpdate),      "banking",  customers::change;
+        GET    "/v1/accounts"                              Read    Needs(AccountRead),         "banking",  accounts::list;
+        POST   "/v1/accounts"                              Write   Needs(AccountCreate),       "banking",  accounts::open;
+        GET    "/v1/accounts/{id}"                         Read    Needs(AccountRead),         "banking",  accounts::read;
+        PATCH  "/v1/accounts/{id}"                         Write   Needs(AccountUpdate),       "banking",  accounts::change;
+        DELETE "/v1/accounts/{id}"                         Write   Needs(AccountDelete),       "banking",  accounts::close;
+        POST   "/v1/accounts/{id}/deposits"                Write   Needs(TransactionDeposit),  "banking",  accounts::deposit;
+        POST   "/v1/accounts/{id}/withdrawals"             Write   Needs(TransactionWithdraw), "banking",  accounts::withdraw;
+        GET    "/v1/accounts/{id}/transactions"            Read    Needs(TransactionRead),     "banking",  accounts::transactions;
+        GET    "/v1/accounts/{id}/balance"                 Read    Needs(AccountRead),         "banking",  accounts::balance;
+        POST   "/v1/transfers"                             Write   Needs(TransactionCreate),   "banking",  transfers::create;
+        GET    "/v1/transfers/{id}"                        Read    Needs(TransactionRead),     "banking",  transfers::read;
+        GET    "/v1/audit/events"                          Admin   Needs(AuditRead),           "audit",    audit::list;
+        GET    "/v1/audit/events/{id}"                     Admin   Needs(AuditRead),           "audit",    audit::read;
+        GET    "/v1/audit/events/{id}/proof"               Admin   Needs(AuditRead),           "audit",    audit::prove;
+        GET    "/v1/audit/checkpoints"                     Admin   Needs(AuditRead),           "audit",    audit::checkpoints;
+        GET    "/v1/audit/consistency"                     Admin   Needs(AuditRead),           "audit",    audit::consistency;
+        GET    "/t/{tenant}/.well-known/jwks.json"            Default KEYS,                    "identity", well_known::jwks;
+        GET    "/t/{tenant}/.well-known/openid-configuration" Default KEYS,                    "identity", well_known::openid_configuration;
+        GET    "/openapi.json"                             Default DOCUMENT,                   "identity", well_known::openapi;
+    }
+}
+
+/// Modules that a later release brings: their paths answer `module_not_enabled` to
+/// the signed-in, as those of a module that the tenant has switched off do.
+const LATER: [&str; 27] = [
+    "access", "alerts", "api-keys", "approvals", "auth/devices", "auth/mfa", "auth/webauthn",
+    "cards", "companies", "compliance", "equipment", "events", "holds", "invitations", "kyc",
+    "loans", "models", "organizations", "predictions", "privacy", "recurring-deposits",
+    "savings-buckets", "screening", "standing-orders", "tenants", "transfers/batch", "webhooks",
+];
+
+/// Whether a path belongs to one of them.
+pub(crate) fn is_of_later_module(path: &str) -> bool {
+    let path = path.strip_prefix("/api").unwrap_or(path);
+    path.strip_prefix("/v1/").is_some_and(|rest| {
+        LATER.iter().any(|module| {
+            rest.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    })
+}
+
+/// Where such a path is counted.
+pub(crate) fn later_module() -> Place {
+    Place { class: Default, access: SignedIn, module: "later", exact: true }
+}
+
+/// Everything under one roof, `/api/v1/…` answering as `/v1/…`.
+pub fn router(state: ApiState) -> Router {
+    let mut router = Router::new();
+    for route in table() {
+        if route.path.starts_with("/v1/") {
+            router = router.route(&format!("/api{}", route.path), route.handler.clone());
+        }
+        router = router.route(route.path, route.handler);
+    }
+    let router = router.fallback(nothing_here);
+    middleware::around(router, &state).with_state(state)
+}
+
+async fn nothing_here() -> http::StatusCode {
+    http::StatusCode::NOT_FOUND
+}
+
+/// A route as tests and tools see it.
+#[derive(Clone, Debug)]
+pub struct RouteFacts {
+    /// `GET`, `POST`, `PATCH` or `DELETE`.
+    pub method: http::Method,
+    /// The template.
+    pub path: &'static str,
+    /// The class of its limits.
+    pub class: Class,
+    /// Who may knock.
+    pub access: Access,
+}
+
+/// Every route's facts, in the order of the table.
+pub fn route_facts() -> Vec<RouteFacts> {
+    let facts = |route: Route| RouteFacts {
+        method: route.method,
+        path: route.path,
+        class: route.class,
+        access: route.access,
+    };
+    table().into_iter().map(facts).collect()
+}

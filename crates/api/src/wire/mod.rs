@@ -1,0 +1,54 @@
+//! Owns the shapes on the wire, one module an area, each converted from a domain
+//! type. Clients rely on every name here: they change only by addition.
+//!
+//! It refuses to compute: what is not in the domain type is not on the wire.
+
+pub(crate) mod accounts;
+pub(crate) mod audit;
+pub(crate) mod auth;
+pub(crate) mod customers;
+pub(crate) mod problem;
+pub(crate) mod published;
+pub(crate) mod settings;
+pub(crate) mod transfers;
+pub(crate) mod users;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::openapi_parts::Example;
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct List<T: ToSchema> {
+    /// The objects, newest first unless the list says otherwise.
+    pub(crate) data: Vec<T>,
+    /// Pass it as `cursor` for the next page; null on the last.
+    pub(crate) next_cursor: Option<String>,
+}
+
+impl<T: Example> Example for List<T> {
+    fn example() -> Self {
+        Self { data: vec![T::example()], next_cursor: None }
+    }
+}
+
+/// An instant on the wire: RFC 3339, UTC, microseconds.
+pub(crate) fn instant(at: jiff::Timestamp) -> String {
+    format!("{at:.6}")
+}
+
+/// Tells a field that is null (`Some(None)`) from one that is absent (`None`, by
+/// `#[serde(default)]`).
+pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// Values that examples share.
+pub(crate) const EXAMPLE_ID: Uuid = Uuid::from_u128(0x0192_e4c8_7f3a_7c1e_9b1f_3f1d_2c4b_5a69);
+pub(crate) const OTHER_ID: Uuid = Uuid::from_u128(0x0192_e4c8_80aa_7d02_8c3e_5b6a_7d8e_9f01);
+pub(crate) const EXAMPLE_INSTANT: &str = "2026-11-21T09:30:00.000000Z";
+pub(crate) const EXAMPLE_DATE: &str = "2026-11-21";

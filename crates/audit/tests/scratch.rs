@@ -1,3 +1,0 @@
-//! scratch
-#[path = "../../server/tests/it/audit.rs"]
-mod audit_it;

@@ -1,0 +1,150 @@
+//! Reading accounts: one, and lists confined to what the actor may see.
+
+use access::{Permission, Resource, Scope};
+use ledger::AccountStatus;
+use operation::{Found, Page, PageRequest, View, read::ViewFailure};
+use tenancy::{Database, DbError, OpContext, Query, TenantTx};
+use tokio_postgres::{Row, types::ToSql};
+use uuid::Uuid;
+
+use super::{ACCOUNT, Account};
+use crate::paging::Position;
+
+const FACTS: &str = tenancy::sql!("banking/accounts.sql", "facts");
+const LIST_ALL: &str = tenancy::sql!("banking/accounts.sql", "list_all");
+const LIST_OF_CUSTOMER: &str = tenancy::sql!("banking/accounts.sql", "list_of_customer");
+const LIST_OWN: &str = tenancy::sql!("banking/accounts.sql", "list_own");
+const LIST_BY_NUMBER: &str = tenancy::sql!("banking/accounts.sql", "list_by_number");
+
+/// One account.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountView {
+    /// Which.
+    pub account_id: Uuid,
+}
+
+/// Which accounts of a list; what is `None` does not narrow it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountFilter {
+    /// With this number: at most one.
+    pub account_number: Option<String>,
+    /// Of this owner.
+    pub customer_id: Option<Uuid>,
+    /// In this status.
+    pub status: Option<AccountStatus>,
+}
+
+/// Accounts, the newest first, then by id.
+#[derive(Clone, Debug, Default)]
+pub struct AccountList {
+    /// Which.
+    pub filter: AccountFilter,
+    /// Which page.
+    pub page: PageRequest,
+}
+
+impl View for AccountView {
+    const NAME: &'static str = "account.read";
+    const RESOURCE: &'static str = "account";
+    type Output = Account;
+
+    fn permission(&self) -> Permission {
+        Permission::AccountRead
+    }
+
+    fn object(&self) -> Option<Uuid> {
+        Some(self.account_id)
+    }
+
+    async fn load(
+        &self,
+        database: &Database,
+        context: &OpContext,
+        _scope: Scope,
+    ) -> Result<Found<Account>, ViewFailure> {
+        let tenant = context.tenant_id();
+        let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &self.account_id, &context.actor.id];
+        let answers = database.read(context, &[Query::new(ACCOUNT, &parameters)]).await?;
+        let Some(row) = answers.first().and_then(|rows| rows.first()) else {
+            return Ok(Found::Missing);
+        };
+        let resource = resource_of(row, Permission::AccountRead, self.account_id)?;
+        Ok(Found::Object { value: Account::from_row(row)?, resource })
+    }
+}
+
+impl View for AccountList {
+    const NAME: &'static str = "account.list";
+    const RESOURCE: &'static str = "account";
+    type Output = Page<Account>;
+
+    fn permission(&self) -> Permission {
+        Permission::AccountRead
+    }
+
+    async fn load(
+        &self,
+        database: &Database,
+        context: &OpContext,
+        scope: Scope,
+    ) -> Result<Found<Page<Account>>, ViewFailure> {
+        let rows = self.rows(database, context, scope).await?;
+        let accounts: Vec<Account> = rows.iter().map(Account::from_row).collect::<Result<_, _>>()?;
+        let page = Page::of(accounts, &self.page, |last| Position::text(last.created_at, last.id));
+        let count = page.data.len();
+        Ok(Found::List { value: page, count })
+    }
+}
+
+impl AccountList {
+    async fn rows(
+        &self,
+        database: &Database,
+        context: &OpContext,
+        scope: Scope,
+    ) -> Result<Vec<Row>, ViewFailure> {
+        let bound = Position::of(&self.page)?;
+        let tenant = context.tenant_id();
+        let AccountFilter { account_number, customer_id, status } = &self.filter;
+        let status = status.map(AccountStatus::as_str);
+        // Everything narrower than "all" is "own": accounts know no other scope.
+        let party = (!scope.is_all()).then_some(context.actor.id);
+        let fetch = self.page.fetch();
+        let all: [&(dyn ToSql + Sync); 8] =
+            [&tenant, &bound.created_at, &bound.id, &status, &fetch, &party, customer_id, account_number];
+        let query = match (account_number, customer_id, party) {
+            (Some(_), _, _) => Query::new(LIST_BY_NUMBER, &all),
+            (None, Some(_), _) => Query::new(LIST_OF_CUSTOMER, &all[..7]),
+            (None, None, Some(_)) => Query::new(LIST_OWN, &all[..6]),
+            (None, None, None) => Query::new(LIST_ALL, &all[..5]),
+        };
+        Ok(database.read(context, &[query]).await?.pop().unwrap_or_default())
+    }
+}
+
+/// What policy needs to know of an account's row with the column `owned`.
+pub(crate) fn resource_of(
+    row: &Row,
+    permission: Permission,
+    id: Uuid,
+) -> Result<Resource<'static>, DbError> {
+    Ok(Resource::for_permission(permission, Some(id)).owned(row.try_get("owned")?))
+}
+
+/// Whether each actor is a party to each account; `None` where there is no such
+/// account. One round trip for all.
+pub(crate) async fn facts(
+    transaction: &TenantTx,
+    wanted: &[(Uuid, Uuid)],
+) -> Result<Vec<Option<bool>>, DbError> {
+    let (accounts, users): (Vec<Uuid>, Vec<Uuid>) = wanted.iter().copied().unzip();
+    let rows = transaction.query(FACTS, &[&transaction.tenant(), &accounts, &users]).await?;
+    let mut facts = vec![None; wanted.len()];
+    for row in rows {
+        let position: i64 = row.try_get("position")?;
+        let slot = usize::try_from(position).ok().and_then(|position| facts.get_mut(position));
+        *slot.ok_or_else(|| DbError::Corrupt("position of an account".to_owned()))? =
+            Some(row.try_get("owned")?);
+    }
+    Ok(facts)
+}

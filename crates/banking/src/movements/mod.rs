@@ -1,0 +1,46 @@
+//! Money moving: transfers on somebody's order, deposits and withdrawals at the
+//! counter, and the history they leave.
+//!
+//! Owns who may move what and which field a refusal names. Entries and balances
+//! are the ledger's.
+
+mod error;
+mod model;
+mod teller;
+mod transfer;
+mod view;
+
+use audit::{AuditEvent, EventType};
+use jiff::civil::Date;
+use operation::event;
+use serde_json::json;
+use tenancy::{DbError, OpContext};
+
+pub use model::{Balance, Transaction, TransactionFilter, Transfer};
+pub use teller::{Deposit, Withdraw};
+pub use transfer::CreateTransfer;
+pub use view::{BalanceAsOf, TransactionList, TransferView};
+
+/// The business day that it now is in the tenant's zone.
+pub fn business_date(context: &OpContext) -> Result<Date, DbError> {
+    let zone = &context.tenant.time_zone;
+    let now = context.clock.now();
+    // Most tenants keep UTC; it needs no zone files.
+    if zone == "UTC" {
+        return Ok(now.to_zoned(jiff::tz::TimeZone::UTC).date());
+    }
+    let local = now.in_tz(zone).map_err(|error| DbError::Corrupt(format!("time zone: {error}")))?;
+    Ok(local.date())
+}
+
+/// The record of a posting: ids, amount, currency and day; no text of anybody's.
+fn posting_event(context: &OpContext, action: &'static str, transfer: &Transfer) -> AuditEvent {
+    event(context, EventType::LedgerPosting, action, "transfer").resource_id(transfer.id).new_values(json!({
+        "kind": transfer.kind,
+        "amount": transfer.amount,
+        "currency": transfer.currency,
+        "from_account_id": transfer.from_account_id,
+        "to_account_id": transfer.to_account_id,
+        "value_date": transfer.value_date.to_string(),
+    }))
+}

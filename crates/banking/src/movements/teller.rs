@@ -1,0 +1,180 @@
+//! Cash over the counter: deposits and withdrawals against the bank's cash account
+//! of the currency. Never on an account that the teller holds: policy forbids it on
+//! the fact that is brought here.
+
+use access::Permission;
+use jiff::civil::Date;
+use ledger::{InternalAccount, Posting, TransactionType, TransferKind};
+use money::Currency;
+use operation::{Command, Failure, Refusal, Target, command::Outcome};
+use serde_json::{Value, json};
+use tenancy::{DbError, OpContext, TenantTx};
+use uuid::Uuid;
+
+use super::{
+    Transfer, business_date,
+    error::Fields,
+    transfer::{answer, check_texts},
+};
+use crate::accounts::path_target;
+
+/// Cash in. Answers 201. An account that the actor may not read is 404.
+#[derive(Clone, Debug)]
+pub struct Deposit {
+    /// The account (from the path).
+    pub account_id: Uuid,
+    /// Minor units; anything but 1 to 2^53 − 1 is refused.
+    pub amount: i64,
+    /// Of the amount; none means the account's own.
+    pub currency: Option<Currency>,
+    /// Text on the statement; may be empty.
+    pub description: String,
+    /// The payer's reference.
+    pub reference: Option<String>,
+    /// Back-dated where the cash came in earlier; never in the future.
+    pub value_date: Option<Date>,
+}
+
+/// Cash out. Answers 201. An account that the actor may not read is 404.
+#[derive(Clone, Debug)]
+pub struct Withdraw {
+    /// The account (from the path).
+    pub account_id: Uuid,
+    /// Minor units; anything but 1 to 2^53 − 1 is refused.
+    pub amount: i64,
+    /// Of the amount; none means the account's own.
+    pub currency: Option<Currency>,
+    /// Text on the statement; may be empty.
+    pub description: String,
+    /// The payer's reference.
+    pub reference: Option<String>,
+    /// Back-dated where the cash went out earlier; never in the future.
+    pub value_date: Option<Date>,
+}
+
+/// What both have in common.
+struct Order<'a> {
+    account_id: Uuid,
+    amount: i64,
+    currency: Option<Currency>,
+    description: &'a str,
+    reference: Option<&'a str>,
+    value_date: Option<Date>,
+}
+
+macro_rules! teller_command {
+    ($command:ident, $name:literal, $resource:literal, $permission:ident, $kind:ident) => {
+        impl $command {
+            fn order(&self) -> Order<'_> {
+                Order {
+                    account_id: self.account_id,
+                    amount: self.amount,
+                    currency: self.currency,
+                    description: &self.description,
+                    reference: self.reference.as_deref(),
+                    value_date: self.value_date,
+                }
+            }
+        }
+
+        impl Command for $command {
+            const NAME: &'static str = $name;
+            const RESOURCE: &'static str = $resource;
+            type Output = Transfer;
+
+            fn permission(&self) -> Permission {
+                Permission::$permission
+            }
+
+            fn fingerprint(&self) -> Value {
+                self.order().fingerprint()
+            }
+
+            async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
+                path_target(transaction, context, self.account_id, Permission::TransactionRead).await
+            }
+
+            async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Transfer> {
+                self.order().execute(transaction, context, Self::NAME, TransferKind::$kind).await
+            }
+        }
+    };
+}
+teller_command!(Deposit, "deposit.create", "deposit", TransactionDeposit, Deposit);
+teller_command!(Withdraw, "withdrawal.create", "withdrawal", TransactionWithdraw, Withdrawal);
+
+impl Order<'_> {
+    fn fingerprint(&self) -> Value {
+        json!({
+            "account_id": self.account_id,
+            "amount": self.amount.to_string(),
+            "currency": self.currency,
+            "description": self.description,
+            "reference": self.reference,
+            "value_date": self.value_date.map(|date| date.to_string()),
+        })
+    }
+
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        action: &'static str,
+        kind: TransferKind,
+    ) -> Outcome<Transfer> {
+        check_texts(self.description, self.reference)?;
+        let today = business_date(context)?;
+        let value_date = self.value_date.unwrap_or(today);
+        if value_date > today {
+            let detail = "The value date must not lie in the future";
+            return Err(Refusal::rule("value_date_in_future", "value_date", detail).into());
+        }
+        let currency = self.currency(transaction).await?;
+        let cash =
+            ledger::accounts::internal(transaction, &context.clock, InternalAccount::Cash, currency).await?;
+        let posting = Posting {
+            transfer_id: context.clock.new_id(),
+            kind,
+            amount: self.amount,
+            currency,
+            legs: self.legs(cash, kind),
+            description: self.description.to_owned(),
+            reference: self.reference.filter(|text| !text.is_empty()).map(str::to_owned),
+            value_date,
+            booking_date: today,
+            posted_at: context.clock.now(),
+            created_by: context.actor.id,
+            reverses_transfer_id: None,
+            waive_limits: false,
+        };
+        let batch = std::slice::from_ref(&posting);
+        let result = ledger::post(transaction, &context.clock, batch).await?.pop();
+        let result = result.ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
+        answer(context, action, &posting, result, Fields::TELLER)
+    }
+
+    fn legs(&self, cash: Uuid, kind: TransferKind) -> Vec<ledger::Leg> {
+        if kind == TransferKind::Deposit {
+            let own = TransactionType::Deposit;
+            Posting::two_legs((cash, own), (self.account_id, own), self.amount)
+        } else {
+            let own = TransactionType::Withdrawal;
+            Posting::two_legs((self.account_id, own), (cash, own), self.amount)
+        }
+    }
+
+    /// The order's currency, or the account's; an order that names another one is
+    /// refused before a cash account is made for it.
+    async fn currency(&self, transaction: &TenantTx) -> Result<Currency, Failure> {
+        // Read without its lock, which is the engine's to take in order: a currency never changes.
+        let own = ledger::accounts::currency(transaction, self.account_id).await?;
+        let own = own.ok_or_else(Refusal::not_found)?;
+        match self.currency {
+            Some(named) if named != own => {
+                let detail = "The account holds another currency";
+                Err(Refusal::rule("currency_mismatch", "currency", detail).into())
+            }
+            _ => Ok(own),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Transfers between accounts on somebody's order. A batch is one call of the
+//! posting engine: decided in memory, so there is no savepoint, and one refusal
+//! leaves its neighbours alone.
+
+use access::{Permission, Resource};
+use ledger::{Posting, TransactionType, TransferKind};
+use money::Currency;
+use operation::{Applied, Call, Command, Failure, Refusal, Target, command::Outcome};
+use serde_json::{Value, json};
+use tenancy::{DbError, OpContext, TenantTx};
+use uuid::Uuid;
+
+use super::{Transfer, business_date, error::Fields, posting_event};
+use crate::{accounts::facts, text::check_note};
+
+/// Moves money from one account to another. Answers 201.
+///
+/// Refusals, first found: `from_account_id` not to be used by the actor
+/// (`not_found`), text too long, then the ledger's in the order of
+/// [`ledger::PostingError`].
+#[derive(Clone, Debug)]
+pub struct CreateTransfer {
+    /// The account to debit; a customer must be a party to it.
+    pub from_account_id: Uuid,
+    /// The account to credit; anybody's in the tenant.
+    pub to_account_id: Uuid,
+    /// Minor units; anything but 1 to 2^53 − 1 is refused.
+    pub amount: i64,
+    /// Of the amount and of both accounts.
+    pub currency: Currency,
+    /// Text on both statements; may be empty.
+    pub description: String,
+    /// The payer's reference.
+    pub reference: Option<String>,
+}
+
+impl CreateTransfer {
+    fn check(&self) -> Result<(), Refusal> {
+        check_texts(&self.description, self.reference.as_deref())
+    }
+
+    fn posting(&self, context: &OpContext) -> Result<Posting, DbError> {
+        let today = business_date(context)?;
+        Ok(Posting {
+            transfer_id: context.clock.new_id(),
+            kind: TransferKind::Transfer,
+            amount: self.amount,
+            currency: self.currency,
+            legs: Posting::two_legs(
+                (self.from_account_id, TransactionType::TransferOut),
+                (self.to_account_id, TransactionType::TransferIn),
+                self.amount,
+            ),
+            description: self.description.clone(),
+            reference: self.reference.clone().filter(|text| !text.is_empty()),
+            value_date: today,
+            booking_date: today,
+            posted_at: context.clock.now(),
+            created_by: context.actor.id,
+            reverses_transfer_id: None,
+            waive_limits: false,
+        })
+    }
+}
+
+impl Command for CreateTransfer {
+    const NAME: &'static str = "transfer.create";
+    const RESOURCE: &'static str = "transfer";
+    type Output = Transfer;
+
+    fn permission(&self) -> Permission {
+        Permission::TransactionCreate
+    }
+
+    fn fingerprint(&self) -> Value {
+        json!({
+            "from_account_id": self.from_account_id,
+            "to_account_id": self.to_account_id,
+            "amount": self.amount.to_string(),
+            "currency": self.currency,
+            "description": self.description,
+            "reference": self.reference,
+        })
+    }
+
+    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Transfer> {
+        let call = Call { context: context.clone(), idempotency_key: None, command: self.clone() };
+        let mut outcomes = Self::execute_all(transaction, &[&call]).await?;
+        outcomes
+            .pop()
+            .unwrap_or_else(|| Err(DbError::Corrupt("a batch of one gave no result".to_owned()).into()))
+    }
+
+    async fn targets(transaction: &TenantTx, calls: &[&Call<Self>]) -> Result<Vec<Target>, DbError> {
+        let field = Some("from_account_id");
+        let wanted: Vec<(Uuid, Uuid)> =
+            calls.iter().map(|call| (call.command.from_account_id, call.context.actor.id)).collect();
+        let owned = facts(transaction, &wanted).await?;
+        let targets = wanted.iter().zip(owned).map(|((account, _), owned)| match owned {
+            None => Target::Missing { field },
+            Some(owned) => Target::Object {
+                resource: Resource::for_permission(Permission::TransactionCreate, Some(*account))
+                    .owned(owned)
+                    .held(owned),
+                read_permission: Permission::TransactionRead,
+                field,
+            },
+        });
+        Ok(targets.collect())
+    }
+
+    async fn execute_all(
+        transaction: &TenantTx,
+        calls: &[&Call<Self>],
+    ) -> Result<Vec<Outcome<Transfer>>, DbError> {
+        let mut postings = Vec::with_capacity(calls.len());
+        let checked: Vec<Result<(), Refusal>> =
+            calls.iter().map(|call| call.command.check()).collect();
+        for (call, check) in calls.iter().zip(&checked) {
+            if check.is_ok() {
+                postings.push(call.command.posting(&call.context)?);
+            }
+        }
+        let results = match calls.first() {
+            Some(first) => ledger::post(transaction, &first.context.clock, &postings).await?,
+            None => Vec::new(),
+        };
+        let mut posted = postings.iter().zip(results);
+        let outcomes = calls.iter().zip(checked).map(|(call, check)| {
+            check?;
+            let (posting, result) = posted
+                .next()
+                .ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
+            answer(&call.context, Self::NAME, posting, result, Fields::TRANSFER)
+        });
+        Ok(outcomes.collect())
+    }
+}
+
+/// What a posting's result means to its caller.
+pub(super) fn answer(
+    context: &OpContext,
+    action: &'static str,
+    posting: &Posting,
+    result: Result<ledger::Posted, ledger::PostingError>,
+    fields: Fields,
+) -> Outcome<Transfer> {
+    match result {
+        Ok(_) => {
+            let transfer = Transfer::of(posting);
+            let events = vec![posting_event(context, action, &transfer)];
+            Ok(Applied { output: transfer, status: 201, events })
+        }
+        Err(error) => Err(Failure::Refused(fields.refusal(error))),
+    }
+}
+
+/// Description and reference, both at fault together.
+pub(super) fn check_texts(description: &str, reference: Option<&str>) -> Result<(), Refusal> {
+    let checks = [
+        check_note("description", description),
+        check_note("reference", reference.unwrap_or_default()),
+    ];
+    let faults: Vec<_> = checks.into_iter().filter_map(Result::err).collect();
+    if faults.is_empty() { Ok(()) } else { Err(Refusal::validation(faults)) }
+}

@@ -1,0 +1,368 @@
+//! Signing in with a password.
+//!
+//! The order is what makes parallel guessing useless: (1) the address is charged;
+//! (2) the account is charged in the database, committed, by `handle_failed_login`;
+//! (3) the password is compared, or nothing is for the same time; (4) the outcome
+//! is recorded, and a success takes the charges back. No connection is held in (3).
+//! Whatever is wrong, the answer is the same.
+//!
+//! Lock order: address gate, then account gate. Refuses to know second factors.
+
+use std::sync::Arc;
+
+use hotstate::gate::{Entered, Verdict};
+use jiff::{SignedDuration, Timestamp};
+use operation::{Call, OperationError, Refusal};
+use tenancy::{DbError, OpContext, Query, RequestInfo, TenantRef};
+use uuid::Uuid;
+use vault::{BlindIndex, OpaqueToken, blind_index, password::PasswordHash};
+use zeroize::Zeroizing;
+
+use crate::{
+    Identity,
+    address::AddressCharge,
+    claims::Subject,
+    context::password_failure,
+    login_commands::{AcceptLogin, Accepted, LoginOutcome, RefuseLogin, RefusedAccount},
+    tenant_state::TenantState,
+    users::email_key,
+};
+
+const FIND_ACCOUNT: &str = tenancy::sql!("identity/login.sql", "find_account");
+const CHARGE: &str = tenancy::sql!("identity/login.sql", "charge");
+
+/// The reserved tenant that owns events which belong to no tenant.
+pub(crate) const PLATFORM: &str = "platform";
+/// The kind of refresh tokens.
+pub(crate) const REFRESH: &str = "refresh";
+
+/// Who wants in.
+pub struct LoginRequest {
+    /// The tenant's slug; may be absent where the installation has one tenant.
+    pub tenant: Option<String>,
+    /// User name or e-mail.
+    pub username: String,
+    /// As typed.
+    pub password: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for LoginRequest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("LoginRequest").field("tenant", &self.tenant).finish_non_exhaustive()
+    }
+}
+
+/// What a successful sign-in or refresh gives.
+pub struct TokenGrant {
+    /// A JWT (RFC 9068); goes into `Authorization: Bearer`.
+    pub access_token: String,
+    /// Opaque, for one use.
+    pub refresh_token: Zeroizing<String>,
+    /// Lifetime of the access token.
+    pub expires_in_s: i64,
+    /// Whose tokens these are.
+    pub user_id: Uuid,
+    /// `sid`.
+    pub session_id: Uuid,
+}
+
+impl std::fmt::Debug for TokenGrant {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("TokenGrant").field("session_id", &self.session_id).finish_non_exhaustive()
+    }
+}
+
+/// One attempt and what is known of it from the start.
+pub(crate) struct Attempt {
+    pub(crate) context: OpContext,
+    pub(crate) state: Arc<TenantState>,
+    /// The name as it is looked up; no account has the empty one.
+    pub(crate) name_key: String,
+    pub(crate) identifier_index: BlindIndex,
+    pub(crate) device: [u8; 32],
+}
+
+/// The account of a name, as it was before hashing.
+pub(crate) struct Account {
+    pub(crate) id: Uuid,
+    pub(crate) username_key: String,
+    pub(crate) password_changed_at: Option<Timestamp>,
+    password_hash: Option<String>,
+    is_active: bool,
+}
+
+/// What `handle_failed_login` said.
+#[derive(Clone, Copy, Default)]
+struct Charged {
+    may_evaluate: bool,
+    locks: bool,
+    failures: i32,
+}
+
+impl Identity {
+    /// Signs in. 401 `invalid_credentials` whatever is wrong, 429 where the address
+    /// is blocked, 503 where hashing is busy.
+    pub async fn login(&self, request: LoginRequest, from: Arc<RequestInfo>) -> Result<TokenGrant, OperationError> {
+        let identity = self.clone();
+        // A task of its own: who hangs up must not leave a charge without its record.
+        let whole = async move { identity.login_whole(request, from).await };
+        tokio::spawn(whole).await.unwrap_or(Err(OperationError::Aborted))
+    }
+
+    async fn login_whole(&self, request: LoginRequest, from: Arc<RequestInfo>) -> Result<TokenGrant, OperationError> {
+        let Some(tenant) = self.login_tenant(request.tenant.as_deref()).await? else {
+            return self.login_nowhere(&request, from).await;
+        };
+        let attempt = self.attempt(tenant, &request.username, from).await?;
+        let charge = match self.charge_address(&attempt.context, &attempt.state).await {
+            Ok(charge) => charge,
+            Err(refusal) => return self.refuse_blocked(&attempt, refusal).await,
+        };
+        let account = self.find_account(&attempt).await?;
+        let name = account.as_ref().map_or(&attempt.name_key, |account| &account.username_key).clone();
+        let places = usize::try_from(attempt.state.policy.account_lock.threshold).unwrap_or(usize::MAX);
+        let mut entered = self.inner.account_gate.enter((attempt.context.tenant_id(), name.clone()), places).await;
+        let charged = self.charge_account(&attempt.context, &name, &mut entered).await?;
+        let Some(account) = account else {
+            drop(entered);
+            return self.fail(&attempt, None, LoginOutcome::Unknown, &request.password).await;
+        };
+        if !charged.may_evaluate {
+            drop(entered);
+            return self.fail(&attempt, Some(&account), LoginOutcome::Locked, &request.password).await;
+        }
+        let hash = account.password_hash.as_deref().filter(|_| account.is_active);
+        let Some(hash) = hash else {
+            return self.fail(&attempt, Some(&account), LoginOutcome::Disabled, &request.password).await;
+        };
+        let hash: PasswordHash = hash.parse().map_err(password_failure)?;
+        self.count_hash(true);
+        let verdict = self.inner.hasher.verify(&request.password, Some(&hash)).await.map_err(password_failure)?;
+        if !verdict.matches {
+            let outcome = if charged.locks { LoginOutcome::WrongAndLocks } else { LoginOutcome::Wrong };
+            return self.record_failure(&attempt, Some((&account, charged.failures)), outcome).await;
+        }
+        let rehash = if verdict.needs_rehash { self.rehash(&request.password).await } else { None };
+        self.accept(&attempt, account, rehash, entered, charge).await
+    }
+
+    /// An unknown tenant: the same work and the same answer, recorded with the platform.
+    async fn login_nowhere(&self, request: &LoginRequest, from: Arc<RequestInfo>) -> Result<TokenGrant, OperationError> {
+        match self.inner.directory.by_slug(PLATFORM).await? {
+            Some(platform) => {
+                let attempt = self.attempt(platform, "", from).await?;
+                self.fail(&attempt, None, LoginOutcome::Unknown, &request.password).await
+            }
+            None => {
+                self.pretend(&request.password).await?;
+                Err(invalid_credentials().into())
+            }
+        }
+    }
+
+    async fn login_tenant(&self, slug: Option<&str>) -> Result<Option<Arc<TenantRef>>, DbError> {
+        if let Some(slug) = slug {
+            return self.inner.directory.by_slug(slug).await;
+        }
+        let mut tenants = self.inner.directory.list().await?;
+        tenants.retain(|tenant| tenant.slug != PLATFORM);
+        Ok(tenants.pop().filter(|_| tenants.is_empty()))
+    }
+
+    async fn attempt(
+        &self,
+        tenant: Arc<TenantRef>,
+        identifier: &str,
+        from: Arc<RequestInfo>,
+    ) -> Result<Attempt, OperationError> {
+        let context = self.anonymous(tenant, from);
+        let state = self.state(&context).await?;
+        let name_key = name_key(identifier);
+        let identifier_index = blind_index(state.keys.index(), "users.email", &email_key(&name_key));
+        let device = device_fingerprint(&state, &context.request);
+        Ok(Attempt { context, state, name_key, identifier_index, device })
+    }
+
+    async fn find_account(&self, attempt: &Attempt) -> Result<Option<Account>, DbError> {
+        let tenant = attempt.context.tenant_id();
+        let index = attempt.identifier_index.as_slice();
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&tenant, &attempt.name_key, &index];
+        let database = self.inner.operations.database();
+        let rows = database.read(&attempt.context, &[Query::new(FIND_ACCOUNT, &parameters)]).await?;
+        let Some(row) = rows.first().and_then(|rows| rows.first()) else { return Ok(None) };
+        Ok(Some(Account {
+            id: row.try_get("id")?,
+            username_key: row.try_get("username_key")?,
+            password_changed_at: row.try_get("password_changed_at")?,
+            password_hash: row.try_get("password_hash")?,
+            is_active: row.try_get("is_active")?,
+        }))
+    }
+
+    /// Charges until there is a charge or nothing in flight can give one back.
+    async fn charge_account(
+        &self,
+        context: &OpContext,
+        name: &str,
+        entered: &mut Entered<(Uuid, String)>,
+    ) -> Result<Charged, DbError> {
+        loop {
+            let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&name];
+            let database = self.inner.operations.database();
+            let (transaction, rows) = database.begin_with(context, &[Query::new(CHARGE, &parameters)]).await?;
+            transaction.commit().await?;
+            // No row: nobody has that name, and there is nothing to lock.
+            let Some(row) = rows.first().and_then(|rows| rows.first()) else { return Ok(Charged::default()) };
+            let charged = Charged {
+                may_evaluate: row.try_get("may_evaluate")?,
+                locks: row.try_get("locks")?,
+                failures: row.try_get("failures")?,
+            };
+            if charged.may_evaluate || entered.exhausted().await == Verdict::Exhausted {
+                return Ok(charged);
+            }
+        }
+    }
+
+    /// Compares with nothing, for the same time, and refuses.
+    async fn fail(
+        &self,
+        attempt: &Attempt,
+        account: Option<&Account>,
+        outcome: LoginOutcome,
+        password: &str,
+    ) -> Result<TokenGrant, OperationError> {
+        self.pretend(password).await?;
+        self.record_failure(attempt, account.map(|account| (account, 0)), outcome).await
+    }
+
+    async fn record_failure(
+        &self,
+        attempt: &Attempt,
+        account: Option<(&Account, i32)>,
+        outcome: LoginOutcome,
+    ) -> Result<TokenGrant, OperationError> {
+        let command = RefuseLogin {
+            account: account.map(|(account, failures)| RefusedAccount { id: account.id, failures }),
+            identifier_index: attempt.identifier_index,
+            outcome,
+        };
+        let call = Call { context: attempt.context.clone(), idempotency_key: None, command };
+        // The command always refuses; a reply without a refusal cannot be.
+        self.inner.operations.run_one(call).await?;
+        Err(invalid_credentials().into())
+    }
+
+    async fn refuse_blocked(&self, attempt: &Attempt, refusal: OperationError) -> Result<TokenGrant, OperationError> {
+        if matches!(refusal, OperationError::Refused(_)) && self.is_news(&attempt.context) {
+            // Its own answer is the 401; this one is told to wait.
+            let recorded = self.record_failure(attempt, None, LoginOutcome::Blocked).await;
+            if let Err(error @ (OperationError::Database(_) | OperationError::Aborted)) = recorded {
+                return Err(error);
+            }
+        }
+        Err(refusal)
+    }
+
+    async fn accept(
+        &self,
+        attempt: &Attempt,
+        account: Account,
+        rehash: Option<String>,
+        entered: Entered<(Uuid, String)>,
+        charge: Option<AddressCharge>,
+    ) -> Result<TokenGrant, OperationError> {
+        let (context, state) = (&attempt.context, &attempt.state);
+        let refresh = OpaqueToken::generate(REFRESH, context.tenant_id())
+            .map_err(|error| DbError::Corrupt(error.to_string()))?;
+        let lifetime = SignedDuration::from_secs(state.policy.token.refresh_lifetime_s);
+        let command = AcceptLogin {
+            user: account.id,
+            username_key: account.username_key,
+            password_changed_at: account.password_changed_at,
+            rehash,
+            session: context.clock.new_id(),
+            refresh_hash: refresh.hash(),
+            identifier_index: attempt.identifier_index,
+            device: attempt.device,
+            expires_at: context.clock.now().checked_add(lifetime).unwrap_or(Timestamp::MAX),
+            concurrent_limit: state.policy.session.concurrent_limit,
+        };
+        let call = Call { context: context.clone(), idempotency_key: None, command };
+        let accepted: Accepted = self.inner.operations.run_one(call).await?.output;
+        entered.succeeded();
+        if let Some(charge) = charge {
+            self.give_back(context, charge);
+        }
+        for ended in &accepted.ended {
+            self.forget_session(context.tenant.id, *ended);
+        }
+        let subject = Subject {
+            user: accepted.user_id,
+            session: accepted.session_id,
+            roles: &accepted.roles,
+            session_expires_at: accepted.expires_at,
+        };
+        let (access_token, expires_in_s) = self.issue_access(&context.tenant, state, &subject)?;
+        Ok(TokenGrant {
+            access_token,
+            refresh_token: Zeroizing::new(refresh.expose().to_owned()),
+            expires_in_s,
+            user_id: accepted.user_id,
+            session_id: accepted.session_id,
+        })
+    }
+
+    /// A hash of today's cost for one of yesterday's; the sign-in does not fail for it.
+    async fn rehash(&self, password: &str) -> Option<String> {
+        self.inner.hasher.hash(password).await.ok().map(|hash| hash.to_string())
+    }
+
+    async fn pretend(&self, password: &str) -> Result<(), OperationError> {
+        self.count_hash(false);
+        self.inner.hasher.verify(password, None).await.map_err(password_failure)?;
+        Ok(())
+    }
+}
+
+/// The one answer to a sign-in that failed.
+pub(crate) fn invalid_credentials() -> Refusal {
+    Refusal::unauthenticated("invalid_credentials", "User name or password is wrong")
+}
+
+/// What a device looks like to us: a MAC over what the request says of it.
+pub(crate) fn device_fingerprint(state: &TenantState, request: &RequestInfo) -> [u8; 32] {
+    let agent = request.user_agent.as_deref().unwrap_or_default();
+    state.keys.session().sign("device-fingerprint", agent.as_bytes())
+}
+
+/// The longest identifier that can belong to anybody: an e-mail address (RFC 5321).
+const IDENTIFIER_MAX: usize = 254;
+
+/// A typed name as it is looked up: trimmed, in lower case. What cannot be a name
+/// (too long, not ASCII, control characters) becomes the empty one, which nobody has.
+fn name_key(identifier: &str) -> String {
+    let trimmed = identifier.trim();
+    let possible = trimmed.len() <= IDENTIFIER_MAX && trimmed.bytes().all(|byte| byte.is_ascii_graphic());
+    if possible { trimmed.to_ascii_lowercase() } else { String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_key;
+
+    #[test]
+    fn names_are_trimmed_lowered_and_nothing_else() {
+        let table = [
+            ("  Alice ", "alice"),
+            ("A.B@Example.COM", "a.b@example.com"),
+            ("al\u{0}ice", ""),
+            ("ａｌｉｃｅ", ""),
+            ("two words", ""),
+        ];
+        for (typed, key) in table {
+            assert_eq!(name_key(typed), key, "{typed:?}");
+        }
+        assert_eq!(name_key(&"x".repeat(255)), "");
+    }
+}

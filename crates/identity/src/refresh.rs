@@ -1,0 +1,235 @@
+//! Refresh: every use of a token gives its one successor.
+//!
+//! The successor is an HMAC of the presented token, so a retry within ten seconds
+//! from the same device gets the same one again while it is unused, and nothing
+//! recoverable is stored. Any other second use is a replay: somebody has a copy, and
+//! the whole family ends. Refuses to know passwords.
+
+use std::sync::{Arc, OnceLock};
+
+use access::Permission;
+use audit::{EventType, Outcome as AuditOutcome};
+use jiff::{SignedDuration, Timestamp};
+use operation::{Applied, Call, Command, Failure, OperationError};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tenancy::{DbError, OpContext, Query, RequestInfo, TenantId, TenantTx};
+use tokio_postgres::Row;
+use uuid::Uuid;
+use vault::OpaqueToken;
+use zeroize::Zeroizing;
+
+use crate::{
+    Identity, TokenGrant,
+    claims::{Subject, invalid_token, token_expired, token_revoked},
+    events::about,
+    login::{REFRESH, device_fingerprint},
+};
+
+const CONSUME: &str = tenancy::sql!("identity/refresh.sql", "consume");
+const EXPLAIN: &str = tenancy::sql!("identity/refresh.sql", "explain");
+const ISSUE: &str = tenancy::sql!("identity/refresh.sql", "issue");
+const LOAD_SESSION: &str = tenancy::sql!("identity/sessions.sql", "load");
+const REVOKE_SESSION: &str = tenancy::sql!("identity/sessions.sql", "revoke_any");
+const REVOKE_FAMILY: &str = tenancy::sql!("identity/sessions.sql", "revoke_family");
+
+/// Within this a second use is a retry of the first.
+const GRACE: SignedDuration = SignedDuration::from_secs(10);
+
+impl Identity {
+    /// Exchanges a refresh token. 401 `invalid_token`, `token_expired` or
+    /// `token_revoked`.
+    pub async fn refresh(&self, presented: &str, from: Arc<RequestInfo>) -> Result<TokenGrant, OperationError> {
+        let token = OpaqueToken::parse(presented, REFRESH).map_err(|_| invalid_token())?;
+        let tenant = self.inner.directory.by_id(TenantId(token.tenant())).await?.ok_or_else(invalid_token)?;
+        let context = self.anonymous(tenant, from);
+        let state = self.state(&context).await?;
+        let successor = OpaqueToken::derive_successor(state.keys.refresh(), &token);
+        let replayed = Arc::new(OnceLock::new());
+        let command = Refresh {
+            ended: Arc::clone(&replayed),
+            token_hash: token.hash(),
+            successor_hash: successor.hash(),
+            device: device_fingerprint(&state, &context.request),
+            bound_to_device: state.policy.session.bound_to_device,
+            pinned_to_address: state.policy.session.pinned_to_address,
+        };
+        let call = Call { context: context.clone(), idempotency_key: None, command };
+        let reply = self.inner.operations.run_one(call).await;
+        if let Some(session) = replayed.get() {
+            self.forget_session(context.tenant.id, *session);
+        }
+        let refreshed = reply?.output;
+        let subject = Subject {
+            user: refreshed.user_id,
+            session: refreshed.session_id,
+            roles: &refreshed.roles,
+            session_expires_at: refreshed.expires_at,
+        };
+        let (access_token, expires_in_s) = self.issue_access(&context.tenant, &state, &subject)?;
+        Ok(TokenGrant {
+            access_token,
+            refresh_token: Zeroizing::new(successor.expose().to_owned()),
+            expires_in_s,
+            user_id: refreshed.user_id,
+            session_id: refreshed.session_id,
+        })
+    }
+}
+
+/// Uses a refresh token up.
+struct Refresh {
+    /// Receives the session that a replay ended, so that this node forgets it.
+    ended: Arc<OnceLock<Uuid>>,
+    token_hash: [u8; 32],
+    successor_hash: [u8; 32],
+    device: [u8; 32],
+    bound_to_device: bool,
+    pinned_to_address: bool,
+}
+
+/// The family that goes on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Refreshed {
+    user_id: Uuid,
+    session_id: Uuid,
+    roles: Vec<String>,
+    expires_at: Timestamp,
+}
+
+impl Command for Refresh {
+    const NAME: &'static str = "auth.refresh";
+    const RESOURCE: &'static str = "session";
+    const ANONYMOUS: bool = true;
+    type Output = Refreshed;
+
+    fn permission(&self) -> Permission {
+        Permission::SessionRead
+    }
+
+    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<Refreshed>, Failure> {
+        let tenant = context.tenant_id();
+        let (hash, device, ip) = (self.token_hash.as_slice(), self.device.as_slice(), context.request.ip);
+        let consumed = transaction
+            .query_opt(CONSUME, &[&tenant, &hash, &self.bound_to_device, &device, &self.pinned_to_address, &ip])
+            .await?;
+        let (row, retried) = match consumed {
+            Some(row) => (row, false),
+            None => (self.retried(transaction, context).await?, true),
+        };
+        let refreshed = self.go_on(transaction, context, &row, retried).await?;
+        let who = (Some(refreshed.user_id), Some(refreshed.session_id));
+        let event = about(context, EventType::TokenRefresh, Self::NAME, who).details(json!({ "retried": retried }));
+        Ok(Applied { output: refreshed, status: 200, events: vec![event] })
+    }
+}
+
+impl Refresh {
+    /// Stores the successor (where the token was used just now) and loads the roles.
+    async fn go_on(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        row: &Row,
+        retried: bool,
+    ) -> Result<Refreshed, DbError> {
+        let tenant = context.tenant_id();
+        let (user, session): (Uuid, Uuid) = (row.try_get("user_id")?, row.try_get("session_id")?);
+        let expires_at: Timestamp = row.try_get("family_expires_at")?;
+        let id = context.clock.new_id();
+        let (hash, device) = (self.successor_hash.as_slice(), self.device.as_slice());
+        let load: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&tenant, &session];
+        let issue: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+            [&tenant, &id, &user, &session, &hash, &device, &expires_at];
+        let mut queries = vec![Query::new(LOAD_SESSION, &load)];
+        if !retried {
+            queries.push(Query::new(ISSUE, &issue));
+        }
+        let rows = transaction.pipeline(&queries).await?;
+        let loaded = rows
+            .first()
+            .and_then(|rows| rows.first())
+            .ok_or_else(|| DbError::Corrupt("a refresh token without a session".to_owned()))?;
+        Ok(Refreshed { user_id: user, session_id: session, roles: loaded.try_get("roles")?, expires_at })
+    }
+
+    /// The token's row where this is a retry that gets the same successor; else the
+    /// refusal, and the end of the family where it is a replay.
+    async fn retried(&self, transaction: &TenantTx, context: &OpContext) -> Result<Row, Failure> {
+        let tenant = context.tenant_id();
+        let (hash, successor) = (self.token_hash.as_slice(), self.successor_hash.as_slice());
+        let row = transaction.query_opt(EXPLAIN, &[&tenant, &hash, &successor]).await?.ok_or_else(invalid_token)?;
+        let facts = Facts::read(&row)?;
+        if facts.revoked || !facts.session_live {
+            return Err(if facts.expired { token_expired() } else { token_revoked() }.into());
+        }
+        if facts.expired {
+            return Err(token_expired().into());
+        }
+        let same_device = facts.device == self.device;
+        let recent = facts.used_at.is_some_and(|at| context.clock.now().duration_since(at) <= GRACE);
+        let pinned_elsewhere = self.pinned_to_address && facts.address != context.request.ip;
+        if recent && facts.successor_unused && same_device && !pinned_elsewhere {
+            return Ok(row);
+        }
+        let reason = match facts.used_at {
+            Some(_) => "refresh_replayed",
+            None if same_device => "address_changed",
+            None => "device_changed",
+        };
+        Err(self.end_family(transaction, context, &facts, reason).await?)
+    }
+
+    async fn end_family(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        facts: &Facts,
+        reason: &'static str,
+    ) -> Result<Failure, DbError> {
+        let tenant = context.tenant_id();
+        transaction
+            .pipeline(&[
+                Query::new(REVOKE_SESSION, &[&tenant, &facts.session, &reason]),
+                Query::new(REVOKE_FAMILY, &[&tenant, &facts.session]),
+            ])
+            .await?;
+        // Set already where the transaction is being repeated.
+        let _ = self.ended.set(facts.session);
+        let who = (Some(facts.user), Some(facts.session));
+        let event = about(context, EventType::SecurityViolation, Self::NAME, who)
+            .outcome(AuditOutcome::Denied)
+            .details(json!({ "reason": reason }));
+        Ok(Failure::RefusedAndKept { refusal: token_revoked(), events: vec![event] })
+    }
+}
+
+/// Why a token was not consumed.
+struct Facts {
+    user: Uuid,
+    session: Uuid,
+    used_at: Option<Timestamp>,
+    revoked: bool,
+    expired: bool,
+    session_live: bool,
+    successor_unused: bool,
+    device: Vec<u8>,
+    address: Option<std::net::IpAddr>,
+}
+
+impl Facts {
+    fn read(row: &Row) -> Result<Self, DbError> {
+        let revoked_at: Option<Timestamp> = row.try_get("revoked_at")?;
+        Ok(Self {
+            user: row.try_get("user_id")?,
+            session: row.try_get("session_id")?,
+            used_at: row.try_get("used_at")?,
+            revoked: revoked_at.is_some(),
+            expired: row.try_get("expired")?,
+            session_live: row.try_get("session_live")?,
+            successor_unused: row.try_get("successor_unused")?,
+            device: row.try_get("device_fingerprint")?,
+            address: row.try_get("ip_address")?,
+        })
+    }
+}

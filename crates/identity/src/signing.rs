@@ -1,0 +1,222 @@
+//! The keys that sign a tenant's access tokens: made, stored wrapped, opened,
+//! published.
+//!
+//! Refuses to know what is inside a token.
+
+use std::sync::Arc;
+
+use operation::{OperationError, Refusal};
+use serde_json::{Value, json};
+use tenancy::{
+    ActorKind, DbError, OpContext, TenantRef, TenantTx,
+    keyring::TenantKeys,
+    policy::JwtAlgorithm,
+};
+use tokio_postgres::Row;
+use uuid::Uuid;
+use vault::{
+    KeyContext, KeyId, Purpose, SecretBytes, WrappedKey, WrappingKey as _,
+    signing::{Algorithm, SigningKey, Verifier},
+};
+
+use crate::{
+    Identity,
+    context::signing_failure,
+};
+
+const CREATE: &str = tenancy::sql!("identity/keys.sql", "create");
+
+/// The keys of a tenant that are not retired.
+pub(crate) struct KeySet {
+    /// What it was built from; rebuilt only where this changes.
+    made_of: Vec<(Uuid, String)>,
+    signer: SigningKey,
+    verifier: Verifier,
+    kids: Vec<String>,
+    algorithms: Vec<&'static str>,
+    jwks: Value,
+}
+
+impl KeySet {
+    /// The key that signs now.
+    pub(crate) fn signer(&self) -> &SigningKey {
+        &self.signer
+    }
+
+    /// The keys that verify now.
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// Whether tokens of this key are still accepted.
+    pub(crate) fn verifies(&self, kid: &str) -> bool {
+        self.kids.iter().any(|known| known == kid)
+    }
+}
+
+/// A signing key before it is stored.
+pub(crate) struct MadeKey {
+    id: KeyId,
+    key: SigningKey,
+    derived: bool,
+}
+
+impl Identity {
+    /// Makes a signing key; RSA takes a while, so it runs off the request path.
+    pub(crate) async fn make_signing_key(&self, tenant: Uuid, algorithm: JwtAlgorithm) -> Result<MadeKey, DbError> {
+        let id = KeyId(self.inner.clock.new_id());
+        let kid = id.to_string();
+        if let (JwtAlgorithm::HS256, Some(secret)) = (algorithm, &self.inner.config.jwt_secret) {
+            let key = SigningKey::derive_hs256(secret.expose(), tenant, &kid).map_err(signing_failure)?;
+            return Ok(MadeKey { id, key, derived: true });
+        }
+        let generate = move || SigningKey::generate(algorithm_of(algorithm), &kid);
+        let key = tokio::task::spawn_blocking(generate)
+            .await
+            .map_err(|_| DbError::Corrupt("a signing key could not be made".to_owned()))?
+            .map_err(signing_failure)?;
+        Ok(MadeKey { id, key, derived: false })
+    }
+
+    pub(crate) fn key_set(&self, context: &OpContext, keys: &TenantKeys, rows: &[Row]) -> Result<Arc<KeySet>, DbError> {
+        let tenant = context.tenant_id();
+        let made_of = rows
+            .iter()
+            .map(|row| Ok((row.try_get("key_id")?, row.try_get("status")?)))
+            .collect::<Result<Vec<(Uuid, String)>, DbError>>()?;
+        if let Ok(known) = self.inner.key_sets.read()
+            && let Some(set) = known.get(&tenant)
+            && set.made_of == made_of
+        {
+            return Ok(Arc::clone(set));
+        }
+        let set = Arc::new(self.open_key_set(tenant, keys, rows, made_of)?);
+        if let Ok(mut known) = self.inner.key_sets.write() {
+            known.insert(tenant, Arc::clone(&set));
+        }
+        Ok(set)
+    }
+
+    fn open_key_set(
+        &self,
+        tenant: Uuid,
+        keys: &TenantKeys,
+        rows: &[Row],
+        made_of: Vec<(Uuid, String)>,
+    ) -> Result<KeySet, DbError> {
+        let mut signer = None;
+        let mut verifying = Vec::new();
+        let mut published = Vec::new();
+        let mut algorithms = Vec::new();
+        for (row, (_, status)) in rows.iter().zip(&made_of) {
+            let key = self.open_key(tenant, keys, row)?;
+            if let Some(jwk) = key.public_jwk() {
+                published.push(jwk);
+                algorithms.push(key.algorithm().as_str());
+            }
+            if status != "pre_published" {
+                verifying.push(key.verifying_key());
+            }
+            if status == "active" {
+                signer = Some(key);
+            }
+        }
+        algorithms.dedup();
+        let kids = verifying.iter().map(|key| key.kid().to_owned()).collect();
+        Ok(KeySet {
+            made_of,
+            signer: signer.ok_or_else(|| DbError::Corrupt("the tenant has no active signing key".to_owned()))?,
+            verifier: Verifier::new(verifying).map_err(signing_failure)?,
+            kids,
+            algorithms,
+            jwks: json!({ "keys": published }),
+        })
+    }
+
+    fn open_key(&self, tenant: Uuid, keys: &TenantKeys, row: &Row) -> Result<SigningKey, DbError> {
+        let id = KeyId(row.try_get("key_id")?);
+        let algorithm: String = row.try_get("algorithm")?;
+        let corrupt = |what: &str| DbError::Corrupt(format!("signing key {id}: {what}"));
+        let algorithm = Algorithm::parse(&algorithm).ok_or_else(|| corrupt("unknown algorithm"))?;
+        let kid = id.to_string();
+        let Some(wrapped) = row.try_get::<_, Option<Vec<u8>>>("wrapped_key")? else {
+            let secret = (self.inner.config.jwt_secret.as_ref())
+                .ok_or_else(|| corrupt("derived from JWT_SECRET_KEY, which is not set"))?;
+            return SigningKey::derive_hs256(secret.expose(), tenant, &kid).map_err(signing_failure);
+        };
+        let epoch: i32 = row.try_get("epoch")?;
+        let context = key_context(tenant, id, u32::try_from(epoch).map_err(|_| corrupt("epoch"))?);
+        let wrapped = WrappedKey::from_bytes(wrapped).map_err(|error| corrupt(&error.to_string()))?;
+        let secret: SecretBytes =
+            keys.kek().unwrap(&context, &wrapped).map_err(|error| corrupt(&error.to_string()))?;
+        SigningKey::from_private_bytes(algorithm, &kid, secret).map_err(signing_failure)
+    }
+
+    /// The tenant's public keys as a JWK set (RFC 7517 section 5); empty for HS256.
+    pub async fn jwks(&self, slug: &str) -> Result<Value, OperationError> {
+        let (_, context) = self.published_tenant(slug).await?;
+        Ok(self.state(&context).await?.signing.jwks.clone())
+    }
+
+    /// The discovery document of a tenant (`OpenID` Connect Discovery 1.0 section 3):
+    /// who issues its tokens, where the keys are and how they sign.
+    pub async fn openid_configuration(&self, slug: &str) -> Result<Value, OperationError> {
+        let (tenant, context) = self.published_tenant(slug).await?;
+        let state = self.state(&context).await?;
+        let url = self.tenant_url(&tenant);
+        let algorithms = match state.signing.algorithms.as_slice() {
+            [] => vec!["HS256"],
+            asymmetric => asymmetric.to_vec(),
+        };
+        let public = self.inner.config.public_url.trim_end_matches('/');
+        Ok(json!({
+            "issuer": self.issuer(&tenant, &state.policy),
+            "jwks_uri": format!("{url}/.well-known/jwks.json"),
+            "token_endpoint": format!("{public}/v1/auth/login"),
+            "userinfo_endpoint": format!("{public}/v1/auth/me"),
+            "id_token_signing_alg_values_supported": algorithms,
+            "response_types_supported": ["token"],
+            "subject_types_supported": ["public"],
+            "grant_types_supported": ["password", "refresh_token"],
+            "claims_supported":
+                ["iss", "sub", "aud", "iat", "nbf", "exp", "jti", "sid", "tenant", "role", "scope"],
+        }))
+    }
+
+    async fn published_tenant(&self, slug: &str) -> Result<(Arc<TenantRef>, OpContext), OperationError> {
+        let tenant = self.inner.directory.by_slug(slug).await?.ok_or_else(Refusal::not_found)?;
+        let context = OpContext::system(Arc::clone(&tenant), ActorKind::Anonymous, self.inner.clock.clone());
+        Ok((tenant, context))
+    }
+}
+
+/// Stores a tenant's first signing key as the active one.
+pub(crate) async fn store(transaction: &TenantTx, keys: &TenantKeys, made: &MadeKey) -> Result<(), DbError> {
+    let tenant = transaction.tenant();
+    let wrapped = (!made.derived)
+        .then(|| keys.kek().wrap(&key_context(tenant, made.id, FIRST_EPOCH), made.key.private_bytes()))
+        .transpose()
+        .map_err(|error| DbError::Corrupt(error.to_string()))?
+        .map(WrappedKey::into_bytes);
+    let epoch = i32::try_from(FIRST_EPOCH).unwrap_or(1);
+    let algorithm = made.key.algorithm().as_str();
+    transaction
+        .execute(CREATE, &[&tenant, &made.id.0, &algorithm, &epoch, &made.derived, &wrapped])
+        .await?;
+    Ok(())
+}
+
+const FIRST_EPOCH: u32 = 1;
+
+fn key_context(tenant: Uuid, key: KeyId, epoch: u32) -> KeyContext {
+    KeyContext { tenant, purpose: Purpose::TokenSigning, key, epoch }
+}
+
+fn algorithm_of(algorithm: JwtAlgorithm) -> Algorithm {
+    match algorithm {
+        JwtAlgorithm::HS256 => Algorithm::HS256,
+        JwtAlgorithm::RS256 => Algorithm::RS256,
+        JwtAlgorithm::ES256 => Algorithm::ES256,
+        JwtAlgorithm::EdDSA => Algorithm::EdDSA,
+    }
+}

@@ -1,0 +1,66 @@
+//! What every request of a tenant needs: policy, signing keys, data keys. Read at
+//! most once a second.
+//!
+//! Refuses to know how keys are used.
+
+use std::{sync::Arc, time::Instant};
+
+use tenancy::{DbError, OpContext, Query, TenantRef, keyring::TenantKeys, policy::SecurityPolicy};
+
+use crate::{Identity, context::key_failure, signing::KeySet};
+
+const POLICY: &str = tenancy::sql!("identity/login.sql", "state");
+const KEYS: &str = tenancy::sql!("identity/keys.sql", "list");
+
+/// One reading of a tenant's policy and keys.
+pub(crate) struct TenantState {
+    pub(crate) policy: SecurityPolicy,
+    pub(crate) signing: Arc<KeySet>,
+    pub(crate) keys: Arc<TenantKeys>,
+}
+
+impl Identity {
+    /// A tenant's policy, as it was at most a second ago: for limits and for
+    /// telling clients the rules.
+    pub async fn policy(&self, context: &OpContext) -> Result<SecurityPolicy, DbError> {
+        Ok(self.state(context).await?.policy.clone())
+    }
+
+    pub(crate) async fn state(&self, context: &OpContext) -> Result<Arc<TenantState>, DbError> {
+        let tenant = context.tenant_id();
+        if let Some(state) = self.inner.states.get(&tenant) {
+            return Ok(state);
+        }
+        let read_at = Instant::now();
+        let database = self.inner.operations.database();
+        let keys = self.inner.keyring.tenant(database, context).await.map_err(key_failure)?;
+        let rows = database
+            .read(context, &[Query::new(POLICY, &[&tenant]), Query::new(KEYS, &[&tenant])])
+            .await?;
+        let [policies, signing] = rows.as_slice() else {
+            return Err(DbError::Corrupt("two statements gave other than two results".to_owned()));
+        };
+        let policy = policies
+            .first()
+            .ok_or_else(|| DbError::Corrupt("the tenant has no security policy".to_owned()))?
+            .try_get("policy")?;
+        let state = TenantState {
+            policy: serde_json::from_value(policy)
+                .map_err(|error| DbError::Corrupt(format!("security policy: {error}")))?,
+            signing: self.key_set(context, &keys, signing)?,
+            keys,
+        };
+        let state = Arc::new(state);
+        self.inner.states.put(tenant, read_at, Arc::clone(&state));
+        Ok(state)
+    }
+
+    /// The tenant's issuer: the policy's own, else its URL.
+    pub(crate) fn issuer(&self, tenant: &TenantRef, policy: &SecurityPolicy) -> String {
+        policy.token.issuer.clone().unwrap_or_else(|| self.tenant_url(tenant))
+    }
+
+    pub(crate) fn tenant_url(&self, tenant: &TenantRef) -> String {
+        format!("{}/t/{}", self.inner.config.public_url.trim_end_matches('/'), tenant.slug)
+    }
+}

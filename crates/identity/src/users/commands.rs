@@ -1,0 +1,376 @@
+//! The commands on one user.
+//!
+//! Failures in this order: not seen, not permitted, changed meanwhile, a role that
+//! does not exist or may not be given, a name or address that is taken.
+
+use access::{Permission, Resource, Scope};
+use audit::EventType;
+use operation::{Applied, Command, Failure, Refusal, RefusalKind, Target, event};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tenancy::{
+    DbError, OpContext, Query, TenantTx,
+    keyring::{TenantKeys, load_subject_keys, store_subject_keys},
+};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+use vault::{DataKey, blind_index};
+
+use super::{
+    model::{NewUser, UserRecord, UserUpdate, email_key, username_key},
+    read,
+};
+use crate::{Identity, context::key_failure, events::hexadecimal, sessions::revoke_all};
+
+const CREATE: &str = tenancy::sql!("identity/users.sql", "create");
+const GRANT_ROLE: &str = tenancy::sql!("identity/users.sql", "grant_role");
+const WITHDRAW_ROLES: &str = tenancy::sql!("identity/users.sql", "withdraw_roles");
+const REMEMBER_PASSWORD: &str = tenancy::sql!("identity/users.sql", "remember_password");
+const BY_REFERRAL_CODE: &str = tenancy::sql!("identity/users.sql", "by_referral_code");
+const FACTS: &str = tenancy::sql!("identity/users.sql", "facts");
+const LOCK: &str = tenancy::sql!("identity/users.sql", "lock");
+const UPDATE: &str = tenancy::sql!("identity/users.sql", "update");
+
+/// Makes a user whose values were checked and whose password was hashed.
+pub(super) struct CreateUser {
+    pub(super) identity: Identity,
+    pub(super) id: Uuid,
+    pub(super) user: NewUser,
+    pub(super) password_hash: Option<String>,
+    pub(super) password_proof: [u8; 32],
+}
+
+/// The answer that is stored with the idempotency key: no personal data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Created {
+    pub(super) id: Uuid,
+}
+
+impl Command for CreateUser {
+    const NAME: &'static str = "user.create";
+    const RESOURCE: &'static str = "user";
+    type Output = Created;
+
+    fn permission(&self) -> Permission {
+        Permission::UserCreate
+    }
+
+    fn fingerprint(&self) -> Value {
+        let user = &self.user;
+        json!({
+            "username": user.username, "email": user.email, "phone": user.phone, "full_name": user.full_name,
+            "role": user.role, "department": user.department, "organization_id": user.organization_id,
+            "referral_code": user.referral_code, "password": hexadecimal(&self.password_proof),
+        })
+    }
+
+    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<Created>, Failure> {
+        self.identity.check_grant(context, &self.user.role)?;
+        let referred_by = self.referrer(transaction, context).await?;
+        self.insert(transaction, context, referred_by).await?;
+        let event = event(context, EventType::UserCreation, Self::NAME, Self::RESOURCE)
+            .resource_id(self.id)
+            .new_values(json!({
+                "role": self.user.role, "department": self.user.department,
+                "organization_id": self.user.organization_id, "referred_by": referred_by,
+            }))
+            .personal_fields();
+        Ok(Applied { output: Created { id: self.id }, status: 201, events: vec![event] })
+    }
+}
+
+impl CreateUser {
+    async fn referrer(&self, transaction: &TenantTx, context: &OpContext) -> Result<Option<Uuid>, Failure> {
+        let Some(code) = &self.user.referral_code else { return Ok(None) };
+        let row = transaction.query_opt(BY_REFERRAL_CODE, &[&context.tenant_id(), code]).await?;
+        let row = row.ok_or_else(|| {
+            Refusal::rule("referral_code_unknown", "referral_code", "Nobody has this referral code")
+        })?;
+        Ok(Some(row.try_get("id").map_err(DbError::from)?))
+    }
+
+    async fn insert(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        referred_by: Option<Uuid>,
+    ) -> Result<(), Failure> {
+        let (tenant, user) = (context.tenant_id(), &self.user);
+        let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
+        let subject = keys.make_subject_key().map_err(key_failure)?;
+        store_subject_keys(transaction, &keys, &[(self.id, &subject)]).await.map_err(key_failure)?;
+        let sealer = Sealer { keys: &keys, subject: &subject, user: self.id };
+        let (email, phone) = (sealer.email(user.email.as_deref())?, sealer.phone(user.phone.as_deref())?);
+        let name = sealer.seal("full_name_sealed", user.full_name.as_deref())?;
+        let (key, code) = (username_key(&user.username), referral_code());
+        let granted_by = (!context.actor.is_system()).then_some(context.actor.id);
+        let create: [&(dyn ToSql + Sync); 15] = [
+            &tenant, &self.id, &user.username, &key, &email.sealed, &email.index, &phone.sealed, &phone.index, &name,
+            &self.password_hash, &user.role, &user.department, &user.organization_id, &code, &referred_by,
+        ];
+        let grant: [&(dyn ToSql + Sync); 4] = [&tenant, &self.id, &user.role, &granted_by];
+        let history_id = context.clock.new_id();
+        let remember: [&(dyn ToSql + Sync); 4] = [&tenant, &self.id, &history_id, &self.password_hash];
+        let mut queries = vec![Query::new(CREATE, &create), Query::new(GRANT_ROLE, &grant)];
+        if self.password_hash.is_some() {
+            queries.push(Query::new(REMEMBER_PASSWORD, &remember));
+        }
+        transaction.pipeline(&queries).await.map_err(taken)?;
+        Ok(())
+    }
+}
+
+/// Changes a user.
+pub(super) struct UpdateUser {
+    pub(super) identity: Identity,
+    pub(super) user: Uuid,
+    pub(super) expected_version: i64,
+    pub(super) update: UserUpdate,
+}
+
+impl Command for UpdateUser {
+    const NAME: &'static str = "user.update";
+    const RESOURCE: &'static str = "user";
+    type Output = ();
+
+    fn permission(&self) -> Permission {
+        Permission::UserUpdate
+    }
+
+    async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
+        Ok(facts(transaction, context, self.user).await?.map_or(Target::Missing { field: None }, |facts| facts.target))
+    }
+
+    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<()>, Failure> {
+        let tenant = context.tenant_id();
+        let row = transaction.query_opt(LOCK, &[&tenant, &self.user]).await?.ok_or_else(Refusal::not_found)?;
+        let version: i64 = row.try_get("version").map_err(DbError::from)?;
+        if version != self.expected_version {
+            let detail = "The user was changed since it was read";
+            return Err(Refusal::new(RefusalKind::PreconditionFailed, "precondition_failed", detail).into());
+        }
+        let before = facts(transaction, context, self.user).await?.ok_or_else(Refusal::not_found)?;
+        self.check_authority(context, &before.roles)?;
+        self.write(transaction, context).await?;
+        self.apply_roles(transaction, context).await?;
+        if self.update.is_active == Some(false) {
+            revoke_all(transaction, self.user, "disabled", None).await?;
+        }
+        Ok(Applied { output: (), status: 200, events: self.events(context, &before.roles) })
+    }
+}
+
+impl UpdateUser {
+    /// Own row: contact data only. Anybody else's: nobody mightier than oneself.
+    fn check_authority(&self, context: &OpContext, roles: &[String]) -> Result<(), Failure> {
+        let actor = &context.actor;
+        if actor.is_system() {
+            return match &self.update.role {
+                Some(role) => Ok(self.identity.check_grant(context, role)?),
+                None => Ok(()),
+            };
+        }
+        let manages = self.identity.inner.operations.scope(context, Permission::UserUpdate).is_all();
+        if self.update.is_administrative() && (actor.id == self.user || !manages) {
+            return Err(Refusal::denied().into());
+        }
+        if actor.id != self.user {
+            for role in roles {
+                self.identity.check_grant(context, role)?;
+            }
+        }
+        if let Some(role) = &self.update.role {
+            self.identity.check_grant(context, role)?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, transaction: &TenantTx, context: &OpContext) -> Result<(), Failure> {
+        let (tenant, update) = (context.tenant_id(), &self.update);
+        let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
+        let subjects = load_subject_keys(transaction, &keys, &[self.user]).await.map_err(key_failure)?;
+        let subject = subjects.get(&self.user).ok_or_else(Refusal::not_found)?;
+        let sealer = Sealer { keys: &keys, subject, user: self.user };
+        let email = sealer.email(update.email.value().map(String::as_str))?;
+        let phone = sealer.phone(update.phone.value().map(String::as_str))?;
+        let name = sealer.seal("full_name_sealed", update.full_name.value().map(String::as_str))?;
+        let parameters: [&(dyn ToSql + Sync); 14] = [
+            &tenant, &self.user, &update.is_active, &update.role, &update.department.is_set(),
+            &update.department.value(), &update.email.is_set(), &email.sealed, &email.index, &update.phone.is_set(),
+            &phone.sealed, &phone.index, &update.full_name.is_set(), &name,
+        ];
+        transaction.execute(UPDATE, &parameters).await.map_err(taken)?;
+        Ok(())
+    }
+
+    async fn apply_roles(&self, transaction: &TenantTx, context: &OpContext) -> Result<(), DbError> {
+        let Some(role) = &self.update.role else { return Ok(()) };
+        let tenant = context.tenant_id();
+        let granted_by = (!context.actor.is_system()).then_some(context.actor.id);
+        transaction
+            .pipeline(&[
+                Query::new(WITHDRAW_ROLES, &[&tenant, &self.user, role]),
+                Query::new(GRANT_ROLE, &[&tenant, &self.user, role, &granted_by]),
+            ])
+            .await?;
+        Ok(())
+    }
+
+    fn events(&self, context: &OpContext, roles: &[String]) -> Vec<audit::AuditEvent> {
+        let update = &self.update;
+        let personal = update.email.is_set() || update.phone.is_set() || update.full_name.is_set();
+        let mut changed = json!({});
+        if let Some(is_active) = update.is_active {
+            changed["is_active"] = json!(is_active);
+        }
+        if update.department.is_set() {
+            changed["department"] = json!(update.department.value());
+        }
+        let sealed: Vec<_> = [
+            ("email", update.email.is_set()),
+            ("phone", update.phone.is_set()),
+            ("full_name", update.full_name.is_set()),
+        ]
+        .into_iter()
+        .filter_map(|(name, set)| set.then_some(name))
+        .collect();
+        let mut modified = event(context, EventType::DataModification, Self::NAME, Self::RESOURCE)
+            .resource_id(self.user)
+            .new_values(changed)
+            .details(json!({ "sealed_fields": sealed }));
+        if personal {
+            modified = modified.personal_fields();
+        }
+        let role = update.role.as_ref().map(|role| {
+            event(context, EventType::RoleChange, Self::NAME, Self::RESOURCE)
+                .resource_id(self.user)
+                .old_values(json!({ "roles": roles }))
+                .new_values(json!({ "roles": [role] }))
+        });
+        std::iter::once(modified).chain(role).collect()
+    }
+}
+
+/// Reads one user, personal data included.
+pub(super) struct ReadUser {
+    pub(super) identity: Identity,
+    pub(super) user: Uuid,
+}
+
+impl Command for ReadUser {
+    const NAME: &'static str = "user.read";
+    const RESOURCE: &'static str = "user";
+    type Output = UserRecord;
+
+    fn permission(&self) -> Permission {
+        Permission::UserRead
+    }
+
+    async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
+        Ok(facts(transaction, context, self.user).await?.map_or(Target::Missing { field: None }, |facts| facts.target))
+    }
+
+    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<UserRecord>, Failure> {
+        let row = transaction.query_opt(read::ONE, &[&context.tenant_id(), &self.user]).await?;
+        let row = row.ok_or_else(Refusal::not_found)?;
+        let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
+        let output = read::record(&keys, &row)?;
+        let event = event(context, EventType::DataAccess, Self::NAME, Self::RESOURCE)
+            .resource_id(self.user)
+            .personal_fields();
+        Ok(Applied { output, status: 200, events: vec![event] })
+    }
+}
+
+impl Identity {
+    /// Nobody gives a role of more than they hold, nor one above their own: every
+    /// permission of the role must be the actor's, on at least the same objects.
+    fn check_grant(&self, context: &OpContext, role: &str) -> Result<(), Refusal> {
+        let blueprint = context.tenant.blueprint;
+        let rank = |name: &str| blueprint.roles().iter().position(|known| *known == name);
+        let Some(given_rank) = rank(role) else {
+            return Err(Refusal::rule("unknown_role", "role", "This tenant has no such role"));
+        };
+        if context.actor.is_system() {
+            return Ok(());
+        }
+        let own_rank = context.actor.roles.iter().filter_map(|name| rank(name)).min();
+        let policies = self.inner.operations.policies();
+        let given = [role];
+        let covered = Permission::ALL.iter().all(|permission| {
+            let held: Scope = policies.scope(blueprint, &context.actor.roles, *permission);
+            held.includes(policies.scope(blueprint, &given, *permission))
+        });
+        if covered && own_rank.is_some_and(|own| own <= given_rank) {
+            return Ok(());
+        }
+        Err(Refusal::new(RefusalKind::Denied, "privilege_escalation", "This role holds more than you do"))
+    }
+}
+
+/// What is known of a person before a decision.
+struct Facts {
+    target: Target,
+    roles: Vec<String>,
+}
+
+async fn facts(transaction: &TenantTx, context: &OpContext, user: Uuid) -> Result<Option<Facts>, DbError> {
+    let Some(row) = transaction.query_opt(FACTS, &[&context.tenant_id(), &user]).await? else { return Ok(None) };
+    let resource = Resource::for_permission(Permission::UserRead, Some(user))
+        .owned(context.actor.id == user)
+        .organization(row.try_get("organization_id")?);
+    let target = Target::Object { resource, read_permission: Permission::UserRead, field: None };
+    Ok(Some(Facts { target, roles: row.try_get("roles")? }))
+}
+
+/// Seals the fields of one person.
+struct Sealer<'a> {
+    keys: &'a TenantKeys,
+    subject: &'a DataKey,
+    user: Uuid,
+}
+
+/// A sealed value and what it is found by.
+#[derive(Default)]
+struct Indexed {
+    sealed: Option<Vec<u8>>,
+    index: Option<Vec<u8>>,
+}
+
+impl Sealer<'_> {
+    fn seal(&self, column: &str, value: Option<&str>) -> Result<Option<Vec<u8>>, DbError> {
+        let cell = ("users", column, self.user);
+        value.map(|value| self.keys.seal(self.subject, cell, value)).transpose().map_err(key_failure)
+    }
+
+    fn email(&self, email: Option<&str>) -> Result<Indexed, DbError> {
+        let index = email.map(|email| blind_index(self.keys.index(), "users.email", &email_key(email)).to_vec());
+        Ok(Indexed { sealed: self.seal("email_sealed", email)?, index })
+    }
+
+    fn phone(&self, phone: Option<&str>) -> Result<Indexed, DbError> {
+        let index = phone.map(|phone| blind_index(self.keys.index(), "users.phone", phone).to_vec());
+        Ok(Indexed { sealed: self.seal("phone_sealed", phone)?, index })
+    }
+}
+
+/// Ten letters and digits of Crockford's base 32: 50 random bits.
+fn referral_code() -> String {
+    const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    vault::random_bytes::<10>().iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
+}
+
+/// Named constraints as client errors.
+fn taken(error: DbError) -> Failure {
+    match error.constraint() {
+        Some("users_username_key") => {
+            conflict("username_taken", "username", "This user name is taken").into()
+        }
+        Some("users_email_key") => conflict("email_taken", "email", "This e-mail address is taken").into(),
+        _ => Failure::Database(error),
+    }
+}
+
+fn conflict(code: &'static str, field: &'static str, detail: &str) -> Refusal {
+    Refusal { kind: RefusalKind::Conflict, ..Refusal::rule(code, field, detail) }
+}

@@ -1,0 +1,3 @@
+//! Temporary.
+#[path = "../../server/tests/it/identity.rs"]
+mod identity_tests;

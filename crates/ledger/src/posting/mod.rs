@@ -1,0 +1,244 @@
+//! The posting engine: the only writer of entries and balances.
+//!
+//! # Doctrine of locks and round trips
+//! A batch, whatever its size, costs two round trips of its own:
+//! 1. `lock_accounts` takes the row locks of every account of the batch **in id
+//!    order**; `read_accounts` reads them in a **later statement** of the same
+//!    flush, whose snapshot is therefore newer than the locks;
+//! 2. `insert_transfers`, `insert_transactions` and `update_accounts`: one array
+//!    statement each, pipelined. The caller's audit, answers and COMMIT follow.
+//!
+//! In between, [`decide::apply`] decides posting after posting in memory, in the
+//! order of arrival, against the locked accounts. A refused posting changes nothing
+//! there, so one refusal never touches its neighbours and no savepoint is needed. A
+//! batch of one is the same code. Everybody who locks accounts goes through
+//! [`lock`], so nobody can deadlock with a batch.
+
+mod decide;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::{Timestamp, civil::Date};
+use money::Currency;
+use serde::{Deserialize, Serialize};
+use tenancy::{Clock, DbError, Query, TenantTx};
+use uuid::Uuid;
+
+use crate::model::{AccountState, TransactionType, TransferKind};
+
+pub use decide::apply;
+
+const LOCK: &str = tenancy::sql!("ledger/posting.sql", "lock_accounts");
+const READ: &str = tenancy::sql!("ledger/posting.sql", "read_accounts");
+const INSERT_TRANSFERS: &str = tenancy::sql!("ledger/posting.sql", "insert_transfers");
+const INSERT_TRANSACTIONS: &str = tenancy::sql!("ledger/posting.sql", "insert_transactions");
+const UPDATE_ACCOUNTS: &str = tenancy::sql!("ledger/posting.sql", "update_accounts");
+
+/// One side of a posting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leg {
+    /// The account.
+    pub account_id: Uuid,
+    /// Minor units; positive credits the account, negative debits it.
+    pub amount: i64,
+    /// What the entry is to the account.
+    pub transaction_type: TransactionType,
+}
+
+/// A movement to be posted whole or not at all.
+#[derive(Clone, Debug)]
+pub struct Posting {
+    /// The transfer's id.
+    pub transfer_id: Uuid,
+    /// Why.
+    pub kind: TransferKind,
+    /// What moves, in minor units: the sum of the credits.
+    pub amount: i64,
+    /// Of every leg.
+    pub currency: Currency,
+    /// Two or more, summing to zero. Refusals name a leg by its position.
+    pub legs: Vec<Leg>,
+    /// Text on the statement, at most 140 characters.
+    pub description: String,
+    /// The payer's or an outside system's reference, at most 140 characters.
+    pub reference: Option<String>,
+    /// The day from which it bears interest; may lie in the past.
+    pub value_date: Date,
+    /// The business day on which it is booked.
+    pub booking_date: Date,
+    /// The instant of the operation.
+    pub posted_at: Timestamp,
+    /// The acting principal.
+    pub created_by: Uuid,
+    /// The transfer that this one undoes.
+    pub reverses_transfer_id: Option<Uuid>,
+    /// Posts below the floor as well: history that has happened elsewhere. Never
+    /// set for anything that a person orders.
+    pub waive_limits: bool,
+}
+
+impl Posting {
+    /// The usual two legs: leg 0 is debited, leg 1 credited. An amount that is not
+    /// positive is refused by the engine.
+    pub fn two_legs(
+        (from, from_type): (Uuid, TransactionType),
+        (to, to_type): (Uuid, TransactionType),
+        amount: i64,
+    ) -> Vec<Leg> {
+        let debit = Leg {
+            account_id: from,
+            amount: amount.saturating_neg(),
+            transaction_type: from_type,
+        };
+        vec![debit, Leg { account_id: to, amount, transaction_type: to_type }]
+    }
+}
+
+/// What was posted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posted {
+    /// The transfer.
+    pub transfer_id: Uuid,
+    /// Its entries, in the order of the legs.
+    pub entries: Vec<PostedEntry>,
+}
+
+/// One entry that was posted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostedEntry {
+    /// The entry's id.
+    pub transaction_id: Uuid,
+    /// The account.
+    pub account_id: Uuid,
+    /// Its place in the account's history, from 1.
+    pub account_sequence: i64,
+    /// Minor units, signed.
+    pub amount: i64,
+    /// The account's balance behind it.
+    pub balance_after: i64,
+}
+
+/// Why a posting was refused, in the order in which it is looked for: whatever
+/// else is wrong as well, the first of these is the answer. `leg` is the position
+/// in [`Posting::legs`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PostingError {
+    /// Not positive, or a leg moves nothing.
+    #[error("the amount must be positive")]
+    InvalidAmount,
+    /// Beyond 2^53 − 1.
+    #[error("the amount is beyond 2^53 - 1 minor units")]
+    AmountTooLarge,
+    /// The legs do not sum to zero, or not to the amount. A fault of the caller's code.
+    #[error("the legs do not balance")]
+    Unbalanced,
+    /// One account is both debited and credited.
+    #[error("debited and credited account are the same")]
+    SameAccount {
+        /// The later of the two.
+        leg: usize,
+    },
+    /// No such account in this tenant, or a transfer order names one of the bank's own.
+    #[error("unknown account")]
+    UnknownAccount {
+        /// Which.
+        leg: usize,
+    },
+    /// The account holds another currency.
+    #[error("the account holds another currency")]
+    CurrencyMismatch {
+        /// Which.
+        leg: usize,
+    },
+    /// The account is closed.
+    #[error("the account is closed")]
+    AccountClosed {
+        /// Which.
+        leg: usize,
+    },
+    /// The account is frozen.
+    #[error("the account is frozen")]
+    AccountFrozen {
+        /// Which.
+        leg: usize,
+    },
+    /// Less is available than the posting takes out.
+    #[error("insufficient funds")]
+    InsufficientFunds {
+        /// Which.
+        leg: usize,
+    },
+    /// The balance would leave the range of exact integers.
+    #[error("the balance would be beyond 2^53 - 1 minor units")]
+    BalanceOutOfRange {
+        /// Which.
+        leg: usize,
+    },
+}
+
+/// Posts a batch: a result for each posting, in order. Nothing is committed here.
+pub async fn post(
+    transaction: &TenantTx,
+    clock: &Clock,
+    batch: &[Posting],
+) -> Result<Vec<Result<Posted, PostingError>>, DbError> {
+    let ids: BTreeSet<Uuid> =
+        batch.iter().flat_map(|posting| posting.legs.iter().map(|leg| leg.account_id)).collect();
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    let mut accounts = lock(transaction, &ids).await?;
+    let mut journal = rows::Journal::default();
+    let results = batch
+        .iter()
+        .map(|posting| {
+            let posted = decide::apply(&mut accounts, posting, || clock.new_id())?;
+            journal.record(posting, &posted);
+            Ok(posted)
+        })
+        .collect();
+    write(transaction, &journal, &accounts).await?;
+    Ok(results)
+}
+
+/// Locks accounts in id order and reads them; those that do not exist are absent.
+/// One round trip.
+pub async fn lock(
+    transaction: &TenantTx,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, AccountState>, DbError> {
+    let tenant = transaction.tenant();
+    let answers = transaction
+        .pipeline(&[Query::new(LOCK, &[&tenant, &ids]), Query::new(READ, &[&tenant, &ids])])
+        .await?;
+    answers
+        .last()
+        .map_or(&[][..], Vec::as_slice)
+        .iter()
+        .map(|row| rows::account(row).map(|account| (account.id, account)))
+        .collect()
+}
+
+async fn write(
+    transaction: &TenantTx,
+    journal: &rows::Journal,
+    accounts: &HashMap<Uuid, AccountState>,
+) -> Result<(), DbError> {
+    if journal.is_empty() {
+        return Ok(());
+    }
+    let tenant = transaction.tenant();
+    let changed = journal.changed_accounts(accounts);
+    transaction
+        .pipeline(&[
+            Query::new(INSERT_TRANSFERS, &journal.transfer_parameters(&tenant)),
+            Query::new(INSERT_TRANSACTIONS, &journal.entry_parameters(&tenant)),
+            Query::new(
+                UPDATE_ACCOUNTS,
+                &[&tenant, &changed.ids, &changed.balances, &changed.entry_counts],
+            ),
+        ])
+        .await?;
+    Ok(())
+}

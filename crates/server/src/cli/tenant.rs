@@ -1,0 +1,92 @@
+//! `strongroom tenant`: audited as the operator at the command line.
+
+use clap::Subcommand;
+use identity::NewTenant;
+use operation::OperationError;
+use serde::Serialize;
+use tenancy::{Blueprint, Database, Directory};
+
+use super::exit::Found;
+use super::output::Output;
+use crate::compose::Installation;
+use crate::config::Configuration;
+use crate::serve;
+
+/// Create and list tenants.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a tenant from a blueprint: its policy, roles and keys.
+    Create {
+        /// What it is made from: core-bank, equipment-erp, digital-bank, card-bank, credit-risk or standard.
+        #[arg(long)]
+        blueprint: Blueprint,
+        /// Its name in URLs, for good: 3 to 63 of a-z, 0-9 and -.
+        #[arg(long)]
+        slug: String,
+        /// Its name for people.
+        #[arg(long)]
+        name: String,
+        /// IANA zone of its business dates.
+        #[arg(long, default_value = "UTC", value_name = "ZONE")]
+        time_zone: String,
+    },
+    /// List the active tenants.
+    List,
+}
+
+#[derive(Serialize)]
+struct Line {
+    id: String,
+    slug: String,
+    blueprint: &'static str,
+    modules: String,
+    time_zone: String,
+}
+
+pub(super) async fn run(command: Command, configuration: &Configuration, output: Output) -> anyhow::Result<()> {
+    configuration.check_form()?;
+    match command {
+        Command::Create { blueprint, slug, name, time_zone } => {
+            let installation = Installation::assemble(serve::ingredients(configuration).await?)?;
+            let overrides = configuration.policy_overrides();
+            let tenant = NewTenant { slug, name, blueprint, time_zone, overrides };
+            installation.identity.ensure_platform().await.map_err(refused)?;
+            let made = installation.identity.create_tenant(tenant).await.map_err(refused)?;
+            installation.sealer.drain().await?;
+            output.one(&made)
+        }
+        Command::List => {
+            let tenants = Directory::new(Database::new(&configuration.database()?)?).list().await?;
+            let lines: Vec<_> = tenants
+                .iter()
+                .map(|tenant| Line {
+                    id: tenant.id.to_string(),
+                    slug: tenant.slug.clone(),
+                    blueprint: tenant.blueprint.as_str(),
+                    modules: tenant.modules.join(","),
+                    time_zone: tenant.time_zone.clone(),
+                })
+                .collect();
+            output.list(&["id", "slug", "blueprint", "modules", "time_zone"], &lines, |line| {
+                vec![
+                    line.id.clone(),
+                    line.slug.clone(),
+                    line.blueprint.to_owned(),
+                    line.modules.clone(),
+                    line.time_zone.clone(),
+                ]
+            })
+        }
+    }
+}
+
+/// A refusal is an answer (code 1), with every rule it names; the rest is a failure.
+pub(crate) fn refused(error: OperationError) -> anyhow::Error {
+    match error {
+        OperationError::Refused(refusal) => {
+            let fields: Vec<_> = refusal.errors.iter().map(|error| format!("\n  {}: {}", error.field, error.message)).collect();
+            Found(format!("{}: {}{}", refusal.code, refusal.detail, fields.concat())).into()
+        }
+        other => other.into(),
+    }
+}

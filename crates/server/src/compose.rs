@@ -1,0 +1,127 @@
+//! Puts the parts of one process together: databases under their roles, keys,
+//! operations, identity, the API. It refuses to decide anything: everything it
+//! needs is handed in.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use access::Policies;
+use api::{ApiConfig, ApiParts, ApiState};
+use audit::Sealer;
+use identity::{Identity, IdentityConfig};
+use operation::{AccessLog, Operations};
+use tenancy::keyring::Keyring;
+use tenancy::{ActorKind, Clock, Database, DatabaseConfig, Directory, OpContext, TenantRef};
+use vault::password::{Hasher, HasherOptions, Pepper, Peppers};
+use vault::{RootKeys, SecretBytes};
+
+/// What an installation is put together from.
+pub struct Ingredients {
+    /// The database as `strongroom_app`.
+    pub app: DatabaseConfig,
+    /// The database as `strongroom_sealer`.
+    pub sealer: DatabaseConfig,
+    /// The roots, for the tenants' keys.
+    pub roots: RootKeys,
+    /// The roots once more, for the sealer, which lives apart from the app.
+    pub sealer_roots: RootKeys,
+    /// `JWT_SECRET_KEY`.
+    pub token_secret: Option<SecretBytes>,
+    /// Whether failures from this machine never block its address.
+    pub exempt_loopback: bool,
+    /// Settings of the interface.
+    pub api: ApiConfig,
+}
+
+/// The parts of one process. Cheap to clone.
+#[derive(Clone)]
+pub struct Installation {
+    /// The database as the app.
+    pub app: Database,
+    /// Runs every command and read.
+    pub operations: Operations,
+    /// People, sessions and tokens.
+    pub identity: Identity,
+    /// The tenants.
+    pub directory: Directory,
+    /// The tenants' keys.
+    pub keyring: Arc<Keyring>,
+    /// Hashes passwords.
+    pub hasher: Arc<Hasher>,
+    /// Grows the audit log's trees.
+    pub sealer: Arc<Sealer>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Set when shutdown begins.
+    pub draining: Arc<AtomicBool>,
+    api: ApiConfig,
+}
+
+impl Installation {
+    /// Puts everything together; connects on first use.
+    ///
+    /// # Errors
+    /// Where the policies do not validate, or threads cannot be started.
+    pub fn assemble(ingredients: Ingredients) -> anyhow::Result<Self> {
+        let clock = Clock::System;
+        let app = Database::new(&ingredients.app)?;
+        let sealer_database = Database::new(&ingredients.sealer)?;
+        let pepper = Pepper::derive(ingredients.roots.encryption());
+        let hasher = Arc::new(Hasher::start(HasherOptions::production(Peppers::new(pepper, Vec::new())))?);
+        let keyring = Arc::new(Keyring::new(ingredients.roots));
+        let operations = Operations::new(app.clone(), Arc::new(Policies::load()?), AccessLog::default());
+        let directory = Directory::new(app.clone());
+        let identity = Identity::new(
+            operations.clone(),
+            directory.clone(),
+            Arc::clone(&keyring),
+            Arc::clone(&hasher),
+            clock.clone(),
+            IdentityConfig {
+                public_url: ingredients.api.public_url.clone(),
+                jwt_secret: ingredients.token_secret,
+                exempt_loopback: ingredients.exempt_loopback,
+            },
+        );
+        let sealer = Sealer::new(sealer_database, Arc::new(ingredients.sealer_roots), clock.clone());
+        Ok(Self {
+            app,
+            operations,
+            identity,
+            directory,
+            keyring,
+            hasher,
+            sealer: Arc::new(sealer),
+            clock,
+            draining: Arc::default(),
+            api: ingredients.api,
+        })
+    }
+
+    /// What handlers share.
+    pub fn api_state(&self) -> ApiState {
+        ApiState::new(ApiParts {
+            operations: self.operations.clone(),
+            identity: self.identity.clone(),
+            directory: self.directory.clone(),
+            keyring: Arc::clone(&self.keyring),
+            clock: self.clock.clone(),
+            rates: Arc::default(),
+            config: self.api.clone(),
+        })
+    }
+
+    /// A context of the system itself in a tenant.
+    pub fn context(&self, tenant: Arc<TenantRef>, kind: ActorKind) -> OpContext {
+        OpContext::system(tenant, kind, self.clock.clone())
+    }
+
+    /// The tenant of that slug, or a refusal to go on.
+    ///
+    /// # Errors
+    /// [`crate::cli::exit::Found`] where there is none, or a database error.
+    pub async fn tenant(&self, slug: &str) -> anyhow::Result<Arc<TenantRef>> {
+        let found = self.directory.by_slug(slug).await?;
+        found.ok_or_else(|| crate::cli::exit::Found(format!("there is no active tenant {slug}")).into())
+    }
+}

@@ -1,0 +1,139 @@
+//! Owns what staging and production refuse: weak or missing keys, plain HTTP in
+//! the open, a database in the clear, debugging, default passwords. All faults are
+//! found together; nobody restarts a server five times to learn of five.
+
+use super::source::Values;
+use super::{Fault, value};
+
+/// Keys an installation cannot do without.
+const REQUIRED: [(&str, &str); 2] = [
+    ("DATABASE_URL", "is not set: there is nothing to serve from"),
+    ("ENCRYPTION_KEY", "is not set: nothing could be sealed; make one with `openssl rand -base64 32` and keep it safe"),
+];
+const KEYS: [&str; 3] = ["ENCRYPTION_KEY", "FIELD_ENCRYPTION_KEY", "JWT_SECRET_KEY"];
+const DATABASE_URLS: [&str; 4] =
+    ["DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_SEALER_URL", "DATABASE_AUDITOR_URL"];
+
+/// Words that stand in keys and passwords of examples.
+const PATTERNS: [&str; 12] = [
+    "changeme", "change-me", "change_me", "secret", "password", "example", "default", "random-256", "your-", "12345678",
+    "abcdefgh", "qwerty",
+];
+/// Passwords of images, tutorials and the seeds.
+const DEFAULT_PASSWORDS: [&str; 14] = [
+    "postgres", "postgresql", "password", "pass", "admin", "root", "dev", "test", "secret", "changeme", "change-me",
+    "strongroom", "user", "***",
+];
+/// A random key of 32 bytes has some 30 distinct ones.
+const DISTINCT_BYTES_MIN: usize = 16;
+
+/// What is missing for serving at all.
+pub(super) fn missing(values: &Values) -> Vec<Fault> {
+    REQUIRED
+        .iter()
+        .filter(|(name, _)| !values.contains_key(name))
+        .map(|(name, message)| Fault::new(*name, *message))
+        .collect()
+}
+
+/// Everything that must not be served with outside development.
+pub(super) fn faults(values: &Values) -> Vec<Fault> {
+    let mut faults = missing(values);
+    faults.extend(weak_keys(values));
+    faults.extend(plain_http(values));
+    faults.extend(DATABASE_URLS.iter().flat_map(|name| unsafe_database(name, values)));
+    if text(values, "DEBUG").and_then(value::flag) == Some(true) {
+        faults.push(Fault::new("DEBUG", "is for development only"));
+    }
+    faults
+}
+
+fn text<'a>(values: &'a Values, name: &str) -> Option<&'a str> {
+    values.get(name).map(|found| found.text.as_str())
+}
+
+fn weak_keys(values: &Values) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (position, name) in KEYS.iter().enumerate() {
+        let Some(key) = text(values, name) else { continue };
+        if let Some(weakness) = weakness(key) {
+            faults.push(Fault::new(*name, weakness));
+        }
+        if let Some(other) = KEYS[..position].iter().find(|other| text(values, other) == Some(key)) {
+            faults.push(Fault::new(*name, format!("is the same as {other}: every key has one purpose")));
+        }
+    }
+    faults
+}
+
+/// Why a key is not to be trusted; none where nothing speaks against it.
+pub(super) fn weakness(key: &str) -> Option<&'static str> {
+    let lower = key.to_ascii_lowercase();
+    if PATTERNS.iter().any(|pattern| lower.contains(pattern)) {
+        return Some("holds a word of an example");
+    }
+    let bytes = decoded(key);
+    if bytes.len() < 32 {
+        return Some("has less than 256 bits");
+    }
+    let mut seen = [false; 256];
+    for &byte in &bytes {
+        seen[usize::from(byte)] = true;
+    }
+    let distinct = seen.iter().filter(|&&seen| seen).count();
+    let repeats = (1..=bytes.len() / 2).any(|period| bytes.iter().zip(&bytes[period..]).all(|(left, right)| left == right));
+    let counts = bytes.windows(3).all(|three| three[2].wrapping_sub(three[1]) == three[1].wrapping_sub(three[0]));
+    (distinct < DISTINCT_BYTES_MIN || repeats || counts).then_some("follows a pattern: make it with `openssl rand -base64 32`")
+}
+
+/// The bytes that hexadecimal or base64 stands for, else the text's own.
+fn decoded(key: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+    let is_hexadecimal = key.len().is_multiple_of(2) && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hexadecimal {
+        let digit = |at: usize| u8::from_str_radix(&key[at..at + 2], 16).unwrap_or_default();
+        return (0..key.len()).step_by(2).map(digit).collect();
+    }
+    [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD]
+        .into_iter()
+        .find_map(|engine| engine.decode(key).ok())
+        .unwrap_or_else(|| key.as_bytes().to_vec())
+}
+
+/// This binary speaks plain HTTP: outside development a proxy in front of it
+/// ends TLS, and must be named so that its word on the client is believed.
+fn plain_http(values: &Values) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if !text(values, "PUBLIC_URL").is_some_and(|url| url.starts_with("https://")) {
+        faults.push(Fault::new("PUBLIC_URL", "must begin with https://: tokens and passwords would travel in the clear"));
+    }
+    if text(values, "TRUSTED_PROXIES").is_none() {
+        faults.push(Fault::new("TRUSTED_PROXIES", "is not set: name the proxy that ends TLS in front of this plain HTTP listener"));
+    }
+    let insecure = text(values, "CORS_ORIGINS").map(value::list).unwrap_or_default();
+    if insecure.iter().any(|origin| !origin.starts_with("https://")) {
+        faults.push(Fault::new("CORS_ORIGINS", "must all begin with https://"));
+    }
+    faults
+}
+
+fn unsafe_database(name: &'static str, values: &Values) -> Vec<Fault> {
+    let Some(config) = text(values, name).and_then(value::database) else { return Vec::new() };
+    let mut faults = Vec::new();
+    if !value::is_local_socket(&config) {
+        faults.push(Fault::new(
+            name,
+            "is not encrypted: this version reaches PostgreSQL outside development through a Unix socket only \
+             (postgresql:///strongroom?host=/run/postgresql)",
+        ));
+    }
+    let password = config.get_password().map(String::from_utf8_lossy);
+    if let Some(password) = password {
+        let user = config.get_user().unwrap_or_default();
+        if DEFAULT_PASSWORDS.iter().any(|known| known.eq_ignore_ascii_case(&password)) || password == user {
+            faults.push(Fault::new(name, "has a default password"));
+        }
+    }
+    faults
+}

@@ -1,0 +1,242 @@
+//! The one table of settings: loading, `config check`, the faults and
+//! `docs/configuration.md` all follow from it, so that none can be forgotten.
+//!
+//! A setting stands here only once something reads it.
+
+use super::value::Kind;
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name in the environment and in `.env`; in TOML the same in lower case.
+    pub name: &'static str,
+    /// Other names it answers to.
+    pub aliases: &'static [&'static str],
+    /// What its text must be.
+    pub kind: Kind,
+    /// The value where nothing sets it.
+    pub default: Option<&'static str>,
+    /// Whether it is never shown, and may come from a file (`NAME_FILE`).
+    pub secret: bool,
+    /// What it does, for the operator: one or two sentences.
+    pub documentation: &'static str,
+}
+
+/// A heading of the documentation with its settings.
+#[derive(Debug)]
+pub struct Group {
+    /// The heading.
+    pub title: &'static str,
+    /// Its settings, in the order of the documentation.
+    pub settings: &'static [Setting],
+}
+
+const fn plain(name: &'static str, kind: Kind, default: &'static str, documentation: &'static str) -> Setting {
+    Setting { name, aliases: &[], kind, default: Some(default), secret: false, documentation }
+}
+
+const fn unset(name: &'static str, kind: Kind, documentation: &'static str) -> Setting {
+    Setting { name, aliases: &[], kind, default: None, secret: false, documentation }
+}
+
+const fn secret(name: &'static str, kind: Kind, documentation: &'static str) -> Setting {
+    Setting { name, aliases: &[], kind, default: None, secret: true, documentation }
+}
+
+const fn also(mut setting: Setting, aliases: &'static [&'static str]) -> Setting {
+    setting.aliases = aliases;
+    setting
+}
+
+/// Every setting.
+pub const GROUPS: &[Group] = &[
+    Group { title: "Deployment", settings: DEPLOYMENT },
+    Group { title: "Listening", settings: LISTENING },
+    Group { title: "Database", settings: DATABASE },
+    Group { title: "Keys", settings: KEYS },
+    Group { title: "Policy of new tenants", settings: POLICY },
+];
+
+/// Every setting, in the order of the documentation.
+pub fn all() -> impl Iterator<Item = &'static Setting> {
+    GROUPS.iter().flat_map(|group| group.settings)
+}
+
+/// The setting of that name, aliases included.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    all().find(|setting| setting.name == name || setting.aliases.contains(&name))
+}
+
+const DEPLOYMENT: &[Setting] = &[
+    also(
+        plain(
+            "ENV",
+            Kind::Choice(&["development", "staging", "production"]),
+            "development",
+            "What this installation is. `staging` and `production` refuse to start with unsafe settings and name all \
+             of them at once; `.env` is read in `development` only.",
+        ),
+        &["ENVIRONMENT"],
+    ),
+    plain(
+        "DEBUG",
+        Kind::Flag,
+        "false",
+        "Development only: logs SQL timing and the causes of errors, never secrets.",
+    ),
+    plain(
+        "LOG_LEVEL",
+        Kind::LogLevel,
+        "info",
+        "`error`, `warn`, `info`, `debug` or `trace`, in either case, with `critical` and `warning` as in Python; or a \
+         filter as of the Rust crate `tracing-subscriber` (`info,audit=debug`).",
+    ),
+    plain("LOG_FORMAT", Kind::Choice(&["json", "text"]), "json", "One JSON object a line, or text for people."),
+];
+
+const LISTENING: &[Setting] = &[
+    plain("LISTEN_ADDRESS", Kind::Address, "127.0.0.1:8080", "Where the API listens."),
+    plain(
+        "METRICS_ADDRESS",
+        Kind::Address,
+        "127.0.0.1:9464",
+        "Where `/metrics`, `/livez` and `/readyz` are answered for the operator; keep it off the public network.",
+    ),
+    plain(
+        "PUBLIC_URL",
+        Kind::Origin,
+        "http://localhost:8080",
+        "The origin that people and clients see. Token issuers are `{PUBLIC_URL}/t/{tenant}`.",
+    ),
+    unset(
+        "TRUSTED_PROXIES",
+        Kind::Networks,
+        "Addresses or networks (`10.0.0.0/8`), comma-separated, whose `X-Forwarded-For` and `X-Forwarded-Proto` are \
+         believed. Nobody's are by default.",
+    ),
+    unset(
+        "ALLOWED_HOSTS",
+        Kind::List,
+        "Host names, comma-separated, that requests may be addressed to; all where unset.",
+    ),
+    also(
+        unset(
+            "CORS_ORIGINS",
+            Kind::Origins,
+            "Exact origins, comma-separated, whose pages may call the API with credentials. None by default.",
+        ),
+        &["ALLOWED_ORIGINS"],
+    ),
+    plain(
+        "MAX_CONNECTIONS",
+        Kind::Integer { least: 16, most: 1_000_000 },
+        "10000",
+        "Open client connections; further ones wait to be accepted.",
+    ),
+];
+
+const DATABASE: &[Setting] = &[
+    secret(
+        "DATABASE_URL",
+        Kind::DatabaseUrl,
+        "PostgreSQL 15 or newer, as a login that may act as `strongroom_app`. `postgresql+asyncpg://` is accepted. \
+         May be given in parts instead: `DB_USER`, `DB_PASSWORD`, `DB_HOST`, `DB_PORT`, `DB_NAME`.",
+    ),
+    unset("DB_USER", Kind::Text, "A part of `DATABASE_URL`: the login."),
+    secret("DB_PASSWORD", Kind::Text, "A part of `DATABASE_URL`: the password."),
+    unset("DB_HOST", Kind::Text, "A part of `DATABASE_URL`: host name, or the folder of a Unix socket (`localhost`)."),
+    unset("DB_PORT", Kind::Integer { least: 1, most: 65_535 }, "A part of `DATABASE_URL`: the port (`5432`)."),
+    unset("DB_NAME", Kind::Text, "A part of `DATABASE_URL`: the database (`strongroom`)."),
+    secret(
+        "DATABASE_OWNER_URL",
+        Kind::DatabaseUrl,
+        "The login of migrations, which may act as `strongroom_owner`. `DATABASE_URL` where unset.",
+    ),
+    secret(
+        "DATABASE_SEALER_URL",
+        Kind::DatabaseUrl,
+        "The login of the audit sealer (`strongroom_sealer`). `DATABASE_URL` where unset, if that login is a member \
+         of the role.",
+    ),
+    secret(
+        "DATABASE_AUDITOR_URL",
+        Kind::DatabaseUrl,
+        "The read-only login of `audit verify` and `ledger verify` (`strongroom_auditor`). `DATABASE_URL` where unset.",
+    ),
+    plain(
+        "DATABASE_POOL_SIZE",
+        Kind::Integer { least: 1, most: 1_000 },
+        "20",
+        "Connections opened on demand; five are kept when idle.",
+    ),
+    plain(
+        "DATABASE_MAX_OVERFLOW",
+        Kind::Integer { least: 0, most: 1_000 },
+        "10",
+        "Connections beyond `DATABASE_POOL_SIZE` under load.",
+    ),
+    plain(
+        "DATABASE_STATEMENT_TIMEOUT_MS",
+        Kind::Integer { least: 100, most: 600_000 },
+        "30000",
+        "Statements that take longer are cancelled, in milliseconds.",
+    ),
+];
+
+const KEYS: &[Setting] = &[
+    secret(
+        "ENCRYPTION_KEY",
+        Kind::Key,
+        "The root: wraps every tenant's keys. 32 random bytes in hexadecimal or base64, for example from \
+         `openssl rand -base64 32`. Lost, everything sealed is lost.",
+    ),
+    secret(
+        "FIELD_ENCRYPTION_KEY",
+        Kind::Key,
+        "Roots the keys of sealed fields and blind indexes. Derived from `ENCRYPTION_KEY` where unset; never set or \
+         change it later.",
+    ),
+    also(
+        secret(
+            "JWT_SECRET_KEY",
+            Kind::SharedSecret,
+            "At least 256 bits. Input to the derivation of each tenant's HS256 keys; never signs itself. Random keys \
+             where unset.",
+        ),
+        &["JWT_SECRET"],
+    ),
+];
+
+const POLICY: &[Setting] = &[
+    unset(
+        "JWT_ALGORITHM",
+        Kind::Choice(&["HS256", "RS256", "ES256", "EdDSA"]),
+        "Replaces the blueprint's algorithm when a tenant is created. From then on the tenant's stored policy wins; \
+         so with all of these.",
+    ),
+    also(
+        unset(
+            "JWT_ACCESS_TOKEN_EXPIRE_MINUTES",
+            Kind::Integer { least: 1, most: 1_440 },
+            "Lifetime of access tokens, in minutes.",
+        ),
+        &["ACCESS_TOKEN_EXPIRE_MINUTES"],
+    ),
+    unset(
+        "JWT_REFRESH_TOKEN_EXPIRE_DAYS",
+        Kind::Integer { least: 1, most: 90 },
+        "Lifetime of a refresh family, in days.",
+    ),
+    unset("MFA_ISSUER", Kind::Text, "The name that authenticator apps show."),
+    unset("MFA_TOTP_INTERVAL", Kind::Integer { least: 15, most: 120 }, "Length of a TOTP step, in seconds."),
+    unset(
+        "API_RATE_LIMIT_PER_MINUTE",
+        Kind::Integer { least: 1, most: 10_000_000 },
+        "Requests a minute of a class without a limit of its own.",
+    ),
+    unset(
+        "API_RATE_LIMIT_PER_HOUR",
+        Kind::Integer { least: 1, most: 100_000_000 },
+        "Requests an hour, all classes together.",
+    ),
+];

@@ -1,0 +1,209 @@
+//! Table-driven: sources and what becomes of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::{Configuration, Deployment, Sources, markdown};
+
+const GOOD_KEY: &str = "q3Zf0v9m5N8s1XyB7LdKcTgJhR2WuEaP4oYi6MbVnQk=";
+const OTHER_KEY: &str = "Zk8vQ2mN5sX1yB7LdKcTgJhR0WuEaP4oYi6MbVnq3f9=";
+
+fn environment(pairs: &[(&str, &str)]) -> Sources {
+    Sources { environment: map(pairs), ..Sources::default() }
+}
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn serving_faults(sources: &Sources) -> Vec<String> {
+    let faults = Configuration::read(sources).check_serving();
+    faults.err().map_or_else(Vec::new, |faults| faults.0.into_iter().map(|fault| format!("{} {}", fault.setting, fault.message)).collect())
+}
+
+fn shown(configuration: &Configuration, name: &str) -> (Option<String>, String) {
+    let line = configuration.shown().into_iter().find(|line| line.name == name).unwrap();
+    (line.value, line.source)
+}
+
+#[test]
+fn the_first_place_wins() {
+    let mut sources = environment(&[("LOG_LEVEL", "warn")]);
+    sources.dot_env = Some((PathBuf::from(".env"), "LOG_LEVEL=debug\nLOG_FORMAT='text' # for people\n".to_owned()));
+    sources.toml = Some((PathBuf::from("a.toml"), "log_format = \"json\"\nmax_connections = 64\ncors_origins = [\"https://a.example\", \"https://b.example\"]".to_owned()));
+    let configuration = Configuration::read(&sources);
+    configuration.check_form().unwrap();
+    assert_eq!(shown(&configuration, "LOG_LEVEL"), (Some("warn".to_owned()), "environment".to_owned()));
+    assert_eq!(shown(&configuration, "LOG_FORMAT"), (Some("text".to_owned()), ".env".to_owned()));
+    assert_eq!(shown(&configuration, "MAX_CONNECTIONS"), (Some("64".to_owned()), "a.toml".to_owned()));
+    assert_eq!(shown(&configuration, "DATABASE_POOL_SIZE"), (Some("20".to_owned()), "default".to_owned()));
+    assert_eq!(configuration.cors_origins(), ["https://a.example", "https://b.example"]);
+    assert_eq!(configuration.deployment(), Deployment::Development);
+}
+
+#[test]
+fn dot_env_is_for_development_only() {
+    let dot_env = Some((PathBuf::from(".env"), "LOG_LEVEL=debug\n".to_owned()));
+    let sources = Sources { dot_env, ..environment(&[("ENVIRONMENT", "Staging")]) };
+    assert_eq!(shown(&Configuration::read(&sources), "LOG_LEVEL").1, "default");
+    let sources = Sources { dot_env: Some((PathBuf::from(".env"), "ENV=production\n".to_owned())), ..environment(&[]) };
+    assert!(Configuration::read(&sources).check_form().unwrap_err().to_string().contains("read in development only"));
+}
+
+#[test]
+fn unknown_names_are_faults_in_files_and_not_in_the_environment() {
+    let mut sources = environment(&[("HOME", "/root"), ("LOG_LEVLE", "debug")]);
+    sources.dot_env = Some((PathBuf::from(".env"), "LOG_LEVLE=debug\nLOG_LEVEL_FILE=/etc/hostname\nnonsense\n".to_owned()));
+    sources.toml = Some((PathBuf::from("a.toml"), "log_levle = \"debug\"\nLOG_FORMAT = \"text\"\n[table]\n".to_owned()));
+    let faults = Configuration::read(&sources).check_form().unwrap_err().to_string();
+    for expected in [
+        "LOG_LEVLE no such setting, in .env",
+        "LOG_LEVEL_FILE no such setting",
+        ".env:3 is not NAME=value",
+        "LOG_LEVLE no such setting, in a.toml",
+        "LOG_FORMAT must be in lower case",
+        "table must be text",
+    ] {
+        assert!(faults.contains(expected), "{expected}: {faults}");
+    }
+}
+
+#[test]
+fn names_of_one_setting_must_agree() {
+    let same = environment(&[("JWT_SECRET", GOOD_KEY), ("JWT_SECRET_KEY", GOOD_KEY)]);
+    Configuration::read(&same).check_form().unwrap();
+    for pairs in [
+        [("JWT_SECRET", GOOD_KEY), ("JWT_SECRET_KEY", OTHER_KEY)],
+        [("ENV", "staging"), ("ENVIRONMENT", "production")],
+        [("DATABASE_URL", "postgres://a@b/c"), ("DB_HOST", "elsewhere")],
+    ] {
+        let faults = Configuration::read(&environment(&pairs)).check_form().unwrap_err().to_string();
+        assert!(faults.contains("different"), "{faults}");
+        assert!(!faults.contains(GOOD_KEY), "{faults}");
+    }
+}
+
+#[test]
+fn databases_are_given_as_a_url_or_in_parts() {
+    let alchemy = Configuration::read(&environment(&[("DATABASE_URL", "postgresql+asyncpg://dev:pw@db:5433/bank")]));
+    alchemy.check_form().unwrap();
+    assert_eq!(alchemy.database().unwrap().url, "postgresql://dev:pw@db:5433/bank");
+    assert_eq!(shown(&alchemy, "DATABASE_URL").0.unwrap(), "dev:[redacted]@db:5433/bank");
+    let parts = [("DB_USER", "some one"), ("DB_PASSWORD", "p@ss/w:rd"), ("DB_HOST", "/run/postgresql"), ("DB_NAME", "bank")];
+    let parts = Configuration::read(&environment(&parts));
+    parts.check_form().unwrap();
+    let config = parts.database().unwrap().connection_config().unwrap();
+    assert_eq!(config.get_user(), Some("some one"));
+    assert_eq!(config.get_password(), Some(&b"p@ss/w:rd"[..]));
+    assert!(super::value::is_local_socket(&config));
+}
+
+#[test]
+fn secrets_come_from_files_too() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{GOOD_KEY}\n")).unwrap();
+    let path = file.path().to_str().unwrap();
+    let configuration = Configuration::read(&environment(&[("ENCRYPTION_KEY_FILE", path)]));
+    configuration.check_form().unwrap();
+    configuration.root_keys().unwrap();
+    assert_eq!(shown(&configuration, "ENCRYPTION_KEY"), (Some("[redacted]".to_owned()), "environment (ENCRYPTION_KEY_FILE)".to_owned()));
+    let missing = Configuration::read(&environment(&[("ENCRYPTION_KEY_FILE", "/nowhere/at/all")]));
+    assert!(missing.check_form().unwrap_err().to_string().contains("/nowhere/at/all"));
+}
+
+#[test]
+fn values_of_the_wrong_form_are_named_without_being_shown() {
+    let pairs = [
+        ("MAX_CONNECTIONS", "many"),
+        ("DATABASE_POOL_SIZE", "0"),
+        ("LISTEN_ADDRESS", "8080"),
+        ("PUBLIC_URL", "https://bank.example/path"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("DEBUG", "maybe"),
+        ("ENCRYPTION_KEY", "not-a-key-at-all"),
+        ("DATABASE_URL", "mysql://a"),
+        ("JWT_ALGORITHM", "none"),
+        ("LOG_LEVEL", "a=b=c"),
+    ];
+    let faults = Configuration::read(&environment(&pairs)).check_form().unwrap_err();
+    let named: Vec<_> = faults.0.iter().map(|fault| fault.setting.as_str()).collect();
+    assert!(pairs.iter().all(|(name, _)| named.contains(name)), "{faults}");
+    assert!(!faults.to_string().contains("not-a-key"), "{faults}");
+}
+
+#[test]
+fn production_lists_everything_that_is_unsafe_at_once() {
+    let pairs = [
+        ("ENV", "production"),
+        ("DEBUG", "true"),
+        ("DATABASE_URL", "postgresql+asyncpg://prod:postgres@db-prod:5432/bank?sslmode=disable"),
+        ("ENCRYPTION_KEY", "0000000000000000000000000000000000000000000000000000000000000000"),
+        ("JWT_SECRET_KEY", "changeme-changeme-changeme-changeme"),
+        ("CORS_ORIGINS", "http://app.example"),
+    ];
+    let faults = serving_faults(&environment(&pairs)).join("\n");
+    for expected in [
+        "DEBUG is for development only",
+        "DATABASE_URL is not encrypted",
+        "DATABASE_URL has a default password",
+        "ENCRYPTION_KEY follows a pattern",
+        "JWT_SECRET_KEY holds a word of an example",
+        "PUBLIC_URL must begin with https",
+        "TRUSTED_PROXIES is not set",
+        "CORS_ORIGINS must all",
+    ] {
+        assert!(faults.contains(expected), "{expected}: {faults}");
+    }
+    let nothing = serving_faults(&environment(&[("ENV", "staging")])).join("\n");
+    assert!(nothing.contains("DATABASE_URL is not set") && nothing.contains("ENCRYPTION_KEY is not set"), "{nothing}");
+}
+
+#[test]
+fn a_safe_production_passes() {
+    let pairs = [
+        ("ENV", "production"),
+        ("DATABASE_URL", "postgresql:///bank?host=/run/postgresql&user=strongroom"),
+        ("ENCRYPTION_KEY", GOOD_KEY),
+        ("FIELD_ENCRYPTION_KEY", OTHER_KEY),
+        ("PUBLIC_URL", "https://bank.example"),
+        ("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8"),
+    ];
+    assert_eq!(serving_faults(&environment(&pairs)), Vec::<String>::new());
+    let mut same_key = pairs;
+    same_key[3].1 = GOOD_KEY;
+    assert!(serving_faults(&environment(&same_key)).join("\n").contains("same as ENCRYPTION_KEY"));
+}
+
+#[test]
+fn weak_keys_are_known() {
+    let table = [
+        (GOOD_KEY, true),
+        ("00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", false),
+        ("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", false),
+        ("short", false),
+        ("c2VjcmV0", false),
+        ("this-is-the-secret-of-this-installation-42", false),
+        ("correct-horse-battery-staple-9-violin", true),
+    ];
+    for (key, is_strong) in table {
+        assert_eq!(super::safety::weakness(key).is_none(), is_strong, "{key}");
+    }
+}
+
+#[test]
+fn the_policy_of_new_tenants_may_be_overridden() {
+    let pairs = [("JWT_ALGORITHM", "eddsa"), ("ACCESS_TOKEN_EXPIRE_MINUTES", "10"), ("API_RATE_LIMIT_PER_MINUTE", "7")];
+    let overrides = Configuration::read(&environment(&pairs)).policy_overrides();
+    assert_eq!(overrides.algorithm, Some(tenancy::policy::JwtAlgorithm::EdDSA));
+    assert_eq!(overrides.access_lifetime_s, Some(600));
+    assert_eq!(overrides.default_per_minute, Some(7));
+    assert_eq!(overrides.refresh_lifetime_s, None);
+}
+
+#[test]
+fn the_documentation_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(written == markdown(), "run: cargo run --bin strongroom -- docs configuration > docs/configuration.md");
+}

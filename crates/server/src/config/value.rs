@@ -1,0 +1,136 @@
+//! Owns what a setting's text may be: the kinds of values, their parsing, and
+//! the words that tell an operator what was wrong. No secret is ever repeated.
+
+use std::net::SocketAddr;
+
+use tokio_postgres::config::Host;
+use tracing_subscriber::EnvFilter;
+use vault::RootKey;
+
+/// What the text of a setting must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything but nothing.
+    Text,
+    /// A whole number within bounds.
+    Integer {
+        /// The least accepted.
+        least: u64,
+        /// The greatest accepted.
+        most: u64,
+    },
+    /// `true`/`false`, `1`/`0`, `yes`/`no`, `on`/`off`, in any case.
+    Flag,
+    /// One of these, in any case.
+    Choice(&'static [&'static str]),
+    /// Comma-separated words.
+    List,
+    /// Comma-separated addresses and networks.
+    Networks,
+    /// `address:port`.
+    Address,
+    /// `http(s)://host[:port]`, nothing behind it.
+    Origin,
+    /// Comma-separated origins.
+    Origins,
+    /// A level or a filter of the log.
+    LogLevel,
+    /// A PostgreSQL connection string.
+    DatabaseUrl,
+    /// 32 bytes in hexadecimal or base64.
+    Key,
+    /// Any text of at least 32 bytes.
+    SharedSecret,
+}
+
+impl Kind {
+    /// What the documentation says it must be.
+    pub fn describe(self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Integer { least, most } => format!("whole number, {least} to {most}"),
+            Self::Flag => "true or false".to_owned(),
+            Self::Choice(choices) => choices.join(", "),
+            Self::List => "list".to_owned(),
+            Self::Networks => "list of addresses or networks".to_owned(),
+            Self::Address => "address:port".to_owned(),
+            Self::Origin => "origin, as `https://bank.example`".to_owned(),
+            Self::Origins => "list of origins".to_owned(),
+            Self::LogLevel => "level or filter".to_owned(),
+            Self::DatabaseUrl => "PostgreSQL URL".to_owned(),
+            Self::Key => "32 bytes, hexadecimal or base64".to_owned(),
+            Self::SharedSecret => "32 bytes or more".to_owned(),
+        }
+    }
+
+    /// Checks a text; the error completes "`NAME` must be …" and never shows a secret.
+    pub fn check(self, text: &str) -> Result<(), String> {
+        let fits = match self {
+            Self::Text => !text.is_empty(),
+            Self::Integer { least, most } => text.parse::<u64>().is_ok_and(|number| (least..=most).contains(&number)),
+            Self::Flag => flag(text).is_some(),
+            Self::Choice(choices) => choices.iter().any(|choice| choice.eq_ignore_ascii_case(text)),
+            Self::List => !list(text).is_empty(),
+            Self::Networks => list(text).iter().all(|network| network.parse::<api::Network>().is_ok()),
+            Self::Address => text.parse::<SocketAddr>().is_ok(),
+            Self::Origin => is_origin(text),
+            Self::Origins => list(text).iter().all(|origin| is_origin(origin)),
+            Self::LogLevel => log_filter(text).is_some(),
+            Self::DatabaseUrl => database(text).is_some(),
+            Self::Key => RootKey::parse(text).is_ok(),
+            Self::SharedSecret => text.len() >= 32,
+        };
+        if fits { Ok(()) } else { Err(format!("must be: {}", self.describe())) }
+    }
+}
+
+/// The words of a comma-separated list.
+pub fn list(text: &str) -> Vec<&str> {
+    text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect()
+}
+
+/// A truth value.
+pub fn flag(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// The log's filter; Python's names of levels (seed 000: `INFO`) are accepted.
+pub fn log_filter(text: &str) -> Option<EnvFilter> {
+    let lower = text.to_ascii_lowercase();
+    let text = match lower.as_str() {
+        "warning" => "warn",
+        "critical" | "fatal" => "error",
+        other => other,
+    };
+    EnvFilter::builder().parse(text).ok().filter(|_| !text.is_empty())
+}
+
+/// A PostgreSQL URL without the driver suffix of `SQLAlchemy`.
+pub fn plain_database_url(text: &str) -> String {
+    text.replacen("postgresql+asyncpg://", "postgresql://", 1)
+}
+
+/// A parsed PostgreSQL connection string.
+pub fn database(text: &str) -> Option<tokio_postgres::Config> {
+    plain_database_url(text)
+        .parse::<tokio_postgres::Config>()
+        .ok()
+        .filter(|config| !config.get_hosts().is_empty())
+}
+
+/// Whether every host of a connection is a Unix socket: it never leaves the machine.
+pub fn is_local_socket(config: &tokio_postgres::Config) -> bool {
+    config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)))
+}
+
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|host| {
+        !host.is_empty()
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+    })
+}

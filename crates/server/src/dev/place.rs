@@ -1,0 +1,79 @@
+//! Owns where a development installation lives: a private cluster in `./var` or a
+//! temporary folder, or a server that is there already. Prepares its database.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use cluster::{ClusterOptions, PrivateCluster};
+use tenancy::migrate::{Migrator, ensure_roles};
+use tenancy::{DatabaseConfig, DbError};
+use tokio_postgres::error::SqlState;
+use zeroize::Zeroizing;
+
+use super::secrets::Secrets;
+use crate::config::Configuration;
+use crate::connect::connect;
+
+/// The database of a private cluster.
+const DATABASE: &str = "strongroom";
+
+/// Where a development installation lives.
+pub struct Place {
+    /// The login of everything; its roles are taken on by the connections.
+    pub url: Zeroizing<String>,
+    /// The root key.
+    pub secrets: Secrets,
+    cluster: Option<PrivateCluster>,
+}
+
+impl Place {
+    /// Finds or starts the database, and migrates it.
+    ///
+    /// # Errors
+    /// Where there is no PostgreSQL, or the migrations fail.
+    pub async fn prepare(folder: &Path, ephemeral: bool, configuration: &Configuration) -> anyhow::Result<Self> {
+        let given = configuration.database().ok().map(|config| Zeroizing::new(config.url));
+        if !ephemeral {
+            std::fs::create_dir_all(folder).with_context(|| format!("the folder {}", folder.display()))?;
+        }
+        let secrets =
+            if ephemeral { Secrets::ephemeral() } else { Secrets::kept_in(&folder.join("development.key"))? };
+        let place = match given {
+            Some(url) => Self { url, secrets, cluster: None },
+            None => Self::private(folder.join("postgres"), ephemeral, secrets).await?,
+        };
+        place.migrate().await?;
+        Ok(place)
+    }
+
+    async fn private(folder: PathBuf, ephemeral: bool, secrets: Secrets) -> anyhow::Result<Self> {
+        let options = if ephemeral { ClusterOptions::ephemeral() } else { ClusterOptions::persistent(folder) };
+        let cluster = tokio::task::spawn_blocking(move || PrivateCluster::start(&options)).await??;
+        let maintenance = DatabaseConfig::new(cluster.superuser_url().as_str());
+        let client = connect(&maintenance).await?;
+        match client.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await {
+            Err(error) if error.code() != Some(&SqlState::DUPLICATE_DATABASE) => return Err(DbError::from(error).into()),
+            _ => {}
+        }
+        let url = cluster.superuser_url_for(DATABASE);
+        Ok(Self { url, secrets, cluster: Some(cluster) })
+    }
+
+    async fn migrate(&self) -> anyhow::Result<()> {
+        let mut client = connect(&DatabaseConfig::new(self.url.as_str())).await?;
+        ensure_roles(&client).await?;
+        Migrator::embedded().up(&mut client, None).await?;
+        Ok(())
+    }
+
+    /// Stops the private cluster, if there is one.
+    ///
+    /// # Errors
+    /// Where it does not stop.
+    pub async fn leave(self) -> anyhow::Result<()> {
+        if let Some(cluster) = self.cluster {
+            tokio::task::spawn_blocking(move || cluster.stop()).await??;
+        }
+        Ok(())
+    }
+}

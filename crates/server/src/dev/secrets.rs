@@ -1,0 +1,98 @@
+//! Owns a development installation's root key: made once, kept beside its
+//! database and readable by its owner alone; forgotten with an ephemeral one.
+//! The passwords of its people follow from it, so that they need no keeping.
+
+use std::fs::OpenOptions;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use vault::{RootKey, RootKeys, SecretBytes};
+use zeroize::Zeroizing;
+
+const KEY_BYTES: usize = 32;
+
+/// The root of a development installation.
+pub struct Secrets {
+    root: SecretBytes,
+}
+
+impl Secrets {
+    /// Random, and nowhere kept.
+    pub fn ephemeral() -> Self {
+        Self { root: vault::random_secret(KEY_BYTES) }
+    }
+
+    /// From a file; made where there is none.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or written, or holds no key.
+    pub fn kept_in(path: &Path) -> anyhow::Result<Self> {
+        let context = || format!("the development key {}", path.display());
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .with_context(context)?;
+        let mut text = Zeroizing::new(String::new());
+        file.read_to_string(&mut text).with_context(context)?;
+        if text.trim().is_empty() {
+            let secrets = Self::ephemeral();
+            file.write_all(hexadecimal(secrets.root.expose()).as_bytes()).with_context(context)?;
+            return Ok(secrets);
+        }
+        let bytes: Option<Vec<u8>> = (0..KEY_BYTES)
+            .map(|at| u8::from_str_radix(text.trim().get(2 * at..2 * at + 2)?, 16).ok())
+            .collect();
+        let bytes = bytes.filter(|_| text.trim().len() == 2 * KEY_BYTES);
+        Ok(Self { root: SecretBytes::new(bytes.with_context(|| format!("{} holds no key", path.display()))?) })
+    }
+
+    /// The two roots.
+    ///
+    /// # Errors
+    /// Never for a root of the right length.
+    pub fn roots(&self) -> anyhow::Result<RootKeys> {
+        Ok(RootKeys::new(RootKey::parse(&hexadecimal(self.root.expose()))?, None))
+    }
+
+    /// The password that the people of a tenant share. It fits every blueprint's
+    /// rules: long, four classes, nobody's name.
+    pub fn password_of(&self, tenant: &str) -> Zeroizing<String> {
+        let info = format!("password of {tenant}");
+        let derived = vault::hkdf_sha256(b"strongroom/development", self.root.expose(), info.as_bytes());
+        Zeroizing::new(format!("Try-{}-4u", hexadecimal(&derived[..6]).as_str()))
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> Zeroizing<String> {
+    Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::Secrets;
+
+    #[test]
+    fn the_key_is_made_once_and_its_passwords_follow() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let made = Secrets::kept_in(&path).unwrap();
+        let read = Secrets::kept_in(&path).unwrap();
+        assert_eq!(*made.password_of("bank"), *read.password_of("bank"));
+        assert_ne!(*made.password_of("bank"), *made.password_of("other"));
+        assert_ne!(*made.password_of("bank"), *Secrets::ephemeral().password_of("bank"));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        made.roots().unwrap();
+        std::fs::write(&path, "nonsense").unwrap();
+        assert!(Secrets::kept_in(&path).is_err());
+    }
+}

@@ -1,0 +1,188 @@
+//! Owns serving: refusing what is unsafe, opening the two listeners, running the
+//! workers, and going down in order.
+
+pub mod listener;
+pub mod roles;
+mod signals;
+pub mod workers;
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use api::{ApiConfig, HealthState};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tenancy::migrate::Migrator;
+use tokio::net::TcpListener;
+
+use crate::cli::exit::SchemaNotReady;
+use crate::compose::{Ingredients, Installation};
+use crate::config::{Configuration, Faults};
+use crate::connect::connect;
+use listener::Acceptor;
+use workers::Workers;
+
+pub use signals::Termination;
+
+/// How long requests in flight may take to finish after a signal.
+const DRAIN: Duration = Duration::from_secs(20);
+/// Connections of the operator's listener: scrapes and health checks.
+const OPERATOR_CONNECTIONS: usize = 64;
+
+/// Serve the API.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Apply pending migrations first, with the login of `DATABASE_OWNER_URL`.
+    #[arg(long)]
+    migrate: bool,
+}
+
+/// `strongroom serve`.
+///
+/// # Errors
+/// All faults of the configuration and the database login together; a schema that
+/// is not this binary's; a database or an address that cannot be had.
+pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Result<()> {
+    configuration.check_serving()?;
+    let termination = Termination::listen()?;
+    if configuration.deployment().is_strict() {
+        let faults = roles::faults_of_app_login(&configuration.database()?).await?;
+        if !faults.is_empty() {
+            return Err(Faults(faults).into());
+        }
+    }
+    schema_is_ready(configuration, options.migrate).await?;
+    let installation = Installation::assemble(ingredients(configuration).await?)?;
+    let listening = Listening {
+        public: vec![bind(configuration.listen_address()?).await?],
+        operator: bind(configuration.metrics_address()?).await?,
+        max_connections: configuration.max_connections(),
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen = %configuration.listen_address()?,
+        metrics = %configuration.metrics_address()?,
+        "ready"
+    );
+    let running = Running::start(installation, listening)?;
+    termination.wait().await;
+    running.stop().await;
+    Ok(())
+}
+
+/// Refuses a schema that is not this binary's, or applies what is missing.
+async fn schema_is_ready(configuration: &Configuration, migrate: bool) -> anyhow::Result<()> {
+    let migrator = Migrator::embedded();
+    if migrate {
+        let mut client = connect(&configuration.owner_database()?).await?;
+        tenancy::migrate::ensure_roles(&client).await?;
+        for applied in migrator.up(&mut client, None).await? {
+            tracing::info!(version = applied.version, name = applied.name, "migration applied");
+        }
+    }
+    let client = connect(&configuration.database()?).await?;
+    let verified = migrator.verify(&client).await?;
+    if verified.pending > 0 {
+        let message = format!(
+            "{} migrations are pending; run `strongroom migrate up`, or serve with --migrate",
+            verified.pending
+        );
+        return Err(SchemaNotReady(message).into());
+    }
+    Ok(())
+}
+
+/// What the configuration says an installation is put together from; asks the
+/// database how its logins become their roles.
+pub async fn ingredients(configuration: &Configuration) -> anyhow::Result<Ingredients> {
+    Ok(Ingredients {
+        app: roles::acting_as(configuration.database()?, "strongroom_app", "DATABASE_URL").await?,
+        sealer: roles::acting_as(configuration.sealer_database()?, "strongroom_sealer", "DATABASE_SEALER_URL").await?,
+        roots: configuration.root_keys()?,
+        sealer_roots: configuration.root_keys()?,
+        token_secret: configuration.token_secret(),
+        exempt_loopback: false,
+        api: ApiConfig {
+            public_url: configuration.public_url().to_owned(),
+            trusted_proxies: configuration.trusted_proxies(),
+            cors_origins: configuration.cors_origins(),
+            allowed_hosts: configuration.allowed_hosts(),
+            ..ApiConfig::default()
+        },
+    })
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Where to listen.
+#[derive(Debug)]
+pub struct Listening {
+    /// For the API.
+    pub public: Vec<TcpListener>,
+    /// For metrics and health.
+    pub operator: TcpListener,
+    /// Connections of the API at once.
+    pub max_connections: usize,
+}
+
+/// An installation that serves.
+pub struct Running {
+    installation: Installation,
+    public: Acceptor,
+    operator: Acceptor,
+    workers: Workers,
+}
+
+impl Running {
+    /// Starts listening and the workers.
+    ///
+    /// # Errors
+    /// Where metrics are recorded in this process already.
+    pub fn start(installation: Installation, listening: Listening) -> anyhow::Result<Self> {
+        let figures = record_metrics()?;
+        let public = Acceptor::new(api::router(installation.api_state()), listening.max_connections);
+        let health = HealthState {
+            database: installation.app.clone(),
+            draining: std::sync::Arc::clone(&installation.draining),
+            render_metrics: std::sync::Arc::new(move || figures.render()),
+        };
+        let operator = Acceptor::new(api::health_router(health), OPERATOR_CONNECTIONS);
+        let workers = Workers::start(&installation);
+        listening.public.into_iter().for_each(|listener| public.listen(listener));
+        operator.listen(listening.operator);
+        Ok(Self { installation, public, operator, workers })
+    }
+
+    /// Goes down in order: not ready any more, requests finish, what was read is
+    /// recorded, what was recorded is sealed.
+    pub async fn stop(self) {
+        self.installation.draining.store(true, Ordering::Relaxed);
+        tracing::info!("stopping");
+        if !self.public.stop(DRAIN).await {
+            tracing::warn!("requests were still running after {} s", DRAIN.as_secs());
+        }
+        self.workers.stop().await;
+        let log = self.installation.operations.access_log();
+        if let Err(error) = log.flush(&self.installation.app, true).await {
+            tracing::error!(%error, "the last access records could not be written");
+        }
+        if let Err(error) = self.installation.sealer.drain().await {
+            tracing::error!(%error, "the last audit records could not be sealed; the next start will");
+        }
+        self.operator.stop(Duration::from_millis(200)).await;
+        tracing::info!("stopped");
+    }
+}
+
+/// Latencies in seconds: a read is a millisecond, a login a quarter of a second.
+const LATENCY_BUCKETS_S: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+fn record_metrics() -> anyhow::Result<PrometheusHandle> {
+    let recorder = PrometheusBuilder::new().set_buckets(&LATENCY_BUCKETS_S)?.build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|_| anyhow::anyhow!("metrics are recorded already"))?;
+    Ok(handle)
+}

@@ -1,0 +1,101 @@
+//! Owns what happens beside requests: sealing, writing access records, letting
+//! idle connections go, forgetting what is over. Each job is short, repeatable
+//! and harmless beside its twin on another node.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenancy::{ActorKind, OpContext, TenantRef};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::compose::Installation;
+
+const FORGET_ANSWERS: &str = tenancy::sql!("operation/idempotency.sql", "forget_old");
+
+/// The bound on what a crash loses of the access log is a second: half of it
+/// waits, the other half is for writing.
+const ACCESS_LOG_EVERY: Duration = Duration::from_millis(500);
+const SHRINK_EVERY: Duration = Duration::from_secs(30);
+const SESSIONS_EVERY: Duration = Duration::from_mins(5);
+const ANSWERS_EVERY: Duration = Duration::from_hours(1);
+
+/// The running workers.
+#[derive(Debug)]
+pub struct Workers {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Workers {
+    /// Starts all of them.
+    pub fn start(installation: &Installation) -> Self {
+        let workers = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
+        let (sealer, stop) = (Arc::clone(&installation.sealer), workers.stop.clone());
+        workers.tasks.spawn(async move { sealer.run(stop).await });
+        workers.every(ACCESS_LOG_EVERY, "access_log", installation, |own| async move {
+            own.operations.access_log().flush(&own.app, false).await?;
+            Ok(())
+        });
+        workers.every(SHRINK_EVERY, "pool", installation, |own| async move {
+            own.app.shrink();
+            Ok(())
+        });
+        workers.every(SESSIONS_EVERY, "sessions", installation, end_sessions);
+        workers.every(ANSWERS_EVERY, "idempotency", installation, forget_answers);
+        workers
+    }
+
+    /// Tells all to stop and waits for what they are doing.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn every<F, J>(&self, period: Duration, name: &'static str, installation: &Installation, job: J)
+    where
+        J: Fn(Installation) -> F + Send + 'static,
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let (stop, installation) = (self.stop.clone(), installation.clone());
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(period) => {}
+                }
+                if let Err(error) = job(installation.clone()).await {
+                    metrics::counter!("strongroom_worker_failures_total", "worker" => name).increment(1);
+                    tracing::warn!(worker = name, %error, "a worker failed and will try again");
+                }
+            }
+        });
+    }
+}
+
+/// Ends the sessions that are over, tenant by tenant: forced row security knows
+/// no "all tenants". The database function leaves the audit records.
+async fn end_sessions(installation: Installation) -> anyhow::Result<()> {
+    for tenant in installation.directory.list().await? {
+        let context = worker(&installation, tenant);
+        installation.identity.cleanup_sessions(&context).await?;
+    }
+    Ok(())
+}
+
+/// Forgets answers to idempotency keys that are older than a week.
+async fn forget_answers(installation: Installation) -> anyhow::Result<()> {
+    for tenant in installation.directory.list().await? {
+        let context = worker(&installation, tenant);
+        let transaction = installation.app.begin(&context).await?;
+        transaction.execute(FORGET_ANSWERS, &[&transaction.tenant()]).await?;
+        transaction.commit().await?;
+    }
+    Ok(())
+}
+
+fn worker(installation: &Installation, tenant: Arc<TenantRef>) -> OpContext {
+    installation.context(tenant, ActorKind::Worker)
+}

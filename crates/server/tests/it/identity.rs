@@ -1,0 +1,11 @@
+//! Identity against a real server: sign-in under attack, tokens, refresh families,
+//! sessions, people, tenants, and what the database itself refuses.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod database;
+mod login;
+mod refresh;
+mod sessions;
+mod support;
+mod tokens;
+mod users;

@@ -1,0 +1,177 @@
+//! What the database itself grants and refuses, role by role.
+
+use tenancy::Blueprint;
+use testkit::connect;
+use tokio_postgres::Client;
+
+use super::support::World;
+
+const FUNCTIONS: [&str; 6] = [
+    "cleanup_expired_sessions()",
+    "handle_failed_login(citext)",
+    "handle_successful_login(citext,inet,text)",
+    "is_account_locked(uuid)",
+    "revoke_user_sessions(uuid,character varying,character varying)",
+    "update_session_activity(character varying,character varying)",
+];
+
+#[tokio::test]
+async fn the_functions_of_the_seed_exist_and_only_the_app_may_call_them() {
+    let world = World::new().await;
+    let superuser = world.superuser().await;
+    let sql = "SELECT oid::regprocedure::text, prosecdef, proowner::regrole::text, \
+                 proconfig::text, has_function_privilege('strongroom_app', oid, 'EXECUTE'), \
+                 has_function_privilege('strongroom_auditor', oid, 'EXECUTE') \
+                 OR has_function_privilege('strongroom_sealer', oid, 'EXECUTE') \
+                 OR EXISTS (SELECT 1 FROM aclexplode(proacl) WHERE grantee = 0) \
+               FROM pg_proc WHERE oid::regprocedure::text = ANY ($1) ORDER BY 1";
+    let rows = superuser.query(sql, &[&&FUNCTIONS[..]]).await.unwrap();
+    let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(names, FUNCTIONS);
+    for row in rows {
+        let name: String = row.get(0);
+        assert!(row.get::<_, bool>(1), "{name} is SECURITY DEFINER");
+        assert_eq!(row.get::<_, String>(2), "strongroom_owner", "{name}");
+        assert!(row.get::<_, String>(3).contains("search_path=pg_catalog, public"), "{name}");
+        assert_eq!((row.get::<_, bool>(4), row.get::<_, bool>(5)), (true, false), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_functions_refuse_to_act_without_a_tenant_and_never_leave_it() {
+    let world = World::new().await;
+    let bank = world.tenant("bank", Blueprint::CoreBank).await;
+    let other = world.tenant("other", Blueprint::CoreBank).await;
+    let alice = world.user(&bank, "alice", "customer").await;
+    world.user(&other, "alice", "customer").await;
+    let app = connect(&world.database.url_as("strongroom_app")).await;
+    let calls = [
+        "SELECT is_account_locked('00000000-0000-0000-0000-000000000001')",
+        "SELECT handle_failed_login('alice')",
+        "SELECT handle_successful_login('alice', '192.0.2.1', 'agent')",
+        "SELECT cleanup_expired_sessions()",
+        "SELECT revoke_user_sessions('00000000-0000-0000-0000-000000000001', 'test', NULL)",
+        "SELECT update_session_activity('00000000-0000-0000-0000-000000000001', '192.0.2.1')",
+    ];
+    for call in calls {
+        assert_eq!(refused_with(&app, call).await, "42501", "{call}");
+        let auditor = connect(&world.database.url_as("strongroom_auditor")).await;
+        assert_eq!(refused_with(&auditor, call).await, "42501", "{call}");
+    }
+    act_as(&app, &bank.tenant_id().to_string(), "*").await;
+    for _ in 0..5 {
+        app.batch_execute("SELECT handle_failed_login('ALICE')").await.unwrap();
+    }
+    let locked = format!("SELECT is_account_locked('{alice}')");
+    assert!(app.query_one(&locked, &[]).await.unwrap().get::<_, bool>(0));
+    assert_eq!(world.scalar::<i64>("SELECT count(*) FROM users WHERE locked_until IS NOT NULL").await, 1);
+    app.batch_execute("SELECT handle_successful_login('Alice', '192.0.2.1', 'agent')").await.unwrap();
+    assert!(!app.query_one(&locked, &[]).await.unwrap().get::<_, bool>(0));
+    act_as(&app, &other.tenant_id().to_string(), "*").await;
+    app.batch_execute(&format!("SELECT revoke_user_sessions('{alice}', 'test', NULL)")).await.unwrap();
+    let unknown = app.query_opt("SELECT * FROM handle_failed_login('nobody')", &[]).await.unwrap();
+    assert!(unknown.is_none());
+}
+
+#[tokio::test]
+async fn a_person_sees_their_own_row_the_system_all_and_nobody_none() {
+    let world = World::new().await;
+    let bank = world.tenant("bank", Blueprint::CoreBank).await;
+    let other = world.tenant("other", Blueprint::CoreBank).await;
+    let alice = world.user(&bank, "alice", "customer").await;
+    world.user(&bank, "bob", "customer").await;
+    world.user(&other, "carol", "customer").await;
+    let app = connect(&world.database.url_as("strongroom_app")).await;
+    assert_eq!(count_users(&app).await, 0, "no tenant");
+    let bank_id = bank.tenant_id().to_string();
+    for (user, expected) in [("", 0), ("*", 2), (&*alice.to_string(), 1)] {
+        act_as(&app, &bank_id, user).await;
+        assert_eq!(count_users(&app).await, expected, "{user:?}");
+        app.batch_execute("UPDATE users SET department = 'x' WHERE username_key IN ('bob', 'carol')").await.unwrap();
+    }
+    assert_eq!(world.scalar::<i64>("SELECT count(*) FROM users WHERE department = 'x'").await, 1, "only by '*'");
+}
+
+#[tokio::test]
+async fn privileges_are_the_least_that_work() {
+    let world = World::new().await;
+    let bank = world.tenant("bank", Blueprint::CoreBank).await;
+    world.user(&bank, "alice", "customer").await;
+    world.signed_in("bank", "alice").await;
+    let bank_id = bank.tenant_id().to_string();
+    let app = connect(&world.database.url_as("strongroom_app")).await;
+    let auditor = connect(&world.database.url_as("strongroom_auditor")).await;
+    let sealer = connect(&world.database.url_as("strongroom_sealer")).await;
+    act_as(&app, &bank_id, "*").await;
+    act_as(&auditor, &bank_id, "*").await;
+    let refused_to_app = [
+        "UPDATE users SET failed_login_attempts = 0",
+        "UPDATE users SET locked_until = NULL",
+        "UPDATE users SET tenant_id = gen_random_uuid()",
+        "DELETE FROM users",
+        "DELETE FROM user_sessions",
+        "UPDATE user_sessions SET user_id = gen_random_uuid()",
+        "UPDATE refresh_tokens SET token_hash = ''",
+        "DELETE FROM login_attempts",
+        "UPDATE login_attempts SET outcome = 'success'",
+        "DELETE FROM revoked_tokens",
+        "UPDATE signing_keys SET wrapped_key = ''",
+        "DELETE FROM signing_keys",
+        "TRUNCATE users CASCADE",
+        "ALTER TABLE users DISABLE ROW LEVEL SECURITY",
+    ];
+    for statement in refused_to_app {
+        assert_eq!(refused_with(&app, statement).await, "42501", "{statement}");
+    }
+    let refused_to_auditor = [
+        "SELECT password_hash FROM users",
+        "SELECT email_sealed FROM users",
+        "SELECT * FROM password_history",
+        "SELECT * FROM refresh_tokens",
+        "SELECT wrapped_key FROM signing_keys",
+        "UPDATE users SET is_active = false",
+    ];
+    for statement in refused_to_auditor {
+        assert_eq!(refused_with(&auditor, statement).await, "42501", "{statement}");
+    }
+    assert_eq!(auditor.query("SELECT id, role FROM users", &[]).await.unwrap().len(), 1);
+    for table in ["users", "user_sessions", "refresh_tokens", "signing_keys", "login_attempts", "roles"] {
+        assert_eq!(refused_with(&sealer, &format!("SELECT count(*) FROM {table}")).await, "42501", "{table}");
+    }
+}
+
+#[tokio::test]
+async fn plain_text_and_short_indexes_are_refused_by_the_table() {
+    let world = World::new().await;
+    let bank = world.tenant("bank", Blueprint::CoreBank).await;
+    world.user(&bank, "alice", "customer").await;
+    let superuser = world.superuser().await;
+    let table = [
+        ("email_sealed = 'alice@example.com'", "users_email_envelope"),
+        ("email_sealed = NULL", "users_email_indexed"),
+        ("email_index = '\\x00'", "users_email_index_length"),
+        ("full_name_sealed = 'Alice'", "users_name_envelope"),
+        ("username_key = 'Alice'", "users_username_key_form"),
+        ("username = 'Bob'", "users_username_matches_key"),
+        ("referred_by = id", "users_no_self_referral"),
+        ("role = 'king'", "users_role_known"),
+    ];
+    for (change, constraint) in table {
+        let error = superuser.batch_execute(&format!("UPDATE users SET {change}")).await.unwrap_err();
+        assert_eq!(error.as_db_error().unwrap().constraint(), Some(constraint), "{change}");
+    }
+}
+
+async fn act_as(client: &Client, tenant: &str, user: &str) {
+    let set = "SELECT set_config('app.current_tenant', $1, false), set_config('app.current_user_id', $2, false)";
+    client.execute(set, &[&tenant, &user]).await.unwrap();
+}
+
+async fn count_users(client: &Client) -> i64 {
+    client.query_one("SELECT count(*) FROM users", &[]).await.unwrap().get(0)
+}
+
+async fn refused_with(client: &Client, statement: &str) -> String {
+    let Err(error) = client.batch_execute(statement).await else { panic!("allowed: {statement}") };
+    error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned())
+}

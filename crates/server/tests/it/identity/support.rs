@@ -1,0 +1,198 @@
+//! A migrated database of its own with identity over it, and short ways to act.
+
+use std::{net::IpAddr, num::NonZeroUsize, sync::Arc};
+
+use access::Policies;
+use identity::{Identity, IdentityConfig, LoginRequest, NewPassword, NewTenant, NewUser, TokenGrant};
+use jiff::{SignedDuration, Timestamp};
+use operation::{AccessLog, OperationError, Operations, Refusal};
+use serde_json::Value;
+use tenancy::{
+    ActorKind, Blueprint, Clock, Database, DatabaseConfig, OpContext, RequestInfo,
+    directory::Directory,
+    keyring::Keyring,
+    policy::{JwtAlgorithm, PolicyOverrides},
+};
+use testkit::{TestDatabase, connect};
+use tokio_postgres::Client;
+use uuid::Uuid;
+use vault::{
+    RootKey, RootKeys, SecretBytes,
+    password::{Hasher, HasherOptions, Pepper, Peppers},
+};
+use zeroize::Zeroizing;
+
+/// Good under every blueprint.
+pub const PASSWORD: &str = "Correct-Horse-9-Battery";
+pub const WRONG: &str = "Wrong-Horse-9-Battery";
+
+pub struct World {
+    pub database: TestDatabase,
+    pub app: Database,
+    pub identity: Identity,
+    pub clock: Clock,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with_secret(Some([9; 32])).await
+    }
+
+    pub async fn with_secret(secret: Option<[u8; 32]>) -> Self {
+        let database = TestDatabase::create().await;
+        let start: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let clock = Clock::manual(start);
+        let (app, identity) = open(&database, clock.clone(), secret);
+        Self { database, app, identity, clock }
+    }
+
+    /// A second node on the same database.
+    pub fn another_node(&self) -> Identity {
+        open(&self.database, self.clock.clone(), Some([9; 32])).1
+    }
+
+    pub async fn tenant(&self, slug: &str, blueprint: Blueprint) -> OpContext {
+        self.tenant_signing(slug, blueprint, None).await
+    }
+
+    pub async fn tenant_signing(
+        &self,
+        slug: &str,
+        blueprint: Blueprint,
+        algorithm: Option<JwtAlgorithm>,
+    ) -> OpContext {
+        let tenant = NewTenant {
+            slug: slug.to_owned(),
+            name: slug.to_owned(),
+            blueprint,
+            time_zone: "Europe/Prague".to_owned(),
+            overrides: PolicyOverrides { algorithm, ..PolicyOverrides::default() },
+        };
+        self.identity.create_tenant(tenant).await.unwrap();
+        self.cli(slug).await
+    }
+
+    /// The operator at the command line, in a tenant.
+    pub async fn cli(&self, slug: &str) -> OpContext {
+        let tenant = self.identity.directory().by_slug(slug).await.unwrap().unwrap();
+        OpContext::system(tenant, ActorKind::Cli, self.clock.clone())
+    }
+
+    pub async fn user(&self, context: &OpContext, username: &str, role: &str) -> Uuid {
+        self.identity.create_user(context, None, new_user(username, role)).await.unwrap().output.id
+    }
+
+    pub async fn login(&self, slug: &str, username: &str, password: &str) -> Result<TokenGrant, OperationError> {
+        self.login_from(slug, username, password, from("192.0.2.1", "tests")).await
+    }
+
+    pub async fn login_from(
+        &self,
+        slug: &str,
+        username: &str,
+        password: &str,
+        from: Arc<RequestInfo>,
+    ) -> Result<TokenGrant, OperationError> {
+        self.identity.login(request(slug, username, password), from).await
+    }
+
+    pub async fn authenticate(&self, bearer: &str) -> Result<OpContext, Refusal> {
+        self.identity.authenticate(bearer, from("192.0.2.1", "tests")).await
+    }
+
+    /// Signed in, and the context that a request would have.
+    pub async fn signed_in(&self, slug: &str, username: &str) -> (TokenGrant, OpContext) {
+        let grant = self.login(slug, username, PASSWORD).await.unwrap();
+        let context = self.authenticate(&grant.access_token).await.unwrap();
+        // Ids of sessions are ordered by time; a manual clock must be moved for that.
+        self.advance_s(1);
+        (grant, context)
+    }
+
+    pub fn advance_s(&self, seconds: i64) {
+        self.clock.advance(SignedDuration::from_secs(seconds));
+    }
+
+    pub async fn superuser(&self) -> Client {
+        connect(&self.database.superuser_url()).await
+    }
+
+    pub async fn scalar<T: for<'a> tokio_postgres::types::FromSql<'a>>(&self, sql: &str) -> T {
+        self.superuser().await.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    /// How many audit records of a type a tenant has.
+    pub async fn audited(&self, context: &OpContext, event_type: &str) -> i64 {
+        let sql = "SELECT count(*) FROM audit_log WHERE tenant_id = $1 AND event_type::text = $2";
+        let superuser = self.superuser().await;
+        superuser.query_one(sql, &[&context.tenant_id(), &event_type]).await.unwrap().get(0)
+    }
+}
+
+pub fn request(slug: &str, username: &str, password: &str) -> LoginRequest {
+    LoginRequest {
+        tenant: Some(slug.to_owned()),
+        username: username.to_owned(),
+        password: Zeroizing::new(password.to_owned()),
+    }
+}
+
+pub fn new_user(username: &str, role: &str) -> NewUser {
+    NewUser {
+        username: username.to_owned(),
+        email: Some(format!("{username}@Example.com")),
+        phone: None,
+        full_name: Some("Žofie Nováková".to_owned()),
+        password: NewPassword::Plain(Zeroizing::new(PASSWORD.to_owned())),
+        role: role.to_owned(),
+        department: None,
+        organization_id: None,
+        referral_code: None,
+    }
+}
+
+pub fn from(ip: &str, agent: &str) -> Arc<RequestInfo> {
+    Arc::new(RequestInfo {
+        id: "request".to_owned(),
+        ip: Some(ip.parse::<IpAddr>().unwrap()),
+        user_agent: Some(agent.to_owned()),
+    })
+}
+
+/// The code of a refusal; anything else fails the test.
+pub fn code<T: std::fmt::Debug>(outcome: Result<T, OperationError>) -> String {
+    match outcome {
+        Err(OperationError::Refused(refusal)) => refusal.code.into_owned(),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// The claims of a token, unverified.
+pub fn claims(token: &str) -> Value {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
+
+fn open(database: &TestDatabase, clock: Clock, secret: Option<[u8; 32]>) -> (Database, Identity) {
+    let url = database.superuser_url();
+    let app = Database::new(&DatabaseConfig::new(url).with_role("strongroom_app")).unwrap();
+    let policies = Arc::new(Policies::load().unwrap());
+    let operations = Operations::new(app.clone(), policies, AccessLog::default());
+    let keyring = Keyring::new(RootKeys::new(RootKey::from_bytes(&[7; 32]), None));
+    let options = HasherOptions {
+        cost: 4,
+        threads: NonZeroUsize::new(2).unwrap(),
+        queue_capacity: 1_000,
+        niceness: 0,
+        peppers: Peppers::new(Pepper::derive(keyring.roots().encryption()), Vec::new()),
+    };
+    let config = IdentityConfig {
+        public_url: "https://bank.test".to_owned(),
+        jwt_secret: secret.map(|bytes| SecretBytes::from_slice(&bytes)),
+        exempt_loopback: true,
+    };
+    let hasher = Arc::new(Hasher::start(options).unwrap());
+    let identity =
+        Identity::new(operations, Directory::new(app.clone()), Arc::new(keyring), hasher, clock, config);
+    (app, identity)
+}

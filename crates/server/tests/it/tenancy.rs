@@ -1,0 +1,182 @@
+//! Pooled connections go from tenant to tenant: whatever happens in between
+//! (success, error, panic, cancellation), the next one sees its own rows only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::tenancy::{
+    ActorKind, Blueprint, Clock, Database, DatabaseConfig, DbError, OpContext, Query, TenantId, TenantRef,
+};
+use testkit::{TestDatabase, connect};
+use uuid::Uuid;
+
+const OWN: &str = "SELECT tenant_id FROM security_policies";
+const OWN_OF: &str = "SELECT tenant_id FROM security_policies WHERE tenant_id = $1::uuid";
+const CHANGE: &str = "UPDATE security_policies SET version = version + 1 WHERE tenant_id = $1::uuid";
+const VERSION: &str = "SELECT version FROM security_policies WHERE tenant_id = $1::uuid";
+const INSERT: &str = "INSERT INTO security_policies (tenant_id, policy) VALUES ($1::uuid, '{}')";
+const SLEEP: &str = "SELECT pg_sleep(2)";
+
+struct World {
+    database: TestDatabase,
+    pool: Database,
+    first: OpContext,
+    second: OpContext,
+}
+
+impl World {
+    /// Two tenants and a pool of one connection, which therefore serves both.
+    async fn new() -> Self {
+        let database = TestDatabase::create().await;
+        let admin = connect(&database.superuser_url()).await;
+        let mut contexts = Vec::new();
+        for slug in ["first", "second"] {
+            let id = Clock::System.new_id();
+            admin
+                .execute("INSERT INTO tenants (id, slug, name, blueprint, modules) VALUES ($1, $2, $2, 'core-bank', '{}')", &[&id, &slug])
+                .await
+                .unwrap();
+            admin.execute(INSERT, &[&id]).await.unwrap();
+            let tenant = TenantRef {
+                id: TenantId(id),
+                slug: slug.to_owned(),
+                blueprint: Blueprint::CoreBank,
+                modules: Vec::new(),
+                time_zone: "UTC".to_owned(),
+            };
+            contexts.push(OpContext::system(Arc::new(tenant), ActorKind::Worker, Clock::System));
+        }
+        let mut config = DatabaseConfig::new(database.superuser_url()).with_role("strongroom_app");
+        config.max_connections = 1;
+        let pool = Database::new(&config).unwrap();
+        let second = contexts.pop().unwrap();
+        let first = contexts.pop().unwrap();
+        Self { database, pool, first, second }
+    }
+
+    async fn seen_by(&self, context: &OpContext) -> Vec<Uuid> {
+        let rows = self.pool.read(context, &[Query::new(OWN, &[])]).await.unwrap();
+        rows[0].iter().map(|row| row.get(0)).collect()
+    }
+
+    async fn assert_apart(&self) {
+        for context in [&self.first, &self.second, &self.first] {
+            assert_eq!(self.seen_by(context).await, [context.tenant_id()]);
+        }
+    }
+
+    async fn version(&self, context: &OpContext) -> i64 {
+        let tenant = context.tenant_id();
+        self.pool.read(context, &[Query::new(VERSION, &[&tenant])]).await.unwrap()[0][0].get(0)
+    }
+}
+
+#[tokio::test]
+async fn reads_and_writes_stay_in_their_tenant() {
+    let world = World::new().await;
+    world.assert_apart().await;
+    // The other tenant named outright: row security still answers nothing.
+    let other = world.second.tenant_id();
+    let rows = world.pool.read(&world.first, &[Query::new(OWN_OF, &[&other])]).await.unwrap();
+    assert!(rows[0].is_empty());
+    let transaction = world.pool.begin(&world.first).await.unwrap();
+    assert_eq!(transaction.execute(CHANGE, &[&other]).await.unwrap(), 0);
+    let refused = transaction.execute(INSERT, &[&other]).await.unwrap_err();
+    assert_eq!(refused.state(), Some("42501"), "{refused}");
+    drop(transaction);
+    world.assert_apart().await;
+}
+
+#[tokio::test]
+async fn an_error_leaves_nothing_behind() {
+    let world = World::new().await;
+    let own = world.first.tenant_id();
+    let transaction = world.pool.begin(&world.first).await.unwrap();
+    transaction.execute(CHANGE, &[&own]).await.unwrap();
+    let refused = transaction.execute(INSERT, &[&own]).await.unwrap_err();
+    assert!(matches!(refused, DbError::Constraint { .. }), "{refused}");
+    drop(transaction);
+    assert_eq!(world.version(&world.first).await, 1);
+    world.assert_apart().await;
+    // A failing pipelined read, too.
+    let broken = world.pool.read(&world.first, &[Query::new("SELECT 1 / 0", &[]), Query::new(OWN, &[])]).await;
+    assert!(broken.is_err());
+    world.assert_apart().await;
+}
+
+#[tokio::test]
+async fn a_panic_leaves_nothing_behind() {
+    let world = World::new().await;
+    let (pool, context) = (world.pool.clone(), world.first.clone());
+    let task = tokio::spawn(async move {
+        let transaction = pool.begin(&context).await.unwrap();
+        transaction.execute(CHANGE, &[&context.tenant_id()]).await.unwrap();
+        panic!("in the middle of a transaction");
+    });
+    assert!(task.await.unwrap_err().is_panic());
+    assert_eq!(world.version(&world.first).await, 1);
+    world.assert_apart().await;
+}
+
+#[tokio::test]
+async fn a_cancellation_leaves_nothing_behind() {
+    let world = World::new().await;
+    let (pool, context) = (world.pool.clone(), world.first.clone());
+    let task = tokio::spawn(async move {
+        let transaction = pool.begin(&context).await.unwrap();
+        transaction.execute(CHANGE, &[&context.tenant_id()]).await.unwrap();
+        transaction.query(SLEEP, &[]).await.unwrap();
+        transaction.commit().await.unwrap();
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    world.assert_apart().await;
+    // A read that is given up while its answer is on the way.
+    let slow = [Query::new(SLEEP, &[])];
+    let cut_off = tokio::time::timeout(Duration::from_millis(100), world.pool.read(&world.first, &slow));
+    assert!(cut_off.await.is_err());
+    world.assert_apart().await;
+    // The abandoned transaction's lock goes with its connection, and its change too.
+    let own = world.first.tenant_id();
+    let admin = connect(&world.database.superuser_url()).await;
+    let changed = admin.execute(CHANGE, &[&own]).await.unwrap();
+    assert_eq!(changed, 1);
+    assert_eq!(world.version(&world.first).await, 2);
+}
+
+#[tokio::test]
+async fn without_a_tenant_there_are_no_rows() {
+    let world = World::new().await;
+    let client = connect(&world.database.url_as("strongroom_app")).await;
+    let tables = client
+        .query(
+            "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relrowsecurity \
+               AND has_table_privilege(c.oid, 'SELECT')",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert!(tables.len() > 15);
+    // Once before any transaction, once after one whose settings are over: then they are ''.
+    for round in 0..2 {
+        for table in &tables {
+            let table: String = table.get(0);
+            let rows = client.query(&format!("SELECT 1 FROM {table}"), &[]).await.unwrap();
+            assert!(rows.is_empty(), "{table} in round {round}");
+        }
+        let refused = client.execute(INSERT, &[&world.first.tenant_id()]).await.unwrap_err();
+        assert_eq!(refused.code().map(|code| code.code()), Some("42501"));
+        client
+            .batch_execute(&format!(
+                "BEGIN; SELECT set_config('app.current_tenant', '{}', true); SELECT * FROM security_policies; COMMIT",
+                world.first.tenant_id()
+            ))
+            .await
+            .unwrap();
+    }
+    // The owner is bound as well: security is forced.
+    let owner = connect(&world.database.url_as("strongroom_owner")).await;
+    assert!(owner.query(OWN, &[]).await.unwrap().is_empty());
+}

@@ -1,0 +1,121 @@
+--! account
+-- One account with what policy needs to know: whether the actor is a party to it.
+SELECT account.id, account.account_number, account.customer_id, account.account_type, ledger.currency, ledger.balance,
+    ledger.held, ledger.overdraft_limit, ledger.minimum_balance, account.interest_rate, ledger.status,
+    account.opened_date, account.closed_date, account.version, account.created_at,
+    greatest(account.updated_at, ledger.updated_at) AS updated_at,
+    EXISTS (
+        SELECT 1 FROM account_parties party
+        JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
+        WHERE party.tenant_id = $1::uuid AND party.account_id = account.id AND customer.user_id = $3::uuid) AS owned
+FROM savings_accounts account
+JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = account.id
+WHERE account.tenant_id = $1::uuid AND account.id = $2::uuid;
+
+--! facts
+-- The facts of decisions on a batch of accounts, one row for each that exists.
+SELECT wanted.position - 1 AS position,
+    EXISTS (
+        SELECT 1 FROM account_parties party
+        JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
+        WHERE party.tenant_id = $1::uuid AND party.account_id = account.id
+          AND customer.user_id = wanted.user_id) AS owned
+FROM unnest($2::uuid[], $3::uuid[]) WITH ORDINALITY AS wanted (account_id, user_id, position)
+JOIN savings_accounts account ON account.tenant_id = $1::uuid AND account.id = wanted.account_id;
+
+--! list_all
+-- Newest first, then by id; the bound is always given, so that the index is
+-- entered at it (the first page's lies beyond every account).
+SELECT account.id, account.account_number, account.customer_id, account.account_type, ledger.currency, ledger.balance,
+    ledger.held, ledger.overdraft_limit, ledger.minimum_balance, account.interest_rate, ledger.status,
+    account.opened_date, account.closed_date, account.version, account.created_at,
+    greatest(account.updated_at, ledger.updated_at) AS updated_at
+FROM savings_accounts account
+JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = account.id
+WHERE account.tenant_id = $1::uuid
+  AND (account.created_at, account.id) < ($2::timestamptz, $3::uuid)
+  AND ($4::text IS NULL OR ledger.status = $4)
+ORDER BY account.created_at DESC, account.id DESC
+LIMIT $5::bigint;
+
+--! list_of_customer
+-- One customer's accounts; with an actor ($6), only those the actor is a party to.
+SELECT account.id, account.account_number, account.customer_id, account.account_type, ledger.currency, ledger.balance,
+    ledger.held, ledger.overdraft_limit, ledger.minimum_balance, account.interest_rate, ledger.status,
+    account.opened_date, account.closed_date, account.version, account.created_at,
+    greatest(account.updated_at, ledger.updated_at) AS updated_at
+FROM savings_accounts account
+JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = account.id
+WHERE account.tenant_id = $1::uuid
+  AND (account.created_at, account.id) < ($2::timestamptz, $3::uuid)
+  AND ($4::text IS NULL OR ledger.status = $4)
+  AND account.customer_id = $7::uuid
+  AND ($6::uuid IS NULL OR EXISTS (
+        SELECT 1 FROM account_parties party
+        JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
+        WHERE party.tenant_id = $1::uuid AND party.account_id = account.id AND customer.user_id = $6::uuid))
+ORDER BY account.created_at DESC, account.id DESC
+LIMIT $5::bigint;
+
+--! list_own
+-- From the actor's customer through their parties: the cost follows what they own.
+SELECT account.id, account.account_number, account.customer_id, account.account_type, ledger.currency, ledger.balance,
+    ledger.held, ledger.overdraft_limit, ledger.minimum_balance, account.interest_rate, ledger.status,
+    account.opened_date, account.closed_date, account.version, account.created_at,
+    greatest(account.updated_at, ledger.updated_at) AS updated_at
+FROM customers mine
+JOIN account_parties party ON party.tenant_id = $1::uuid AND party.customer_id = mine.id
+JOIN savings_accounts account ON account.tenant_id = $1::uuid AND account.id = party.account_id
+JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = account.id
+WHERE mine.tenant_id = $1::uuid AND mine.user_id = $6::uuid
+  AND (account.created_at, account.id) < ($2::timestamptz, $3::uuid)
+  AND ($4::text IS NULL OR ledger.status = $4)
+ORDER BY account.created_at DESC, account.id DESC
+LIMIT $5::bigint;
+
+--! list_by_number
+-- At most one account; the other filters and the actor still apply.
+SELECT account.id, account.account_number, account.customer_id, account.account_type, ledger.currency, ledger.balance,
+    ledger.held, ledger.overdraft_limit, ledger.minimum_balance, account.interest_rate, ledger.status,
+    account.opened_date, account.closed_date, account.version, account.created_at,
+    greatest(account.updated_at, ledger.updated_at) AS updated_at
+FROM savings_accounts account
+JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = account.id
+WHERE account.tenant_id = $1::uuid
+  AND (account.created_at, account.id) < ($2::timestamptz, $3::uuid)
+  AND ($4::text IS NULL OR ledger.status = $4)
+  AND ($7::uuid IS NULL OR account.customer_id = $7)
+  AND account.account_number = $8::text
+  AND ($6::uuid IS NULL OR EXISTS (
+        SELECT 1 FROM account_parties party
+        JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
+        WHERE party.tenant_id = $1::uuid AND party.account_id = account.id AND customer.user_id = $6::uuid))
+LIMIT $5::bigint;
+
+--! insert_accounts
+-- A number that is taken inserts nothing and returns nothing: the caller draws another.
+INSERT INTO savings_accounts (tenant_id, id, customer_id, account_number, account_type, interest_rate, opened_date)
+SELECT $1::uuid, opened.*
+FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::numeric[], $7::date[]) AS opened
+ON CONFLICT (tenant_id, account_number) DO NOTHING
+RETURNING id;
+
+--! insert_parties
+INSERT INTO account_parties (tenant_id, account_id, customer_id, party_role)
+SELECT $1::uuid, party.* FROM unnest($2::uuid[], $3::uuid[], $4::text[]) AS party;
+
+--! parties
+SELECT customer_id, party_role FROM account_parties
+WHERE tenant_id = $1::uuid AND account_id = $2::uuid
+ORDER BY party_role DESC, customer_id;
+
+--! customers_status
+-- Locked against being made inactive while an account is opened for them.
+SELECT id, status FROM customers WHERE tenant_id = $1::uuid AND id = ANY ($2::uuid[]) ORDER BY id FOR SHARE;
+
+--! save_account
+-- Whoever changes an account holds its ledger account's lock; settings of either
+-- row count this version, which is the object's ETag.
+UPDATE savings_accounts
+SET interest_rate = $3::numeric, closed_date = $4::date, version = version + 1
+WHERE tenant_id = $1::uuid AND id = $2::uuid;

@@ -1,0 +1,43 @@
+--! state
+-- What every request of a tenant needs: its policy. Read at most once a second.
+SELECT policy FROM security_policies WHERE tenant_id = $1::uuid;
+
+--! find_account
+-- By name or by e-mail; one statement for both, known or not, so that the work is
+-- the same. A name cannot contain '@', so the two never compete.
+SELECT account.id, account.username_key, account.password_hash, account.password_changed_at, account.is_active
+FROM users account
+WHERE account.tenant_id = $1::uuid AND account.deleted_at IS NULL
+  AND (account.username_key = $2::text OR account.email_index = $3::bytea)
+LIMIT 1;
+
+--! charge
+-- Commits on its own before the password is looked at (seed 002's function).
+SELECT account_id, may_evaluate, locks, failures, locked_to FROM handle_failed_login($1::text::citext);
+
+--! failures_of_address
+-- For a node that has just started: the failures it did not see.
+SELECT created_at FROM login_attempts
+WHERE tenant_id = $1::uuid AND ip_address = $2::inet AND outcome NOT IN ('success', 'blocked') AND created_at > $3::timestamptz
+ORDER BY created_at DESC LIMIT $4::bigint;
+
+--! lock_account
+-- Held to the end of the sign-in, so that two of them count each other's sessions
+-- and a disablement or password change in between is seen.
+SELECT account.id, account.username, account.role, account.password_changed_at, account.is_active,
+    ARRAY(SELECT held.role FROM user_roles held
+          WHERE held.tenant_id = account.tenant_id AND held.user_id = account.id
+          ORDER BY held.role <> account.role, held.role) AS roles
+FROM users account
+WHERE account.tenant_id = $1::uuid AND account.id = $2::uuid AND account.deleted_at IS NULL
+FOR UPDATE;
+
+--! succeed
+SELECT 1 AS done FROM (SELECT handle_successful_login($1::text::citext, $2::inet, $3::text)) AS called;
+
+--! rehash
+UPDATE users SET password_hash = $3::text WHERE tenant_id = $1::uuid AND id = $2::uuid;
+
+--! record_attempt
+INSERT INTO login_attempts (tenant_id, id, user_id, identifier_index, ip_address, user_agent, outcome)
+VALUES ($1::uuid, $2::uuid, $3::uuid, $4::bytea, $5::inet, $6::text, $7::text);

@@ -1,0 +1,33 @@
+--! issue
+INSERT INTO refresh_tokens (tenant_id, id, user_id, session_id, token_hash, device_fingerprint, expires_at)
+VALUES ($1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::bytea, $6::bytea, $7::timestamptz);
+
+--! consume
+-- The one consuming primitive: of any number of parallel uses exactly one gets the
+-- row. Asks for everything that makes the token good, so that a row means a yes.
+UPDATE refresh_tokens token SET used_at = app_now()
+FROM user_sessions session
+JOIN users person ON person.tenant_id = session.tenant_id AND person.id = session.user_id
+WHERE token.tenant_id = $1::uuid AND token.token_hash = $2::bytea
+  AND token.used_at IS NULL AND token.revoked_at IS NULL AND token.expires_at > app_now()
+  AND session.tenant_id = token.tenant_id AND session.id = token.session_id
+  AND session.revoked_at IS NULL AND session.absolute_expires_at > app_now()
+  AND person.is_active AND person.deleted_at IS NULL
+  AND (NOT $3::boolean OR token.device_fingerprint = $4::bytea)
+  AND (NOT $5::boolean OR session.ip_address IS NOT DISTINCT FROM $6::inet)
+RETURNING token.session_id, token.user_id, session.absolute_expires_at AS family_expires_at;
+
+--! explain
+-- Why a token was not consumed, and whether its successor ($3) may be handed out
+-- again: read after the consuming UPDATE, so it sees what the winner committed.
+SELECT token.session_id, token.user_id, token.used_at, token.revoked_at, token.device_fingerprint,
+    token.expires_at <= app_now() AS expired,
+    session.revoked_at IS NULL AND session.absolute_expires_at > app_now()
+        AND person.is_active AND person.deleted_at IS NULL AS session_live,
+    session.absolute_expires_at AS family_expires_at, session.ip_address,
+    successor.id IS NOT NULL AND successor.used_at IS NULL AND successor.revoked_at IS NULL AS successor_unused
+FROM refresh_tokens token
+JOIN user_sessions session ON session.tenant_id = token.tenant_id AND session.id = token.session_id
+JOIN users person ON person.tenant_id = session.tenant_id AND person.id = session.user_id
+LEFT JOIN refresh_tokens successor ON successor.tenant_id = token.tenant_id AND successor.token_hash = $3::bytea
+WHERE token.tenant_id = $1::uuid AND token.token_hash = $2::bytea;

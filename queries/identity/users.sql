@@ -1,0 +1,72 @@
+--! create
+INSERT INTO users (tenant_id, id, username, username_key, email_sealed, email_index, phone_sealed, phone_index,
+    full_name_sealed, password_hash, password_changed_at, role, department, organization_id, referral_code, referred_by)
+VALUES ($1::uuid, $2::uuid, $3::text, $4::text, $5::bytea, $6::bytea, $7::bytea, $8::bytea, $9::bytea, $10::text,
+    app_now(), $11::text, $12::text, $13::uuid, $14::text, $15::uuid);
+
+--! grant_role
+INSERT INTO user_roles (tenant_id, user_id, role, granted_by)
+VALUES ($1::uuid, $2::uuid, $3::text, $4::uuid)
+ON CONFLICT (tenant_id, user_id, role) DO NOTHING;
+
+--! withdraw_roles
+DELETE FROM user_roles WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND role <> $3::text;
+
+--! remember_password
+INSERT INTO password_history (tenant_id, user_id, id, password_hash)
+VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text);
+
+--! by_referral_code
+SELECT id FROM users WHERE tenant_id = $1::uuid AND referral_code = $2::text AND deleted_at IS NULL;
+
+--! facts
+-- What a decision on a person needs.
+SELECT person.id, person.organization_id, person.department,
+    ARRAY(SELECT held.role FROM user_roles held
+          WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
+          ORDER BY held.role <> person.role, held.role) AS roles
+FROM users person
+WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NULL;
+
+--! one
+-- With the subject's key, so that opening the sealed fields costs no round trip.
+SELECT person.id, person.username, person.email_sealed, person.phone_sealed, person.full_name_sealed, person.role,
+    person.is_active, person.mfa_enabled, person.department, person.organization_id, person.referral_code,
+    person.password_changed_at, person.last_login_at, person.locked_until, person.created_at, person.updated_at,
+    person.version, subject.key_id, subject.wrapped_key,
+    ARRAY(SELECT held.role FROM user_roles held
+          WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
+          ORDER BY held.role <> person.role, held.role) AS roles
+FROM users person
+LEFT JOIN subject_keys subject ON subject.tenant_id = person.tenant_id AND subject.subject_id = person.id
+WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NULL;
+
+--! list
+-- Newest first by id, which is by time. $2 asks for all, otherwise only $3, oneself.
+SELECT person.id, person.username, person.role, person.is_active, person.mfa_enabled, person.department,
+    person.organization_id, person.last_login_at, person.locked_until, person.created_at, person.updated_at,
+    person.version
+FROM users person
+WHERE person.tenant_id = $1::uuid AND person.deleted_at IS NULL
+  AND ($2::boolean OR person.id = $3::uuid)
+  AND ($4::uuid IS NULL OR person.id < $4)
+  AND ($5::text IS NULL OR person.role = $5)
+  AND ($6::boolean IS NULL OR person.is_active = $6)
+ORDER BY person.id DESC LIMIT $7::bigint;
+
+--! lock
+SELECT version FROM users
+WHERE tenant_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL FOR UPDATE;
+
+--! update
+UPDATE users SET
+    is_active = coalesce($3::boolean, is_active),
+    role = coalesce($4::text, role),
+    department = CASE WHEN $5::boolean THEN $6::text ELSE department END,
+    email_sealed = CASE WHEN $7::boolean THEN $8::bytea ELSE email_sealed END,
+    email_index = CASE WHEN $7::boolean THEN $9::bytea ELSE email_index END,
+    phone_sealed = CASE WHEN $10::boolean THEN $11::bytea ELSE phone_sealed END,
+    phone_index = CASE WHEN $10::boolean THEN $12::bytea ELSE phone_index END,
+    full_name_sealed = CASE WHEN $13::boolean THEN $14::bytea ELSE full_name_sealed END,
+    version = version + 1
+WHERE tenant_id = $1::uuid AND id = $2::uuid;
