@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use utoipa::openapi::{
     ComponentsBuilder, Content, ContentBuilder, HttpMethod, InfoBuilder, License, OpenApi,
-    OpenApiBuilder, PathItem, Paths, Required, Response, ResponseBuilder, SecurityRequirement,
+    OpenApiBuilder, PathItem, Paths, Ref, Required, Response, ResponseBuilder, SecurityRequirement,
     extensions::Extensions,
     header::Header,
     path::{Operation, OperationBuilder, Parameter, ParameterIn},
@@ -35,12 +35,14 @@ pub fn openapi() -> OpenApi {
         (ServerProblemBody::name().into(), ServerProblemBody::schema()),
     ];
     schemas.extend(problems);
+    let mut responses = BTreeMap::new();
     let mut nested = Vec::new();
     ProblemBody::schemas(&mut nested);
     schemas.extend(nested);
     for route in routes::table() {
         let doc = (route.doc)();
-        let operation = operation(&route, &doc);
+        let (operation, said) = operation(&route, &doc);
+        responses.extend(said);
         schemas.extend(doc.schemas);
         let item = PathItem::new(method(&route.method), operation);
         match paths.paths.get_mut(route.path) {
@@ -57,6 +59,7 @@ pub fn openapi() -> OpenApi {
         .build();
     let components = ComponentsBuilder::new()
         .schemas_from_iter(schemas)
+        .responses_from_iter(responses)
         .security_scheme(SCHEME, SecurityScheme::Http(bearer))
         .build();
     OpenApiBuilder::new().info(info()).paths(paths).components(Some(components)).build()
@@ -86,7 +89,8 @@ fn method(method: &http::Method) -> HttpMethod {
     }
 }
 
-fn operation(route: &Route, doc: &Doc) -> Operation {
+/// An operation and the problem responses that it refers to.
+fn operation(route: &Route, doc: &Doc) -> (Operation, Vec<(String, Response)>) {
     let mut operation = OperationBuilder::new()
         .operation_id(Some(doc.id))
         .tag(doc.tag)
@@ -104,14 +108,19 @@ fn operation(route: &Route, doc: &Doc) -> Operation {
     for answer in &doc.answers {
         operation = operation.response(answer.status.to_string(), answer_of(answer, doc));
     }
+    let mut said = Vec::new();
     for (status, codes) in problems(route, doc) {
-        operation = operation.response(status.to_string(), problem(status, &codes));
+        // Named by what they say, so that operations that say the same share one.
+        let name = format!("{status}.{}", codes.join("."));
+        operation = operation.response(status.to_string(), Ref::from_response_name(&name));
+        said.push((name, problem(status, &codes)));
     }
-    match route.access {
+    let operation = match route.access {
         // An empty list is how OpenAPI says that nothing is needed.
-        Access::Public(_) => operation.securities(Some([])).build(),
-        _ => operation.security(SecurityRequirement::new::<_, [&str; 0], &str>(SCHEME, [])).build(),
-    }
+        Access::Public(_) => operation.securities(Some([])),
+        _ => operation.security(SecurityRequirement::new::<_, [&str; 0], &str>(SCHEME, [])),
+    };
+    (operation.build(), said)
 }
 
 /// What our own tools read: who may knock, and the class of its limits.
@@ -270,9 +279,11 @@ mod tests {
     fn every_reference_leads_somewhere() {
         let text = serde_json::to_string(&super::openapi()).unwrap();
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
-        for part in text.split("#/components/schemas/").skip(1) {
-            let name = part.split('"').next().unwrap();
-            assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
+        for kind in ["schemas", "responses"] {
+            for part in text.split(&format!("#/components/{kind}/")).skip(1) {
+                let name = part.split('"').next().unwrap();
+                assert!(document["components"][kind].get(name).is_some(), "{name}");
+            }
         }
     }
 }

@@ -100,10 +100,16 @@ impl RouteIndex {
     /// The place of a request; none where nothing of ours is meant.
     pub(crate) fn locate(&self, method: &http::Method, path: &str) -> Option<Place> {
         let method = if method == http::Method::HEAD { &http::Method::GET } else { method };
-        let plain = normal_segments(path);
-        let found = self.entries.iter().find(|entry| entry.method == *method && entry.fits(&plain))?;
-        let exact = without_alias(path.split('/').skip(1).collect());
-        Some(Place { exact: found.fits(&exact), ..found.place.clone() })
+        let written = without_alias(path.split('/').skip(1).collect());
+        if let Some(entry) = self.find(method, &written) {
+            return Some(entry.place.clone());
+        }
+        let entry = self.find(method, &normal_segments(path))?;
+        Some(Place { exact: false, ..entry.place.clone() })
+    }
+
+    fn find<S: AsRef<str>>(&self, method: &http::Method, segments: &[S]) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.method == *method && entry.fits(segments))
     }
 }
 

@@ -57,7 +57,8 @@ mod tests {
 
         #[test]
         fn other_texts_are_refused(text in "[^.]{0,40}") {
-            prop_assert!(Position::of(&PageRequest { limit: 1, after: Some(text) }).is_err());
+            let request = PageRequest { limit: 1, after: Some(text) };
+            prop_assert!(Position::of(&request).is_err());
         }
     }
 }

@@ -14,7 +14,11 @@ const EMAIL_MAX_BYTES: usize = 254;
 
 /// What is wrong with one field.
 pub(crate) fn fault(field: &'static str, code: &'static str, message: &str) -> FieldError {
-    FieldError { field: Cow::Borrowed(field), code: Cow::Borrowed(code), message: message.to_owned() }
+    FieldError {
+        field: Cow::Borrowed(field),
+        code: Cow::Borrowed(code),
+        message: message.to_owned(),
+    }
 }
 
 /// A description or reference: at most 140 characters, none of them a control.
@@ -65,13 +69,18 @@ pub(crate) fn check_phone(field: &'static str, text: &str) -> Result<(), FieldEr
     if well_formed {
         Ok(())
     } else {
-        Err(fault(field, "invalid_phone", "Not a telephone number in E.164 form, e.g. +442071838750"))
+        Err(fault(
+            field,
+            "invalid_phone",
+            "Not a telephone number in E.164 form, e.g. +442071838750",
+        ))
     }
 }
 
 /// A tax number: 4 to 32 letters, digits and separators.
 pub(crate) fn check_tax_id(field: &'static str, text: &str) -> Result<(), FieldError> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/' | b'.' | b' ');
+    let allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/' | b'.' | b' ');
     let well_formed = text.len() <= 32
         && text.bytes().all(allowed)
         && text.bytes().filter(u8::is_ascii_alphanumeric).count() >= 4;
@@ -85,12 +94,17 @@ pub(crate) fn normal_email(text: &str) -> String {
 
 /// Tax numbers are looked up without regard to case and separators.
 pub(crate) fn normal_tax_id(text: &str) -> String {
-    text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_uppercase()).collect()
+    text.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|letter| letter.to_ascii_uppercase())
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{check_email, check_name, check_note, check_phone, check_tax_id, normal_email, normal_tax_id};
+    use super::{
+        check_email, check_name, check_note, check_phone, check_tax_id, normal_email, normal_tax_id,
+    };
 
     #[test]
     fn contact_details_are_checked_for_their_form() {
@@ -116,7 +130,9 @@ mod tests {
         ] {
             assert_eq!(check_phone("phone", phone).is_ok(), good, "{phone}");
         }
-        for (tax_id, good) in [("CZ699001182", true), ("706213/0011", true), ("1-2", false), ("č1234", false)] {
+        for (tax_id, good) in
+            [("CZ699001182", true), ("706213/0011", true), ("1-2", false), ("č1234", false)]
+        {
             assert_eq!(check_tax_id("tax_id", tax_id).is_ok(), good, "{tax_id}");
         }
     }

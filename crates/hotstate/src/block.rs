@@ -59,7 +59,13 @@ impl AddressBlocks {
 
     /// Takes over what was recorded before this node started; nothing where the
     /// address is known already.
-    pub fn remember(&self, tenant: Uuid, address: IpAddr, mut failed_at_s: Vec<i64>, rule: &BlockRule) {
+    pub fn remember(
+        &self,
+        tenant: Uuid,
+        address: IpAddr,
+        mut failed_at_s: Vec<i64>,
+        rule: &BlockRule,
+    ) {
         failed_at_s.sort_unstable();
         let threshold = usize::try_from(rule.threshold.max(1)).unwrap_or(usize::MAX);
         let full = failed_at_s.len() >= threshold;
@@ -110,7 +116,8 @@ impl AddressBlocks {
 
 impl Source {
     fn is_live(&self, now_s: i64, window_s: i64) -> bool {
-        self.blocked_until_s > now_s || self.failed_at_s.last().is_some_and(|at| *at > now_s - window_s)
+        self.blocked_until_s > now_s
+            || self.failed_at_s.last().is_some_and(|at| *at > now_s - window_s)
     }
 }
 
@@ -132,7 +139,10 @@ mod tests {
         for now_s in [100, 101, 102] {
             assert_eq!(blocks.charge(TENANT, ADDRESS, now_s, &RULE), Charge::Charged);
         }
-        assert_eq!(blocks.charge(TENANT, ADDRESS, 103, &RULE), Charge::Blocked { retry_after_s: 599 });
+        assert_eq!(
+            blocks.charge(TENANT, ADDRESS, 103, &RULE),
+            Charge::Blocked { retry_after_s: 599 }
+        );
         assert_eq!(blocks.charge(TENANT, ADDRESS, 702, &RULE), Charge::Charged);
     }
 

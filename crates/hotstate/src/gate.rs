@@ -97,7 +97,9 @@ impl<K: Eq + Hash + Clone> Entered<K> {
         let mut progress = self.slot.progress.subscribe();
         self.deactivate(false);
         let now = progress
-            .wait_for(|now| now.successes > seen.successes || now.settled > seen.settled || now.active == 0)
+            .wait_for(|now| {
+                now.successes > seen.successes || now.settled > seen.settled || now.active == 0
+            })
             .await
             .map_or(seen, |now| *now);
         if now.successes > seen.successes {
@@ -169,7 +171,9 @@ mod tests {
     impl Account {
         fn charge(&self) -> bool {
             self.charged
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| (used < self.threshold).then_some(used + 1))
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| {
+                    (used < self.threshold).then_some(used + 1)
+                })
                 .is_ok()
         }
     }
@@ -195,9 +199,14 @@ mod tests {
 
     async fn storm(count: usize, right: bool) -> (usize, u32, usize) {
         let gate = Arc::new(Gate::default());
-        let account = Arc::new(Account { charged: AtomicU32::new(0), evaluated: AtomicU32::new(0), threshold: 5 });
-        let tasks: Vec<_> =
-            (0..count).map(|_| tokio::spawn(attempt(Arc::clone(&gate), Arc::clone(&account), right))).collect();
+        let account = Arc::new(Account {
+            charged: AtomicU32::new(0),
+            evaluated: AtomicU32::new(0),
+            threshold: 5,
+        });
+        let tasks: Vec<_> = (0..count)
+            .map(|_| tokio::spawn(attempt(Arc::clone(&gate), Arc::clone(&account), right)))
+            .collect();
         let mut passed = 0;
         for task in tasks {
             passed += usize::from(task.await.unwrap());

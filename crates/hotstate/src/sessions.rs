@@ -19,7 +19,7 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub struct Fresh<K, V> {
     state: RwLock<State<K, V>>,
-    fresh_for: Duration,
+    lifetime: Duration,
     capacity: usize,
 }
 
@@ -42,14 +42,14 @@ impl<K: Eq + Hash, V: Clone> Fresh<K, V> {
     /// beyond that nothing new is kept until the old ones run out.
     pub fn new(fresh_for: Duration, capacity: usize) -> Self {
         let state = State { entries: HashMap::new(), forgotten: HashMap::new(), swept_at: None };
-        Self { state: RwLock::new(state), fresh_for, capacity }
+        Self { state: RwLock::new(state), lifetime: fresh_for, capacity }
     }
 
     /// The value, while it is fresh.
     pub fn get(&self, key: &K) -> Option<V> {
         let state = self.state.read().ok()?;
         let entry = state.entries.get(key)?;
-        (entry.read_at.elapsed() < self.fresh_for).then(|| entry.value.clone())
+        (entry.read_at.elapsed() < self.lifetime).then(|| entry.value.clone())
     }
 
     /// Keeps what a read that began at `read_at` found, unless it was forgotten since.
@@ -75,7 +75,8 @@ impl<K: Eq + Hash, V: Clone> Fresh<K, V> {
     pub fn first(&self, key: K, value: V) -> bool {
         let Some(mut state) = self.write() else { return false };
         self.sweep(&mut state);
-        let present = state.entries.get(&key).is_some_and(|entry| entry.read_at.elapsed() < self.fresh_for);
+        let present =
+            state.entries.get(&key).is_some_and(|entry| entry.read_at.elapsed() < self.lifetime);
         if present || state.entries.len() >= self.capacity {
             return false;
         }
@@ -90,11 +91,11 @@ impl<K: Eq + Hash, V: Clone> Fresh<K, V> {
     /// Once per lifetime of an entry, drops what is stale: marks older than an
     /// entry can be fresh have nothing left to prevent.
     fn sweep(&self, state: &mut State<K, V>) {
-        if state.swept_at.is_some_and(|at| at.elapsed() < self.fresh_for) {
+        if state.swept_at.is_some_and(|at| at.elapsed() < self.lifetime) {
             return;
         }
-        state.entries.retain(|_, entry| entry.read_at.elapsed() < self.fresh_for);
-        state.forgotten.retain(|_, at| at.elapsed() < self.fresh_for);
+        state.entries.retain(|_, entry| entry.read_at.elapsed() < self.lifetime);
+        state.forgotten.retain(|_, at| at.elapsed() < self.lifetime);
         state.swept_at = Some(Instant::now());
     }
 }
@@ -125,7 +126,10 @@ impl<V: Clone> LiveSessions<V> {
 
     /// Keeps what a read that began at `read_at` found.
     pub fn put(&self, (tenant, session): (Uuid, Uuid), user: Uuid, read_at: Instant, value: V) {
-        let outdated = self.users.read().is_ok_and(|users| users.get(&(tenant, user)).is_some_and(|at| *at >= read_at));
+        let outdated = self
+            .users
+            .read()
+            .is_ok_and(|users| users.get(&(tenant, user)).is_some_and(|at| *at >= read_at));
         if !outdated {
             self.sessions.put((tenant, session), read_at, (user, value));
         }

@@ -34,7 +34,9 @@ impl Identity {
         context: &OpContext,
         state: &TenantState,
     ) -> Result<Option<AddressCharge>, OperationError> {
-        let Some(address) = context.request.ip.map(|address| address.to_canonical()) else { return Ok(None) };
+        let Some(address) = context.request.ip.map(|address| address.to_canonical()) else {
+            return Ok(None);
+        };
         if self.inner.config.exempt_loopback && address.is_loopback() {
             return Ok(None);
         }
@@ -48,7 +50,9 @@ impl Identity {
         loop {
             let charged_at_s = self.inner.clock.now_s();
             match self.inner.blocks.charge(tenant, address, charged_at_s, &rule) {
-                Charge::Charged => return Ok(Some(AddressCharge { entered, address, charged_at_s, rule })),
+                Charge::Charged => {
+                    return Ok(Some(AddressCharge { entered, address, charged_at_s, rule }));
+                }
                 Charge::Blocked { retry_after_s } => {
                     if entered.exhausted().await == Verdict::Exhausted {
                         return Err(blocked(retry_after_s).into());
@@ -67,7 +71,12 @@ impl Identity {
 
     /// The attempt succeeded: its charge goes back.
     pub(crate) fn give_back(&self, context: &OpContext, charge: AddressCharge) {
-        self.inner.blocks.give_back(context.tenant_id(), charge.address, charge.charged_at_s, &charge.rule);
+        self.inner.blocks.give_back(
+            context.tenant_id(),
+            charge.address,
+            charge.charged_at_s,
+            &charge.rule,
+        );
         charge.entered.succeeded();
     }
 
@@ -81,10 +90,18 @@ impl Identity {
         let span = SignedDuration::from_secs(rule.window_s.max(rule.duration_s));
         let since = context.clock.now().checked_sub(span).unwrap_or(Timestamp::UNIX_EPOCH);
         let most = i64::from(rule.threshold);
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&tenant, &address, &since, &most];
-        let rows = self.inner.operations.database().read(context, &[Query::new(FAILURES, &parameters)]).await?;
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&tenant, &address, &since, &most];
+        let rows = self
+            .inner
+            .operations
+            .database()
+            .read(context, &[Query::new(FAILURES, &parameters)])
+            .await?;
         let failures = rows.first().map_or(&[][..], Vec::as_slice);
-        let seconds = failures.iter().map(|row| row.try_get::<_, Timestamp>("created_at").map(Timestamp::as_second));
+        let seconds = failures
+            .iter()
+            .map(|row| row.try_get::<_, Timestamp>("created_at").map(Timestamp::as_second));
         Ok(seconds.collect::<Result<_, _>>().map_err(tenancy::DbError::from)?)
     }
 }

@@ -28,14 +28,24 @@ impl Identity {
     /// Who sent this request. `bearer` is the token alone, without `Bearer `.
     /// Refuses with 401 `invalid_token`, `token_expired` or `token_revoked`, and with
     /// 503 where the database cannot be asked.
-    pub async fn authenticate(&self, bearer: &str, from: Arc<RequestInfo>) -> Result<OpContext, Refusal> {
+    pub async fn authenticate(
+        &self,
+        bearer: &str,
+        from: Arc<RequestInfo>,
+    ) -> Result<OpContext, Refusal> {
         let tenant = tenant_hint(bearer).ok_or_else(invalid_token)?;
-        let tenant = self.inner.directory.by_id(TenantId(tenant)).await.map_err(|error| into_refusal(error.into()))?;
+        let tenant = self
+            .inner
+            .directory
+            .by_id(TenantId(tenant))
+            .await
+            .map_err(|error| into_refusal(error.into()))?;
         let context = self.anonymous(tenant.ok_or_else(invalid_token)?, from);
         let state = self.state(&context).await.map_err(|error| into_refusal(error.into()))?;
         let token = self.verify_access(&context, &state, bearer)?;
         let session = token.claims.sid;
-        let facts = self.session(&context, session).await.map_err(|error| into_refusal(error.into()))?;
+        let facts =
+            self.session(&context, session).await.map_err(|error| into_refusal(error.into()))?;
         let facts = facts.ok_or_else(token_revoked)?;
         check(&token, &facts, context.clock.now())?;
         if let Some(reason) = misplaced(&context, &state, &facts) {
@@ -64,13 +74,15 @@ impl Identity {
         }
         let (identity, context) = (self.clone(), context.clone());
         tokio::spawn(async move {
-            let (session, address) = (session.to_string(), context.request.ip.map(|address| address.to_string()));
+            let (session, address) =
+                (session.to_string(), context.request.ip.map(|address| address.to_string()));
             let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&session, &address];
             let queries = [Query::new(TOUCH, &parameters)];
-            let noted = match identity.inner.operations.database().begin_with(&context, &queries).await {
-                Ok((transaction, _)) => transaction.commit().await,
-                Err(error) => Err(error),
-            };
+            let noted =
+                match identity.inner.operations.database().begin_with(&context, &queries).await {
+                    Ok((transaction, _)) => transaction.commit().await,
+                    Err(error) => Err(error),
+                };
             if let Err(error) = noted {
                 tracing::warn!(%error, "session activity could not be noted");
             }
@@ -92,7 +104,11 @@ fn check(token: &VerifiedToken, facts: &SessionFacts, now: Timestamp) -> Result<
 }
 
 /// Why the session must not be used from here, where policy pins it.
-fn misplaced(context: &OpContext, state: &TenantState, facts: &SessionFacts) -> Option<&'static str> {
+fn misplaced(
+    context: &OpContext,
+    state: &TenantState,
+    facts: &SessionFacts,
+) -> Option<&'static str> {
     let policy = &state.policy.session;
     if policy.pinned_to_address && facts.address != context.request.ip {
         return Some("address_changed");

@@ -76,8 +76,10 @@ impl Identity {
         let policy = &state.policy.token;
         let now_s = self.inner.clock.now_s();
         // Never past its session, which may be about to reach its end.
-        let expires_at_s = (now_s + policy.access_lifetime_s).min(subject.session_expires_at.as_second());
-        let permissions = self.inner.operations.policies().permissions_of(tenant.blueprint, subject.roles);
+        let expires_at_s =
+            (now_s + policy.access_lifetime_s).min(subject.session_expires_at.as_second());
+        let permissions =
+            self.inner.operations.policies().permissions_of(tenant.blueprint, subject.roles);
         let claims = Claims {
             iss: self.issuer(tenant, &state.policy),
             sub: subject.user,
@@ -110,7 +112,11 @@ impl Identity {
             if token.claims.tenant != context.tenant_id() || !state.signing.verifies(&token.kid) {
                 return Err(invalid_token());
             }
-            return if now_s >= token.claims.exp + i64::from(LEEWAY_S) { Err(token_expired()) } else { Ok(token) };
+            return if now_s >= token.claims.exp + i64::from(LEEWAY_S) {
+                Err(token_expired())
+            } else {
+                Ok(token)
+            };
         }
         let verified = state.signing.verifier().verify(bearer, ACCESS_TYPE).map_err(refused)?;
         ValidatedTimes::check(&verified, now_s, LEEWAY_S).map_err(refused)?;

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use operation::{OperationError, Refusal, RefusalKind};
-use tenancy::{Actor, ActorKind, DbError, OpContext, RequestInfo, TenantRef, keyring::KeyringError};
+use tenancy::{
+    Actor, ActorKind, DbError, OpContext, RequestInfo, TenantRef, keyring::KeyringError,
+};
 use vault::{password::PasswordError, signing::JwtError, signing::SigningKeyError};
 
 use crate::Identity;

@@ -16,6 +16,7 @@ mod login;
 mod login_commands;
 mod me;
 mod password_policy;
+mod passwords;
 mod refresh;
 mod sessions;
 mod signing;
@@ -44,6 +45,7 @@ use vault::{SecretBytes, password::Hasher};
 pub use login::{LoginRequest, TokenGrant};
 pub use me::Me;
 pub use password_policy::{PasswordRules, broken_rules};
+pub use passwords::PasswordChange;
 pub use sessions::SessionRecord;
 pub use tenants::{NewTenant, TenantRecord};
 pub use users::{Change, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate};
@@ -96,7 +98,10 @@ pub struct HashCounts {
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Identity").field("config", &self.inner.config).finish_non_exhaustive()
+        formatter
+            .debug_struct("Identity")
+            .field("config", &self.inner.config)
+            .finish_non_exhaustive()
     }
 }
 

@@ -68,7 +68,10 @@ pub struct TokenGrant {
 
 impl std::fmt::Debug for TokenGrant {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("TokenGrant").field("session_id", &self.session_id).finish_non_exhaustive()
+        formatter
+            .debug_struct("TokenGrant")
+            .field("session_id", &self.session_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,23 +96,31 @@ pub(crate) struct Account {
 
 /// What `handle_failed_login` said.
 #[derive(Clone, Copy, Default)]
-struct Charged {
-    may_evaluate: bool,
-    locks: bool,
-    failures: i32,
+pub(crate) struct Charged {
+    pub(crate) may_evaluate: bool,
+    pub(crate) locks: bool,
+    pub(crate) failures: i32,
 }
 
 impl Identity {
     /// Signs in. 401 `invalid_credentials` whatever is wrong, 429 where the address
     /// is blocked, 503 where hashing is busy.
-    pub async fn login(&self, request: LoginRequest, from: Arc<RequestInfo>) -> Result<TokenGrant, OperationError> {
+    pub async fn login(
+        &self,
+        request: LoginRequest,
+        from: Arc<RequestInfo>,
+    ) -> Result<TokenGrant, OperationError> {
         let identity = self.clone();
         // A task of its own: who hangs up must not leave a charge without its record.
         let whole = async move { identity.login_whole(request, from).await };
         tokio::spawn(whole).await.unwrap_or(Err(OperationError::Aborted))
     }
 
-    async fn login_whole(&self, request: LoginRequest, from: Arc<RequestInfo>) -> Result<TokenGrant, OperationError> {
+    async fn login_whole(
+        &self,
+        request: LoginRequest,
+        from: Arc<RequestInfo>,
+    ) -> Result<TokenGrant, OperationError> {
         let Some(tenant) = self.login_tenant(request.tenant.as_deref()).await? else {
             return self.login_nowhere(&request, from).await;
         };
@@ -119,9 +130,15 @@ impl Identity {
             Err(refusal) => return self.refuse_blocked(&attempt, refusal).await,
         };
         let account = self.find_account(&attempt).await?;
-        let name = account.as_ref().map_or(&attempt.name_key, |account| &account.username_key).clone();
-        let places = usize::try_from(attempt.state.policy.account_lock.threshold).unwrap_or(usize::MAX);
-        let mut entered = self.inner.account_gate.enter((attempt.context.tenant_id(), name.clone()), places).await;
+        let name =
+            account.as_ref().map_or(&attempt.name_key, |account| &account.username_key).clone();
+        let places =
+            usize::try_from(attempt.state.policy.account_lock.threshold).unwrap_or(usize::MAX);
+        let mut entered = self
+            .inner
+            .account_gate
+            .enter((attempt.context.tenant_id(), name.clone()), places)
+            .await;
         let charged = self.charge_account(&attempt.context, &name, &mut entered).await?;
         let Some(account) = account else {
             drop(entered);
@@ -129,35 +146,47 @@ impl Identity {
         };
         if !charged.may_evaluate {
             drop(entered);
-            return self.fail(&attempt, Some(&account), LoginOutcome::Locked, &request.password).await;
+            return self
+                .fail(&attempt, Some(&account), LoginOutcome::Locked, &request.password)
+                .await;
         }
         let hash = account.password_hash.as_deref().filter(|_| account.is_active);
         let Some(hash) = hash else {
-            return self.fail(&attempt, Some(&account), LoginOutcome::Disabled, &request.password).await;
+            return self
+                .fail(&attempt, Some(&account), LoginOutcome::Disabled, &request.password)
+                .await;
         };
         let hash: PasswordHash = hash.parse().map_err(password_failure)?;
         self.count_hash(true);
-        let verdict = self.inner.hasher.verify(&request.password, Some(&hash)).await.map_err(password_failure)?;
+        let verdict = self
+            .inner
+            .hasher
+            .verify(&request.password, Some(&hash))
+            .await
+            .map_err(password_failure)?;
         if !verdict.matches {
-            let outcome = if charged.locks { LoginOutcome::WrongAndLocks } else { LoginOutcome::Wrong };
-            return self.record_failure(&attempt, Some((&account, charged.failures)), outcome).await;
+            let outcome =
+                if charged.locks { LoginOutcome::WrongAndLocks } else { LoginOutcome::Wrong };
+            return self
+                .record_failure(&attempt, Some((&account, charged.failures)), outcome)
+                .await;
         }
         let rehash = if verdict.needs_rehash { self.rehash(&request.password).await } else { None };
         self.accept(&attempt, account, rehash, entered, charge).await
     }
 
     /// An unknown tenant: the same work and the same answer, recorded with the platform.
-    async fn login_nowhere(&self, request: &LoginRequest, from: Arc<RequestInfo>) -> Result<TokenGrant, OperationError> {
-        match self.inner.directory.by_slug(PLATFORM).await? {
-            Some(platform) => {
-                let attempt = self.attempt(platform, "", from).await?;
-                self.fail(&attempt, None, LoginOutcome::Unknown, &request.password).await
-            }
-            None => {
-                self.pretend(&request.password).await?;
-                Err(invalid_credentials().into())
-            }
-        }
+    async fn login_nowhere(
+        &self,
+        request: &LoginRequest,
+        from: Arc<RequestInfo>,
+    ) -> Result<TokenGrant, OperationError> {
+        let Some(platform) = self.inner.directory.by_slug(PLATFORM).await? else {
+            self.pretend(&request.password).await?;
+            return Err(invalid_credentials().into());
+        };
+        let attempt = self.attempt(platform, "", from).await?;
+        self.fail(&attempt, None, LoginOutcome::Unknown, &request.password).await
     }
 
     async fn login_tenant(&self, slug: Option<&str>) -> Result<Option<Arc<TenantRef>>, DbError> {
@@ -178,7 +207,8 @@ impl Identity {
         let context = self.anonymous(tenant, from);
         let state = self.state(&context).await?;
         let name_key = name_key(identifier);
-        let identifier_index = blind_index(state.keys.index(), "users.email", &email_key(&name_key));
+        let identifier_index =
+            blind_index(state.keys.index(), "users.email", &email_key(&name_key));
         let device = device_fingerprint(&state, &context.request);
         Ok(Attempt { context, state, name_key, identifier_index, device })
     }
@@ -186,9 +216,11 @@ impl Identity {
     async fn find_account(&self, attempt: &Attempt) -> Result<Option<Account>, DbError> {
         let tenant = attempt.context.tenant_id();
         let index = attempt.identifier_index.as_slice();
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&tenant, &attempt.name_key, &index];
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+            [&tenant, &attempt.name_key, &index];
         let database = self.inner.operations.database();
-        let rows = database.read(&attempt.context, &[Query::new(FIND_ACCOUNT, &parameters)]).await?;
+        let rows =
+            database.read(&attempt.context, &[Query::new(FIND_ACCOUNT, &parameters)]).await?;
         let Some(row) = rows.first().and_then(|rows| rows.first()) else { return Ok(None) };
         Ok(Some(Account {
             id: row.try_get("id")?,
@@ -200,7 +232,7 @@ impl Identity {
     }
 
     /// Charges until there is a charge or nothing in flight can give one back.
-    async fn charge_account(
+    pub(crate) async fn charge_account(
         &self,
         context: &OpContext,
         name: &str,
@@ -209,10 +241,13 @@ impl Identity {
         loop {
             let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&name];
             let database = self.inner.operations.database();
-            let (transaction, rows) = database.begin_with(context, &[Query::new(CHARGE, &parameters)]).await?;
+            let (transaction, rows) =
+                database.begin_with(context, &[Query::new(CHARGE, &parameters)]).await?;
             transaction.commit().await?;
             // No row: nobody has that name, and there is nothing to lock.
-            let Some(row) = rows.first().and_then(|rows| rows.first()) else { return Ok(Charged::default()) };
+            let Some(row) = rows.first().and_then(|rows| rows.first()) else {
+                return Ok(Charged::default());
+            };
             let charged = Charged {
                 may_evaluate: row.try_get("may_evaluate")?,
                 locks: row.try_get("locks")?,
@@ -253,7 +288,11 @@ impl Identity {
         Err(invalid_credentials().into())
     }
 
-    async fn refuse_blocked(&self, attempt: &Attempt, refusal: OperationError) -> Result<TokenGrant, OperationError> {
+    async fn refuse_blocked(
+        &self,
+        attempt: &Attempt,
+        refusal: OperationError,
+    ) -> Result<TokenGrant, OperationError> {
         if matches!(refusal, OperationError::Refused(_)) && self.is_news(&attempt.context) {
             // Its own answer is the 401; this one is told to wait.
             let recorded = self.record_failure(attempt, None, LoginOutcome::Blocked).await;
@@ -343,7 +382,8 @@ const IDENTIFIER_MAX: usize = 254;
 /// (too long, not ASCII, control characters) becomes the empty one, which nobody has.
 fn name_key(identifier: &str) -> String {
     let trimmed = identifier.trim();
-    let possible = trimmed.len() <= IDENTIFIER_MAX && trimmed.bytes().all(|byte| byte.is_ascii_graphic());
+    let possible =
+        trimmed.len() <= IDENTIFIER_MAX && trimmed.bytes().all(|byte| byte.is_ascii_graphic());
     if possible { trimmed.to_ascii_lowercase() } else { String::new() }
 }
 

@@ -61,12 +61,17 @@ impl Command for AcceptLogin {
         Permission::SessionRead
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<Accepted>, Failure> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<Accepted>, Failure> {
         let tenant = context.tenant_id();
         let row = transaction.query_opt(LOCK_ACCOUNT, &[&tenant, &self.user]).await?;
         let Some(row) = row else { return Err(self.refused(context)) };
         // Disabled, or given another password, while ours was being compared.
-        let changed_at: Option<Timestamp> = row.try_get("password_changed_at").map_err(DbError::from)?;
+        let changed_at: Option<Timestamp> =
+            row.try_get("password_changed_at").map_err(DbError::from)?;
         let is_active: bool = row.try_get("is_active").map_err(DbError::from)?;
         if !is_active || changed_at != self.password_changed_at {
             return Err(self.refused(context));
@@ -87,7 +92,11 @@ impl Command for AcceptLogin {
 
 impl AcceptLogin {
     /// Everything that a success writes, in one round trip.
-    async fn begin(&self, transaction: &TenantTx, context: &OpContext) -> Result<Vec<Uuid>, DbError> {
+    async fn begin(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Vec<Uuid>, DbError> {
         let tenant = context.tenant_id();
         let (ip, agent) = (context.request.ip, context.request.user_agent.as_deref());
         let (refresh_id, attempt_id) = (context.clock.new_id(), context.clock.new_id());
@@ -97,10 +106,19 @@ impl AcceptLogin {
         let others = i64::from(self.concurrent_limit.max(1)) - 1;
         let succeed: Parameters<'_, 3> = [&self.username_key, &ip, &agent];
         let end: Parameters<'_, 3> = [&tenant, &self.user, &others];
-        let create: Parameters<'_, 7> = [&tenant, &self.session, &self.user, &device, &ip, &agent, &self.expires_at];
-        let issue: Parameters<'_, 7> =
-            [&tenant, &refresh_id, &self.user, &self.session, &refresh_hash, &device, &self.expires_at];
-        let record: Parameters<'_, 7> = [&tenant, &attempt_id, &self.user, &index, &ip, &agent, &"success"];
+        let create: Parameters<'_, 7> =
+            [&tenant, &self.session, &self.user, &device, &ip, &agent, &self.expires_at];
+        let issue: Parameters<'_, 7> = [
+            &tenant,
+            &refresh_id,
+            &self.user,
+            &self.session,
+            &refresh_hash,
+            &device,
+            &self.expires_at,
+        ];
+        let record: Parameters<'_, 7> =
+            [&tenant, &attempt_id, &self.user, &index, &ip, &agent, &"success"];
         let rehash: Parameters<'_, 3> = [&tenant, &self.user, &self.rehash];
         let mut queries = vec![
             Query::new(END_OLDEST, &end),
@@ -123,7 +141,9 @@ impl AcceptLogin {
             about(context, EventType::SessionRevocation, Self::NAME, who(*session))
                 .details(json!({ "reason": "concurrent_limit" }))
         });
-        std::iter::once(about(context, EventType::Login, Self::NAME, who(self.session))).chain(ended).collect()
+        std::iter::once(about(context, EventType::Login, Self::NAME, who(self.session)))
+            .chain(ended)
+            .collect()
     }
 
     fn refused(&self, context: &OpContext) -> Failure {
@@ -188,14 +208,22 @@ impl Command for RefuseLogin {
         Permission::SessionRead
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<()>, Failure> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<()>, Failure> {
         let tenant = context.tenant_id();
         let user = self.account.as_ref().map(|account| account.id);
         let (ip, agent) = (context.request.ip, context.request.user_agent.as_deref());
-        let (id, index, outcome) = (context.clock.new_id(), self.identifier_index.as_slice(), self.outcome.as_str());
+        let (id, index, outcome) =
+            (context.clock.new_id(), self.identifier_index.as_slice(), self.outcome.as_str());
         let record: Parameters<'_, 7> = [&tenant, &id, &user, &index, &ip, &agent, &outcome];
         transaction.execute(RECORD_ATTEMPT, &record).await?;
-        Err(Failure::RefusedAndKept { refusal: invalid_credentials(), events: self.events(context) })
+        Err(Failure::RefusedAndKept {
+            refusal: invalid_credentials(),
+            events: self.events(context),
+        })
     }
 }
 
@@ -205,7 +233,9 @@ impl RefuseLogin {
         // The name itself may be personal (or a password typed into the wrong field).
         let details = match user {
             Some(_) => json!({ "reason": self.outcome.as_str() }),
-            None => json!({ "reason": self.outcome.as_str(), "identifier": hexadecimal(&self.identifier_index) }),
+            None => {
+                json!({ "reason": self.outcome.as_str(), "identifier": hexadecimal(&self.identifier_index) })
+            }
         };
         let mut events = vec![
             about(context, EventType::AuthFailure, Self::NAME, (user, None))

@@ -51,8 +51,15 @@ impl Identity {
         let state = self.state(context).await?;
         let facts = self.session(context, session).await?.ok_or_else(token_revoked)?;
         let operations = &self.inner.operations;
-        let permissions = operations.policies().permissions_of(context.tenant.blueprint, &facts.roles);
-        let access = Access { action: "auth.me", resource: "user", object: Some(user), allowed: true, count: 1 };
+        let permissions =
+            operations.policies().permissions_of(context.tenant.blueprint, &facts.roles);
+        let access = Access {
+            action: "auth.me",
+            resource: "user",
+            object: Some(user),
+            allowed: true,
+            count: 1,
+        };
         operations.access_log().record(operations.database(), context, access).await;
         Ok(Me {
             id: user,
@@ -68,12 +75,18 @@ impl Identity {
             department: facts.department.clone(),
             mfa_enabled: facts.mfa_enabled,
             password_changed_at: facts.password_changed_at,
-            password_expired: expired(&state.policy.password, facts.password_changed_at, context.clock.now()),
+            password_expired: expired(
+                &state.policy.password,
+                facts.password_changed_at,
+                context.clock.now(),
+            ),
         })
     }
 }
 
 fn expired(policy: &PasswordPolicy, changed_at: Option<Timestamp>, now: Timestamp) -> bool {
-    let (Some(days), Some(changed_at)) = (policy.maximum_age_days, changed_at) else { return false };
+    let (Some(days), Some(changed_at)) = (policy.maximum_age_days, changed_at) else {
+        return false;
+    };
     now.duration_since(changed_at) >= SignedDuration::from_hours(i64::from(days) * 24)
 }

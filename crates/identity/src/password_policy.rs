@@ -56,10 +56,26 @@ pub fn broken_rules(policy: &PasswordPolicy, password: &str, names: &[&str]) -> 
     let lowered = password.to_lowercase();
     let lacks = |test: fn(char) -> bool| policy.all_four_classes && !password.chars().any(test);
     let rules = [
-        (length < minimum, "password_too_short", format!("At least {minimum} characters are needed")),
-        (length > LENGTH_MAX, "password_too_long", format!("At most {LENGTH_MAX} characters are possible")),
-        (lacks(char::is_uppercase), "password_needs_upper", "An upper-case letter is needed".to_owned()),
-        (lacks(char::is_lowercase), "password_needs_lower", "A lower-case letter is needed".to_owned()),
+        (
+            length < minimum,
+            "password_too_short",
+            format!("At least {minimum} characters are needed"),
+        ),
+        (
+            length > LENGTH_MAX,
+            "password_too_long",
+            format!("At most {LENGTH_MAX} characters are possible"),
+        ),
+        (
+            lacks(char::is_uppercase),
+            "password_needs_upper",
+            "An upper-case letter is needed".to_owned(),
+        ),
+        (
+            lacks(char::is_lowercase),
+            "password_needs_lower",
+            "A lower-case letter is needed".to_owned(),
+        ),
         (lacks(char::is_numeric), "password_needs_digit", "A digit is needed".to_owned()),
         (lacks(is_special), "password_needs_special", "A special character is needed".to_owned()),
         (
@@ -75,7 +91,11 @@ pub fn broken_rules(policy: &PasswordPolicy, password: &str, names: &[&str]) -> 
     ];
     (rules.into_iter())
         .filter(|(broken, ..)| *broken)
-        .map(|(_, code, message)| FieldError { field: "password".into(), code: code.into(), message })
+        .map(|(_, code, message)| FieldError {
+            field: "password".into(),
+            code: code.into(),
+            message,
+        })
         .collect()
 }
 
@@ -87,14 +107,18 @@ fn is_special(character: char) -> bool {
 /// rules of classes.
 fn is_common(lowered: &str) -> bool {
     static LIST: OnceLock<HashSet<&'static str>> = OnceLock::new();
-    let list = LIST.get_or_init(|| COMMON.lines().map(str::trim).filter(|line| !line.is_empty()).collect());
+    let list = LIST
+        .get_or_init(|| COMMON.lines().map(str::trim).filter(|line| !line.is_empty()).collect());
     let core = lowered.trim_matches(|character: char| !character.is_alphabetic());
-    list.contains(lowered) || (core.len() >= NAME_MIN && lowered.len() - core.len() <= 4 && list.contains(core))
+    list.contains(lowered)
+        || (core.len() >= NAME_MIN && lowered.len() - core.len() <= 4 && list.contains(core))
 }
 
 fn contains_name(lowered: &str, names: &[&str]) -> bool {
     (names.iter())
-        .flat_map(|name| name.split(|character: char| character == '@' || character.is_whitespace()))
+        .flat_map(|name| {
+            name.split(|character: char| character == '@' || character.is_whitespace())
+        })
         .map(str::to_lowercase)
         .any(|part| part.chars().count() >= NAME_MIN && lowered.contains(&part))
 }
@@ -110,14 +134,25 @@ mod tests {
         let policy = SecurityPolicy::of(Blueprint::CoreBank).password;
         let table: &[(&str, &[&str])] = &[
             ("Correct-Horse-9", &[]),
-            ("short", &["password_too_short", "password_needs_upper", "password_needs_digit", "password_needs_special"]),
-            ("123456", &[
-                "password_too_short",
-                "password_needs_upper",
-                "password_needs_lower",
-                "password_needs_special",
-                "password_common",
-            ]),
+            (
+                "short",
+                &[
+                    "password_too_short",
+                    "password_needs_upper",
+                    "password_needs_digit",
+                    "password_needs_special",
+                ],
+            ),
+            (
+                "123456",
+                &[
+                    "password_too_short",
+                    "password_needs_upper",
+                    "password_needs_lower",
+                    "password_needs_special",
+                    "password_common",
+                ],
+            ),
             ("Password2024!", &[]),
             ("Password123!", &["password_common"]),
             ("Alice.Liddell-77", &["password_contains_name"]),

@@ -39,9 +39,18 @@ const GRACE: SignedDuration = SignedDuration::from_secs(10);
 impl Identity {
     /// Exchanges a refresh token. 401 `invalid_token`, `token_expired` or
     /// `token_revoked`.
-    pub async fn refresh(&self, presented: &str, from: Arc<RequestInfo>) -> Result<TokenGrant, OperationError> {
+    pub async fn refresh(
+        &self,
+        presented: &str,
+        from: Arc<RequestInfo>,
+    ) -> Result<TokenGrant, OperationError> {
         let token = OpaqueToken::parse(presented, REFRESH).map_err(|_| invalid_token())?;
-        let tenant = self.inner.directory.by_id(TenantId(token.tenant())).await?.ok_or_else(invalid_token)?;
+        let tenant = self
+            .inner
+            .directory
+            .by_id(TenantId(token.tenant()))
+            .await?
+            .ok_or_else(invalid_token)?;
         let context = self.anonymous(tenant, from);
         let state = self.state(&context).await?;
         let successor = OpaqueToken::derive_successor(state.keys.refresh(), &token);
@@ -107,11 +116,19 @@ impl Command for Refresh {
         Permission::SessionRead
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<Refreshed>, Failure> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<Refreshed>, Failure> {
         let tenant = context.tenant_id();
-        let (hash, device, ip) = (self.token_hash.as_slice(), self.device.as_slice(), context.request.ip);
+        let (hash, device, ip) =
+            (self.token_hash.as_slice(), self.device.as_slice(), context.request.ip);
         let consumed = transaction
-            .query_opt(CONSUME, &[&tenant, &hash, &self.bound_to_device, &device, &self.pinned_to_address, &ip])
+            .query_opt(
+                CONSUME,
+                &[&tenant, &hash, &self.bound_to_device, &device, &self.pinned_to_address, &ip],
+            )
             .await?;
         let (row, retried) = match consumed {
             Some(row) => (row, false),
@@ -119,7 +136,8 @@ impl Command for Refresh {
         };
         let refreshed = self.go_on(transaction, context, &row, retried).await?;
         let who = (Some(refreshed.user_id), Some(refreshed.session_id));
-        let event = about(context, EventType::TokenRefresh, Self::NAME, who).details(json!({ "retried": retried }));
+        let event = about(context, EventType::TokenRefresh, Self::NAME, who)
+            .details(json!({ "retried": retried }));
         Ok(Applied { output: refreshed, status: 200, events: vec![event] })
     }
 }
@@ -150,7 +168,12 @@ impl Refresh {
             .first()
             .and_then(|rows| rows.first())
             .ok_or_else(|| DbError::Corrupt("a refresh token without a session".to_owned()))?;
-        Ok(Refreshed { user_id: user, session_id: session, roles: loaded.try_get("roles")?, expires_at })
+        Ok(Refreshed {
+            user_id: user,
+            session_id: session,
+            roles: loaded.try_get("roles")?,
+            expires_at,
+        })
     }
 
     /// The token's row where this is a retry that gets the same successor; else the
@@ -158,7 +181,10 @@ impl Refresh {
     async fn retried(&self, transaction: &TenantTx, context: &OpContext) -> Result<Row, Failure> {
         let tenant = context.tenant_id();
         let (hash, successor) = (self.token_hash.as_slice(), self.successor_hash.as_slice());
-        let row = transaction.query_opt(EXPLAIN, &[&tenant, &hash, &successor]).await?.ok_or_else(invalid_token)?;
+        let row = transaction
+            .query_opt(EXPLAIN, &[&tenant, &hash, &successor])
+            .await?
+            .ok_or_else(invalid_token)?;
         let facts = Facts::read(&row)?;
         if facts.revoked || !facts.session_live {
             return Err(if facts.expired { token_expired() } else { token_revoked() }.into());
@@ -167,7 +193,8 @@ impl Refresh {
             return Err(token_expired().into());
         }
         let same_device = facts.device == self.device;
-        let recent = facts.used_at.is_some_and(|at| context.clock.now().duration_since(at) <= GRACE);
+        let recent =
+            facts.used_at.is_some_and(|at| context.clock.now().duration_since(at) <= GRACE);
         let pinned_elsewhere = self.pinned_to_address && facts.address != context.request.ip;
         if recent && facts.successor_unused && same_device && !pinned_elsewhere {
             return Ok(row);
@@ -205,6 +232,7 @@ impl Refresh {
 }
 
 /// Why a token was not consumed.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one row, read once")]
 struct Facts {
     user: Uuid,
     session: Uuid,

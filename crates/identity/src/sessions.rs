@@ -4,11 +4,7 @@
 //! policy and never reach another's: another's session is not found. Refuses to know
 //! how a session began.
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::Instant,
-};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use access::Permission;
 use audit::EventType;
@@ -103,21 +99,31 @@ impl Identity {
     ) -> Result<Page<SessionRecord>, OperationError> {
         let after = after_of(page)?;
         let (tenant, user, fetch) = (context.tenant_id(), own_user(context)?, page.fetch());
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&tenant, &user, &after, &fetch];
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&tenant, &user, &after, &fetch];
         let database = self.inner.operations.database();
         let rows = database.read(context, &[Query::new(LIST_OWN, &parameters)]).await?;
         let current = context.session.map(|session| session.0);
         let records = (rows.first().map_or(&[][..], Vec::as_slice).iter())
             .map(|row| session_record(row, current))
             .collect::<Result<Vec<_>, _>>()?;
-        let access =
-            Access { action: "session.list", resource: "session", object: None, allowed: true, count: records.len() };
+        let access = Access {
+            action: "session.list",
+            resource: "session",
+            object: None,
+            allowed: true,
+            count: records.len(),
+        };
         self.inner.operations.access_log().record(database, context, access).await;
         Ok(Page::of(records, page, |record| record.id.to_string()))
     }
 
     /// Ends one of the person's own sessions; 404 where it is not theirs or not alive.
-    pub async fn revoke_session(&self, context: &OpContext, session: Uuid) -> Result<(), OperationError> {
+    pub async fn revoke_session(
+        &self,
+        context: &OpContext,
+        session: Uuid,
+    ) -> Result<(), OperationError> {
         self.end_own(context, session, "revoked_by_owner", EventType::SessionRevocation).await
     }
 
@@ -128,7 +134,11 @@ impl Identity {
     }
 
     /// Signs out everywhere: all sessions, or all but the present one. Says how many ended.
-    pub async fn logout_everywhere(&self, context: &OpContext, keep_current: bool) -> Result<i32, OperationError> {
+    pub async fn logout_everywhere(
+        &self,
+        context: &OpContext,
+        keep_current: bool,
+    ) -> Result<i32, OperationError> {
         let command = RevokeAll { keep_current };
         let call = Call { context: context.clone(), idempotency_key: None, command };
         let reply = self.inner.operations.run_one(call).await?;
@@ -138,7 +148,11 @@ impl Identity {
 
     /// Ends one access token before its time, by its `jti`, and nothing else of its
     /// session. It must be a live token of the caller's own.
-    pub async fn revoke_access_token(&self, context: &OpContext, bearer: &str) -> Result<(), OperationError> {
+    pub async fn revoke_access_token(
+        &self,
+        context: &OpContext,
+        bearer: &str,
+    ) -> Result<(), OperationError> {
         let state = self.state(context).await?;
         let token = self.verify_access(context, &state, bearer)?;
         if token.claims.sub != own_user(context)? {
@@ -210,12 +224,18 @@ impl Identity {
 
 /// The signed-in person; machines and the system have no sessions of their own.
 pub(crate) fn own_user(context: &OpContext) -> Result<Uuid, Refusal> {
-    if context.actor.kind == ActorKind::User { Ok(context.actor.id) } else { Err(Refusal::denied()) }
+    if context.actor.kind == ActorKind::User {
+        Ok(context.actor.id)
+    } else {
+        Err(Refusal::denied())
+    }
 }
 
 /// The position that a page begins after.
 pub(crate) fn after_of(page: &PageRequest) -> Result<Option<Uuid>, Refusal> {
-    let malformed = |_| Refusal::new(RefusalKind::Malformed, "invalid_cursor", "The cursor is not of this list");
+    let malformed = |_| {
+        Refusal::new(RefusalKind::Malformed, "invalid_cursor", "The cursor is not of this list")
+    };
     page.after.as_deref().map(|after| after.parse().map_err(malformed)).transpose()
 }
 
@@ -249,7 +269,11 @@ impl Command for EndOwn {
         Permission::SessionDelete
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<()>, Failure> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<()>, Failure> {
         let (tenant, user) = (context.tenant_id(), own_user(context)?);
         let ended = transaction
             .pipeline(&[
@@ -283,9 +307,14 @@ impl Command for RevokeAll {
         Permission::SessionDelete
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<i32>, Failure> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<i32>, Failure> {
         let user = own_user(context)?;
-        let kept = context.session.filter(|_| self.keep_current).map(|SessionId(id)| id.to_string());
+        let kept =
+            context.session.filter(|_| self.keep_current).map(|SessionId(id)| id.to_string());
         let ended = revoke_all(transaction, user, "sign_out_everywhere", kept.as_deref()).await?;
         let event = event(context, EventType::Logout, Self::NAME, "user")
             .resource_id(user)
@@ -323,11 +352,18 @@ impl Command for RevokeToken {
         Permission::SessionDelete
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<()>, Failure> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<()>, Failure> {
         let (tenant, user) = (context.tenant_id(), own_user(context)?);
         let reason = "revoked_by_owner";
         transaction
-            .execute(REVOKE_TOKEN, &[&tenant, &self.id, &self.session, &user, &reason, &self.expires_at])
+            .execute(
+                REVOKE_TOKEN,
+                &[&tenant, &self.id, &self.session, &user, &reason, &self.expires_at],
+            )
             .await?;
         let event = event(context, EventType::SessionRevocation, Self::NAME, Self::RESOURCE)
             .resource_id(self.session)
@@ -353,7 +389,11 @@ impl Command for EndHijacked {
         Permission::SessionDelete
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<()>, Failure> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<()>, Failure> {
         let tenant = context.tenant_id();
         transaction
             .pipeline(&[
@@ -380,11 +420,17 @@ impl Command for Cleanup {
         Permission::SessionDelete
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<i32>, Failure> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<i32>, Failure> {
         let row = transaction.query_opt(CLEANUP, &[]).await?;
-        let row = row.ok_or_else(|| DbError::Corrupt("cleanup_expired_sessions gave no row".to_owned()))?;
+        let row =
+            row.ok_or_else(|| DbError::Corrupt("cleanup_expired_sessions gave no row".to_owned()))?;
         let ended: i32 = row.try_get("ended").map_err(DbError::from)?;
-        let event = event(context, EventType::JobRun, Self::NAME, Self::RESOURCE).details(json!({ "ended": ended }));
+        let event = event(context, EventType::JobRun, Self::NAME, Self::RESOURCE)
+            .details(json!({ "ended": ended }));
         Ok(Applied { output: ended, status: 200, events: vec![event] })
     }
 }

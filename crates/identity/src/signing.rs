@@ -8,9 +8,7 @@ use std::sync::Arc;
 use operation::{OperationError, Refusal};
 use serde_json::{Value, json};
 use tenancy::{
-    ActorKind, DbError, OpContext, TenantRef, TenantTx,
-    keyring::TenantKeys,
-    policy::JwtAlgorithm,
+    ActorKind, DbError, OpContext, TenantRef, TenantTx, keyring::TenantKeys, policy::JwtAlgorithm,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -19,10 +17,7 @@ use vault::{
     signing::{Algorithm, SigningKey, Verifier},
 };
 
-use crate::{
-    Identity,
-    context::signing_failure,
-};
+use crate::{Identity, context::signing_failure};
 
 const CREATE: &str = tenancy::sql!("identity/keys.sql", "create");
 
@@ -63,11 +58,16 @@ pub(crate) struct MadeKey {
 
 impl Identity {
     /// Makes a signing key; RSA takes a while, so it runs off the request path.
-    pub(crate) async fn make_signing_key(&self, tenant: Uuid, algorithm: JwtAlgorithm) -> Result<MadeKey, DbError> {
+    pub(crate) async fn make_signing_key(
+        &self,
+        tenant: Uuid,
+        algorithm: JwtAlgorithm,
+    ) -> Result<MadeKey, DbError> {
         let id = KeyId(self.inner.clock.new_id());
         let kid = id.to_string();
         if let (JwtAlgorithm::HS256, Some(secret)) = (algorithm, &self.inner.config.jwt_secret) {
-            let key = SigningKey::derive_hs256(secret.expose(), tenant, &kid).map_err(signing_failure)?;
+            let key =
+                SigningKey::derive_hs256(secret.expose(), tenant, &kid).map_err(signing_failure)?;
             return Ok(MadeKey { id, key, derived: true });
         }
         let generate = move || SigningKey::generate(algorithm_of(algorithm), &kid);
@@ -78,7 +78,12 @@ impl Identity {
         Ok(MadeKey { id, key, derived: false })
     }
 
-    pub(crate) fn key_set(&self, context: &OpContext, keys: &TenantKeys, rows: &[Row]) -> Result<Arc<KeySet>, DbError> {
+    pub(crate) fn key_set(
+        &self,
+        context: &OpContext,
+        keys: &TenantKeys,
+        rows: &[Row],
+    ) -> Result<Arc<KeySet>, DbError> {
         let tenant = context.tenant_id();
         let made_of = rows
             .iter()
@@ -125,7 +130,9 @@ impl Identity {
         let kids = verifying.iter().map(|key| key.kid().to_owned()).collect();
         Ok(KeySet {
             made_of,
-            signer: signer.ok_or_else(|| DbError::Corrupt("the tenant has no active signing key".to_owned()))?,
+            signer: signer.ok_or_else(|| {
+                DbError::Corrupt("the tenant has no active signing key".to_owned())
+            })?,
             verifier: Verifier::new(verifying).map_err(signing_failure)?,
             kids,
             algorithms,
@@ -142,11 +149,13 @@ impl Identity {
         let Some(wrapped) = row.try_get::<_, Option<Vec<u8>>>("wrapped_key")? else {
             let secret = (self.inner.config.jwt_secret.as_ref())
                 .ok_or_else(|| corrupt("derived from JWT_SECRET_KEY, which is not set"))?;
-            return SigningKey::derive_hs256(secret.expose(), tenant, &kid).map_err(signing_failure);
+            return SigningKey::derive_hs256(secret.expose(), tenant, &kid)
+                .map_err(signing_failure);
         };
         let epoch: i32 = row.try_get("epoch")?;
         let context = key_context(tenant, id, u32::try_from(epoch).map_err(|_| corrupt("epoch"))?);
-        let wrapped = WrappedKey::from_bytes(wrapped).map_err(|error| corrupt(&error.to_string()))?;
+        let wrapped =
+            WrappedKey::from_bytes(wrapped).map_err(|error| corrupt(&error.to_string()))?;
         let secret: SecretBytes =
             keys.kek().unwrap(&context, &wrapped).map_err(|error| corrupt(&error.to_string()))?;
         SigningKey::from_private_bytes(algorithm, &kid, secret).map_err(signing_failure)
@@ -183,18 +192,28 @@ impl Identity {
         }))
     }
 
-    async fn published_tenant(&self, slug: &str) -> Result<(Arc<TenantRef>, OpContext), OperationError> {
+    async fn published_tenant(
+        &self,
+        slug: &str,
+    ) -> Result<(Arc<TenantRef>, OpContext), OperationError> {
         let tenant = self.inner.directory.by_slug(slug).await?.ok_or_else(Refusal::not_found)?;
-        let context = OpContext::system(Arc::clone(&tenant), ActorKind::Anonymous, self.inner.clock.clone());
+        let context =
+            OpContext::system(Arc::clone(&tenant), ActorKind::Anonymous, self.inner.clock.clone());
         Ok((tenant, context))
     }
 }
 
 /// Stores a tenant's first signing key as the active one.
-pub(crate) async fn store(transaction: &TenantTx, keys: &TenantKeys, made: &MadeKey) -> Result<(), DbError> {
+pub(crate) async fn store(
+    transaction: &TenantTx,
+    keys: &TenantKeys,
+    made: &MadeKey,
+) -> Result<(), DbError> {
     let tenant = transaction.tenant();
     let wrapped = (!made.derived)
-        .then(|| keys.kek().wrap(&key_context(tenant, made.id, FIRST_EPOCH), made.key.private_bytes()))
+        .then(|| {
+            keys.kek().wrap(&key_context(tenant, made.id, FIRST_EPOCH), made.key.private_bytes())
+        })
         .transpose()
         .map_err(|error| DbError::Corrupt(error.to_string()))?
         .map(WrappedKey::into_bytes);

@@ -70,9 +70,11 @@ impl Identity {
             modules: tenant.blueprint.modules().iter().map(|&module| module.to_owned()).collect(),
             time_zone: tenant.time_zone.clone(),
         };
-        let context = OpContext::system(Arc::new(reference), ActorKind::Cli, self.inner.clock.clone());
+        let context =
+            OpContext::system(Arc::new(reference), ActorKind::Cli, self.inner.clock.clone());
         let command = CreateTenant { identity: self.clone(), tenant, policy, signing_key };
-        let reply = self.inner.operations.run_one(Call { context, idempotency_key: None, command }).await?;
+        let reply =
+            self.inner.operations.run_one(Call { context, idempotency_key: None, command }).await?;
         self.inner.directory.refresh();
         Ok(reply.output)
     }
@@ -98,17 +100,27 @@ impl Identity {
 }
 
 fn check(tenant: &NewTenant) -> Result<(), Refusal> {
-    let inner_is_fine = |slug: &str| slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let inner_is_fine = |slug: &str| {
+        slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
     let slug = tenant.slug.as_str();
     let is_slug = (3..=63).contains(&slug.len())
         && inner_is_fine(slug)
         && slug.starts_with(|first: char| first.is_ascii_lowercase())
         && !slug.ends_with('-');
     if !is_slug {
-        return Err(Refusal::rule("validation_failed", "slug", "3 to 63 of a-z, 0-9 and -, beginning with a letter"));
+        return Err(Refusal::rule(
+            "validation_failed",
+            "slug",
+            "3 to 63 of a-z, 0-9 and -, beginning with a letter",
+        ));
     }
     if (slug == PLATFORM) != (tenant.blueprint == Blueprint::Platform) {
-        return Err(Refusal::rule("slug_reserved", "slug", "This name and blueprint belong to the platform's tenant"));
+        return Err(Refusal::rule(
+            "slug_reserved",
+            "slug",
+            "This name and blueprint belong to the platform's tenant",
+        ));
     }
     if !(1..=200).contains(&tenant.name.chars().count()) {
         return Err(Refusal::rule("validation_failed", "name", "1 to 200 characters are possible"));
@@ -135,9 +147,19 @@ impl Command for CreateTenant {
         Permission::TenantCreate
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<TenantRecord>, Failure> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<TenantRecord>, Failure> {
         self.insert(transaction, context).await?;
-        let keys = self.identity.inner.keyring.create_tenant_keys(transaction).await.map_err(key_failure)?;
+        let keys = self
+            .identity
+            .inner
+            .keyring
+            .create_tenant_keys(transaction)
+            .await
+            .map_err(key_failure)?;
         audit::keys::create(transaction, keys.kek()).await?;
         signing::store(transaction, &keys, &self.signing_key).await?;
         let output = TenantRecord {
@@ -156,10 +178,17 @@ impl Command for CreateTenant {
 impl CreateTenant {
     async fn insert(&self, transaction: &TenantTx, context: &OpContext) -> Result<(), Failure> {
         let (id, tenant) = (context.tenant_id(), &self.tenant);
-        let policy = serde_json::to_value(&self.policy).map_err(|error| DbError::Corrupt(error.to_string()))?;
+        let policy = serde_json::to_value(&self.policy)
+            .map_err(|error| DbError::Corrupt(error.to_string()))?;
         let blueprint = tenant.blueprint.as_str();
-        let directory: [&(dyn ToSql + Sync); 6] =
-            [&id, &tenant.slug, &tenant.name, &blueprint, &context.tenant.modules, &tenant.time_zone];
+        let directory: [&(dyn ToSql + Sync); 6] = [
+            &id,
+            &tenant.slug,
+            &tenant.name,
+            &blueprint,
+            &context.tenant.modules,
+            &tenant.time_zone,
+        ];
         let roles = tenant.blueprint.roles();
         let written = transaction
             .pipeline(&[
@@ -170,7 +199,8 @@ impl CreateTenant {
             .await;
         written.map(drop).map_err(|error| match error.constraint() {
             Some("tenants_slug_key") => {
-                Refusal::new(RefusalKind::Conflict, "slug_taken", "A tenant of this slug exists").into()
+                Refusal::new(RefusalKind::Conflict, "slug_taken", "A tenant of this slug exists")
+                    .into()
             }
             _ => Failure::Database(error),
         })

@@ -73,10 +73,7 @@ pub async fn lock(transaction: &TenantTx, id: Uuid) -> Result<Option<AccountStat
 }
 
 /// Stores limits and status of an account that is locked, and counts its version.
-pub async fn save_settings(
-    transaction: &TenantTx,
-    account: &AccountState,
-) -> Result<(), DbError> {
+pub async fn save_settings(transaction: &TenantTx, account: &AccountState) -> Result<(), DbError> {
     transaction
         .execute(
             SAVE_SETTINGS,

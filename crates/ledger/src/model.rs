@@ -89,7 +89,8 @@ impl AccountStatus {
     pub const fn may_become(self, next: Self) -> bool {
         matches!(
             (self, next),
-            (Self::Active, Self::Frozen | Self::Closed) | (Self::Frozen, Self::Active | Self::Closed)
+            (Self::Active, Self::Frozen | Self::Closed)
+                | (Self::Frozen, Self::Active | Self::Closed)
         )
     }
 }

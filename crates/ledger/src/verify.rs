@@ -72,7 +72,9 @@ pub enum Fault {
         entries: String,
     },
     /// An account's entries are not numbered 1 to `entry_count`.
-    #[error("account {account_id}: {entry_count} entries recorded, {entries} found, the last is number {last_sequence}")]
+    #[error(
+        "account {account_id}: {entry_count} entries recorded, {entries} found, the last is number {last_sequence}"
+    )]
     EntryCount {
         /// The account.
         account_id: Uuid,
@@ -92,7 +94,9 @@ pub enum Fault {
         account_sequence: i64,
     },
     /// A transfer's entries do not sum to zero, or not to its amount.
-    #[error("transfer {transfer_id} of {amount}: {entries} entries sum to {sum}, credits to {credited}")]
+    #[error(
+        "transfer {transfer_id} of {amount}: {entries} entries sum to {sum}, credits to {credited}"
+    )]
     Transfer {
         /// The transfer.
         transfer_id: Uuid,
@@ -112,7 +116,9 @@ pub enum Fault {
         transfer_id: Uuid,
     },
     /// An entry belongs to no account or to no transfer.
-    #[error("entry {transaction_id} of account {account_id} and transfer {transfer_id} is an orphan")]
+    #[error(
+        "entry {transaction_id} of account {account_id} and transfer {transfer_id} is an orphan"
+    )]
     Orphan {
         /// The entry.
         transaction_id: Uuid,

@@ -128,7 +128,8 @@ impl AccessLog {
         let mut failure = None;
         for due in self.due(everything).values() {
             for batch in due.chunks(BATCH) {
-                let events: Vec<_> = batch.iter().flat_map(|one| one.events.iter().cloned()).collect();
+                let events: Vec<_> =
+                    batch.iter().flat_map(|one| one.events.iter().cloned()).collect();
                 let records = events.len();
                 match write(database, &batch[0].context, events).await {
                     Ok(()) => {
@@ -212,13 +213,25 @@ impl Entry {
         let ended = everything || self.begun_at.elapsed() >= COALESCE;
         let mut events = Vec::new();
         if !self.first_written {
-            events.push(access_event(&self.context, &self.access, self.filter.as_ref(), self.at, None));
+            events.push(access_event(
+                &self.context,
+                &self.access,
+                self.filter.as_ref(),
+                self.at,
+                None,
+            ));
         }
         let repeated = ended && self.repeats.accesses > 0;
         let written = if repeated { self.repeats } else { Tally::default() };
         if repeated {
             let now = self.context.clock.now();
-            events.push(access_event(&self.context, &self.access, self.filter.as_ref(), now, Some(written)));
+            events.push(access_event(
+                &self.context,
+                &self.access,
+                self.filter.as_ref(),
+                now,
+                Some(written),
+            ));
         }
         Due { key: key.clone(), context: self.context.clone(), events, written, ended }
     }
@@ -238,7 +251,8 @@ fn access_event(
     };
     let mut shared = event_context(context);
     shared.occurred_at = at;
-    let mut record = AuditEvent::new(&shared, event_type, access.action, access.resource).outcome(outcome);
+    let mut record =
+        AuditEvent::new(&shared, event_type, access.action, access.resource).outcome(outcome);
     if let Some(object) = access.object {
         record = record.resource_id(object);
     }
@@ -247,7 +261,8 @@ fn access_event(
         details.insert("repeats".to_owned(), json!(tally.accesses));
     }
     if access.allowed && access.object.is_none() {
-        details.insert("count".to_owned(), json!(repeats.map_or(access.count, |tally| tally.objects)));
+        details
+            .insert("count".to_owned(), json!(repeats.map_or(access.count, |tally| tally.objects)));
     }
     if let Some(filter) = filter {
         details.insert("filter".to_owned(), filter.clone());
@@ -255,7 +270,11 @@ fn access_event(
     if details.is_empty() { record } else { record.details(Value::Object(details)) }
 }
 
-async fn write(database: &Database, context: &OpContext, events: Vec<AuditEvent>) -> Result<(), DbError> {
+async fn write(
+    database: &Database,
+    context: &OpContext,
+    events: Vec<AuditEvent>,
+) -> Result<(), DbError> {
     let transaction = database.begin(context).await?;
     audit::store::append(&transaction, events).await?;
     transaction.commit().await

@@ -68,7 +68,11 @@ pub(crate) async fn finish<C: Command>(
     keys: Keys,
     cases: Vec<Case<C::Output>>,
 ) -> Result<Answers<C::Output>, DbError> {
-    let mut outcome = Settled { events: Vec::new(), remembered: Vec::new(), answers: Vec::with_capacity(calls.len()) };
+    let mut outcome = Settled {
+        events: Vec::new(),
+        remembered: Vec::new(),
+        answers: Vec::with_capacity(calls.len()),
+    };
     for (position, (call, case)) in calls.iter().zip(cases).enumerate() {
         outcome.take(call, case, keys.has(position).then_some(position))?;
     }
@@ -124,7 +128,11 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned + Clone> Settled<T> {
                 self.events.extend(kept);
                 if let Some(position) = keyed.filter(|_| refusal.is_final()) {
                     let response = json!({ "refused": encode(&refusal)? });
-                    self.remembered.push(Answer { position, status: refusal.kind.status(), response });
+                    self.remembered.push(Answer {
+                        position,
+                        status: refusal.kind.status(),
+                        response,
+                    });
                 }
                 Err(refusal)
             }
@@ -136,7 +144,9 @@ impl<T: serde::Serialize + serde::de::DeserializeOwned + Clone> Settled<T> {
                 self.events.push(plain_event(call, object).outcome(Outcome::Replayed));
                 same_again(self.answers.get(earlier))
             }
-            Fate::Pending => return Err(DbError::Corrupt(format!("{} left a call unanswered", C::NAME))),
+            Fate::Pending => {
+                return Err(DbError::Corrupt(format!("{} left a call unanswered", C::NAME)));
+            }
         };
         self.answers.push(answer);
         Ok(())
@@ -160,7 +170,9 @@ fn decode<T: serde::de::DeserializeOwned>(
     mut response: Value,
 ) -> Result<Result<Reply<T>, Refusal>, DbError> {
     // The category only: the error's own words quote the answer.
-    let corrupt = |error: serde_json::Error| DbError::Corrupt(format!("stored answer: {:?}", error.classify()));
+    let corrupt = |error: serde_json::Error| {
+        DbError::Corrupt(format!("stored answer: {:?}", error.classify()))
+    };
     if let Some(refused) = response.get_mut("refused") {
         let refusal: Refusal = serde_json::from_value(refused.take()).map_err(corrupt)?;
         return Ok(Err(Refusal { replayed: true, ..refusal }));
@@ -181,13 +193,18 @@ fn plain_event<C: Command>(call: &Call<C>, object: Option<Uuid>) -> AuditEvent {
     }
 }
 
-fn refused_event<C: Command>(call: &Call<C>, object: Option<Uuid>, refusal: &Refusal) -> AuditEvent {
+fn refused_event<C: Command>(
+    call: &Call<C>,
+    object: Option<Uuid>,
+    refusal: &Refusal,
+) -> AuditEvent {
     let denied = matches!(
         refusal.kind,
         RefusalKind::Denied | RefusalKind::NotFound | RefusalKind::Unauthenticated
     );
     let fields: Vec<_> = refusal.errors.iter().map(|error| &error.field).collect();
-    let record = plain_event(call, object).details(json!({ "code": refusal.code, "fields": fields }));
+    let record =
+        plain_event(call, object).details(json!({ "code": refusal.code, "fields": fields }));
     if denied {
         record.event_type(EventType::PermissionDenied).outcome(Outcome::Denied)
     } else {

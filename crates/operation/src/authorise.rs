@@ -7,7 +7,11 @@ use tenancy::{Actor, ActorKind};
 use crate::{Call, Command, Operations, Refusal, Target, principal};
 
 impl Operations {
-    pub(crate) fn authorise<C: Command>(&self, call: &Call<C>, target: &Target) -> Result<(), Refusal> {
+    pub(crate) fn authorise<C: Command>(
+        &self,
+        call: &Call<C>,
+        target: &Target,
+    ) -> Result<(), Refusal> {
         let actor = &call.context.actor;
         if let Some(verdict) = without_policy::<C>(actor, target) {
             return verdict;
@@ -25,11 +29,7 @@ impl Operations {
                 let tenant = Resource::for_permission(permission, None);
                 allow_if(self.policies.decide(blueprint, &who, permission, &tenant).allowed())
             }
-            Target::Object {
-                resource,
-                read_permission,
-                field,
-            } => {
+            Target::Object { resource, read_permission, field } => {
                 if !self.policies.decide(blueprint, &who, *read_permission, resource).allowed() {
                     return Err(unseen(*field));
                 }

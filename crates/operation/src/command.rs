@@ -108,7 +108,11 @@ pub trait Command: Send + Sync + Sized + 'static {
     }
 
     /// Loads the facts that the decision is made on.
-    fn target(&self, transaction: &TenantTx, context: &OpContext) -> impl Future<Output = Result<Target, DbError>> + Send {
+    fn target(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> impl Future<Output = Result<Target, DbError>> + Send {
         let _ = (transaction, context);
         std::future::ready(Ok(Target::Tenant))
     }
@@ -156,7 +160,10 @@ pub trait Command: Send + Sync + Sized + 'static {
     }
 }
 
-async fn under_savepoint<C: Command>(transaction: &TenantTx, call: &Call<C>) -> Result<Outcome<C::Output>, DbError> {
+async fn under_savepoint<C: Command>(
+    transaction: &TenantTx,
+    call: &Call<C>,
+) -> Result<Outcome<C::Output>, DbError> {
     transaction.savepoint()?;
     match call.command.execute(transaction, &call.context).await {
         Err(Failure::Database(error)) => Err(error),

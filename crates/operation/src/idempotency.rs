@@ -22,7 +22,7 @@ pub(crate) struct Keys {
     positions: Vec<usize>,
     names: Vec<String>,
     principals: Vec<Uuid>,
-    keys: Vec<String>,
+    texts: Vec<String>,
     hashes: Vec<Vec<u8>>,
 }
 
@@ -49,24 +49,29 @@ pub(crate) struct Answer {
 impl Keys {
     /// The keys of the calls that may run. Nobody in particular has no keys: all
     /// strangers would share one memory and be given each other's answers.
-    pub(crate) fn of<C: Command>(tenant: Uuid, calls: &[Call<C>], may_run: impl Fn(usize) -> bool) -> Self {
+    pub(crate) fn of<C: Command>(
+        tenant: Uuid,
+        calls: &[Call<C>],
+        may_run: impl Fn(usize) -> bool,
+    ) -> Self {
         let mut keys = Self {
             positions: Vec::new(),
             names: Vec::new(),
             principals: Vec::new(),
-            keys: Vec::new(),
+            texts: Vec::new(),
             hashes: Vec::new(),
         };
         for (position, call) in calls.iter().enumerate() {
             let Some(key) = &call.idempotency_key else { continue };
-            if C::ANONYMOUS || call.context.actor.kind == ActorKind::Anonymous || !may_run(position) {
+            if C::ANONYMOUS || call.context.actor.kind == ActorKind::Anonymous || !may_run(position)
+            {
                 continue;
             }
             let principal = call.context.actor.id;
             keys.positions.push(position);
             keys.names.push(format!("{tenant}/{principal}/{}/{key}", C::NAME));
             keys.principals.push(principal);
-            keys.keys.push(key.clone());
+            keys.texts.push(key.clone());
             keys.hashes.push(request_hash(&call.command.fingerprint()));
         }
         keys
@@ -96,7 +101,7 @@ impl Keys {
         let rows = transaction
             .pipeline(&[
                 Query::new(CLAIM, &[&self.names]),
-                Query::new(FIND, &[&tenant, &self.principals, &command, &self.keys]),
+                Query::new(FIND, &[&tenant, &self.principals, &command, &self.texts]),
             ])
             .await?;
         let [claimed, found] = rows.as_slice() else {
@@ -109,7 +114,9 @@ impl Keys {
             let first = *first_seen.entry(&self.names[slot]).or_insert(slot);
             claims[position] = match (row.try_get("claimed")?, found.get(&slot)) {
                 (false, _) => Claim::Refused(in_flight()),
-                (true, Some(stored)) if stored.hash != self.hashes[slot] => Claim::Refused(reused()),
+                (true, Some(stored)) if stored.hash != self.hashes[slot] => {
+                    Claim::Refused(reused())
+                }
                 (true, Some(stored)) => stored.claim(),
                 (true, None) if first != slot => self.repeated(slot, first),
                 (true, None) => Claim::Free,
@@ -120,12 +127,13 @@ impl Keys {
 
     /// The statement's parameters that store answers; none where nothing has a key.
     pub(crate) fn answers(&self, answers: Vec<Answer>) -> Option<StoredAnswers> {
-        let slots: HashMap<usize, usize> = self.positions.iter().enumerate().map(|(slot, &at)| (at, slot)).collect();
+        let slots: HashMap<usize, usize> =
+            self.positions.iter().enumerate().map(|(slot, &at)| (at, slot)).collect();
         let mut stored = StoredAnswers::default();
         for answer in answers {
             let Some(&slot) = slots.get(&answer.position) else { continue };
             stored.principals.push(self.principals[slot]);
-            stored.keys.push(self.keys[slot].clone());
+            stored.keys.push(self.texts[slot].clone());
             stored.hashes.push(self.hashes[slot].clone());
             stored.statuses.push(i16::try_from(answer.status).unwrap_or(i16::MAX));
             stored.responses.push(answer.response);
@@ -169,10 +177,7 @@ struct Found {
 
 impl Found {
     fn claim(&self) -> Claim {
-        Claim::Answered {
-            status: self.status,
-            response: self.response.clone(),
-        }
+        Claim::Answered { status: self.status, response: self.response.clone() }
     }
 }
 
@@ -196,13 +201,22 @@ impl StoredAnswers {
         tenant: &'a Uuid,
         command: &'a &'static str,
     ) -> [&'a (dyn tokio_postgres::types::ToSql + Sync); 7] {
-        [tenant, &self.principals, command, &self.keys, &self.hashes, &self.statuses, &self.responses]
+        [
+            tenant,
+            &self.principals,
+            command,
+            &self.keys,
+            &self.hashes,
+            &self.statuses,
+            &self.responses,
+        ]
     }
 }
 
 /// A key is 1 to 255 characters that can be seen.
 pub(crate) fn check_form(key: Option<&str>) -> Result<(), Refusal> {
-    let is_good = |key: &str| (1..=255).contains(&key.chars().count()) && !key.chars().any(char::is_control);
+    let is_good =
+        |key: &str| (1..=255).contains(&key.chars().count()) && !key.chars().any(char::is_control);
     if key.is_none_or(is_good) {
         return Ok(());
     }
@@ -223,7 +237,8 @@ fn reused() -> Refusal {
 /// SHA-256 over the canonical request (RFC 8785). A request that has no canonical
 /// form (a fraction somewhere) cannot be a command of ours; it hashes as its text.
 fn request_hash(fingerprint: &Value) -> Vec<u8> {
-    let canonical = audit::canonical::to_vec(fingerprint).unwrap_or_else(|_| fingerprint.to_string().into_bytes());
+    let canonical = audit::canonical::to_vec(fingerprint)
+        .unwrap_or_else(|_| fingerprint.to_string().into_bytes());
     vault::primitives::sha256(&canonical).to_vec()
 }
 
@@ -257,7 +272,8 @@ mod tests {
     fn reversed(value: &Value) -> Value {
         match value {
             Value::Object(members) => {
-                let turned = members.iter().rev().map(|(name, inner)| (name.clone(), reversed(inner)));
+                let turned =
+                    members.iter().rev().map(|(name, inner)| (name.clone(), reversed(inner)));
                 Value::Object(turned.collect::<Map<_, _>>())
             }
             Value::Array(items) => items.iter().map(reversed).collect(),

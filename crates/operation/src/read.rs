@@ -76,9 +76,17 @@ pub enum ViewFailure {
 
 impl Operations {
     /// Reads a view under policy and leaves an access record.
-    pub async fn read<V: View>(&self, context: &OpContext, view: &V) -> Result<V::Output, OperationError> {
+    pub async fn read<V: View>(
+        &self,
+        context: &OpContext,
+        view: &V,
+    ) -> Result<V::Output, OperationError> {
         if context.actor.kind == ActorKind::Anonymous {
-            return Err(Refusal::unauthenticated("invalid_token", "A valid access token is needed").into());
+            return Err(Refusal::unauthenticated(
+                "invalid_token",
+                "A valid access token is needed",
+            )
+            .into());
         }
         let scope = self.scope(context, view.permission());
         if scope.is_none() {
@@ -100,7 +108,9 @@ impl Operations {
                 self.record(context, view, true, count).await;
                 Ok(value)
             }
-            Found::Object { value, resource } if self.readable(context, view.permission(), &resource) => {
+            Found::Object { value, resource }
+                if self.readable(context, view.permission(), &resource) =>
+            {
                 self.record(context, view, true, 1).await;
                 Ok(value)
             }
@@ -121,7 +131,12 @@ impl Operations {
         self.policies.scope(context.tenant.blueprint, &context.actor.roles, permission)
     }
 
-    fn readable(&self, context: &OpContext, permission: Permission, resource: &Resource<'_>) -> bool {
+    fn readable(
+        &self,
+        context: &OpContext,
+        permission: Permission,
+        resource: &Resource<'_>,
+    ) -> bool {
         let who = principal(&context.actor);
         context.actor.is_system()
             || self.policies.decide(context.tenant.blueprint, &who, permission, resource).allowed()

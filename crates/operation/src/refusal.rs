@@ -102,17 +102,18 @@ impl Refusal {
             code: Cow::Borrowed(code),
             message: detail.clone(),
         };
-        Self {
-            errors: vec![error],
-            ..Self::new(RefusalKind::Rule, code, detail)
-        }
+        Self { errors: vec![error], ..Self::new(RefusalKind::Rule, code, detail) }
     }
 
     /// One or more fields that are not acceptable.
     pub fn validation(errors: Vec<FieldError>) -> Self {
         Self {
             errors,
-            ..Self::new(RefusalKind::Rule, "validation_failed", "One or more fields are not acceptable")
+            ..Self::new(
+                RefusalKind::Rule,
+                "validation_failed",
+                "One or more fields are not acceptable",
+            )
         }
     }
 

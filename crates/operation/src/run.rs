@@ -35,7 +35,10 @@ enum Broken {
 
 impl Operations {
     /// Runs one command.
-    pub async fn run_one<C: Command>(&self, call: Call<C>) -> Result<Reply<C::Output>, OperationError> {
+    pub async fn run_one<C: Command>(
+        &self,
+        call: Call<C>,
+    ) -> Result<Reply<C::Output>, OperationError> {
         self.run(vec![call]).await.pop().unwrap_or(Err(OperationError::Aborted))
     }
 
@@ -46,7 +49,8 @@ impl Operations {
     pub async fn run<C: Command>(&self, calls: Vec<Call<C>>) -> Results<C::Output> {
         let count = calls.len();
         let operations = self.clone();
-        let task = tokio::spawn(async move { operations.run_whole(&calls).await }.in_current_span());
+        let task =
+            tokio::spawn(async move { operations.run_whole(&calls).await }.in_current_span());
         // The task ends without an answer only where the runtime is shut down.
         task.await.unwrap_or_else(|_| (0..count).map(|_| Err(OperationError::Aborted)).collect())
     }
@@ -74,13 +78,18 @@ impl Operations {
         }
     }
 
-    async fn run_together<C: Command>(&self, calls: &[Call<C>]) -> Result<Answers<C::Output>, Broken> {
+    async fn run_together<C: Command>(
+        &self,
+        calls: &[Call<C>],
+    ) -> Result<Answers<C::Output>, Broken> {
         let mut attempt = 1;
         loop {
             match AssertUnwindSafe(self.attempt(calls)).catch_unwind().await {
                 Ok(Err(error)) if attempt < ATTEMPTS && is_repeatable(&error) => {
-                    metrics::counter!("strongroom_operation_retries_total", "command" => C::NAME).increment(1);
-                    tokio::time::sleep(Duration::from_millis(u64::from(attempt * attempt) * 2)).await;
+                    metrics::counter!("strongroom_operation_retries_total", "command" => C::NAME)
+                        .increment(1);
+                    tokio::time::sleep(Duration::from_millis(u64::from(attempt * attempt) * 2))
+                        .await;
                     attempt += 1;
                 }
                 Ok(outcome) => return Ok(outcome?),
@@ -97,7 +106,12 @@ impl Operations {
         outcome: Result<Answers<C::Output>, Broken>,
     ) -> Results<C::Output> {
         let broken = match outcome {
-            Ok(answers) => return answers.into_iter().map(|answer| answer.map_err(OperationError::from)).collect(),
+            Ok(answers) => {
+                return answers
+                    .into_iter()
+                    .map(|answer| answer.map_err(OperationError::from))
+                    .collect();
+            }
             Err(broken) => broken,
         };
         tracing::error!(command = C::NAME, error = %broken, "operation failed");
@@ -121,14 +135,16 @@ impl Operations {
         queries: &[Query<'_>],
     ) -> Result<(TenantTx, Vec<Vec<tokio_postgres::Row>>), DbError> {
         let contexts: Vec<&OpContext> = calls.iter().map(|call| &call.context).collect();
-        let (first, others) =
-            contexts.split_first().ok_or_else(|| DbError::Corrupt("a batch of no commands".to_owned()))?;
+        let (first, others) = contexts
+            .split_first()
+            .ok_or_else(|| DbError::Corrupt("a batch of no commands".to_owned()))?;
         self.database.begin_batch(first, others, queries).await
     }
 
     async fn attempt<C: Command>(&self, calls: &[Call<C>]) -> Result<Answers<C::Output>, DbError> {
         let tenant = calls.first().map(|call| call.context.tenant_id()).unwrap_or_default();
-        let sessions: Vec<Uuid> = calls.iter().filter_map(|call| call.context.session.map(|id| id.0)).collect();
+        let sessions: Vec<Uuid> =
+            calls.iter().filter_map(|call| call.context.session.map(|id| id.0)).collect();
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&tenant, &sessions];
         let liveness = [Query::new(session::LIVE, &parameters)];
         let queries = if sessions.is_empty() { &[][..] } else { &liveness[..] };
@@ -157,7 +173,10 @@ impl Operations {
         let everyone: Vec<&Call<C>> = calls.iter().collect();
         let targets = C::targets(transaction, &everyone).await?;
         if targets.len() != calls.len() {
-            return Err(DbError::Corrupt(format!("{} gave another number of targets than calls", C::NAME)));
+            return Err(DbError::Corrupt(format!(
+                "{} gave another number of targets than calls",
+                C::NAME
+            )));
         }
         let verdicts = calls.iter().zip(&targets).map(|(call, target)| {
             session::check(&call.context, &live)
@@ -212,7 +231,10 @@ async fn execute_pending<C: Command>(
     }
     let outcomes = C::execute_all(transaction, &running).await?;
     if outcomes.len() != running.len() {
-        return Err(DbError::Corrupt(format!("{} gave another number of results than calls", C::NAME)));
+        return Err(DbError::Corrupt(format!(
+            "{} gave another number of results than calls",
+            C::NAME
+        )));
     }
     for (case, outcome) in pending.into_iter().zip(outcomes) {
         case.fate = match outcome {

@@ -11,7 +11,8 @@ use audit::Sealer;
 use identity::{Identity, IdentityConfig};
 use operation::{AccessLog, Operations};
 use tenancy::keyring::Keyring;
-use tenancy::{ActorKind, Clock, Database, DatabaseConfig, Directory, OpContext, TenantRef};
+use tenancy::directory::Directory;
+use tenancy::{ActorKind, Clock, Database, DatabaseConfig, OpContext, TenantRef};
 use vault::password::{Hasher, HasherOptions, Pepper, Peppers};
 use vault::{RootKeys, SecretBytes};
 
@@ -23,8 +24,6 @@ pub struct Ingredients {
     pub sealer: DatabaseConfig,
     /// The roots, for the tenants' keys.
     pub roots: RootKeys,
-    /// The roots once more, for the sealer, which lives apart from the app.
-    pub sealer_roots: RootKeys,
     /// `JWT_SECRET_KEY`.
     pub token_secret: Option<SecretBytes>,
     /// Whether failures from this machine never block its address.
@@ -83,7 +82,7 @@ impl Installation {
                 exempt_loopback: ingredients.exempt_loopback,
             },
         );
-        let sealer = Sealer::new(sealer_database, Arc::new(ingredients.sealer_roots), clock.clone());
+        let sealer = Sealer::new(sealer_database, Arc::clone(&keyring), clock.clone());
         Ok(Self {
             app,
             operations,

@@ -1,9 +1,11 @@
-//! The composition root.
+//! The composition root: configuration, the command line, listeners, workers and
+//! the development installation. The only crate that knows all the others.
+//!
+//! It refuses to hold rules of any domain: it hands parts to each other.
+
+pub mod cli;
+pub mod compose;
 pub mod config;
 pub mod connect;
-pub mod serve { 
-//! x y z
-pub mod listener; pub mod roles; }
-pub mod cli { 
-//! x y z
-pub mod exit; pub mod output; pub mod progress; }
+pub mod dev;
+pub mod serve;

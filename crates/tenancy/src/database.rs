@@ -6,7 +6,9 @@
 
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
+};
 use futures_util::future::{TryFuture, TryMaybeDone, try_join_all, try_maybe_done};
 use tokio_postgres::{Config, NoTls, Row, Statement};
 
@@ -69,16 +71,16 @@ impl DatabaseConfig {
     pub fn connection_config(&self) -> Result<Config, DbError> {
         // SQLAlchemy's driver suffix is accepted: seed 000's URLs carry it.
         let url = self.url.replacen("postgresql+asyncpg://", "postgresql://", 1);
-        let mut config: Config = url
-            .parse()
-            .map_err(|_| DbError::Unavailable("DATABASE_URL is not a PostgreSQL connection string".to_owned()))?;
-        let mut options = config.get_options().map(str::to_owned).unwrap_or_default();
-        if let Some(role) = self.set_role {
-            options.push_str(&format!(" -c role={role}"));
-        }
-        options.push_str(&format!(" -c statement_timeout={}", self.statement_timeout_ms));
+        let mut config: Config = url.parse().map_err(|_| {
+            DbError::Unavailable("DATABASE_URL is not a PostgreSQL connection string".to_owned())
+        })?;
+        let given = config.get_options().unwrap_or_default();
+        let role = self.set_role.map(|role| format!("-c role={role}")).unwrap_or_default();
         // An operation that hangs in our own code must not hold its locks for ever.
-        options.push_str(" -c idle_in_transaction_session_timeout=60000");
+        let options = format!(
+            "{given} {role} -c statement_timeout={} -c idle_in_transaction_session_timeout=60000",
+            self.statement_timeout_ms
+        );
         config
             .options(options.trim())
             .application_name(&self.application_name)
@@ -99,7 +101,10 @@ pub struct Database {
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Database").field("status", &self.pool.status()).finish()
+        formatter
+            .debug_struct("Database")
+            .field("status", &self.pool.status())
+            .finish_non_exhaustive()
     }
 }
 
@@ -113,9 +118,7 @@ impl Database {
         let manager = Manager::from_config(
             config.connection_config()?,
             NoTls,
-            ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            },
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
         let wait = Duration::from_millis(config.wait_timeout_ms);
         let pool = Pool::builder(manager)
@@ -134,10 +137,7 @@ impl Database {
             }))
             .build()
             .map_err(|error| DbError::Unavailable(error.to_string()))?;
-        Ok(Self {
-            pool,
-            idle_connections: config.idle_connections,
-        })
+        Ok(Self { pool, idle_connections: config.idle_connections })
     }
 
     /// Begins a transaction in the context's tenant.
@@ -170,7 +170,11 @@ impl Database {
     /// One read-only transaction in one round trip: BEGIN, settings, the
     /// statements, COMMIT leave together. A caller that hangs up leaves nothing
     /// open: either none or all of it has been sent.
-    pub async fn read(&self, context: &OpContext, queries: &[Query<'_>]) -> Result<Vec<Vec<Row>>, DbError> {
+    pub async fn read(
+        &self,
+        context: &OpContext,
+        queries: &[Query<'_>],
+    ) -> Result<Vec<Vec<Row>>, DbError> {
         let mut lent = Lent(Some(self.connection().await?));
         let client = lent.client()?;
         let settings = Settings::of(context);
@@ -243,15 +247,21 @@ impl Database {
     }
 }
 
-pub(crate) async fn prepare_all(client: &Object, queries: &[Query<'_>]) -> Result<Vec<Statement>, DbError> {
+pub(crate) async fn prepare_all(
+    client: &Object,
+    queries: &[Query<'_>],
+) -> Result<Vec<Statement>, DbError> {
     Ok(try_join_all(queries.iter().map(|query| client.prepare_cached(query.sql))).await?)
 }
 
 /// Sends all in order with its first poll and gathers the answers. Unlike
 /// `try_join_all`, which beyond thirty polls as it likes and may answer an error
 /// of the first poll late: a COMMIT behind it would already have left.
-pub(crate) async fn in_order<F: TryFuture>(futures: impl Iterator<Item = F>) -> Result<Vec<F::Ok>, F::Error> {
-    let mut all: Vec<Pin<Box<TryMaybeDone<F>>>> = futures.map(|future| Box::pin(try_maybe_done(future))).collect();
+pub(crate) async fn in_order<F: TryFuture>(
+    futures: impl Iterator<Item = F>,
+) -> Result<Vec<F::Ok>, F::Error> {
+    let mut all: Vec<Pin<Box<TryMaybeDone<F>>>> =
+        futures.map(|future| Box::pin(try_maybe_done(future))).collect();
     poll_fn(|context| {
         let mut done = true;
         for one in &mut all {
@@ -279,7 +289,8 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let (Some(client), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(client), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current())
+        {
             runtime.spawn(async move {
                 // Answers come in order: this one is the last.
                 if client.batch_execute("").await.is_err() {

@@ -39,15 +39,8 @@ const FRESH_FOR: Duration = Duration::from_secs(1);
 impl Directory {
     /// A directory over a database.
     pub fn new(database: Database) -> Self {
-        let cache = Cached {
-            read_at: None,
-            refreshes: 0,
-            tenants: Arc::default(),
-        };
-        Self {
-            database,
-            cache: Arc::new(RwLock::new(cache)),
-        }
+        let cache = Cached { read_at: None, refreshes: 0, tenants: Arc::default() };
+        Self { database, cache: Arc::new(RwLock::new(cache)) }
     }
 
     /// The tenant of that id, if it is active.

@@ -61,7 +61,9 @@ impl From<tokio_postgres::Error> for DbError {
             };
         };
         let state = database.code();
-        if *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED {
+        if *state == SqlState::T_R_SERIALIZATION_FAILURE
+            || *state == SqlState::T_R_DEADLOCK_DETECTED
+        {
             return Self::Retry(error);
         }
         // Class 57P: the administrator ended the server or this connection. 53300: too many connections.

@@ -54,7 +54,7 @@ pub struct Statement<'a> {
 /// All statements of a file, in order.
 pub fn statements(file: &str) -> Vec<Statement<'_>> {
     file.split("\n--! ")
-        .flat_map(|part| part.strip_prefix("--! ").or(Some(part)))
+        .map(|part| part.strip_prefix("--! ").unwrap_or(part))
         .skip(usize::from(!file.starts_with("--! ")))
         .filter_map(|part| {
             let (head, text) = part.split_once('\n')?;

@@ -172,8 +172,8 @@ impl TenantTx {
         let client = self.client()?;
         let set = self.noted(client.prepare_cached(Settings::SQL).await)?;
         let parameters = settings.parameters();
-        let sent = client.query(&set, &parameters).now_or_never();
-        self.noted(sent.transpose()).map(drop)
+        let refused = client.query(&set, &parameters).now_or_never();
+        self.noted(refused.transpose()).map(drop)
     }
 
     /// The tenant, as every statement's first parameter.
@@ -182,7 +182,11 @@ impl TenantTx {
     }
 
     /// Runs one statement.
-    pub async fn query(&self, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DbError> {
+    pub async fn query(
+        &self,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, DbError> {
         let client = self.client()?;
         let statement = self.noted(client.prepare_cached(sql).await)?;
         self.noted(client.query(&statement, parameters).await)
@@ -198,7 +202,11 @@ impl TenantTx {
     }
 
     /// Runs one statement and counts the rows it changed.
-    pub async fn execute(&self, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64, DbError> {
+    pub async fn execute(
+        &self,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, DbError> {
         let client = self.client()?;
         let statement = self.noted(client.prepare_cached(sql).await)?;
         self.noted(client.execute(&statement, parameters).await)
@@ -226,8 +234,8 @@ impl TenantTx {
         } else {
             "SAVEPOINT operation"
         };
-        let sent = self.client()?.batch_execute(open).now_or_never();
-        self.noted(sent.transpose()).map(drop)
+        let refused = self.client()?.batch_execute(open).now_or_never();
+        self.noted(refused.transpose()).map(drop)
     }
 
     /// Undoes everything since the savepoint and forgets it.
@@ -251,7 +259,8 @@ impl TenantTx {
             .iter()
             .zip(queries)
             .map(|(statement, query)| client.query(statement, query.parameters));
-        let (rows, ()) = tokio::try_join!(biased; in_order(pending), client.batch_execute("COMMIT"))?;
+        let (rows, ()) =
+            tokio::try_join!(biased; in_order(pending), client.batch_execute("COMMIT"))?;
         // Only now may the connection go back.
         drop(self.client.take());
         Ok(rows)

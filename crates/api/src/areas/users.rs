@@ -130,7 +130,6 @@ pub(crate) mod docs {
             .etag()
             .problem(403, &["permission_denied", "privilege_escalation"])
             .problem(409, &["email_taken"])
-            .problem(412, &["precondition_failed"])
             .problem(422, &["validation_failed", "unknown_role"])
     }
 }

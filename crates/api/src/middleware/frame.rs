@@ -11,6 +11,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tenancy::{Clock, RequestInfo};
+use tracing::Instrument as _;
 
 use super::headers;
 use crate::{
@@ -39,7 +40,8 @@ pub(super) async fn frame(
     let method = request.method().clone();
     request.extensions_mut().insert(Source(Arc::clone(&source)));
     let response = if is_served(&request, &state.config) {
-        next.run(request).await
+        let span = tracing::error_span!("request", request_id = %source.id, trace_id = %trace);
+        next.run(request).instrument(span).await
     } else {
         Problem::malformed("unknown_host", "This host is not served here").into_response()
     };
@@ -49,7 +51,7 @@ pub(super) async fn frame(
     metrics::histogram!("strongroom_http_request_seconds", "method" => method_label(&method), "status" => status.to_string())
         .record(elapsed.as_secs_f64());
     // Neither path nor query: ids are in the audit log, secrets must be nowhere.
-    tracing::debug!(%method, status, request_id = %source.id, trace_id = %trace, elapsed_us = elapsed.as_micros(), "answered");
+    tracing::debug!(%method, status, request_id = %source.id, elapsed_us = elapsed.as_micros(), "answered");
     response
 }
 

@@ -26,12 +26,16 @@ use crate::{problem::Problem, state::ApiState};
 
 /// Puts everything around the routes. The layer added last is the outermost.
 pub(crate) fn around(router: Router<ApiState>, state: &ApiState) -> Router<ApiState> {
-    router
+    let router = router
         .layer(from_fn_with_state(state.clone(), gate::gate))
         .layer(from_fn_with_state(state.clone(), in_time))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(cors(&state.config.cors_origins))
-        .layer(from_fn_with_state(state.clone(), frame::frame))
+        .layer(CatchPanicLayer::custom(panicked));
+    // The layer answers every OPTIONS: without origins there is nothing to answer.
+    let router = match cors(&state.config.cors_origins) {
+        Some(layer) => router.layer(layer),
+        None => router,
+    };
+    router.layer(from_fn_with_state(state.clone(), frame::frame))
 }
 
 async fn in_time(State(state): State<ApiState>, request: Request, next: Next) -> Response {
@@ -49,21 +53,22 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     Problem::internal().into_response()
 }
 
-fn cors(origins: &[String]) -> CorsLayer {
-    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
-    let layer = CorsLayer::new();
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    let origins: Vec<HeaderValue> =
+        origins.iter().filter_map(|origin| origin.parse().ok()).collect();
     if origins.is_empty() {
-        return layer;
+        return None;
     }
     let named = ["idempotency-key", "if-match", "x-request-id", "signature", "signature-input"];
     let mut headers = vec![header::AUTHORIZATION, header::CONTENT_TYPE];
     headers.extend(named.map(HeaderName::from_static));
     let exposed = ["x-request-id", "x-total-count"].map(HeaderName::from_static);
-    layer
+    let layer = CorsLayer::new()
         .allow_origin(origins)
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers(headers)
         .expose_headers(exposed)
-        .max_age(Duration::from_mins(10))
+        .max_age(Duration::from_mins(10));
+    Some(layer)
 }

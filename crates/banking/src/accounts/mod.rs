@@ -13,21 +13,17 @@ use audit::EventType;
 use jiff::civil::Date;
 use ledger::{AccountState, AccountStatus};
 use money::AccountNumber;
-use operation::{
-    Applied, Command, Failure, Refusal, RefusalKind, Target, command::Outcome, event,
-};
+use operation::{Applied, Command, Failure, Refusal, RefusalKind, Target, command::Outcome, event};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tenancy::{DbError, OpContext, TenantTx};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
+pub use model::{Account, AccountChange, AccountType, NewAccount, Opening, Party, PartyRole};
 pub(crate) use model::{account_closed, parsed_by_name};
-pub use model::{
-    Account, AccountChange, AccountType, NewAccount, Opening, Party, PartyRole,
-};
-pub(crate) use view::{facts, resource_of};
 pub use view::{AccountFilter, AccountList, AccountView};
+pub(crate) use view::{facts, resource_of};
 
 use crate::movements::business_date;
 
@@ -187,8 +183,10 @@ async fn insert(
     };
     let numbers = column(|opening| opening.account_number.clone().unwrap_or_else(draw_number));
     let types = column(|opening| opening.account.account_type.to_string());
-    let customers: Vec<Uuid> = openings.iter().map(|(_, opening)| opening.account.customer_id).collect();
-    let rates: Vec<Decimal> = openings.iter().map(|(_, opening)| opening.account.interest_rate).collect();
+    let customers: Vec<Uuid> =
+        openings.iter().map(|(_, opening)| opening.account.customer_id).collect();
+    let rates: Vec<Decimal> =
+        openings.iter().map(|(_, opening)| opening.account.interest_rate).collect();
     let dates: Vec<Date> = openings.iter().map(|(_, opening)| opening.opened_date).collect();
     let rows = transaction
         .query(
@@ -247,7 +245,8 @@ impl Command for UpdateAccount {
 
     async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Account> {
         self.change.check()?;
-        let (before, state) = locked(transaction, context, self.account_id, self.expected_version).await?;
+        let (before, state) =
+            locked(transaction, context, self.account_id, self.expected_version).await?;
         let next = self.change.applied_to(&state)?;
         let rate = self.change.interest_rate.unwrap_or(before.interest_rate);
         let after = save(transaction, context, &next, rate, None).await?;
@@ -275,7 +274,7 @@ impl Command for CloseAccount {
     async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Account> {
         let (before, mut state) =
             locked(transaction, context, self.account_id, self.expected_version).await?;
-        if state.status == AccountStatus::Closed {
+        if !state.status.may_become(AccountStatus::Closed) {
             return Err(account_closed().into());
         }
         if state.balance != 0 || state.held != 0 {
@@ -301,7 +300,9 @@ pub(crate) async fn path_target(
     Ok(match owned {
         None => Target::Missing { field: None },
         Some(owned) => Target::Object {
-            resource: Resource::for_permission(read_permission, Some(account_id)).owned(owned).held(owned),
+            resource: Resource::for_permission(read_permission, Some(account_id))
+                .owned(owned)
+                .held(owned),
             read_permission,
             field: None,
         },
@@ -338,7 +339,12 @@ async fn save(
     stored(transaction, context, state.id).await
 }
 
-fn changed(context: &OpContext, name: &'static str, before: &Account, after: Account) -> Applied<Account> {
+fn changed(
+    context: &OpContext,
+    name: &'static str,
+    before: &Account,
+    after: Account,
+) -> Applied<Account> {
     let record = event(context, EventType::DataModification, name, "account")
         .resource_id(after.id)
         .old_values(before.settings())
@@ -347,8 +353,7 @@ fn changed(context: &OpContext, name: &'static str, before: &Account, after: Acc
 }
 
 async fn stored(transaction: &TenantTx, context: &OpContext, id: Uuid) -> Result<Account, DbError> {
-    let parameters: [&(dyn ToSql + Sync); 3] =
-        [&transaction.tenant(), &id, &context.actor.id];
+    let parameters: [&(dyn ToSql + Sync); 3] = [&transaction.tenant(), &id, &context.actor.id];
     let row: Option<Row> = transaction.query_opt(ACCOUNT, &parameters).await?;
     let row = row.ok_or_else(|| DbError::Corrupt(format!("account {id} has lost a row")))?;
     Account::from_row(&row)

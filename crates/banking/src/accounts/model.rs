@@ -125,7 +125,7 @@ pub struct Account {
     pub opened_date: Date,
     /// The business day on which it was closed.
     pub closed_date: Option<Date>,
-    /// Counts changes of its settings (not of its balance): its ETag.
+    /// Counts changes of its settings (not of its balance): its `ETag`.
     pub version: i64,
     /// When it was made.
     pub created_at: Timestamp,
@@ -265,13 +265,15 @@ impl AccountChange {
         &self,
         account: &ledger::AccountState,
     ) -> Result<ledger::AccountState, Refusal> {
-        if account.status == AccountStatus::Closed {
+        let status = self.status.unwrap_or(account.status);
+        let stays_open = status == account.status && status != AccountStatus::Closed;
+        if !stays_open && !account.status.may_become(status) {
             return Err(account_closed());
         }
         let mut next = account.clone();
         next.overdraft_limit = self.overdraft_limit.unwrap_or(account.overdraft_limit);
         next.minimum_balance = self.minimum_balance.unwrap_or(account.minimum_balance);
-        next.status = self.status.unwrap_or(account.status);
+        next.status = status;
         if let Some(fault) = floor_fault(next.overdraft_limit, next.minimum_balance) {
             return Err(Refusal::validation(vec![fault]));
         }
@@ -289,15 +291,19 @@ fn settings_faults(
     minimum_balance: Option<i64>,
     interest_rate: Option<Decimal>,
 ) -> Vec<FieldError> {
-    let out_of_range = |amount: Option<i64>| amount.is_some_and(|amount| !(0..=AMOUNT_MAX).contains(&amount));
-    let wrong_rate = |rate: Decimal| rate.abs() > Decimal::ONE_HUNDRED || rate.normalize().scale() > 6;
+    let out_of_range =
+        |amount: Option<i64>| amount.is_some_and(|amount| !(0..=AMOUNT_MAX).contains(&amount));
+    let wrong_rate =
+        |rate: Decimal| rate.abs() > Decimal::ONE_HUNDRED || rate.normalize().scale() > 6;
     let amount_message = "Must be 0 to 2^53 - 1 minor units";
     [
-        out_of_range(overdraft_limit).then(|| fault("overdraft_limit", "out_of_range", amount_message)),
-        out_of_range(minimum_balance).then(|| fault("minimum_balance", "out_of_range", amount_message)),
-        interest_rate
-            .is_some_and(wrong_rate)
-            .then(|| fault("interest_rate", "out_of_range", "Must be -100 to 100 with at most six decimals")),
+        out_of_range(overdraft_limit)
+            .then(|| fault("overdraft_limit", "out_of_range", amount_message)),
+        out_of_range(minimum_balance)
+            .then(|| fault("minimum_balance", "out_of_range", amount_message)),
+        interest_rate.is_some_and(wrong_rate).then(|| {
+            fault("interest_rate", "out_of_range", "Must be -100 to 100 with at most six decimals")
+        }),
     ]
     .into_iter()
     .flatten()
@@ -306,7 +312,9 @@ fn settings_faults(
 
 fn floor_fault(overdraft_limit: i64, minimum_balance: Option<i64>) -> Option<FieldError> {
     let both = minimum_balance.is_some() && overdraft_limit > 0;
-    both.then(|| fault("minimum_balance", "excludes_overdraft", "A minimum balance excludes an overdraft"))
+    both.then(|| {
+        fault("minimum_balance", "excludes_overdraft", "A minimum balance excludes an overdraft")
+    })
 }
 
 #[cfg(test)]
@@ -328,14 +336,26 @@ mod tests {
         let table: [(&str, NewAccount, Option<&str>); 9] = [
             ("plain", plain(), None),
             ("overdraft", NewAccount { overdraft_limit: 500, ..plain() }, None),
-            ("negative overdraft", NewAccount { overdraft_limit: -1, ..plain() }, Some("out_of_range")),
-            ("huge overdraft", NewAccount { overdraft_limit: 1 << 53, ..plain() }, Some("out_of_range")),
+            (
+                "negative overdraft",
+                NewAccount { overdraft_limit: -1, ..plain() },
+                Some("out_of_range"),
+            ),
+            (
+                "huge overdraft",
+                NewAccount { overdraft_limit: 1 << 53, ..plain() },
+                Some("out_of_range"),
+            ),
             (
                 "both floors",
                 NewAccount { overdraft_limit: 1, minimum_balance: Some(1), ..plain() },
                 Some("excludes_overdraft"),
             ),
-            ("fine rate", NewAccount { interest_rate: rate("4.1234567"), ..plain() }, Some("out_of_range")),
+            (
+                "fine rate",
+                NewAccount { interest_rate: rate("4.1234567"), ..plain() },
+                Some("out_of_range"),
+            ),
             ("trailing zeros", NewAccount { interest_rate: rate("4.2500000000"), ..plain() }, None),
             (
                 "owner twice",
@@ -356,7 +376,8 @@ mod tests {
 
     #[test]
     fn a_change_cannot_close() {
-        let change = AccountChange { status: Some(AccountStatus::Closed), ..AccountChange::default() };
+        let change =
+            AccountChange { status: Some(AccountStatus::Closed), ..AccountChange::default() };
         assert!(change.check().is_err());
     }
 }

@@ -89,7 +89,8 @@ impl View for AccountList {
         scope: Scope,
     ) -> Result<Found<Page<Account>>, ViewFailure> {
         let rows = self.rows(database, context, scope).await?;
-        let accounts: Vec<Account> = rows.iter().map(Account::from_row).collect::<Result<_, _>>()?;
+        let accounts: Vec<Account> =
+            rows.iter().map(Account::from_row).collect::<Result<_, _>>()?;
         let page = Page::of(accounts, &self.page, |last| Position::text(last.created_at, last.id));
         let count = page.data.len();
         Ok(Found::List { value: page, count })
@@ -110,8 +111,16 @@ impl AccountList {
         // Everything narrower than "all" is "own": accounts know no other scope.
         let party = (!scope.is_all()).then_some(context.actor.id);
         let fetch = self.page.fetch();
-        let all: [&(dyn ToSql + Sync); 8] =
-            [&tenant, &bound.created_at, &bound.id, &status, &fetch, &party, customer_id, account_number];
+        let all: [&(dyn ToSql + Sync); 8] = [
+            &tenant,
+            &bound.created_at,
+            &bound.id,
+            &status,
+            &fetch,
+            &party,
+            customer_id,
+            account_number,
+        ];
         let query = match (account_number, customer_id, party) {
             (Some(_), _, _) => Query::new(LIST_BY_NUMBER, &all),
             (None, Some(_), _) => Query::new(LIST_OF_CUSTOMER, &all[..7]),

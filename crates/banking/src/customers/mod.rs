@@ -23,7 +23,8 @@ use uuid::Uuid;
 use vault::DataKey;
 
 pub use model::{
-    Customer, CustomerChange, CustomerRecord, CustomerStatus, CustomerType, NewCustomer, PersonalData,
+    Customer, CustomerChange, CustomerRecord, CustomerStatus, CustomerType, NewCustomer,
+    PersonalData,
 };
 pub use read::{CustomerFilter, CustomerPage, ListCustomers, ReadCustomer};
 
@@ -75,12 +76,17 @@ impl Command for CreateCustomer {
         })
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<CustomerRecord> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Outcome<CustomerRecord> {
         let new = &self.customer;
         new.personal.check(new.customer_type, business_date(context)?)?;
         let keys = self.keyring.tenant_in(transaction).await.map_err(DbError::from)?;
         let stored = store(transaction, context, &keys, std::slice::from_ref(new)).await?.pop();
-        let record = stored.ok_or_else(|| DbError::Corrupt("an insert returned nothing".to_owned()))?;
+        let record =
+            stored.ok_or_else(|| DbError::Corrupt("an insert returned nothing".to_owned()))?;
         let created = event(context, EventType::DataModification, Self::NAME, Self::RESOURCE)
             .resource_id(record.id)
             .personal_fields()
@@ -146,17 +152,25 @@ impl Command for UpdateCustomer {
         customer_target(transaction, context, self.customer_id).await
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<CustomerRecord> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Outcome<CustomerRecord> {
         let keys = self.keyring.tenant_in(transaction).await.map_err(DbError::from)?;
         let parameters: [&(dyn ToSql + Sync); 2] = [&transaction.tenant(), &self.customer_id];
-        let row = transaction.query_opt(FOR_UPDATE, &parameters).await?.ok_or_else(Refusal::not_found)?;
+        let row =
+            transaction.query_opt(FOR_UPDATE, &parameters).await?.ok_or_else(Refusal::not_found)?;
         let before = CustomerRecord::from_row(&row)?;
         self.check(context, &before)?;
         let subject = seal::subject_key(&keys, &row).map_err(DbError::from)?;
         let was = seal::open(&keys, &row).map_err(DbError::from)?;
         let personal = self.change.applied_to(&was);
         personal.check(before.customer_type, business_date(context)?)?;
-        let after = self.save(transaction, &keys, &subject, &before, &personal).await.map_err(refuse_taken)?;
+        let after = self
+            .save(transaction, &keys, &subject, &before, &personal)
+            .await
+            .map_err(refuse_taken)?;
         let sealed_fields = personal.differences(&was);
         let record = event(context, EventType::DataModification, Self::NAME, Self::RESOURCE)
             .resource_id(self.customer_id)
@@ -176,7 +190,8 @@ impl UpdateCustomer {
         let self_service = before.user_id == Some(context.actor.id);
         match self.change.beyond_contact_details() {
             Some(field) if self_service => {
-                let detail = "People change their own e-mail and telephone only; staff change the rest";
+                let detail =
+                    "People change their own e-mail and telephone only; staff change the rest";
                 Err(Refusal::rule("contact_details_only", field, detail))
             }
             _ => Ok(()),
@@ -232,7 +247,8 @@ async fn customer_target(
     context: &OpContext,
     customer_id: Uuid,
 ) -> Result<Target, DbError> {
-    let parameters: [&(dyn ToSql + Sync); 3] = [&transaction.tenant(), &customer_id, &context.actor.id];
+    let parameters: [&(dyn ToSql + Sync); 3] =
+        [&transaction.tenant(), &customer_id, &context.actor.id];
     let Some(row) = transaction.query_opt(FACTS, &parameters).await? else {
         return Ok(Target::Missing { field: None });
     };

@@ -72,7 +72,7 @@ pub struct CustomerRecord {
     pub kyc_status: String,
     /// Whether the bank deals with them.
     pub status: CustomerStatus,
-    /// Counts changes: the ETag.
+    /// Counts changes: the `ETag`.
     pub version: i64,
     /// When the record was made.
     pub created_at: Timestamp,
@@ -116,7 +116,10 @@ pub struct PersonalData {
 
 impl std::fmt::Debug for PersonalData {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("PersonalData").field("present", &self.present()).finish_non_exhaustive()
+        formatter
+            .debug_struct("PersonalData")
+            .field("present", &self.present())
+            .finish_non_exhaustive()
     }
 }
 
@@ -250,24 +253,27 @@ pub struct CustomerChange {
 
 impl std::fmt::Debug for CustomerChange {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("CustomerChange").field("status", &self.status).finish_non_exhaustive()
+        formatter
+            .debug_struct("CustomerChange")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
     }
 }
 
 impl CustomerChange {
     /// The personal data with this change.
     pub(crate) fn applied_to(&self, personal: &PersonalData) -> PersonalData {
-        fn next<T: Clone>(change: Option<&Option<T>>, now: &Option<T>) -> Option<T> {
-            change.unwrap_or(now).clone()
+        fn next<T: Clone>(change: Option<&Option<T>>, now: Option<&T>) -> Option<T> {
+            change.map_or_else(|| now.cloned(), Clone::clone)
         }
         PersonalData {
-            first_name: next(self.first_name.as_ref(), &personal.first_name),
-            last_name: next(self.last_name.as_ref(), &personal.last_name),
-            company_name: next(self.company_name.as_ref(), &personal.company_name),
-            email: next(self.email.as_ref(), &personal.email),
-            phone: next(self.phone.as_ref(), &personal.phone),
-            date_of_birth: next(self.date_of_birth.as_ref(), &personal.date_of_birth),
-            tax_id: next(self.tax_id.as_ref(), &personal.tax_id),
+            first_name: next(self.first_name.as_ref(), personal.first_name.as_ref()),
+            last_name: next(self.last_name.as_ref(), personal.last_name.as_ref()),
+            company_name: next(self.company_name.as_ref(), personal.company_name.as_ref()),
+            email: next(self.email.as_ref(), personal.email.as_ref()),
+            phone: next(self.phone.as_ref(), personal.phone.as_ref()),
+            date_of_birth: next(self.date_of_birth.as_ref(), personal.date_of_birth.as_ref()),
+            tax_id: next(self.tax_id.as_ref(), personal.tax_id.as_ref()),
         }
     }
 
@@ -303,7 +309,8 @@ mod tests {
     #[test]
     fn personal_data_is_checked_by_type() {
         let today = jiff::civil::date(2026, 1, 1);
-        let company = PersonalData { company_name: Some("Pekárna".to_owned()), ..PersonalData::default() };
+        let company =
+            PersonalData { company_name: Some("Pekárna".to_owned()), ..PersonalData::default() };
         let with = |change: fn(&mut PersonalData)| {
             let mut personal = person();
             change(&mut personal);
@@ -314,8 +321,16 @@ mod tests {
             (CustomerType::Business, company.clone(), None),
             (CustomerType::Individual, company, Some("first_name")),
             (CustomerType::Business, person(), Some("company_name")),
-            (CustomerType::Individual, with(|data| data.email = Some("x".to_owned())), Some("email")),
-            (CustomerType::Individual, with(|data| data.phone = Some("1".to_owned())), Some("phone")),
+            (
+                CustomerType::Individual,
+                with(|data| data.email = Some("x".to_owned())),
+                Some("email"),
+            ),
+            (
+                CustomerType::Individual,
+                with(|data| data.phone = Some("1".to_owned())),
+                Some("phone"),
+            ),
             (
                 CustomerType::Individual,
                 with(|data| data.date_of_birth = Some(jiff::civil::date(2026, 1, 2))),
@@ -337,7 +352,8 @@ mod tests {
 
     #[test]
     fn a_change_keeps_what_it_does_not_name() {
-        let change = CustomerChange { email: Some(Some("j@n.cz".to_owned())), ..CustomerChange::default() };
+        let change =
+            CustomerChange { email: Some(Some("j@n.cz".to_owned())), ..CustomerChange::default() };
         let changed = change.applied_to(&person());
         assert_eq!(changed.differences(&person()), ["email"]);
         assert_eq!(change.beyond_contact_details(), None);

@@ -119,10 +119,16 @@ impl ListCustomers {
             [&tenant, &bound.created_at, &bound.id, &fetch, &status, &customer_type];
         let rows = match (self.scope.is_all(), &email, &phone) {
             (false, _, _) => {
-                transaction.query(LIST_OWN, &[&common[..], &[&context.actor.id, &email, &phone]].concat()).await?
+                transaction
+                    .query(LIST_OWN, &[&common[..], &[&context.actor.id, &email, &phone]].concat())
+                    .await?
             }
-            (true, Some(_), _) => transaction.query(LIST_BY_EMAIL, &[&common[..], &[&email, &phone]].concat()).await?,
-            (true, None, Some(_)) => transaction.query(LIST_BY_PHONE, &[&common[..], &[&phone]].concat()).await?,
+            (true, Some(_), _) => {
+                transaction.query(LIST_BY_EMAIL, &[&common[..], &[&email, &phone]].concat()).await?
+            }
+            (true, None, Some(_)) => {
+                transaction.query(LIST_BY_PHONE, &[&common[..], &[&phone]].concat()).await?
+            }
             (true, None, None) => transaction.query(LIST_ALL, &common).await?,
         };
         Ok(rows)
@@ -145,7 +151,8 @@ impl Command for ReadCustomer {
     async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Customer> {
         let keys = self.keyring.tenant_in(transaction).await.map_err(DbError::from)?;
         let parameters: [&(dyn ToSql + Sync); 2] = [&transaction.tenant(), &self.customer_id];
-        let row = transaction.query_opt(CUSTOMER, &parameters).await?.ok_or_else(Refusal::not_found)?;
+        let row =
+            transaction.query_opt(CUSTOMER, &parameters).await?.ok_or_else(Refusal::not_found)?;
         let customer = opened(&keys, &row)?;
         let seen = event(context, EventType::DataAccess, Self::NAME, Self::RESOURCE)
             .resource_id(self.customer_id)
@@ -164,7 +171,11 @@ impl Command for ListCustomers {
         Permission::CustomerRead
     }
 
-    async fn target(&self, _transaction: &TenantTx, _context: &OpContext) -> Result<Target, DbError> {
+    async fn target(
+        &self,
+        _transaction: &TenantTx,
+        _context: &OpContext,
+    ) -> Result<Target, DbError> {
         // Whatever the list shows lies within the scope, so it is the actor's to see.
         let resource = Resource::for_permission(Permission::CustomerRead, None);
         Ok(Target::Object {

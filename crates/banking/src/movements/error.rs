@@ -13,7 +13,8 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// A transfer names both accounts.
-    pub(crate) const TRANSFER: Self = Self { legs: [Some("from_account_id"), Some("to_account_id")] };
+    pub(crate) const TRANSFER: Self =
+        Self { legs: [Some("from_account_id"), Some("to_account_id")] };
     /// A deposit's account stands in the path; so does a withdrawal's.
     pub(crate) const TELLER: Self = Self { legs: [None, None] };
 
@@ -25,35 +26,49 @@ impl Fields {
     /// The refusal that the client sees.
     pub(crate) fn refusal(self, error: PostingError) -> Refusal {
         match error {
-            PostingError::InvalidAmount => {
-                Refusal::rule("invalid_amount", "amount", "The amount must be at least one minor unit")
+            PostingError::InvalidAmount => Refusal::rule(
+                "invalid_amount",
+                "amount",
+                "The amount must be at least one minor unit",
+            ),
+            PostingError::AmountTooLarge => Refusal::rule(
+                "amount_too_large",
+                "amount",
+                "The amount must be at most 2^53 - 1 minor units",
+            ),
+            PostingError::Unbalanced => {
+                Refusal::rule("unbalanced", "amount", "The entries do not sum to zero")
             }
-            PostingError::AmountTooLarge => {
-                Refusal::rule("amount_too_large", "amount", "The amount must be at most 2^53 - 1 minor units")
-            }
-            PostingError::Unbalanced => Refusal::rule("unbalanced", "amount", "The entries do not sum to zero"),
-            PostingError::SameAccount { leg } => {
-                Refusal::rule("same_account", self.of(leg), "Money cannot be moved to the account it comes from")
-            }
+            PostingError::SameAccount { leg } => Refusal::rule(
+                "same_account",
+                self.of(leg),
+                "Money cannot be moved to the account it comes from",
+            ),
             PostingError::UnknownAccount { leg } => Refusal::invisible(self.of(leg)),
             PostingError::CurrencyMismatch { leg: 0 } => {
                 Refusal::rule("currency_mismatch", "currency", "The account holds another currency")
             }
-            PostingError::CurrencyMismatch { leg } => {
-                Refusal::rule("currency_mismatch", self.of(leg), "The account holds another currency")
-            }
+            PostingError::CurrencyMismatch { leg } => Refusal::rule(
+                "currency_mismatch",
+                self.of(leg),
+                "The account holds another currency",
+            ),
             PostingError::AccountClosed { leg } => {
                 Refusal::rule("account_closed", self.of(leg), "The account is closed")
             }
             PostingError::AccountFrozen { leg } => {
                 Refusal::rule("account_frozen", self.of(leg), "The account is frozen")
             }
-            PostingError::InsufficientFunds { .. } => {
-                Refusal::rule("insufficient_funds", "amount", "The available balance is less than the amount")
-            }
-            PostingError::BalanceOutOfRange { leg } => {
-                Refusal::rule("amount_too_large", self.of(leg), "The balance would exceed 2^53 - 1 minor units")
-            }
+            PostingError::InsufficientFunds { .. } => Refusal::rule(
+                "insufficient_funds",
+                "amount",
+                "The available balance is less than the amount",
+            ),
+            PostingError::BalanceOutOfRange { leg } => Refusal::rule(
+                "amount_too_large",
+                self.of(leg),
+                "The balance would exceed 2^53 - 1 minor units",
+            ),
         }
     }
 }

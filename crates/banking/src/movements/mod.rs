@@ -35,12 +35,14 @@ pub fn business_date(context: &OpContext) -> Result<Date, DbError> {
 
 /// The record of a posting: ids, amount, currency and day; no text of anybody's.
 fn posting_event(context: &OpContext, action: &'static str, transfer: &Transfer) -> AuditEvent {
-    event(context, EventType::LedgerPosting, action, "transfer").resource_id(transfer.id).new_values(json!({
-        "kind": transfer.kind,
-        "amount": transfer.amount,
-        "currency": transfer.currency,
-        "from_account_id": transfer.from_account_id,
-        "to_account_id": transfer.to_account_id,
-        "value_date": transfer.value_date.to_string(),
-    }))
+    event(context, EventType::LedgerPosting, action, "transfer")
+        .resource_id(transfer.id)
+        .new_values(json!({
+            "kind": transfer.kind,
+            "amount": transfer.amount,
+            "currency": transfer.currency,
+            "from_account_id": transfer.from_account_id,
+            "to_account_id": transfer.to_account_id,
+            "value_date": transfer.value_date.to_string(),
+        }))
 }

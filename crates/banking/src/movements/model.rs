@@ -127,7 +127,9 @@ impl Transaction {
             account_id: row.try_get("account_id")?,
             transfer_id: row.try_get("transfer_id")?,
             account_sequence: row.try_get("account_sequence")?,
-            transaction_type: row.try_get::<_, &str>("transaction_type")?.parse::<TransactionType>()?,
+            transaction_type: row
+                .try_get::<_, &str>("transaction_type")?
+                .parse::<TransactionType>()?,
             amount: row.try_get("amount")?,
             balance_after: row.try_get("balance_after")?,
             description: row.try_get("description")?,

@@ -90,11 +90,20 @@ macro_rules! teller_command {
                 self.order().fingerprint()
             }
 
-            async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
-                path_target(transaction, context, self.account_id, Permission::TransactionRead).await
+            async fn target(
+                &self,
+                transaction: &TenantTx,
+                context: &OpContext,
+            ) -> Result<Target, DbError> {
+                path_target(transaction, context, self.account_id, Permission::TransactionRead)
+                    .await
             }
 
-            async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Transfer> {
+            async fn execute(
+                &self,
+                transaction: &TenantTx,
+                context: &OpContext,
+            ) -> Outcome<Transfer> {
                 self.order().execute(transaction, context, Self::NAME, TransferKind::$kind).await
             }
         }
@@ -130,8 +139,13 @@ impl Order<'_> {
             return Err(Refusal::rule("value_date_in_future", "value_date", detail).into());
         }
         let currency = self.currency(transaction).await?;
-        let cash =
-            ledger::accounts::internal(transaction, &context.clock, InternalAccount::Cash, currency).await?;
+        let cash = ledger::accounts::internal(
+            transaction,
+            &context.clock,
+            InternalAccount::Cash,
+            currency,
+        )
+        .await?;
         let posting = Posting {
             transfer_id: context.clock.new_id(),
             kind,
@@ -149,8 +163,9 @@ impl Order<'_> {
         };
         let batch = std::slice::from_ref(&posting);
         let result = ledger::post(transaction, &context.clock, batch).await?.pop();
-        let result = result.ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
-        answer(context, action, &posting, result, Fields::TELLER)
+        let result =
+            result.ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
+        answer(context, action, &posting, result.map(drop), Fields::TELLER)
     }
 
     fn legs(&self, cash: Uuid, kind: TransferKind) -> Vec<ledger::Leg> {

@@ -86,15 +86,20 @@ impl Command for CreateTransfer {
     async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Transfer> {
         let call = Call { context: context.clone(), idempotency_key: None, command: self.clone() };
         let mut outcomes = Self::execute_all(transaction, &[&call]).await?;
-        outcomes
-            .pop()
-            .unwrap_or_else(|| Err(DbError::Corrupt("a batch of one gave no result".to_owned()).into()))
+        outcomes.pop().unwrap_or_else(|| {
+            Err(DbError::Corrupt("a batch of one gave no result".to_owned()).into())
+        })
     }
 
-    async fn targets(transaction: &TenantTx, calls: &[&Call<Self>]) -> Result<Vec<Target>, DbError> {
+    async fn targets(
+        transaction: &TenantTx,
+        calls: &[&Call<Self>],
+    ) -> Result<Vec<Target>, DbError> {
         let field = Some("from_account_id");
-        let wanted: Vec<(Uuid, Uuid)> =
-            calls.iter().map(|call| (call.command.from_account_id, call.context.actor.id)).collect();
+        let wanted: Vec<(Uuid, Uuid)> = calls
+            .iter()
+            .map(|call| (call.command.from_account_id, call.context.actor.id))
+            .collect();
         let owned = facts(transaction, &wanted).await?;
         let targets = wanted.iter().zip(owned).map(|((account, _), owned)| match owned {
             None => Target::Missing { field },
@@ -131,7 +136,7 @@ impl Command for CreateTransfer {
             let (posting, result) = posted
                 .next()
                 .ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
-            answer(&call.context, Self::NAME, posting, result, Fields::TRANSFER)
+            answer(&call.context, Self::NAME, posting, result.map(drop), Fields::TRANSFER)
         });
         Ok(outcomes.collect())
     }
@@ -142,11 +147,11 @@ pub(super) fn answer(
     context: &OpContext,
     action: &'static str,
     posting: &Posting,
-    result: Result<ledger::Posted, ledger::PostingError>,
+    result: Result<(), ledger::PostingError>,
     fields: Fields,
 ) -> Outcome<Transfer> {
     match result {
-        Ok(_) => {
+        Ok(()) => {
             let transfer = Transfer::of(posting);
             let events = vec![posting_event(context, action, &transfer)];
             Ok(Applied { output: transfer, status: 201, events })

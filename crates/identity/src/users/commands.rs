@@ -64,7 +64,11 @@ impl Command for CreateUser {
         })
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<Created>, Failure> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<Created>, Failure> {
         self.identity.check_grant(context, &self.user.role)?;
         let referred_by = self.referrer(transaction, context).await?;
         self.insert(transaction, context, referred_by).await?;
@@ -80,7 +84,11 @@ impl Command for CreateUser {
 }
 
 impl CreateUser {
-    async fn referrer(&self, transaction: &TenantTx, context: &OpContext) -> Result<Option<Uuid>, Failure> {
+    async fn referrer(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Option<Uuid>, Failure> {
         let Some(code) = &self.user.referral_code else { return Ok(None) };
         let row = transaction.query_opt(BY_REFERRAL_CODE, &[&context.tenant_id(), code]).await?;
         let row = row.ok_or_else(|| {
@@ -98,19 +106,36 @@ impl CreateUser {
         let (tenant, user) = (context.tenant_id(), &self.user);
         let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
         let subject = keys.make_subject_key().map_err(key_failure)?;
-        store_subject_keys(transaction, &keys, &[(self.id, &subject)]).await.map_err(key_failure)?;
+        store_subject_keys(transaction, &keys, &[(self.id, &subject)])
+            .await
+            .map_err(key_failure)?;
         let sealer = Sealer { keys: &keys, subject: &subject, user: self.id };
-        let (email, phone) = (sealer.email(user.email.as_deref())?, sealer.phone(user.phone.as_deref())?);
+        let (email, phone) =
+            (sealer.email(user.email.as_deref())?, sealer.phone(user.phone.as_deref())?);
         let name = sealer.seal("full_name_sealed", user.full_name.as_deref())?;
         let (key, code) = (username_key(&user.username), referral_code());
         let granted_by = (!context.actor.is_system()).then_some(context.actor.id);
         let create: [&(dyn ToSql + Sync); 15] = [
-            &tenant, &self.id, &user.username, &key, &email.sealed, &email.index, &phone.sealed, &phone.index, &name,
-            &self.password_hash, &user.role, &user.department, &user.organization_id, &code, &referred_by,
+            &tenant,
+            &self.id,
+            &user.username,
+            &key,
+            &email.sealed,
+            &email.index,
+            &phone.sealed,
+            &phone.index,
+            &name,
+            &self.password_hash,
+            &user.role,
+            &user.department,
+            &user.organization_id,
+            &code,
+            &referred_by,
         ];
         let grant: [&(dyn ToSql + Sync); 4] = [&tenant, &self.id, &user.role, &granted_by];
         let history_id = context.clock.new_id();
-        let remember: [&(dyn ToSql + Sync); 4] = [&tenant, &self.id, &history_id, &self.password_hash];
+        let remember: [&(dyn ToSql + Sync); 4] =
+            [&tenant, &self.id, &history_id, &self.password_hash];
         let mut queries = vec![Query::new(CREATE, &create), Query::new(GRANT_ROLE, &grant)];
         if self.password_hash.is_some() {
             queries.push(Query::new(REMEMBER_PASSWORD, &remember));
@@ -138,18 +163,30 @@ impl Command for UpdateUser {
     }
 
     async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
-        Ok(facts(transaction, context, self.user).await?.map_or(Target::Missing { field: None }, |facts| facts.target))
+        Ok(facts(transaction, context, self.user)
+            .await?
+            .map_or(Target::Missing { field: None }, |facts| facts.target))
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<()>, Failure> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<()>, Failure> {
         let tenant = context.tenant_id();
-        let row = transaction.query_opt(LOCK, &[&tenant, &self.user]).await?.ok_or_else(Refusal::not_found)?;
+        let row = transaction
+            .query_opt(LOCK, &[&tenant, &self.user])
+            .await?
+            .ok_or_else(Refusal::not_found)?;
         let version: i64 = row.try_get("version").map_err(DbError::from)?;
         if version != self.expected_version {
             let detail = "The user was changed since it was read";
-            return Err(Refusal::new(RefusalKind::PreconditionFailed, "precondition_failed", detail).into());
+            return Err(
+                Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", detail).into()
+            );
         }
-        let before = facts(transaction, context, self.user).await?.ok_or_else(Refusal::not_found)?;
+        let before =
+            facts(transaction, context, self.user).await?.ok_or_else(Refusal::not_found)?;
         self.check_authority(context, &before.roles)?;
         self.write(transaction, context).await?;
         self.apply_roles(transaction, context).await?;
@@ -170,7 +207,8 @@ impl UpdateUser {
                 None => Ok(()),
             };
         }
-        let manages = self.identity.inner.operations.scope(context, Permission::UserUpdate).is_all();
+        let manages =
+            self.identity.inner.operations.scope(context, Permission::UserUpdate).is_all();
         if self.update.is_administrative() && (actor.id == self.user || !manages) {
             return Err(Refusal::denied().into());
         }
@@ -188,22 +226,38 @@ impl UpdateUser {
     async fn write(&self, transaction: &TenantTx, context: &OpContext) -> Result<(), Failure> {
         let (tenant, update) = (context.tenant_id(), &self.update);
         let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
-        let subjects = load_subject_keys(transaction, &keys, &[self.user]).await.map_err(key_failure)?;
+        let subjects =
+            load_subject_keys(transaction, &keys, &[self.user]).await.map_err(key_failure)?;
         let subject = subjects.get(&self.user).ok_or_else(Refusal::not_found)?;
         let sealer = Sealer { keys: &keys, subject, user: self.user };
         let email = sealer.email(update.email.value().map(String::as_str))?;
         let phone = sealer.phone(update.phone.value().map(String::as_str))?;
         let name = sealer.seal("full_name_sealed", update.full_name.value().map(String::as_str))?;
         let parameters: [&(dyn ToSql + Sync); 14] = [
-            &tenant, &self.user, &update.is_active, &update.role, &update.department.is_set(),
-            &update.department.value(), &update.email.is_set(), &email.sealed, &email.index, &update.phone.is_set(),
-            &phone.sealed, &phone.index, &update.full_name.is_set(), &name,
+            &tenant,
+            &self.user,
+            &update.is_active,
+            &update.role,
+            &update.department.is_set(),
+            &update.department.value(),
+            &update.email.is_set(),
+            &email.sealed,
+            &email.index,
+            &update.phone.is_set(),
+            &phone.sealed,
+            &phone.index,
+            &update.full_name.is_set(),
+            &name,
         ];
         transaction.execute(UPDATE, &parameters).await.map_err(taken)?;
         Ok(())
     }
 
-    async fn apply_roles(&self, transaction: &TenantTx, context: &OpContext) -> Result<(), DbError> {
+    async fn apply_roles(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<(), DbError> {
         let Some(role) = &self.update.role else { return Ok(()) };
         let tenant = context.tenant_id();
         let granted_by = (!context.actor.is_system()).then_some(context.actor.id);
@@ -267,10 +321,16 @@ impl Command for ReadUser {
     }
 
     async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
-        Ok(facts(transaction, context, self.user).await?.map_or(Target::Missing { field: None }, |facts| facts.target))
+        Ok(facts(transaction, context, self.user)
+            .await?
+            .map_or(Target::Missing { field: None }, |facts| facts.target))
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<UserRecord>, Failure> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<UserRecord>, Failure> {
         let row = transaction.query_opt(read::ONE, &[&context.tenant_id(), &self.user]).await?;
         let row = row.ok_or_else(Refusal::not_found)?;
         let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
@@ -304,7 +364,11 @@ impl Identity {
         if covered && own_rank.is_some_and(|own| own <= given_rank) {
             return Ok(());
         }
-        Err(Refusal::new(RefusalKind::Denied, "privilege_escalation", "This role holds more than you do"))
+        Err(Refusal::new(
+            RefusalKind::Denied,
+            "privilege_escalation",
+            "This role holds more than you do",
+        ))
     }
 }
 
@@ -314,8 +378,14 @@ struct Facts {
     roles: Vec<String>,
 }
 
-async fn facts(transaction: &TenantTx, context: &OpContext, user: Uuid) -> Result<Option<Facts>, DbError> {
-    let Some(row) = transaction.query_opt(FACTS, &[&context.tenant_id(), &user]).await? else { return Ok(None) };
+async fn facts(
+    transaction: &TenantTx,
+    context: &OpContext,
+    user: Uuid,
+) -> Result<Option<Facts>, DbError> {
+    let Some(row) = transaction.query_opt(FACTS, &[&context.tenant_id(), &user]).await? else {
+        return Ok(None);
+    };
     let resource = Resource::for_permission(Permission::UserRead, Some(user))
         .owned(context.actor.id == user)
         .organization(row.try_get("organization_id")?);
@@ -340,16 +410,21 @@ struct Indexed {
 impl Sealer<'_> {
     fn seal(&self, column: &str, value: Option<&str>) -> Result<Option<Vec<u8>>, DbError> {
         let cell = ("users", column, self.user);
-        value.map(|value| self.keys.seal(self.subject, cell, value)).transpose().map_err(key_failure)
+        value
+            .map(|value| self.keys.seal(self.subject, cell, value))
+            .transpose()
+            .map_err(key_failure)
     }
 
     fn email(&self, email: Option<&str>) -> Result<Indexed, DbError> {
-        let index = email.map(|email| blind_index(self.keys.index(), "users.email", &email_key(email)).to_vec());
+        let index = email
+            .map(|email| blind_index(self.keys.index(), "users.email", &email_key(email)).to_vec());
         Ok(Indexed { sealed: self.seal("email_sealed", email)?, index })
     }
 
     fn phone(&self, phone: Option<&str>) -> Result<Indexed, DbError> {
-        let index = phone.map(|phone| blind_index(self.keys.index(), "users.phone", phone).to_vec());
+        let index =
+            phone.map(|phone| blind_index(self.keys.index(), "users.phone", phone).to_vec());
         Ok(Indexed { sealed: self.seal("phone_sealed", phone)?, index })
     }
 }
@@ -357,7 +432,10 @@ impl Sealer<'_> {
 /// Ten letters and digits of Crockford's base 32: 50 random bits.
 fn referral_code() -> String {
     const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    vault::random_bytes::<10>().iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
+    vault::random_bytes::<10>()
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
+        .collect()
 }
 
 /// Named constraints as client errors.
@@ -366,7 +444,9 @@ fn taken(error: DbError) -> Failure {
         Some("users_username_key") => {
             conflict("username_taken", "username", "This user name is taken").into()
         }
-        Some("users_email_key") => conflict("email_taken", "email", "This e-mail address is taken").into(),
+        Some("users_email_key") => {
+            conflict("email_taken", "email", "This e-mail address is taken").into()
+        }
         _ => Failure::Database(error),
     }
 }

@@ -59,7 +59,7 @@ impl Identity {
     }
 
     /// Changes a user, if they are still at `expected_version` (412
-    /// `precondition_failed`). Disabling ends their sessions.
+    /// `version_conflict`). Disabling ends their sessions.
     pub async fn update_user(
         &self,
         context: &OpContext,
@@ -67,7 +67,12 @@ impl Identity {
         expected_version: i64,
         update: UserUpdate,
     ) -> Result<UserRecord, OperationError> {
-        let command = UpdateUser { identity: self.clone(), user, expected_version, update: update.checked()? };
+        let command = UpdateUser {
+            identity: self.clone(),
+            user,
+            expected_version,
+            update: update.checked()?,
+        };
         let call = Call { context: context.clone(), idempotency_key: None, command };
         self.inner.operations.run_one(call).await?;
         // Obeyed at the next request, whatever of it concerns sessions.
@@ -76,7 +81,11 @@ impl Identity {
     }
 
     /// One user with their personal data; recorded in the same transaction.
-    pub async fn user(&self, context: &OpContext, user: Uuid) -> Result<UserRecord, OperationError> {
+    pub async fn user(
+        &self,
+        context: &OpContext,
+        user: Uuid,
+    ) -> Result<UserRecord, OperationError> {
         let call = Call {
             context: context.clone(),
             idempotency_key: None,
@@ -98,7 +107,8 @@ impl Identity {
     /// The rules that new passwords of a tenant obey.
     pub async fn password_rules(&self, slug: &str) -> Result<PasswordRules, OperationError> {
         let tenant = self.inner.directory.by_slug(slug).await?.ok_or_else(Refusal::not_found)?;
-        let context = OpContext::system(tenant, tenancy::ActorKind::Anonymous, self.inner.clock.clone());
+        let context =
+            OpContext::system(tenant, tenancy::ActorKind::Anonymous, self.inner.clock.clone());
         Ok(PasswordRules::from(&self.state(&context).await?.policy.password))
     }
 
@@ -117,7 +127,8 @@ impl Identity {
         let may = !self.inner.operations.scope(context, Permission::UserCreate).is_none();
         let password_proof = user.password.proof(&state);
         // Nobody makes us hash who is going to be refused.
-        let password_hash = if may { self.accepted_hash(context, &state, &user).await? } else { None };
+        let password_hash =
+            if may { self.accepted_hash(context, &state, &user).await? } else { None };
         let command = CreateUser {
             identity: self.clone(),
             id: context.clock.new_id(),
@@ -137,14 +148,17 @@ impl Identity {
         let plain = match &user.password {
             NewPassword::None => return Ok(None),
             // Only the system itself brings hashes: seeds and imports.
-            NewPassword::Hashed(hash) if context.actor.is_system() => return Ok(Some(hash.to_string())),
+            NewPassword::Hashed(hash) if context.actor.is_system() => {
+                return Ok(Some(hash.to_string()));
+            }
             NewPassword::Hashed(_) => return Err(Refusal::denied().into()),
             NewPassword::Plain(plain) => plain,
         };
-        let names: Vec<&str> = [Some(user.username.as_str()), user.email.as_deref(), user.full_name.as_deref()]
-            .into_iter()
-            .flatten()
-            .collect();
+        let names: Vec<&str> =
+            [Some(user.username.as_str()), user.email.as_deref(), user.full_name.as_deref()]
+                .into_iter()
+                .flatten()
+                .collect();
         let broken = broken_rules(&state.policy.password, plain, &names);
         if !broken.is_empty() {
             return Err(Refusal::validation(broken).into());

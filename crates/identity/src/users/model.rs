@@ -196,7 +196,11 @@ impl NewUser {
     pub(crate) fn checked(mut self) -> Result<Self, Refusal> {
         let mut errors = Vec::new();
         if !is_username(&self.username) {
-            errors.push(error("username", "username_malformed", "1 to 64 letters, digits, dots, dashes, underscores"));
+            errors.push(error(
+                "username",
+                "username_malformed",
+                "1 to 64 letters, digits, dots, dashes, underscores",
+            ));
         }
         check_contact(&mut self.email, &mut self.phone, &mut self.full_name, &mut errors);
         check_department(self.department.as_ref(), &mut errors);
@@ -218,7 +222,9 @@ impl UserUpdate {
         let (mut email, mut phone, mut name) =
             (unset(&mut self.email), unset(&mut self.phone), unset(&mut self.full_name));
         check_contact(&mut email, &mut phone, &mut name, &mut errors);
-        for (change, value) in [(&mut self.email, email), (&mut self.phone, phone), (&mut self.full_name, name)] {
+        for (change, value) in
+            [(&mut self.email, email), (&mut self.phone, phone), (&mut self.full_name, name)]
+        {
             if change.is_set() {
                 *change = Change::Set(value);
             }
@@ -253,16 +259,24 @@ fn check_contact(
     if phone.as_deref().is_some_and(|phone| !is_phone(phone)) {
         errors.push(error("phone", "phone_malformed", "Not an E.164 number: + and 7 to 15 digits"));
     }
-    let is_name = |name: &str| (1..=200).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    let is_name = |name: &str| {
+        (1..=200).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+    };
     if name.as_deref().is_some_and(|name| !is_name(name)) {
         errors.push(error("full_name", "name_malformed", "1 to 200 characters are possible"));
     }
 }
 
 fn check_department(department: Option<&String>, errors: &mut Vec<FieldError>) {
-    let is_fine = |name: &str| (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    let is_fine = |name: &str| {
+        (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+    };
     if department.is_some_and(|name| !is_fine(name)) {
-        errors.push(error("department", "department_malformed", "1 to 100 characters are possible"));
+        errors.push(error(
+            "department",
+            "department_malformed",
+            "1 to 100 characters are possible",
+        ));
     }
 }
 
@@ -283,7 +297,8 @@ pub(super) fn is_username(name: &str) -> bool {
 /// RFC 5321 in the form that every provider accepts: ASCII, one `@`, a dotted host.
 pub(super) fn is_email(email: &str) -> bool {
     let Some((local, host)) = email.rsplit_once('@') else { return false };
-    let is_local = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~.-".contains(&byte);
+    let is_local =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~.-".contains(&byte);
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')

@@ -50,10 +50,15 @@ impl View for UserList {
 
 impl Identity {
     /// A user right after a command that recorded the access itself.
-    pub(super) async fn unaudited_user(&self, context: &OpContext, user: Uuid) -> Result<UserRecord, OperationError> {
+    pub(crate) async fn unaudited_user(
+        &self,
+        context: &OpContext,
+        user: Uuid,
+    ) -> Result<UserRecord, OperationError> {
         let tenant = context.tenant_id();
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&tenant, &user];
-        let rows = self.inner.operations.database().read(context, &[Query::new(ONE, &parameters)]).await?;
+        let rows =
+            self.inner.operations.database().read(context, &[Query::new(ONE, &parameters)]).await?;
         let row = rows.first().and_then(|rows| rows.first()).ok_or_else(Refusal::not_found)?;
         let state = self.state(context).await?;
         Ok(record(&state.keys, row)?)
@@ -65,7 +70,9 @@ pub(super) fn record(keys: &TenantKeys, row: &Row) -> Result<UserRecord, DbError
     let id: Uuid = row.try_get("id")?;
     let wrapped: Option<Vec<u8>> = row.try_get("wrapped_key")?;
     let subject = match (row.try_get::<_, Option<Uuid>>("key_id")?, wrapped) {
-        (Some(key_id), Some(wrapped)) => Some(keys.open_subject_key(key_id, Some(wrapped)).map_err(key_failure)?),
+        (Some(key_id), Some(wrapped)) => {
+            Some(keys.open_subject_key(key_id, Some(wrapped)).map_err(key_failure)?)
+        }
         _ => None,
     };
     let open = |column: &str| -> Result<Option<String>, DbError> {

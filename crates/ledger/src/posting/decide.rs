@@ -12,7 +12,7 @@ use crate::model::{AccountClass, AccountState, AccountStatus, TransferKind};
 /// Applies a posting to the accounts, or says why not and leaves them as they were.
 /// Failures are looked for in the order of [`PostingError`]'s variants, each over
 /// the legs from first to last.
-pub fn apply(
+pub(super) fn apply(
     accounts: &mut HashMap<Uuid, AccountState>,
     posting: &Posting,
     mut new_id: impl FnMut() -> Uuid,
@@ -73,7 +73,8 @@ fn check_accounts(
             // The bank's own accounts are nobody's to name in a transfer order.
             account
                 .filter(|account| {
-                    posting.kind != TransferKind::Transfer || account.class == AccountClass::Customer
+                    posting.kind != TransferKind::Transfer
+                        || account.class == AccountClass::Customer
                 })
                 .ok_or(PostingError::UnknownAccount { leg })
         })

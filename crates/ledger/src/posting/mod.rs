@@ -29,8 +29,6 @@ use uuid::Uuid;
 
 use crate::model::{AccountState, TransactionType, TransferKind};
 
-pub use decide::apply;
-
 const LOCK: &str = tenancy::sql!("ledger/posting.sql", "lock_accounts");
 const READ: &str = tenancy::sql!("ledger/posting.sql", "read_accounts");
 const INSERT_TRANSFERS: &str = tenancy::sql!("ledger/posting.sql", "insert_transfers");
@@ -88,11 +86,8 @@ impl Posting {
         (to, to_type): (Uuid, TransactionType),
         amount: i64,
     ) -> Vec<Leg> {
-        let debit = Leg {
-            account_id: from,
-            amount: amount.saturating_neg(),
-            transaction_type: from_type,
-        };
+        let debit =
+            Leg { account_id: from, amount: amount.saturating_neg(), transaction_type: from_type };
         vec![debit, Leg { account_id: to, amount, transaction_type: to_type }]
     }
 }

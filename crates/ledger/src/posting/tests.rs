@@ -10,7 +10,7 @@ use money::AMOUNT_MAX;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Leg, Posting, PostingError, apply};
+use super::{Leg, Posting, PostingError, decide::apply};
 use crate::model::{AccountClass, AccountState, AccountStatus, TransactionType, TransferKind};
 
 type Accounts = HashMap<Uuid, AccountState>;
@@ -171,7 +171,10 @@ fn holds_and_minimum_balances_bind_debits_only() {
         assert_eq!(result.is_ok(), posted, "{:?} {}", posting.legs, posting.amount);
     }
     let waived = Posting { waive_limits: true, ..transfer(3, 4, 1_000) };
-    assert!(apply(&mut accounts.clone(), &waived, || id(1)).is_ok(), "history is not second-guessed");
+    assert!(
+        apply(&mut accounts.clone(), &waived, || id(1)).is_ok(),
+        "history is not second-guessed"
+    );
 }
 
 /// Nothing but entries.
@@ -182,7 +185,11 @@ struct NaiveLedger {
 
 impl NaiveLedger {
     fn balance(&self, account: u128) -> i128 {
-        self.entries.iter().filter(|entry| entry.0 == account).map(|entry| i128::from(entry.1)).sum()
+        self.entries
+            .iter()
+            .filter(|entry| entry.0 == account)
+            .map(|entry| i128::from(entry.1))
+            .sum()
     }
 
     /// Whether a transfer between two active accounts of one currency is posted.

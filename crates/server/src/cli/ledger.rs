@@ -2,7 +2,8 @@
 
 use clap::Subcommand;
 use serde::Serialize;
-use tenancy::{ActorKind, Clock, Database, Directory, OpContext};
+use tenancy::directory::Directory;
+use tenancy::{ActorKind, Clock, Database, OpContext};
 
 use super::exit::Found;
 use super::output::Output;

@@ -16,6 +16,8 @@ pub(super) fn start(configuration: &Configuration, command: &Command) {
     let is_dev = matches!(command, Command::Dev(_));
     let filter = if configuration.is_log_level_set() || (serves && !is_dev) {
         configuration.log_filter()
+    } else if configuration.is_debugging() {
+        EnvFilter::new("debug")
     } else {
         EnvFilter::new("warn")
     };

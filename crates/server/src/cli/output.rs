@@ -46,7 +46,7 @@ impl Output {
                 for item in items {
                     table.add_row(cells(item));
                 }
-                self.text(&table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n"))
+                self.text(&table.lines().map(|line| line.trim_end().strip_prefix(' ').unwrap_or_default().to_owned()).collect::<Vec<_>>().join("\n"))
             }
             Format::Csv => {
                 let mut writer = csv::Writer::from_writer(io::stdout().lock());

@@ -4,7 +4,8 @@ use clap::Subcommand;
 use identity::NewTenant;
 use operation::OperationError;
 use serde::Serialize;
-use tenancy::{Blueprint, Database, Directory};
+use tenancy::directory::Directory;
+use tenancy::{Blueprint, Database};
 
 use super::exit::Found;
 use super::output::Output;

@@ -82,7 +82,8 @@ const DEPLOYMENT: &[Setting] = &[
         "DEBUG",
         Kind::Flag,
         "false",
-        "Development only: logs SQL timing and the causes of errors, never secrets.",
+        "Development only: where `LOG_LEVEL` is not set, logs at level `debug`. Secrets, SQL and its parameters are never \
+         logged.",
     ),
     plain(
         "LOG_LEVEL",

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::{Configuration, Deployment, Sources, markdown};
 
 const GOOD_KEY: &str = "q3Zf0v9m5N8s1XyB7LdKcTgJhR2WuEaP4oYi6MbVnQk=";
-const OTHER_KEY: &str = "Zk8vQ2mN5sX1yB7LdKcTgJhR0WuEaP4oYi6MbVnq3f9=";
+const OTHER_KEY: &str = "Zk8vQ2mN5sX1yB7LdKcTgJhR0WuEaP4oYi6MbVnq3f8=";
 
 fn environment(pairs: &[(&str, &str)]) -> Sources {
     Sources { environment: map(pairs), ..Sources::default() }

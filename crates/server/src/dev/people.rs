@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use identity::{NewPassword, NewTenant, NewUser};
+use identity::{NewPassword, NewTenant, NewUser, UserFilter};
+use operation::PageRequest;
 use tenancy::policy::PolicyOverrides;
 use tenancy::{ActorKind, Blueprint, TenantRef};
 use zeroize::Zeroizing;
@@ -29,6 +30,8 @@ const FURTHER_CUSTOMERS: [&str; 4] = ["ada", "bela", "chiara", "dmitri"];
 
 /// The tenant of the blueprint that money moves in.
 pub(super) const BANK: &str = "demo-bank";
+/// The tenant of load drivers.
+const LOAD: &str = "load-bank";
 
 /// A tenant of the demo with its people.
 pub(super) struct Peopled {
@@ -36,8 +39,6 @@ pub(super) struct Peopled {
     pub(super) tenant: Arc<TenantRef>,
     /// Its people.
     pub(super) logins: TenantLogins,
-    /// Whether it was made just now.
-    pub(super) is_new: bool,
 }
 
 /// Makes the tenants that are missing, with their people; lists all.
@@ -52,14 +53,36 @@ pub(super) async fn settle(
     futures_util::future::try_join_all(making).await
 }
 
+/// The tenant that load drivers work in: a bank with `users` customers.
+pub(super) async fn load_tenant(
+    installation: &Installation,
+    secrets: &Secrets,
+    overrides: &PolicyOverrides,
+    users: usize,
+) -> anyhow::Result<Peopled> {
+    let mut people = people(Blueprint::CoreBank);
+    people.retain(|(_, role)| *role != "customer");
+    people.extend((1..=users).map(|number| (format!("load{number:03}"), "customer")));
+    inhabit(installation, secrets, overrides, (Blueprint::CoreBank, LOAD, "Load"), people).await
+}
+
 async fn one(
     installation: &Installation,
     secrets: &Secrets,
     overrides: &PolicyOverrides,
-    (blueprint, slug, name): (Blueprint, &str, &str),
+    tenant: (Blueprint, &str, &str),
 ) -> anyhow::Result<Peopled> {
-    let exists = installation.directory.by_slug(slug).await?.is_some();
-    if !exists {
+    inhabit(installation, secrets, overrides, tenant, people(tenant.0)).await
+}
+
+async fn inhabit(
+    installation: &Installation,
+    secrets: &Secrets,
+    overrides: &PolicyOverrides,
+    (blueprint, slug, name): (Blueprint, &str, &str),
+    people: Vec<(String, &'static str)>,
+) -> anyhow::Result<Peopled> {
+    if installation.directory.by_slug(slug).await?.is_none() {
         let tenant = NewTenant {
             slug: slug.to_owned(),
             name: name.to_owned(),
@@ -71,10 +94,7 @@ async fn one(
     }
     let tenant = installation.tenant(slug).await?;
     let password = secrets.password_of(slug);
-    let people = people(blueprint);
-    // The platform's tenant is made before its people are.
-    let is_new = !exists || (blueprint == Blueprint::Platform && !is_peopled(installation, &tenant).await?);
-    if is_new {
+    if !is_peopled(installation, &tenant).await? {
         make(installation, &tenant, &people, &password).await?;
     }
     let users = people
@@ -82,14 +102,14 @@ async fn one(
         .map(|(username, role)| Login { username, password: password.to_string(), role: role.to_owned() })
         .collect();
     let logins = TenantLogins { slug: slug.to_owned(), blueprint: blueprint.to_string(), users };
-    Ok(Peopled { tenant, logins, is_new })
+    Ok(Peopled { tenant, logins })
 }
 
 async fn is_peopled(installation: &Installation, tenant: &Arc<TenantRef>) -> anyhow::Result<bool> {
     let context = installation.context(Arc::clone(tenant), ActorKind::Cli);
-    let request = operation::PageRequest { limit: 1, after: None };
-    let page = installation.identity.users(&context, identity::UserFilter::default(), &request).await;
-    Ok(!page.map_err(refused)?.items.is_empty())
+    let request = PageRequest { limit: 1, after: None };
+    let page = installation.identity.users(&context, UserFilter::default(), &request).await;
+    Ok(!page.map_err(refused)?.data.is_empty())
 }
 
 /// User names with their roles, one for each role first.

@@ -18,7 +18,7 @@ use crate::connect::connect;
 const DATABASE: &str = "strongroom";
 
 /// Where a development installation lives.
-pub struct Place {
+pub(super) struct Place {
     /// The login of everything; its roles are taken on by the connections.
     pub url: Zeroizing<String>,
     /// The root key.
@@ -31,7 +31,7 @@ impl Place {
     ///
     /// # Errors
     /// Where there is no PostgreSQL, or the migrations fail.
-    pub async fn prepare(folder: &Path, ephemeral: bool, configuration: &Configuration) -> anyhow::Result<Self> {
+    pub(super) async fn prepare(folder: &Path, ephemeral: bool, configuration: &Configuration) -> anyhow::Result<Self> {
         let given = configuration.database().ok().map(|config| Zeroizing::new(config.url));
         if !ephemeral {
             std::fs::create_dir_all(folder).with_context(|| format!("the folder {}", folder.display()))?;
@@ -70,7 +70,7 @@ impl Place {
     ///
     /// # Errors
     /// Where it does not stop.
-    pub async fn leave(self) -> anyhow::Result<()> {
+    pub(super) async fn leave(self) -> anyhow::Result<()> {
         if let Some(cluster) = self.cluster {
             tokio::task::spawn_blocking(move || cluster.stop()).await??;
         }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// The ready file.
 #[derive(Debug, Serialize)]
-pub struct Ready {
+pub(super) struct Ready {
     /// Where the API answers.
     pub base_url: String,
     /// Where metrics and health answer.
@@ -20,6 +20,9 @@ pub struct Ready {
     pub pid: u32,
     /// The private cluster's superuser, for inspection.
     pub database_url: String,
+    /// `ENCRYPTION_KEY` of this installation, for commands that open its keys
+    /// (`tenant create`, `import`).
+    pub encryption_key: String,
     /// Who can sign in where.
     pub tenants: Vec<TenantLogins>,
     /// For load drivers, with `--seed load`.
@@ -29,7 +32,7 @@ pub struct Ready {
 
 /// A tenant and its people.
 #[derive(Clone, Debug, Serialize)]
-pub struct TenantLogins {
+pub(super) struct TenantLogins {
     /// Its slug.
     pub slug: String,
     /// What it was created from.
@@ -40,7 +43,7 @@ pub struct TenantLogins {
 
 /// How somebody signs in.
 #[derive(Clone, Debug, Serialize)]
-pub struct Login {
+pub(super) struct Login {
     /// The user name.
     pub username: String,
     /// The password.
@@ -51,7 +54,7 @@ pub struct Login {
 
 /// What a load driver needs.
 #[derive(Debug, Serialize)]
-pub struct Manifest {
+pub(super) struct Manifest {
     /// The tenant's slug.
     pub tenant: String,
     /// The password of all users.
@@ -64,7 +67,7 @@ pub struct Manifest {
 
 /// A user of a load driver.
 #[derive(Debug, Serialize)]
-pub struct ManifestUser {
+pub(super) struct ManifestUser {
     /// The user name.
     pub username: String,
     /// The ids of the accounts they own.
@@ -76,7 +79,7 @@ impl Ready {
     ///
     /// # Errors
     /// Where the file cannot be written.
-    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+    pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
         let unfinished = path.with_extension(format!("{}.unfinished", self.pid));
         let context = || format!("the ready file {}", path.display());
         let mut options = std::fs::OpenOptions::new();

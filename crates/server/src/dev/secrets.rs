@@ -14,13 +14,13 @@ use zeroize::Zeroizing;
 const KEY_BYTES: usize = 32;
 
 /// The root of a development installation.
-pub struct Secrets {
+pub(super) struct Secrets {
     root: SecretBytes,
 }
 
 impl Secrets {
     /// Random, and nowhere kept.
-    pub fn ephemeral() -> Self {
+    pub(super) fn ephemeral() -> Self {
         Self { root: vault::random_secret(KEY_BYTES) }
     }
 
@@ -28,7 +28,7 @@ impl Secrets {
     ///
     /// # Errors
     /// Where the file cannot be read or written, or holds no key.
-    pub fn kept_in(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn kept_in(path: &Path) -> anyhow::Result<Self> {
         let context = || format!("the development key {}", path.display());
         let mut file = OpenOptions::new()
             .read(true)
@@ -42,7 +42,7 @@ impl Secrets {
         file.read_to_string(&mut text).with_context(context)?;
         if text.trim().is_empty() {
             let secrets = Self::ephemeral();
-            file.write_all(hexadecimal(secrets.root.expose()).as_bytes()).with_context(context)?;
+            file.write_all(secrets.encryption_key().as_bytes()).with_context(context)?;
             return Ok(secrets);
         }
         let bytes: Option<Vec<u8>> = (0..KEY_BYTES)
@@ -52,17 +52,22 @@ impl Secrets {
         Ok(Self { root: SecretBytes::new(bytes.with_context(|| format!("{} holds no key", path.display()))?) })
     }
 
+    /// The root in the form of `ENCRYPTION_KEY`.
+    pub(super) fn encryption_key(&self) -> Zeroizing<String> {
+        hexadecimal(self.root.expose())
+    }
+
     /// The two roots.
     ///
     /// # Errors
     /// Never for a root of the right length.
-    pub fn roots(&self) -> anyhow::Result<RootKeys> {
-        Ok(RootKeys::new(RootKey::parse(&hexadecimal(self.root.expose()))?, None))
+    pub(super) fn roots(&self) -> anyhow::Result<RootKeys> {
+        Ok(RootKeys::new(RootKey::parse(&self.encryption_key())?, None))
     }
 
     /// The password that the people of a tenant share. It fits every blueprint's
     /// rules: long, four classes, nobody's name.
-    pub fn password_of(&self, tenant: &str) -> Zeroizing<String> {
+    pub(super) fn password_of(&self, tenant: &str) -> Zeroizing<String> {
         let info = format!("password of {tenant}");
         let derived = vault::hkdf_sha256(b"strongroom/development", self.root.expose(), info.as_bytes());
         Zeroizing::new(format!("Try-{}-4u", hexadecimal(&derived[..6]).as_str()))

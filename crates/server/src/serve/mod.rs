@@ -100,7 +100,6 @@ pub async fn ingredients(configuration: &Configuration) -> anyhow::Result<Ingred
         app: roles::acting_as(configuration.database()?, "strongroom_app", "DATABASE_URL").await?,
         sealer: roles::acting_as(configuration.sealer_database()?, "strongroom_sealer", "DATABASE_SEALER_URL").await?,
         roots: configuration.root_keys()?,
-        sealer_roots: configuration.root_keys()?,
         token_secret: configuration.token_secret(),
         exempt_loopback: false,
         api: ApiConfig {

@@ -1,16 +1,19 @@
 //! A bank in a database of its own, for the tests of ledger and banking: tenants
 //! with keys, people with roles, customers with accounts, all through the same
 //! operations that the API calls.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
 
 use access::Policies;
 use banking::{
-    Account, CreateCustomer, CreateTransfer, CustomerRecord, CustomerType, Deposit, NewAccount,
-    NewCustomer, OpenAccount, PersonalData, Transfer,
+    Account, CreateCustomer, CreateTransfer, CustomerFilter, CustomerRecord, CustomerType, Deposit,
+    ListCustomers, NewAccount, NewCustomer, OpenAccount, PersonalData, Transfer,
 };
 use jiff::Timestamp;
-use operation::{AccessLog, Call, Command, OperationError, Operations, Refusal, Reply};
+use operation::{
+    AccessLog, Call, Command, OperationError, Operations, PageRequest, Refusal, Reply, View,
+};
 use tenancy::{
     Actor, ActorKind, Blueprint, Clock, Database, DatabaseConfig, OpContext, TenantId, TenantRef,
     keyring::Keyring,
@@ -59,8 +62,11 @@ impl BankWorld {
         )
         .await;
         for (rank, role) in (0_i16..).zip(Blueprint::CoreBank.roles()) {
-            self.run_sql("INSERT INTO roles (tenant_id, name, rank) VALUES ($1, $2, $3)", &[&id, role, &rank])
-                .await;
+            self.run_sql(
+                "INSERT INTO roles (tenant_id, name, rank) VALUES ($1, $2, $3)",
+                &[&id, role, &rank],
+            )
+            .await;
         }
         let tenant = TenantRef {
             id: TenantId(id),
@@ -80,7 +86,10 @@ impl BankWorld {
     pub(crate) async fn person(&self, context: &OpContext, role: &str) -> OpContext {
         let id = self.clock.new_id();
         let name = format!("u{}", id.simple());
-        let code: String = id.as_bytes()[6..].iter().map(|byte| char::from(DIGITS[usize::from(byte % 32)])).collect();
+        let code: String = id.as_bytes()[6..]
+            .iter()
+            .map(|byte| char::from(DIGITS[usize::from(byte % 32)]))
+            .collect();
         self.run_sql(
             "INSERT INTO users (tenant_id, id, username, username_key, role, referral_code) \
              VALUES ($1, $2, $3, $3, $4, $5)",
@@ -91,7 +100,11 @@ impl BankWorld {
     }
 
     /// A customer without a login, or with the one of `login`.
-    pub(crate) async fn customer(&self, context: &OpContext, login: Option<&OpContext>) -> CustomerRecord {
+    pub(crate) async fn customer(
+        &self,
+        context: &OpContext,
+        login: Option<&OpContext>,
+    ) -> CustomerRecord {
         let customer = NewCustomer {
             customer_type: CustomerType::Individual,
             personal: PersonalData {
@@ -106,7 +119,10 @@ impl BankWorld {
     }
 
     /// A person with the role customer, recorded as a customer.
-    pub(crate) async fn banking_customer(&self, context: &OpContext) -> (OpContext, CustomerRecord) {
+    pub(crate) async fn banking_customer(
+        &self,
+        context: &OpContext,
+    ) -> (OpContext, CustomerRecord) {
         let login = self.person(context, "customer").await;
         let record = self.customer(context, Some(&login)).await;
         (login, record)
@@ -117,7 +133,12 @@ impl BankWorld {
         self.account_like(context, account, balance).await
     }
 
-    pub(crate) async fn account_like(&self, context: &OpContext, account: NewAccount, balance: i64) -> Account {
+    pub(crate) async fn account_like(
+        &self,
+        context: &OpContext,
+        account: NewAccount,
+        balance: i64,
+    ) -> Account {
         let account = self.run(context, OpenAccount { account }).await.unwrap();
         if balance > 0 {
             self.run(context, deposit(account.id, balance)).await.unwrap();
@@ -126,7 +147,11 @@ impl BankWorld {
     }
 
     /// Runs a command without an idempotency key.
-    pub(crate) async fn run<C: Command>(&self, context: &OpContext, command: C) -> Result<C::Output, Refusal> {
+    pub(crate) async fn run<C: Command>(
+        &self,
+        context: &OpContext,
+        command: C,
+    ) -> Result<C::Output, Refusal> {
         self.run_keyed(context, None, command).await.map(|reply| reply.output)
     }
 
@@ -136,7 +161,8 @@ impl BankWorld {
         key: Option<&str>,
         command: C,
     ) -> Result<Reply<C::Output>, Refusal> {
-        let call = Call { context: context.clone(), idempotency_key: key.map(str::to_owned), command };
+        let call =
+            Call { context: context.clone(), idempotency_key: key.map(str::to_owned), command };
         refused(self.operations.run_one(call).await)
     }
 
@@ -172,8 +198,15 @@ impl BankWorld {
         self.superuser.query(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"))
     }
 
-    pub(crate) async fn run_sql(&self, sql: &str, parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)]) {
-        self.superuser.execute(sql, parameters).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    pub(crate) async fn run_sql(
+        &self,
+        sql: &str,
+        parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    ) {
+        self.superuser
+            .execute(sql, parameters)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
     /// The books are right, and nothing but what was asked for is in them.
@@ -226,4 +259,32 @@ pub(crate) fn what(result: &Result<Transfer, Refusal>) -> (String, String) {
     let refusal = result.as_ref().expect_err("a refusal");
     let field = refusal.errors.first().map(|error| error.field.to_string());
     (refusal.code.to_string(), field.unwrap_or_default())
+}
+
+/// Reads a view; anything but a refusal fails the test.
+pub(crate) async fn read<V: View>(
+    world: &BankWorld,
+    context: &OpContext,
+    view: &V,
+) -> Result<V::Output, Refusal> {
+    refused(world.operations.read(context, view).await)
+}
+
+/// The ids of all pages of a list of customers; none where it is refused.
+pub(crate) async fn list_customers(
+    world: &BankWorld,
+    context: &OpContext,
+    filter: CustomerFilter,
+) -> Vec<Uuid> {
+    let mut ids = Vec::new();
+    let mut page = PageRequest { limit: 3, after: None };
+    loop {
+        let keyring = Arc::clone(&world.keyring);
+        let list =
+            ListCustomers::new(&world.operations, context, keyring, filter.clone(), page.clone());
+        let Ok(answer) = world.run(context, list).await else { return Vec::new() };
+        ids.extend(answer.data.iter().map(|customer| customer.record.id));
+        let Some(next) = answer.next else { return ids };
+        page.after = Some(next);
+    }
 }

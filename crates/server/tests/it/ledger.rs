@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use banking::{AccountChange, AccountStatus, CloseAccount, CreateTransfer, NewAccount, UpdateAccount};
+use banking::{
+    AccountChange, AccountStatus, CloseAccount, CreateTransfer, NewAccount, UpdateAccount,
+};
 use futures_util::future::join_all;
 use ledger::verify::{Fault, verify};
 use operation::{Call, RefusalKind};
@@ -73,7 +75,10 @@ async fn fifty_identical_transfers_with_one_key_post_once() {
                 ids.insert(reply.output.id);
             }
             Err(refusal) => {
-                assert_eq!((refusal.kind, &*refusal.code), (RefusalKind::Conflict, "idempotency_in_flight"));
+                assert_eq!(
+                    (refusal.kind, &*refusal.code),
+                    (RefusalKind::Conflict, "idempotency_in_flight")
+                );
             }
         }
     }
@@ -102,10 +107,12 @@ async fn a_refused_movement_leaves_every_row_as_it_was() {
     let closed = world.account(&tenant, customer.id, 0).await;
     let close = CloseAccount { account_id: closed.id, expected_version: Some(1) };
     world.run(&tenant, close).await.unwrap();
-    let cash: Uuid = world.rows("SELECT id FROM ledger_accounts WHERE code = 'cash'").await[0].get(0);
+    let cash: Uuid =
+        world.rows("SELECT id FROM ledger_accounts WHERE code = 'cash'").await[0].get(0);
 
     let long = CreateTransfer { description: "x".repeat(141), ..transfer(full.id, empty.id, 1) };
-    let control = CreateTransfer { reference: Some("a\u{0}".to_owned()), ..transfer(full.id, empty.id, 1) };
+    let control =
+        CreateTransfer { reference: Some("a\u{0}".to_owned()), ..transfer(full.id, empty.id, 1) };
     let table = [
         (transfer(full.id, empty.id, 501), "insufficient_funds", "amount"),
         (transfer(full.id, empty.id, 0), "invalid_amount", "amount"),
@@ -208,7 +215,11 @@ async fn entries_and_transfers_are_append_only_for_every_role() {
     ];
     let superuser: String = world.rows("SELECT current_user::text").await[0].get(0);
     for role in roles {
-        let url = if role == "postgres" { world.database.superuser_url() } else { world.database.url_as(role) };
+        let url = if role == "postgres" {
+            world.database.superuser_url()
+        } else {
+            world.database.url_as(role)
+        };
         let client = connect(&url).await;
         let tenant_id = tenant.tenant_id();
         client.batch_execute(&format!("SET app.current_tenant = '{tenant_id}'")).await.unwrap();
@@ -218,12 +229,19 @@ async fn entries_and_transfers_are_append_only_for_every_role() {
             }
             let mode = if replica { "replica" } else { "origin" };
             if role == "postgres" {
-                client.batch_execute(&format!("SET session_replication_role = {mode}")).await.unwrap();
+                client
+                    .batch_execute(&format!("SET session_replication_role = {mode}"))
+                    .await
+                    .unwrap();
             }
             for attempt in attempts {
                 let error = client.batch_execute(attempt).await.expect_err(attempt);
                 let state = error.code().map(tokio_postgres::error::SqlState::code);
-                assert_eq!(state, Some("42501"), "{attempt} as {role} ({superuser}), {mode}: {error}");
+                assert_eq!(
+                    state,
+                    Some("42501"),
+                    "{attempt} as {role} ({superuser}), {mode}: {error}"
+                );
             }
         }
     }
@@ -236,9 +254,10 @@ async fn verify_finds_and_names_every_kind_of_damage() {
     // What is done, and the fault that is found first.
     type Found = fn(&Fault) -> bool;
     let table: [(&str, Found); 7] = [
-        ("UPDATE ledger_accounts SET balance = balance + 1 WHERE class = 'customer' AND balance = 300", |fault| {
-            matches!(fault, Fault::TrialBalance { sum, .. } if sum == "1")
-        }),
+        (
+            "UPDATE ledger_accounts SET balance = balance + 1 WHERE class = 'customer' AND balance = 300",
+            |fault| matches!(fault, Fault::TrialBalance { sum, .. } if sum == "1"),
+        ),
         (
             "UPDATE ledger_accounts SET balance = balance + CASE balance WHEN 300 THEN 5 ELSE -5 END \
              WHERE class = 'customer'",
@@ -256,23 +275,29 @@ async fn verify_finds_and_names_every_kind_of_damage() {
         ("UPDATE transfers SET amount = 199 WHERE amount = 200", |fault| {
             matches!(fault, Fault::Transfer { amount: 199, .. })
         }),
-        ("UPDATE transactions SET transfer_id = '00000000-0000-0000-0000-000000000001' WHERE amount = -200", |fault| {
-            matches!(fault, Fault::Transfer { entries: 1, .. })
-        }),
+        (
+            "UPDATE transactions SET transfer_id = '00000000-0000-0000-0000-000000000001' WHERE amount = -200",
+            |fault| matches!(fault, Fault::Transfer { entries: 1, .. }),
+        ),
     ];
-    for (damage, found) in table {
-        let world = BankWorld::new().await;
-        let tenant = world.tenant("proof-bank").await;
+    let world = BankWorld::new().await;
+    let owner = connect(&world.database.url_as("strongroom_owner")).await;
+    for table in ["transactions", "transfers"] {
+        owner
+            .batch_execute(&format!("ALTER TABLE {table} DISABLE TRIGGER append_only"))
+            .await
+            .unwrap();
+    }
+    for (number, (damage, found)) in table.into_iter().enumerate() {
+        let tenant = world.tenant(&format!("proof-bank-{number}")).await;
         let (person, customer) = world.banking_customer(&tenant).await;
         let from = world.account(&tenant, customer.id, 500).await;
         let to = world.account(&tenant, customer.id, 0).await;
         world.run(&person, transfer(from.id, to.id, 200)).await.unwrap();
         world.assert_books_are_right(&tenant).await;
-        world.run_sql("SET session_replication_role = replica", &[]).await;
-        for table in ["transactions", "transfers"] {
-            world.run_sql(&format!("ALTER TABLE {table} DISABLE TRIGGER append_only"), &[]).await;
-        }
-        world.run_sql(damage, &[]).await;
+        // Row security binds the owner too: the damage stays in this tenant.
+        let damage = format!("SET app.current_tenant = '{}'; {damage}", tenant.tenant_id());
+        owner.batch_execute(&damage).await.unwrap();
         let app = open(&world.database, "strongroom_app");
         let mut steps = Vec::new();
         let report = verify(&tenant, &app, |step| steps.push(step)).await.unwrap();
@@ -282,7 +307,12 @@ async fn verify_finds_and_names_every_kind_of_damage() {
     }
 }
 
-async fn set_status(world: &BankWorld, context: &tenancy::OpContext, account_id: Uuid, status: AccountStatus) {
+async fn set_status(
+    world: &BankWorld,
+    context: &tenancy::OpContext,
+    account_id: Uuid,
+    status: AccountStatus,
+) {
     let change = AccountChange { status: Some(status), ..AccountChange::default() };
     let command = UpdateAccount { account_id, expected_version: None, change };
     world.run(context, command).await.unwrap();

@@ -9,7 +9,7 @@ mod sessions;
 mod surviving;
 mod toy;
 
-use operation::{OperationError, Refusal, Reply, RefusalKind, Target};
+use operation::{OperationError, Refusal, RefusalKind, Reply, Target};
 use serde_json::json;
 
 use toy::{Act, MakeToy, Toy, World, resource};
@@ -93,7 +93,13 @@ async fn refusals_have_an_order() {
         ("missing", "customer", TransactionCreate, missing(None), 404),
         ("another's", "customer", TransactionCreate, object(false, false, None), 404),
         ("missing, of the body", "customer", TransactionCreate, missing(Some("to")), 422),
-        ("another's, of the body", "customer", TransactionCreate, object(false, false, Some("to")), 422),
+        (
+            "another's, of the body",
+            "customer",
+            TransactionCreate,
+            object(false, false, Some("to")),
+            422,
+        ),
         ("readable and forbidden", "officer", TransactionDeposit, object(true, false, None), 403),
         ("own", "customer", TransactionCreate, object(false, true, None), 201),
         ("nobody's yet", "customer", TransactionCreate, Target::Tenant, 403),
@@ -126,7 +132,10 @@ async fn nobody_may_only_do_what_is_made_for_nobody() {
     let world = World::new().await;
     let nobody = world.nobody();
     let refused = refusal(world.run(&nobody, MakeToy::labelled("x")).await);
-    assert_eq!((refused.kind, refused.code.as_ref()), (RefusalKind::Unauthenticated, "invalid_token"));
+    assert_eq!(
+        (refused.kind, refused.code.as_ref()),
+        (RefusalKind::Unauthenticated, "invalid_token")
+    );
     // Strangers share no memory: the key of one never answers another.
     for label in ["one", "two"] {
         let reply = world.run_anonymous(&nobody, "key", label).await.unwrap();

@@ -64,11 +64,18 @@ async fn the_functions_refuse_to_act_without_a_tenant_and_never_leave_it() {
     }
     let locked = format!("SELECT is_account_locked('{alice}')");
     assert!(app.query_one(&locked, &[]).await.unwrap().get::<_, bool>(0));
-    assert_eq!(world.scalar::<i64>("SELECT count(*) FROM users WHERE locked_until IS NOT NULL").await, 1);
-    app.batch_execute("SELECT handle_successful_login('Alice', '192.0.2.1', 'agent')").await.unwrap();
+    assert_eq!(
+        world.scalar::<i64>("SELECT count(*) FROM users WHERE locked_until IS NOT NULL").await,
+        1
+    );
+    app.batch_execute("SELECT handle_successful_login('Alice', '192.0.2.1', 'agent')")
+        .await
+        .unwrap();
     assert!(!app.query_one(&locked, &[]).await.unwrap().get::<_, bool>(0));
     act_as(&app, &other.tenant_id().to_string(), "*").await;
-    app.batch_execute(&format!("SELECT revoke_user_sessions('{alice}', 'test', NULL)")).await.unwrap();
+    app.batch_execute(&format!("SELECT revoke_user_sessions('{alice}', 'test', NULL)"))
+        .await
+        .unwrap();
     let unknown = app.query_opt("SELECT * FROM handle_failed_login('nobody')", &[]).await.unwrap();
     assert!(unknown.is_none());
 }
@@ -87,9 +94,17 @@ async fn a_person_sees_their_own_row_the_system_all_and_nobody_none() {
     for (user, expected) in [("", 0), ("*", 2), (&*alice.to_string(), 1)] {
         act_as(&app, &bank_id, user).await;
         assert_eq!(count_users(&app).await, expected, "{user:?}");
-        app.batch_execute("UPDATE users SET department = 'x' WHERE username_key IN ('bob', 'carol')").await.unwrap();
+        app.batch_execute(
+            "UPDATE users SET department = 'x' WHERE username_key IN ('bob', 'carol')",
+        )
+        .await
+        .unwrap();
     }
-    assert_eq!(world.scalar::<i64>("SELECT count(*) FROM users WHERE department = 'x'").await, 1, "only by '*'");
+    assert_eq!(
+        world.scalar::<i64>("SELECT count(*) FROM users WHERE department = 'x'").await,
+        1,
+        "only by '*'"
+    );
 }
 
 #[tokio::test]
@@ -135,8 +150,14 @@ async fn privileges_are_the_least_that_work() {
         assert_eq!(refused_with(&auditor, statement).await, "42501", "{statement}");
     }
     assert_eq!(auditor.query("SELECT id, role FROM users", &[]).await.unwrap().len(), 1);
-    for table in ["users", "user_sessions", "refresh_tokens", "signing_keys", "login_attempts", "roles"] {
-        assert_eq!(refused_with(&sealer, &format!("SELECT count(*) FROM {table}")).await, "42501", "{table}");
+    for table in
+        ["users", "user_sessions", "refresh_tokens", "signing_keys", "login_attempts", "roles"]
+    {
+        assert_eq!(
+            refused_with(&sealer, &format!("SELECT count(*) FROM {table}")).await,
+            "42501",
+            "{table}"
+        );
     }
 }
 
@@ -157,7 +178,8 @@ async fn plain_text_and_short_indexes_are_refused_by_the_table() {
         ("role = 'king'", "users_role_known"),
     ];
     for (change, constraint) in table {
-        let error = superuser.batch_execute(&format!("UPDATE users SET {change}")).await.unwrap_err();
+        let error =
+            superuser.batch_execute(&format!("UPDATE users SET {change}")).await.unwrap_err();
         assert_eq!(error.as_db_error().unwrap().constraint(), Some(constraint), "{change}");
     }
 }
@@ -174,4 +196,70 @@ async fn count_users(client: &Client) -> i64 {
 async fn refused_with(client: &Client, statement: &str) -> String {
     let Err(error) = client.batch_execute(statement).await else { panic!("allowed: {statement}") };
     error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned())
+}
+
+/// Under row security a condition that is not leakproof never reaches an index.
+#[tokio::test]
+async fn the_hot_statements_use_their_indexes_as_the_app_role() {
+    let world = World::new().await;
+    let bank = world.tenant("bank", Blueprint::CoreBank).await;
+    let tenant = bank.tenant_id();
+    let crowd = format!(
+        "INSERT INTO users (tenant_id, id, username, username_key, role, referral_code, email_sealed, email_index) \
+           SELECT '{tenant}', gen_random_uuid(), 'u' || n, 'u' || n, 'customer', lpad(n::text, 10, '0'), \
+                  decode('01' || repeat('00', 99), 'hex'), '\\x01' || sha256(n::text::bytea) \
+           FROM generate_series(1, 3000) n; \
+         INSERT INTO user_sessions (tenant_id, id, user_id, device_fingerprint, absolute_expires_at) \
+           SELECT tenant_id, gen_random_uuid(), id, sha256('x'), now() FROM users; \
+         INSERT INTO refresh_tokens (tenant_id, id, user_id, session_id, token_hash, device_fingerprint, expires_at) \
+           SELECT tenant_id, gen_random_uuid(), user_id, id, sha256(id::text::bytea), sha256('x'), now() \
+           FROM user_sessions; \
+         INSERT INTO user_roles (tenant_id, user_id, role) SELECT tenant_id, id, role FROM users; \
+         INSERT INTO revoked_tokens (tenant_id, jti, session_id, user_id, reason, expires_at) \
+           SELECT tenant_id, gen_random_uuid(), id, user_id, 'test', now() FROM user_sessions; \
+         ANALYZE;"
+    );
+    world.superuser().await.batch_execute(&crowd).await.unwrap();
+    let app = connect(&world.database.url_as("strongroom_app")).await;
+    act_as(&app, &tenant.to_string(), "*").await;
+    let table = [
+        ("username_key = 'alice'", "users", "users_username_key"),
+        ("email_index = '\\x00'", "users", "users_email_key"),
+        ("token_hash = '\\x00'", "refresh_tokens", "refresh_tokens_hash_key"),
+        ("id = '00000000-0000-0000-0000-000000000001'", "user_sessions", "user_sessions_pkey"),
+    ];
+    for (condition, from, index) in table {
+        let sql =
+            format!("EXPLAIN SELECT 1 FROM {from} WHERE tenant_id = '{tenant}' AND {condition}");
+        let plan: Vec<String> =
+            app.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        let column = condition.split(' ').next().unwrap();
+        let conditions: Vec<_> = plan.lines().filter(|line| line.contains("Index Cond")).collect();
+        assert!(
+            plan.contains(index) && conditions.iter().any(|line| line.contains(column)),
+            "{plan}"
+        );
+    }
+    let statements = [
+        tenancy::sql!("identity/sessions.sql", "load"),
+        tenancy::sql!("identity/login.sql", "find_account"),
+        tenancy::sql!("identity/refresh.sql", "consume"),
+        tenancy::sql!("identity/refresh.sql", "explain"),
+    ];
+    for (number, statement) in statements.into_iter().enumerate() {
+        app.batch_execute(&format!("PREPARE hot_{number} AS {statement}")).await.unwrap();
+        let count: i64 = app
+            .query_one("SELECT cardinality(parameter_types)::bigint FROM pg_prepared_statements WHERE name = $1", &[
+                &format!("hot_{number}"),
+            ])
+            .await
+            .unwrap()
+            .get(0);
+        let nulls = vec!["NULL"; usize::try_from(count).unwrap()].join(", ");
+        app.batch_execute("SET plan_cache_mode = force_generic_plan").await.unwrap();
+        let plan = app.query(&format!("EXPLAIN EXECUTE hot_{number}({nulls})"), &[]).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        assert!(!plan.iter().any(|line| line.contains("Seq Scan")), "{}", plan.join("\n"));
+    }
 }

@@ -15,7 +15,11 @@ async fn every_blueprint_makes_a_tenant_whose_users_sign_in() {
     world.identity.ensure_platform().await.unwrap();
     world.identity.ensure_platform().await.unwrap();
     for blueprint in Blueprint::ALL {
-        let slug = if blueprint == Blueprint::Platform { "platform".to_owned() } else { format!("{blueprint}-one") };
+        let slug = if blueprint == Blueprint::Platform {
+            "platform".to_owned()
+        } else {
+            format!("{blueprint}-one")
+        };
         let context = match blueprint {
             Blueprint::Platform => world.cli(&slug).await,
             _ => world.tenant(&slug, blueprint).await,
@@ -25,12 +29,23 @@ async fn every_blueprint_makes_a_tenant_whose_users_sign_in() {
             world.user(&context, &name, role).await;
             let (grant, caller) = world.signed_in(&slug, &name.to_uppercase()).await;
             let me = world.identity.me(&caller).await.unwrap();
-            assert_eq!((me.username.as_str(), me.role.as_str(), me.tenant.as_str()), (&*name, *role, &*slug));
+            assert_eq!(
+                (me.username.as_str(), me.role.as_str(), me.tenant.as_str()),
+                (&*name, *role, &*slug)
+            );
             assert_eq!((me.id, me.session_id), (grant.user_id, grant.session_id));
             assert!(!me.password_expired);
         }
     }
-    let slugs: Vec<_> = world.identity.directory().list().await.unwrap().iter().map(|one| one.slug.clone()).collect();
+    let slugs: Vec<_> = world
+        .identity
+        .directory()
+        .list()
+        .await
+        .unwrap()
+        .iter()
+        .map(|one| one.slug.clone())
+        .collect();
     assert_eq!(slugs.len(), 7, "{slugs:?}");
 }
 
@@ -44,11 +59,17 @@ async fn an_email_signs_in_as_well_and_the_tenant_may_be_left_out_where_there_is
     assert_eq!(grant.user_id, user);
     let mut anywhere = request("", "alice", PASSWORD);
     anywhere.tenant = None;
-    assert_eq!(world.identity.login(anywhere, from("192.0.2.1", "tests")).await.unwrap().user_id, user);
+    assert_eq!(
+        world.identity.login(anywhere, from("192.0.2.1", "tests")).await.unwrap().user_id,
+        user
+    );
     world.tenant("other", Blueprint::CoreBank).await;
     let mut anywhere = request("", "alice", PASSWORD);
     anywhere.tenant = None;
-    assert_eq!(code(world.identity.login(anywhere, from("192.0.2.1", "tests")).await), "invalid_credentials");
+    assert_eq!(
+        code(world.identity.login(anywhere, from("192.0.2.1", "tests")).await),
+        "invalid_credentials"
+    );
 }
 
 #[tokio::test]
@@ -82,11 +103,15 @@ async fn whatever_is_wrong_the_answer_and_the_work_are_the_same() {
     for (tenant, name, password, evaluated) in table {
         let before = world.identity.hash_counts();
         let outcome = world.login(tenant, name, password).await;
-        let Err(OperationError::Refused(refusal)) = outcome else { panic!("{name} got in: {outcome:?}") };
+        let Err(OperationError::Refused(refusal)) = outcome else {
+            panic!("{name} got in: {outcome:?}")
+        };
         answers.insert(serde_json::to_string(&refusal).unwrap());
         let after = world.identity.hash_counts();
-        let expected =
-            HashCounts { evaluated: before.evaluated + evaluated, pretended: before.pretended + 1 - evaluated };
+        let expected = HashCounts {
+            evaluated: before.evaluated + evaluated,
+            pretended: before.pretended + 1 - evaluated,
+        };
         assert_eq!(after, expected, "one hash of work for {tenant}/{name}");
     }
     assert_eq!(answers.len(), 1, "{answers:?}");
@@ -102,7 +127,9 @@ async fn two_hundred_parallel_guesses_evaluate_no_more_than_the_threshold() {
             let identity = world.identity.clone();
             // The owner's mail address and name are one account.
             let name = if number % 2 == 0 { "alice" } else { "alice@example.com" };
-            tokio::spawn(async move { identity.login(request("bank", name, WRONG), from("127.0.0.1", "x")).await })
+            tokio::spawn(async move {
+                identity.login(request("bank", name, WRONG), from("127.0.0.1", "x")).await
+            })
         })
         .collect();
     for guess in guesses {
@@ -129,15 +156,16 @@ async fn parallel_right_passwords_of_one_user_all_get_in() {
     let logins: Vec<_> = (0..60)
         .map(|_| {
             let identity = world.identity.clone();
-            tokio::spawn(
-                async move { identity.login(request("bank", "alice", PASSWORD), from("127.0.0.1", "x")).await },
-            )
+            tokio::spawn(async move {
+                identity.login(request("bank", "alice", PASSWORD), from("127.0.0.1", "x")).await
+            })
         })
         .collect();
     for login in logins {
         login.await.unwrap().unwrap();
     }
-    let live: i64 = world.scalar("SELECT count(*) FROM user_sessions WHERE revoked_at IS NULL").await;
+    let live: i64 =
+        world.scalar("SELECT count(*) FROM user_sessions WHERE revoked_at IS NULL").await;
     assert_eq!(live, 10, "the concurrent limit of core-bank");
     assert_eq!(world.audited(&bank, "login").await, 60);
 }
@@ -152,7 +180,11 @@ async fn locks_double_where_policy_says_so() {
     }
     for lock_s in [60, 120, 240] {
         world.advance_s(lock_s - 1);
-        assert_eq!(code(world.login("bank", "alice", PASSWORD).await), "invalid_credentials", "{lock_s}");
+        assert_eq!(
+            code(world.login("bank", "alice", PASSWORD).await),
+            "invalid_credentials",
+            "{lock_s}"
+        );
         world.advance_s(1);
         world.login("bank", "alice", WRONG).await.unwrap_err();
     }
@@ -173,7 +205,10 @@ async fn failures_of_an_address_block_it_across_accounts_and_restarts() {
             world.login_from("bank", "alice", PASSWORD, bad()).await.unwrap();
         }
         let name = format!("nobody-{number}");
-        assert_eq!(code(world.login_from("bank", &name, WRONG, bad()).await), "invalid_credentials");
+        assert_eq!(
+            code(world.login_from("bank", &name, WRONG, bad()).await),
+            "invalid_credentials"
+        );
     }
     assert_eq!(code(world.login_from("bank", "alice", PASSWORD, bad()).await), "rate_limited");
     let elsewhere = from("198.51.100.8", "x");
@@ -182,13 +217,19 @@ async fn failures_of_an_address_block_it_across_accounts_and_restarts() {
     let again = restarted.login(request("bank", "alice", PASSWORD), bad()).await;
     let Err(OperationError::Refused(refusal)) = again else { panic!("{again:?}") };
     assert_eq!(refusal.code, "rate_limited");
-    assert!(refusal.retry_after_s.is_some_and(|seconds| (3_500..=3_600).contains(&seconds)), "{refusal:?}");
+    assert!(
+        refusal.retry_after_s.is_some_and(|seconds| (3_500..=3_600).contains(&seconds)),
+        "{refusal:?}"
+    );
     world.advance_s(3_601);
     world.login_from("bank", "alice", PASSWORD, bad()).await.unwrap();
     for number in 0..30 {
         let name = format!("loopback-{number}");
         let local = from("::ffff:127.0.0.1", "x");
-        assert_eq!(code(world.login_from("bank", &name, WRONG, local).await), "invalid_credentials");
+        assert_eq!(
+            code(world.login_from("bank", &name, WRONG, local).await),
+            "invalid_credentials"
+        );
     }
 }
 
@@ -232,13 +273,20 @@ async fn weak_passwords_are_refused_with_every_broken_rule() {
     let bank = world.tenant("bank", Blueprint::CoreBank).await;
     let mut weak = new_user("alice", "customer");
     weak.password = NewPassword::Plain(Zeroizing::new("alice1".to_owned()));
-    let Err(OperationError::Refused(refusal)) = world.identity.create_user(&bank, None, weak).await else {
+    let Err(OperationError::Refused(refusal)) = world.identity.create_user(&bank, None, weak).await
+    else {
         panic!("accepted")
     };
     let codes: Vec<_> = refusal.errors.iter().map(|error| error.code.as_ref()).collect();
-    let expected =
-        ["password_too_short", "password_needs_upper", "password_needs_special", "password_contains_name"];
+    let expected = [
+        "password_too_short",
+        "password_needs_upper",
+        "password_needs_special",
+        "password_common",
+        "password_contains_name",
+    ];
     assert_eq!(codes, expected);
-    let PasswordRules { minimum_length, history, .. } = world.identity.password_rules("bank").await.unwrap();
+    let PasswordRules { minimum_length, history, .. } =
+        world.identity.password_rules("bank").await.unwrap();
     assert_eq!((minimum_length, history), (12, 5));
 }

@@ -11,7 +11,8 @@ async fn every_way_to_end_a_session_is_obeyed_at_the_next_request() {
     let world = World::new().await;
     let bank = world.tenant("bank", Blueprint::CoreBank).await;
     let alice = world.user(&bank, "alice", "officer").await;
-    let revoked = async |token: &str| world.authenticate(token).await.unwrap_err().code.into_owned();
+    let revoked =
+        async |token: &str| world.authenticate(token).await.unwrap_err().code.into_owned();
 
     let (grant, context) = world.signed_in("bank", "alice").await;
     world.identity.logout(&context).await.unwrap();
@@ -27,7 +28,8 @@ async fn every_way_to_end_a_session_is_obeyed_at_the_next_request() {
 
     world.identity.revoke_access_token(&context, &second.access_token).await.unwrap();
     assert_eq!(revoked(&second.access_token).await, "token_revoked");
-    let renewed = world.identity.refresh(&second.refresh_token, from("192.0.2.1", "tests")).await.unwrap();
+    let renewed =
+        world.identity.refresh(&second.refresh_token, from("192.0.2.1", "tests")).await.unwrap();
     world.authenticate(&renewed.access_token).await.unwrap();
 
     let (third, context) = world.signed_in("bank", "alice").await;
@@ -95,7 +97,10 @@ async fn over_the_limit_the_oldest_session_ends() {
     for _ in 0..4 {
         grants.push(world.signed_in("risk", "alice").await);
     }
-    assert_eq!(world.authenticate(&grants[0].0.access_token).await.unwrap_err().code, "token_revoked");
+    assert_eq!(
+        world.authenticate(&grants[0].0.access_token).await.unwrap_err().code,
+        "token_revoked"
+    );
     for (grant, _) in &grants[1..] {
         world.authenticate(&grant.access_token).await.unwrap();
     }
@@ -126,17 +131,29 @@ async fn a_pinned_session_ends_where_it_is_used_from_elsewhere() {
     {
         let (grant, _) = world.signed_in(slug, "alice").await;
         world.identity.authenticate(&grant.access_token, tolerated.clone()).await.unwrap();
-        let refused = world.identity.authenticate(&grant.access_token, thief.clone()).await.unwrap_err();
+        let refused =
+            world.identity.authenticate(&grant.access_token, thief.clone()).await.unwrap_err();
         assert_eq!(refused.code, "token_revoked", "{slug}");
-        assert_eq!(world.authenticate(&grant.access_token).await.unwrap_err().code, "token_revoked", "{slug}");
+        assert_eq!(
+            world.authenticate(&grant.access_token).await.unwrap_err().code,
+            "token_revoked",
+            "{slug}"
+        );
         assert_eq!(world.audited(tenant, "security_violation").await, 1, "{slug}");
 
         let (grant, _) = world.signed_in(slug, "alice").await;
-        assert_eq!(code(world.identity.refresh(&grant.refresh_token, thief.clone()).await), "token_revoked");
+        assert_eq!(
+            code(world.identity.refresh(&grant.refresh_token, thief.clone()).await),
+            "token_revoked"
+        );
         assert_eq!(world.audited(tenant, "security_violation").await, 2, "{slug}");
     }
     let (grant, _) = world.signed_in("bank", "alice").await;
-    world.identity.authenticate(&grant.access_token, from("203.0.113.4", "anything")).await.unwrap();
+    world
+        .identity
+        .authenticate(&grant.access_token, from("203.0.113.4", "anything"))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use std::{net::IpAddr, num::NonZeroUsize, sync::Arc};
 
 use access::Policies;
-use identity::{Identity, IdentityConfig, LoginRequest, NewPassword, NewTenant, NewUser, TokenGrant};
+use identity::{
+    Identity, IdentityConfig, LoginRequest, NewPassword, NewTenant, NewUser, TokenGrant,
+};
 use jiff::{SignedDuration, Timestamp};
 use operation::{AccessLog, OperationError, Operations, Refusal};
 use serde_json::Value;
@@ -23,39 +25,38 @@ use vault::{
 use zeroize::Zeroizing;
 
 /// Good under every blueprint.
-pub const PASSWORD: &str = "Correct-Horse-9-Battery";
-pub const WRONG: &str = "Wrong-Horse-9-Battery";
+pub(super) const PASSWORD: &str = "Correct-Horse-9-Battery";
+pub(super) const WRONG: &str = "Wrong-Horse-9-Battery";
 
-pub struct World {
-    pub database: TestDatabase,
-    pub app: Database,
-    pub identity: Identity,
-    pub clock: Clock,
+pub(super) struct World {
+    pub(super) database: TestDatabase,
+    pub(super) identity: Identity,
+    pub(super) clock: Clock,
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::with_secret(Some([9; 32])).await
     }
 
-    pub async fn with_secret(secret: Option<[u8; 32]>) -> Self {
+    pub(super) async fn with_secret(secret: Option<[u8; 32]>) -> Self {
         let database = TestDatabase::create().await;
         let start: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let clock = Clock::manual(start);
-        let (app, identity) = open(&database, clock.clone(), secret);
-        Self { database, app, identity, clock }
+        let identity = open(&database, clock.clone(), secret);
+        Self { database, identity, clock }
     }
 
     /// A second node on the same database.
-    pub fn another_node(&self) -> Identity {
-        open(&self.database, self.clock.clone(), Some([9; 32])).1
+    pub(super) fn another_node(&self) -> Identity {
+        open(&self.database, self.clock.clone(), Some([9; 32]))
     }
 
-    pub async fn tenant(&self, slug: &str, blueprint: Blueprint) -> OpContext {
+    pub(super) async fn tenant(&self, slug: &str, blueprint: Blueprint) -> OpContext {
         self.tenant_signing(slug, blueprint, None).await
     }
 
-    pub async fn tenant_signing(
+    pub(super) async fn tenant_signing(
         &self,
         slug: &str,
         blueprint: Blueprint,
@@ -73,20 +74,25 @@ impl World {
     }
 
     /// The operator at the command line, in a tenant.
-    pub async fn cli(&self, slug: &str) -> OpContext {
+    pub(super) async fn cli(&self, slug: &str) -> OpContext {
         let tenant = self.identity.directory().by_slug(slug).await.unwrap().unwrap();
         OpContext::system(tenant, ActorKind::Cli, self.clock.clone())
     }
 
-    pub async fn user(&self, context: &OpContext, username: &str, role: &str) -> Uuid {
+    pub(super) async fn user(&self, context: &OpContext, username: &str, role: &str) -> Uuid {
         self.identity.create_user(context, None, new_user(username, role)).await.unwrap().output.id
     }
 
-    pub async fn login(&self, slug: &str, username: &str, password: &str) -> Result<TokenGrant, OperationError> {
+    pub(super) async fn login(
+        &self,
+        slug: &str,
+        username: &str,
+        password: &str,
+    ) -> Result<TokenGrant, OperationError> {
         self.login_from(slug, username, password, from("192.0.2.1", "tests")).await
     }
 
-    pub async fn login_from(
+    pub(super) async fn login_from(
         &self,
         slug: &str,
         username: &str,
@@ -96,12 +102,12 @@ impl World {
         self.identity.login(request(slug, username, password), from).await
     }
 
-    pub async fn authenticate(&self, bearer: &str) -> Result<OpContext, Refusal> {
+    pub(super) async fn authenticate(&self, bearer: &str) -> Result<OpContext, Refusal> {
         self.identity.authenticate(bearer, from("192.0.2.1", "tests")).await
     }
 
     /// Signed in, and the context that a request would have.
-    pub async fn signed_in(&self, slug: &str, username: &str) -> (TokenGrant, OpContext) {
+    pub(super) async fn signed_in(&self, slug: &str, username: &str) -> (TokenGrant, OpContext) {
         let grant = self.login(slug, username, PASSWORD).await.unwrap();
         let context = self.authenticate(&grant.access_token).await.unwrap();
         // Ids of sessions are ordered by time; a manual clock must be moved for that.
@@ -109,27 +115,30 @@ impl World {
         (grant, context)
     }
 
-    pub fn advance_s(&self, seconds: i64) {
+    pub(super) fn advance_s(&self, seconds: i64) {
         self.clock.advance(SignedDuration::from_secs(seconds));
     }
 
-    pub async fn superuser(&self) -> Client {
+    pub(super) async fn superuser(&self) -> Client {
         connect(&self.database.superuser_url()).await
     }
 
-    pub async fn scalar<T: for<'a> tokio_postgres::types::FromSql<'a>>(&self, sql: &str) -> T {
+    pub(super) async fn scalar<T: for<'a> tokio_postgres::types::FromSql<'a>>(
+        &self,
+        sql: &str,
+    ) -> T {
         self.superuser().await.query_one(sql, &[]).await.unwrap().get(0)
     }
 
     /// How many audit records of a type a tenant has.
-    pub async fn audited(&self, context: &OpContext, event_type: &str) -> i64 {
+    pub(super) async fn audited(&self, context: &OpContext, event_type: &str) -> i64 {
         let sql = "SELECT count(*) FROM audit_log WHERE tenant_id = $1 AND event_type::text = $2";
         let superuser = self.superuser().await;
         superuser.query_one(sql, &[&context.tenant_id(), &event_type]).await.unwrap().get(0)
     }
 }
 
-pub fn request(slug: &str, username: &str, password: &str) -> LoginRequest {
+pub(super) fn request(slug: &str, username: &str, password: &str) -> LoginRequest {
     LoginRequest {
         tenant: Some(slug.to_owned()),
         username: username.to_owned(),
@@ -137,7 +146,7 @@ pub fn request(slug: &str, username: &str, password: &str) -> LoginRequest {
     }
 }
 
-pub fn new_user(username: &str, role: &str) -> NewUser {
+pub(super) fn new_user(username: &str, role: &str) -> NewUser {
     NewUser {
         username: username.to_owned(),
         email: Some(format!("{username}@Example.com")),
@@ -151,7 +160,7 @@ pub fn new_user(username: &str, role: &str) -> NewUser {
     }
 }
 
-pub fn from(ip: &str, agent: &str) -> Arc<RequestInfo> {
+pub(super) fn from(ip: &str, agent: &str) -> Arc<RequestInfo> {
     Arc::new(RequestInfo {
         id: "request".to_owned(),
         ip: Some(ip.parse::<IpAddr>().unwrap()),
@@ -160,7 +169,7 @@ pub fn from(ip: &str, agent: &str) -> Arc<RequestInfo> {
 }
 
 /// The code of a refusal; anything else fails the test.
-pub fn code<T: std::fmt::Debug>(outcome: Result<T, OperationError>) -> String {
+pub(super) fn code<T: std::fmt::Debug>(outcome: Result<T, OperationError>) -> String {
     match outcome {
         Err(OperationError::Refused(refusal)) => refusal.code.into_owned(),
         other => panic!("not refused: {other:?}"),
@@ -168,14 +177,17 @@ pub fn code<T: std::fmt::Debug>(outcome: Result<T, OperationError>) -> String {
 }
 
 /// The claims of a token, unverified.
-pub fn claims(token: &str) -> Value {
+pub(super) fn claims(token: &str) -> Value {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap())
+        .unwrap()
 }
 
-fn open(database: &TestDatabase, clock: Clock, secret: Option<[u8; 32]>) -> (Database, Identity) {
+fn open(database: &TestDatabase, clock: Clock, secret: Option<[u8; 32]>) -> Identity {
     let url = database.superuser_url();
-    let app = Database::new(&DatabaseConfig::new(url).with_role("strongroom_app")).unwrap();
+    // Tests share few cores with each other: slowness is no failure here.
+    let config = DatabaseConfig { wait_timeout_ms: 120_000, ..DatabaseConfig::new(url) };
+    let app = Database::new(&config.with_role("strongroom_app")).unwrap();
     let policies = Arc::new(Policies::load().unwrap());
     let operations = Operations::new(app.clone(), policies, AccessLog::default());
     let keyring = Keyring::new(RootKeys::new(RootKey::from_bytes(&[7; 32]), None));
@@ -192,7 +204,5 @@ fn open(database: &TestDatabase, clock: Clock, secret: Option<[u8; 32]>) -> (Dat
         exempt_loopback: true,
     };
     let hasher = Arc::new(Hasher::start(options).unwrap());
-    let identity =
-        Identity::new(operations, Directory::new(app.clone()), Arc::new(keyring), hasher, clock, config);
-    (app, identity)
+    Identity::new(operations, Directory::new(app), Arc::new(keyring), hasher, clock, config)
 }

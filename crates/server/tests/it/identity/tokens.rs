@@ -30,7 +30,10 @@ async fn tokens_of_every_algorithm_carry_the_claims_and_verify_against_the_publi
         assert_eq!(said["exp"].as_i64().unwrap() - said["iat"].as_i64().unwrap(), 1_800);
         assert_eq!(grant.expires_in_s, 1_800);
         let header = header(&grant.access_token);
-        assert_eq!((header["typ"].as_str(), header["alg"].as_str()), (Some("at+jwt"), Some(&*format!("{algorithm:?}"))));
+        assert_eq!(
+            (header["typ"].as_str(), header["alg"].as_str()),
+            (Some("at+jwt"), Some(&*format!("{algorithm:?}")))
+        );
 
         let jwks = world.identity.jwks(&slug).await.unwrap();
         let keys = jwks["keys"].as_array().unwrap();
@@ -38,12 +41,17 @@ async fn tokens_of_every_algorithm_carry_the_claims_and_verify_against_the_publi
             assert!(keys.is_empty());
             continue;
         }
-        let verifier = Verifier::new(keys.iter().map(|key| VerifyingKey::from_public_jwk(key).unwrap())).unwrap();
+        let verifier =
+            Verifier::new(keys.iter().map(|key| VerifyingKey::from_public_jwk(key).unwrap()))
+                .unwrap();
         verifier.verify(&grant.access_token, "at+jwt").unwrap();
         assert!(!jwks.to_string().contains("\"d\""));
         let discovery = world.identity.openid_configuration(&slug).await.unwrap();
         assert_eq!(discovery["issuer"], json!(url));
-        assert_eq!(discovery["id_token_signing_alg_values_supported"], json!([format!("{algorithm:?}")]));
+        assert_eq!(
+            discovery["id_token_signing_alg_values_supported"],
+            json!([format!("{algorithm:?}")])
+        );
     }
     assert_eq!(code(world.identity.jwks("nowhere").await), "not_found");
 }
@@ -72,7 +80,8 @@ async fn every_confusion_is_refused() {
     let token = grant.access_token.as_str();
     let (head, said) = (header(token), claims(token));
     let kid = head["kid"].as_str().unwrap();
-    let modulus = world.identity.jwks("bank").await.unwrap()["keys"][0]["n"].as_str().unwrap().to_owned();
+    let modulus =
+        world.identity.jwks("bank").await.unwrap()["keys"][0]["n"].as_str().unwrap().to_owned();
     let hmac = |secret: &[u8], kid: &str| {
         let secret = vault::SecretBytes::from_slice(secret);
         SigningKey::from_private_bytes(Algorithm::HS256, kid, secret).unwrap()
@@ -91,10 +100,16 @@ async fn every_confusion_is_refused() {
         ("empty", String::new()),
         ("not a token", "abc".to_owned()),
         ("alg none", unsigned(&json!({"alg": "none", "kid": kid, "typ": "at+jwt"}), &said)),
-        ("alg None with kid", unsigned(&json!({"alg": "None", "kid": kid, "typ": "at+jwt"}), &said)),
+        (
+            "alg None with kid",
+            unsigned(&json!({"alg": "None", "kid": kid, "typ": "at+jwt"}), &said),
+        ),
         ("no signature", unsigned(&head, &said)),
         ("changed claims", format!("{}.{}.{signature}", part(&head), part(&lengthened))),
-        ("rs to hs with the public modulus", hmac(modulus.as_bytes(), kid).sign_jwt("at+jwt", &said).unwrap()),
+        (
+            "rs to hs with the public modulus",
+            hmac(modulus.as_bytes(), kid).sign_jwt("at+jwt", &said).unwrap(),
+        ),
         ("unknown kid", hmac(&[1; 32], "nobody").sign_jwt("at+jwt", &said).unwrap()),
         ("hostile kid", hmac(&[1; 32], "../../etc/passwd';--").sign_jwt("at+jwt", &said).unwrap()),
         ("kid of another tenant", hmac(&[9; 32], &other_kid).sign_jwt("at+jwt", &said).unwrap()),
@@ -102,9 +117,15 @@ async fn every_confusion_is_refused() {
         ("another tenant's token for this tenant", {
             let mut parts = foreign.access_token.split('.');
             let (head, _, signature) = (parts.next().unwrap(), parts.next(), parts.next().unwrap());
-            format!("{head}.{}.{signature}", part(&with("sub", claims(&foreign.access_token)["sub"].clone())))
+            format!(
+                "{head}.{}.{signature}",
+                part(&with("sub", claims(&foreign.access_token)["sub"].clone()))
+            )
         }),
-        ("embedded jwk", unsigned(&json!({"alg": "HS256", "kid": kid, "typ": "at+jwt", "jwk": {}}), &said)),
+        (
+            "embedded jwk",
+            unsigned(&json!({"alg": "HS256", "kid": kid, "typ": "at+jwt", "jwk": {}}), &said),
+        ),
         ("a refresh token", grant.refresh_token.to_string()),
         ("a fourth part", format!("{token}.x")),
         ("trailing dot", format!("{token}.")),
@@ -147,7 +168,11 @@ async fn genuine_signatures_over_bad_claims_are_refused() {
         ("nbf ahead", with("nbf", Some(json!(now_s + 100))), "invalid_token"),
         ("iat ahead", with("iat", Some(json!(now_s + 100))), "invalid_token"),
         ("iss of another", with("iss", Some(json!("https://bank.test/t/other"))), "invalid_token"),
-        ("aud of another", with("aud", Some(json!(["https://bank.test/t/other"]))), "invalid_token"),
+        (
+            "aud of another",
+            with("aud", Some(json!(["https://bank.test/t/other"]))),
+            "invalid_token",
+        ),
         ("tenant of another", with("tenant", Some(json!(other.tenant_id()))), "invalid_token"),
         ("no tenant", with("tenant", None), "invalid_token"),
         ("no sid", with("sid", None), "invalid_token"),
@@ -187,13 +212,15 @@ async fn a_retired_key_ends_its_tokens_at_once_and_across_nodes() {
     superuser.batch_execute(copy).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(1_050)).await;
     for node in [&world.identity, &other_node] {
-        let refused = node.authenticate(&grant.access_token, from("192.0.2.1", "tests")).await.unwrap_err();
+        let refused =
+            node.authenticate(&grant.access_token, from("192.0.2.1", "tests")).await.unwrap_err();
         assert_eq!(refused.code, "invalid_token");
     }
 }
 
 fn header(token: &str) -> Value {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap()).unwrap()
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap())
+        .unwrap()
 }
 
 fn part(value: &Value) -> String {

@@ -30,7 +30,10 @@ async fn nobody_gives_away_more_than_they_hold() {
     ];
     for (number, (actor, role, expected)) in table.into_iter().enumerate() {
         let (_, context) = world.signed_in("bank", actor).await;
-        let outcome = world.identity.create_user(&context, None, new_user(&format!("new-{number}"), role)).await;
+        let outcome = world
+            .identity
+            .create_user(&context, None, new_user(&format!("new-{number}"), role))
+            .await;
         match expected {
             Some(expected) => assert_eq!(code(outcome), expected, "{actor} gives {role}"),
             None => assert_eq!(outcome.unwrap().output.role, role, "{actor} gives {role}"),
@@ -54,7 +57,10 @@ async fn changes_obey_version_rank_and_ownership() {
     let (_, manager) = world.signed_in("bank", "manager").await;
     let (_, alice) = world.signed_in("bank", "alice").await;
     let role = |role: &str| UserUpdate { role: Some(role.to_owned()), ..UserUpdate::default() };
-    let phone = |phone: &str| UserUpdate { phone: Change::Set(Some(phone.to_owned())), ..UserUpdate::default() };
+    let phone = |phone: &str| UserUpdate {
+        phone: Change::Set(Some(phone.to_owned())),
+        ..UserUpdate::default()
+    };
     let off = UserUpdate { is_active: Some(false), ..UserUpdate::default() };
     let table = [
         ("own role", &alice, alice_id, role("admin"), Some("permission_denied")),
@@ -74,7 +80,10 @@ async fn changes_obey_version_rank_and_ownership() {
             None => assert_eq!(outcome.unwrap().phone.as_deref(), Some("+420123456789"), "{case}"),
         }
     }
-    assert_eq!(code(world.identity.update_user(&manager, alice_id, 1, role("officer")).await), "precondition_failed");
+    assert_eq!(
+        code(world.identity.update_user(&manager, alice_id, 1, role("officer")).await),
+        "version_conflict"
+    );
     let record = world.identity.update_user(&manager, alice_id, 2, role("officer")).await.unwrap();
     assert_eq!((record.version, record.roles), (3, vec!["officer".to_owned()]));
     assert_eq!(world.audited(&bank, "role_change").await, 1);
@@ -103,7 +112,12 @@ async fn personal_data_is_sealed_and_found_by_its_index_only() {
     same_name.email = None;
     assert_eq!(code(world.identity.create_user(&bank, None, same_name).await), "username_taken");
     let other = world.tenant("other", Blueprint::CoreBank).await;
-    let elsewhere = world.identity.create_user(&other, None, new_user("alice", "customer")).await.unwrap().output;
+    let elsewhere = world
+        .identity
+        .create_user(&other, None, new_user("alice", "customer"))
+        .await
+        .unwrap()
+        .output;
     assert_eq!(code(world.identity.user(&bank, elsewhere.id).await), "not_found");
     let distinct = "SELECT count(DISTINCT email_index) FROM users";
     assert_eq!(world.scalar::<i64>(distinct).await, 2, "one address, two tenants, two indexes");
@@ -113,7 +127,10 @@ async fn personal_data_is_sealed_and_found_by_its_index_only() {
     world.identity.create_user(&bank, None, referred).await.unwrap();
     let mut nonsense = new_user("carol", "customer");
     nonsense.referral_code = Some("ZZZZZZZZZZ".to_owned());
-    assert_eq!(code(world.identity.create_user(&bank, None, nonsense).await), "referral_code_unknown");
+    assert_eq!(
+        code(world.identity.create_user(&bank, None, nonsense).await),
+        "referral_code_unknown"
+    );
 }
 
 #[tokio::test]
@@ -121,8 +138,10 @@ async fn creation_is_idempotent_and_its_stored_answer_is_not_personal() {
     let world = World::new().await;
     let bank = world.tenant("bank", Blueprint::CoreBank).await;
     let key = || Some("once".to_owned());
-    let first = world.identity.create_user(&bank, key(), new_user("alice", "customer")).await.unwrap();
-    let again = world.identity.create_user(&bank, key(), new_user("alice", "customer")).await.unwrap();
+    let first =
+        world.identity.create_user(&bank, key(), new_user("alice", "customer")).await.unwrap();
+    let again =
+        world.identity.create_user(&bank, key(), new_user("alice", "customer")).await.unwrap();
     assert_eq!((first.output.id, first.replayed, again.replayed), (again.output.id, false, true));
     let reused = world.identity.create_user(&bank, key(), new_user("bob", "customer")).await;
     assert_eq!(code(reused), "idempotency_key_reused");
@@ -140,7 +159,8 @@ async fn a_list_is_what_its_reader_may_read_one_by_one() {
         world.advance_s(1);
     }
     for role in Blueprint::CoreBank.roles() {
-        let (_, context) = world.signed_in("bank", &format!("the-{}", role.replace('_', "-"))).await;
+        let (_, context) =
+            world.signed_in("bank", &format!("the-{}", role.replace('_', "-"))).await;
         let mut listed = Vec::new();
         let mut page = PageRequest { limit: 2, after: None };
         loop {
@@ -162,7 +182,10 @@ async fn a_list_is_what_its_reader_may_read_one_by_one() {
         assert_eq!(listed.len(), if *role == "customer" { 1 } else { ids.len() }, "{role}");
     }
     let filter = UserFilter { role: Some("admin".to_owned()), is_active: Some(true) };
-    assert_eq!(world.identity.users(&bank, filter, &PageRequest::default()).await.unwrap().data.len(), 1);
+    assert_eq!(
+        world.identity.users(&bank, filter, &PageRequest::default()).await.unwrap().data.len(),
+        1
+    );
 }
 
 #[tokio::test]

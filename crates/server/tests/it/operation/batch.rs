@@ -38,7 +38,10 @@ async fn a_call_that_breaks_the_transaction_breaks_only_itself() {
     let officer = world.user(&["officer"]);
     let acts = [Act::Make, Act::Fail, Act::Make, Act::FailAndHide, Act::Panic, Act::Make];
     let labels = ["a", "b", "c", "d", "e", "f"];
-    let calls = acts.into_iter().zip(labels).map(|(act, label)| call(&officer, Some(label), MakeToy::acting(label, act)));
+    let calls = acts
+        .into_iter()
+        .zip(labels)
+        .map(|(act, label)| call(&officer, Some(label), MakeToy::acting(label, act)));
     let results = world.operations.run(calls.collect()).await;
     let outcomes: Vec<_> = results
         .iter()
@@ -52,7 +55,12 @@ async fn a_call_that_breaks_the_transaction_breaks_only_itself() {
     assert_eq!(outcomes, ["done", "database", "done", "database", "aborted", "done"]);
     assert_eq!(world.labels().await, ["a", "c", "f"]);
     assert_eq!(world.remembered().await, 3);
-    let failed = world.audited().await.iter().filter(|one| one.summary() == "toy.make api_access failed").count();
+    let failed = world
+        .audited()
+        .await
+        .iter()
+        .filter(|one| one.summary() == "toy.make api_access failed")
+        .count();
     assert_eq!(failed, 3);
     world.assert_pool_is_clean().await;
 }
@@ -63,7 +71,10 @@ async fn duplicates_of_a_batch_replay_the_first() {
     let (officer, auditor) = (world.user(&["officer"]), world.user(&["auditor"]));
     let keyed = |label| call(&officer, Some("key"), MakeToy::labelled(label));
     let refused_first = call(&auditor, Some("key"), MakeToy::labelled("ball"));
-    let results = world.operations.run(vec![refused_first, keyed("ball"), keyed("ball"), keyed("doll")]).await;
+    let results = world
+        .operations
+        .run(vec![refused_first, keyed("ball"), keyed("ball"), keyed("doll")])
+        .await;
     let [denied, first, second, third] = <[_; 4]>::try_from(results).unwrap();
     assert_eq!(refusal(denied).kind, RefusalKind::Denied);
     let (first, second) = (first.unwrap(), second.unwrap());
@@ -93,7 +104,10 @@ async fn a_batch_is_of_one_tenant() {
     foreign.tenant = world.other_tenant().await;
     let calls = [&officer, &foreign].map(|context| call(context, None, MakeToy::labelled("x")));
     let results = world.operations.run(calls.into()).await;
-    assert!(results.iter().all(|result| matches!(result, Err(OperationError::Database(_)))), "{results:?}");
+    assert!(
+        results.iter().all(|result| matches!(result, Err(OperationError::Database(_)))),
+        "{results:?}"
+    );
     assert_eq!(results.len(), 2);
     assert_eq!(world.labels().await, Vec::<String>::new());
     assert!(world.operations.run::<MakeToy>(Vec::new()).await.is_empty());
@@ -130,7 +144,11 @@ async fn what_several_actors_do_together_sees_what_all_may_see() {
         transaction.query_opt(SEEN, &[]).await.unwrap().unwrap().get("seen")
     };
     let (together, first) = begin(&staff, &[&member]).await;
-    assert_eq!(first[0][0].get::<_, String>("seen"), "*/", "only the core's own first statements see all users");
+    assert_eq!(
+        first[0][0].get::<_, String>("seen"),
+        "*/",
+        "only the core's own first statements see all users"
+    );
     assert_eq!(seen(&together).await, "/");
     together.act_as(Some(&member)).await.unwrap();
     let own = format!("{}/{}", member.actor.id, member.actor.organization.unwrap());

@@ -24,7 +24,10 @@ async fn fifty_at_once_execute_once() {
             }
             other => {
                 let refused = refusal(other);
-                assert_eq!((refused.kind, refused.code.as_ref()), (RefusalKind::Conflict, "idempotency_in_flight"));
+                assert_eq!(
+                    (refused.kind, refused.code.as_ref()),
+                    (RefusalKind::Conflict, "idempotency_in_flight")
+                );
                 assert_eq!(refused.retry_after_s, Some(1));
             }
         }
@@ -41,7 +44,8 @@ async fn a_replay_is_the_same_answer_and_is_authorised_again() {
     let world = World::new().await;
     let officer = world.user(&["officer"]);
     let first = world.run_keyed(&officer, "key", MakeToy::labelled("ball")).await.unwrap();
-    let again = world.run_keyed(&officer, "key", MakeToy::acting("ball", Act::Panic)).await.unwrap();
+    let again =
+        world.run_keyed(&officer, "key", MakeToy::acting("ball", Act::Panic)).await.unwrap();
     assert_eq!((again.status, &again.output, again.replayed), (first.status, &first.output, true));
     assert_eq!(world.summaries().await[1], "toy.make api_access replayed");
 
@@ -79,12 +83,21 @@ async fn only_success_and_broken_rules_are_remembered() {
     let world = World::new().await;
     let officer = world.user(&["officer"]);
     let forgotten = [
-        Kind::Malformed, Kind::Unauthenticated, Kind::Denied, Kind::NotFound, Kind::Conflict,
-        Kind::PreconditionFailed, Kind::PreconditionRequired, Kind::RateLimited, Kind::Unavailable,
+        Kind::Malformed,
+        Kind::Unauthenticated,
+        Kind::Denied,
+        Kind::NotFound,
+        Kind::Conflict,
+        Kind::PreconditionFailed,
+        Kind::PreconditionRequired,
+        Kind::RateLimited,
+        Kind::Unavailable,
     ];
     for kind in forgotten {
         let key = format!("{kind:?}");
-        let refused = refusal(world.run_keyed(&officer, &key, MakeToy::acting("toy", Act::Refuse(kind))).await);
+        let refused = refusal(
+            world.run_keyed(&officer, &key, MakeToy::acting("toy", Act::Refuse(kind))).await,
+        );
         assert_eq!(refused.kind, kind);
         let reply = world.run_keyed(&officer, &key, MakeToy::labelled("toy")).await.unwrap();
         assert!(!reply.replayed, "{kind:?}");
@@ -92,7 +105,10 @@ async fn only_success_and_broken_rules_are_remembered() {
     for act in [Act::Fail, Act::FailAndHide, Act::Panic] {
         let key = format!("{act:?}");
         world.run_keyed(&officer, &key, MakeToy::acting("toy", act)).await.unwrap_err();
-        assert!(!world.run_keyed(&officer, &key, MakeToy::labelled("toy")).await.unwrap().replayed, "{act:?}");
+        assert!(
+            !world.run_keyed(&officer, &key, MakeToy::labelled("toy")).await.unwrap().replayed,
+            "{act:?}"
+        );
     }
     for (key, act) in [("rule", Act::Refuse(Kind::Rule)), ("kept", Act::RefuseAndKeep)] {
         let first = refusal(world.run_keyed(&officer, key, MakeToy::acting("toy", act)).await);
@@ -109,7 +125,10 @@ async fn keys_that_are_no_keys_are_malformed_after_401_and_before_403() {
     for key in ["", "a\nb", long.as_str()] {
         for context in [world.user(&["officer"]), world.user(&["pirate"])] {
             let refused = refusal(world.run_keyed(&context, key, MakeToy::labelled("x")).await);
-            assert_eq!((refused.kind, refused.code.as_ref()), (RefusalKind::Malformed, "idempotency_key_invalid"));
+            assert_eq!(
+                (refused.kind, refused.code.as_ref()),
+                (RefusalKind::Malformed, "idempotency_key_invalid")
+            );
         }
     }
     assert_eq!(world.remembered().await, 0);
@@ -129,7 +148,13 @@ async fn a_repeated_transaction_still_holds_its_key() {
     assert_eq!(world.summaries().await.len(), 20);
 
     world.superuser.batch_execute("ALTER SEQUENCE toy_conflicts RESTART").await.unwrap();
-    let error = world.run_keyed(&officer, "never", MakeToy::acting("toy", Act::Conflict(1000))).await.unwrap_err();
-    assert!(matches!(error, OperationError::Database(tenancy::DbError::Unavailable(_))), "{error:?}");
+    let error = world
+        .run_keyed(&officer, "never", MakeToy::acting("toy", Act::Conflict(1000)))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, OperationError::Database(tenancy::DbError::Unavailable(_))),
+        "{error:?}"
+    );
     world.assert_pool_is_clean().await;
 }

@@ -40,7 +40,12 @@ impl View for Look {
         matches!(self.0, What::List(_)).then(|| json!({ "status": "active" }))
     }
 
-    async fn load(&self, database: &Database, context: &OpContext, _: Scope) -> Result<Found<usize>, ViewFailure> {
+    async fn load(
+        &self,
+        database: &Database,
+        context: &OpContext,
+        _: Scope,
+    ) -> Result<Found<usize>, ViewFailure> {
         let rows = database.read(context, &[Query::new(ONE, &[&context.tenant_id()])]).await?;
         assert_eq!(rows[0].len(), 1);
         Ok(match self.0 {
@@ -77,7 +82,9 @@ async fn a_read_is_refused_in_order_and_on_the_record() {
     assert_eq!(audited[0].resource_id, Some(Uuid::from_u128(77)));
 
     match world.operations.read(&world.nobody(), &Look(What::Own)).await {
-        Err(OperationError::Refused(refusal)) => assert_eq!(refusal.kind, RefusalKind::Unauthenticated),
+        Err(OperationError::Refused(refusal)) => {
+            assert_eq!(refusal.kind, RefusalKind::Unauthenticated);
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -89,7 +96,10 @@ async fn who_is_refused_and_hangs_up_is_on_the_record() {
     let view = Look(What::Missing);
     let read = world.operations.read(&pirate, &view);
     assert!(tokio::time::timeout(Duration::ZERO, read).await.is_err());
-    until("it is written", async || world.summaries().await == ["toy.read permission_denied denied"]).await;
+    until("it is written", async || {
+        world.summaries().await == ["toy.read permission_denied denied"]
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -97,7 +107,9 @@ async fn reads_are_on_the_record_once_and_then_with_a_count() {
     let world = World::new().await;
     let customer = world.user(&["customer"]);
     let log = world.operations.access_log();
-    let look = async |context: &OpContext, what| world.operations.read(context, &Look(what)).await.unwrap();
+    let look = async |context: &OpContext, what| {
+        world.operations.read(context, &Look(what)).await.unwrap()
+    };
     for _ in 0..3 {
         look(&customer, What::Own).await;
     }
@@ -118,7 +130,8 @@ async fn reads_are_on_the_record_once_and_then_with_a_count() {
     assert_eq!(log.flush(world.app(), true).await.unwrap(), 0);
 
     let audited = world.audited().await;
-    let mut records: Vec<_> = audited.iter().map(|one| format!("{} {}", one.summary(), one.details)).collect();
+    let mut records: Vec<_> =
+        audited.iter().map(|one| format!("{} {}", one.summary(), one.details)).collect();
     records.sort();
     assert_eq!(
         records,

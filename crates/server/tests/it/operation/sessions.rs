@@ -44,8 +44,14 @@ async fn signed_in(world: &World, name: &str, sees_all_users: bool) -> OpContext
 async fn a_dead_session_writes_nothing() {
     let world = World::new().await;
     let deaths = [
-        ("revoked", "UPDATE user_sessions SET revoked_at = now(), revocation_reason = 'logout' WHERE user_id = $1"),
-        ("expired", "UPDATE user_sessions SET absolute_expires_at = now() - interval '1 s' WHERE user_id = $1"),
+        (
+            "revoked",
+            "UPDATE user_sessions SET revoked_at = now(), revocation_reason = 'logout' WHERE user_id = $1",
+        ),
+        (
+            "expired",
+            "UPDATE user_sessions SET absolute_expires_at = now() - interval '1 s' WHERE user_id = $1",
+        ),
         ("disabled", "UPDATE users SET is_active = false WHERE id = $1"),
         ("deleted", "UPDATE users SET deleted_at = now() WHERE id = $1"),
     ];
@@ -55,19 +61,27 @@ async fn a_dead_session_writes_nothing() {
         world.superuser.execute(death, &[&person.actor.id]).await.unwrap();
         // Not even a replay.
         let refused = refusal(world.run_keyed(&person, "key", MakeToy::labelled(name)).await);
-        assert_eq!((refused.kind, refused.code.as_ref()), (RefusalKind::Unauthenticated, "token_revoked"), "{name}");
+        assert_eq!(
+            (refused.kind, refused.code.as_ref()),
+            (RefusalKind::Unauthenticated, "token_revoked"),
+            "{name}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_session_serves_only_its_owner() {
     let world = World::new().await;
-    let (owner, mut thief) = (signed_in(&world, "b1", false).await, signed_in(&world, "b2", true).await);
+    let (owner, mut thief) =
+        (signed_in(&world, "b1", false).await, signed_in(&world, "b2", true).await);
     thief.session = owner.session;
     let mut invented = owner.clone();
     invented.session = Some(SessionId(Uuid::from_u128(5)));
     for context in [thief, invented] {
-        assert_eq!(refusal(world.run(&context, MakeToy::labelled("x")).await).code, "token_revoked");
+        assert_eq!(
+            refusal(world.run(&context, MakeToy::labelled("x")).await).code,
+            "token_revoked"
+        );
     }
 }
 
@@ -78,7 +92,8 @@ async fn the_sessions_of_a_batch_are_looked_up_together() {
     let (staff, gone) = (signed_in(&world, "c3", true).await, signed_in(&world, "c4", false).await);
     let end = "UPDATE user_sessions SET revoked_at = now(), revocation_reason = 'logout' WHERE user_id = $1";
     world.superuser.execute(end, &[&gone.actor.id]).await.unwrap();
-    let calls = [&one, &gone, &staff, &two].map(|context| call(context, None, MakeToy::labelled("x")));
+    let calls =
+        [&one, &gone, &staff, &two].map(|context| call(context, None, MakeToy::labelled("x")));
     let results = world.operations.run(calls.into()).await;
     let done: Vec<_> = results.iter().map(Result::is_ok).collect();
     assert_eq!(done, [true, false, true, true], "{results:?}");

@@ -57,8 +57,10 @@ async fn a_commit_of_many_statements_waits_for_all_of_them() {
 
     let transaction = world.app().begin(&officer).await.unwrap();
     let numbers: Vec<i32> = (0..100).collect();
-    let parameters: Vec<[&(dyn tokio_postgres::types::ToSql + Sync); 1]> =
-        numbers.iter().map(|number| [number as &(dyn tokio_postgres::types::ToSql + Sync)]).collect();
+    let parameters: Vec<[&(dyn tokio_postgres::types::ToSql + Sync); 1]> = numbers
+        .iter()
+        .map(|number| [number as &(dyn tokio_postgres::types::ToSql + Sync)])
+        .collect();
     let queries: Vec<_> = parameters.iter().map(|one| Query::new(ONE, one)).collect();
     let rows = transaction.pipeline(&queries).await.unwrap();
     let answers: Vec<i32> = rows.iter().map(|one| one[0].get("one")).collect();
@@ -69,8 +71,13 @@ async fn a_commit_of_many_statements_waits_for_all_of_them() {
 async fn a_client_that_hangs_up_cancels_nothing() {
     let world = World::new().await;
     let officer = world.user(&["officer"]);
-    let slow = call(&officer, Some("key"), MakeToy::acting("slow", Act::Sleep(Duration::from_millis(300))));
-    let hung_up = tokio::time::timeout(Duration::from_millis(100), world.operations.run_one(slow)).await;
+    let slow = call(
+        &officer,
+        Some("key"),
+        MakeToy::acting("slow", Act::Sleep(Duration::from_millis(300))),
+    );
+    let hung_up =
+        tokio::time::timeout(Duration::from_millis(100), world.operations.run_one(slow)).await;
     assert!(hung_up.is_err());
     assert_eq!(world.labels().await, Vec::<String>::new());
     until("the toy is made", async || world.labels().await == ["slow"]).await;
@@ -87,8 +94,12 @@ async fn a_reader_that_hangs_up_leaves_no_busy_connection_in_the_pool() {
     let slow = world.app().read(&officer, &queries);
     assert!(tokio::time::timeout(Duration::from_millis(100), slow).await.is_err());
     assert_eq!(world.app().pool_status().0, 1, "it is still at work");
-    let quick = world.app().read(&officer, &[Query::new(ONE, &[&1_i32])]);
-    tokio::time::timeout(Duration::from_millis(250), quick).await.expect("another connection").unwrap();
+    let queries = [Query::new(ONE, &[&1_i32])];
+    let quick = world.app().read(&officer, &queries);
+    tokio::time::timeout(Duration::from_millis(250), quick)
+        .await
+        .expect("another connection")
+        .unwrap();
     until("it went back", async || world.app().pool_status().0 == 0).await;
     world.assert_pool_is_clean().await;
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use access::{Permission, Policies, Resource, ResourceKind};
 use audit::{EventType, Outcome};
 use operation::{
-    AccessLog, Applied, Call, Command, Failure, OperationError, Operations, Refusal, RefusalKind, Reply, Target, event,
+    AccessLog, Applied, Call, Command, Failure, OperationError, Operations, Refusal, RefusalKind,
+    Reply, Target, event,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tenancy::{
-    Actor, ActorKind, Clock, Database, DatabaseConfig, DbError, OpContext, RequestInfo, TenantId, TenantRef, TenantTx,
+    Actor, ActorKind, Clock, Database, DatabaseConfig, DbError, OpContext, RequestInfo, TenantId,
+    TenantRef, TenantTx,
 };
 use testkit::{TestDatabase, connect};
 use tokio_postgres::Client;
@@ -34,8 +36,10 @@ END $$;
 GRANT EXECUTE ON FUNCTION toy_conflict TO strongroom_app;
 RESET ROLE;";
 
-pub(crate) const INSERT: &str = "INSERT INTO toys (tenant_id, id, label) VALUES ($1::uuid, $2::uuid, $3::text)";
-const SEEN_BY: &str = "SELECT current_setting('app.current_user_id') AS seen_by WHERE $1::uuid IS NOT NULL";
+pub(crate) const INSERT: &str =
+    "INSERT INTO toys (tenant_id, id, label) VALUES ($1::uuid, $2::uuid, $3::text)";
+const SEEN_BY: &str =
+    "SELECT current_setting('app.current_user_id') AS seen_by WHERE $1::uuid IS NOT NULL";
 const SLEEP: &str = "SELECT pg_sleep($1::float8)::text";
 const CONFLICT: &str = "SELECT toy_conflict($1::bigint)::text";
 pub(crate) const DIVIDE: &str = "SELECT 1 / $1::integer";
@@ -116,15 +120,23 @@ impl Command for MakeToy {
         Ok(self.target.clone())
     }
 
-    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Result<Applied<Toy>, Failure> {
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<Toy>, Failure> {
         let (tenant, id) = (transaction.tenant(), context.clock.new_id());
         transaction.execute(INSERT, &[&tenant, &id, &self.label]).await?;
         match self.act {
             Act::Make => {}
             Act::Refuse(kind) => return Err(Self::refused(kind).into()),
             Act::RefuseAndKeep => {
-                let kept = event(context, EventType::AuthFailure, Self::NAME, Self::RESOURCE).outcome(Outcome::Failed);
-                return Err(Failure::RefusedAndKept { refusal: Self::refused(RefusalKind::Rule), events: vec![kept] });
+                let kept = event(context, EventType::AuthFailure, Self::NAME, Self::RESOURCE)
+                    .outcome(Outcome::Failed);
+                return Err(Failure::RefusedAndKept {
+                    refusal: Self::refused(RefusalKind::Rule),
+                    events: vec![kept],
+                });
             }
             Act::Fail => drop(transaction.query(DIVIDE, &[&0_i32]).await?),
             Act::FailAndHide => drop(transaction.query(DIVIDE, &[&0_i32]).await),
@@ -215,7 +227,10 @@ impl World {
     }
 
     pub(crate) fn user(&self, roles: &[&str]) -> OpContext {
-        self.as_actor(Actor::user(self.clock.new_id(), roles.iter().map(|&role| role.to_owned()).collect()))
+        self.as_actor(Actor::user(
+            self.clock.new_id(),
+            roles.iter().map(|&role| role.to_owned()).collect(),
+        ))
     }
 
     pub(crate) fn nobody(&self) -> OpContext {
@@ -226,7 +241,11 @@ impl World {
         self.operations.database()
     }
 
-    pub(crate) async fn run(&self, context: &OpContext, command: MakeToy) -> Result<Reply<Toy>, OperationError> {
+    pub(crate) async fn run(
+        &self,
+        context: &OpContext,
+        command: MakeToy,
+    ) -> Result<Reply<Toy>, OperationError> {
         self.operations.run_one(call(context, None, command)).await
     }
 
@@ -249,7 +268,8 @@ impl World {
     }
 
     pub(crate) async fn labels(&self) -> Vec<String> {
-        let rows = self.superuser.query("SELECT label FROM toys ORDER BY label", &[]).await.unwrap();
+        let rows =
+            self.superuser.query("SELECT label FROM toys ORDER BY label", &[]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }
 
@@ -294,7 +314,10 @@ impl World {
         let mut held = Vec::new();
         for _ in 0..10 {
             let connection = self.app().system_connection().await.unwrap();
-            let row = connection.query_one("SELECT current_setting('app.current_tenant', true)", &[]).await.unwrap();
+            let row = connection
+                .query_one("SELECT current_setting('app.current_tenant', true)", &[])
+                .await
+                .unwrap();
             assert_eq!(row.get::<_, Option<String>>(0).unwrap_or_default(), "");
             let rows = connection.query("SELECT 1 FROM toys", &[]).await.unwrap();
             assert!(rows.is_empty(), "no tenant, no rows");

@@ -4,6 +4,7 @@
 
 mod database;
 mod login;
+mod passwords;
 mod refresh;
 mod sessions;
 mod support;

@@ -1,3 +1,0 @@
-//! Temporary.
-#[path = "../../server/tests/it/identity.rs"]
-mod identity_tests;

@@ -1,0 +1,194 @@
+//! Owns `strongroom dev`: a complete installation on one machine, with people and
+//! money in it, ready in seconds and gone without a trace where it is ephemeral.
+
+mod bank;
+mod greeting;
+mod people;
+mod place;
+mod ready;
+mod secrets;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use api::ApiConfig;
+use clap::ValueEnum;
+use tenancy::policy::PolicyOverrides;
+use tenancy::{Blueprint, DatabaseConfig};
+use tokio::net::TcpListener;
+
+use crate::cli::tenant::refused;
+use crate::compose::{Ingredients, Installation};
+use crate::config::Configuration;
+use crate::serve::listener::bind_loopbacks;
+use crate::serve::{Listening, Running, Termination};
+use people::Peopled;
+use place::Place;
+use ready::{Manifest, Ready};
+
+/// At least so many requests a minute are let through, unless limits are strict.
+const RAISED_LIMIT_PER_MINUTE: u32 = 100_000;
+/// Logins of the load tenant.
+const LOAD_USERS: usize = 200;
+const METRICS_PORT: u16 = 9464;
+
+/// Run a demo installation.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// The port of the API on both loopbacks; 0 picks a free one.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// The data to start with.
+    #[arg(long, value_enum, default_value_t = Seed::Demo)]
+    seed: Seed,
+    /// Write how to attach, as JSON, once the server answers.
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+    /// Use a temporary folder and remove it at exit.
+    #[arg(long)]
+    ephemeral: bool,
+    /// Keep the tenants' own rate limits instead of raising them to 100,000 a minute.
+    #[arg(long)]
+    strict_limits: bool,
+    /// Where the private cluster and the development key are kept.
+    #[arg(long, default_value = "var", value_name = "DIR")]
+    folder: PathBuf,
+}
+
+/// The data to start with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Seed {
+    /// Only the platform's tenant.
+    None,
+    /// A tenant of each blueprint with people, and money in the bank.
+    Demo,
+    /// The demo, and a tenant of 200 users with 100 accounts each for load drivers.
+    Load,
+}
+
+/// `strongroom dev`.
+///
+/// # Errors
+/// No PostgreSQL, a port that is taken, a database that is no development one.
+pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Result<()> {
+    configuration.check_form()?;
+    anyhow::ensure!(!configuration.deployment().is_strict(), "`strongroom dev` is for ENV=development only");
+    let started = Instant::now();
+    let mut termination = Termination::listen()?;
+    // Taken first: whoever cannot listen should not start a database.
+    let (port, public) = bind_loopbacks(options.port)
+        .await
+        .with_context(|| format!("cannot listen on port {} of the loopback; try --port 0", options.port))?;
+    let place = tokio::select! {
+        place = Place::prepare(&options.folder, options.ephemeral, configuration) => place?,
+        () = termination.next() => return Ok(()),
+    };
+    let outcome = tokio::select! {
+        outcome = installed(&options, configuration, &place, (port, public)) => outcome,
+        () = termination.next() => return place.leave().await,
+    };
+    let (running, ready) = match outcome {
+        Ok(parts) => parts,
+        Err(error) => {
+            place.leave().await?;
+            return Err(error);
+        }
+    };
+    if let Some(path) = &options.ready_file {
+        ready.write(path)?;
+    }
+    greeting::print(&ready, !options.strict_limits, started.elapsed())?;
+    termination.next().await;
+    let stopping = async {
+        running.stop().await;
+        place.leave().await
+    };
+    tokio::select! {
+        left = stopping => left,
+        // Asked twice: the cluster's watchdog cleans up behind us.
+        () = termination.next() => Ok(()),
+    }
+}
+
+async fn installed(
+    options: &Options,
+    configuration: &Configuration,
+    place: &Place,
+    (port, public): (u16, Vec<TcpListener>),
+) -> anyhow::Result<(Running, Ready)> {
+    let base_url = format!("http://localhost:{port}");
+    let installation = Installation::assemble(ingredients(options, place, &base_url)?)?;
+    let (tenants, manifest) = populate(options, configuration, place, &installation).await?;
+    let operator = match TcpListener::bind(("127.0.0.1", METRICS_PORT)).await {
+        Ok(listener) if options.port != 0 => listener,
+        _ => TcpListener::bind(("127.0.0.1", 0)).await?,
+    };
+    let metrics_url = format!("http://{}", operator.local_addr()?);
+    let max_connections = configuration.max_connections();
+    let running = Running::start(installation, Listening { public, operator, max_connections })?;
+    let ready = Ready {
+        base_url,
+        metrics_url,
+        pid: std::process::id(),
+        database_url: place.url.to_string(),
+        encryption_key: place.secrets.encryption_key().to_string(),
+        tenants: tenants.into_iter().map(|peopled| peopled.logins).collect(),
+        manifest,
+    };
+    Ok((running, ready))
+}
+
+fn ingredients(options: &Options, place: &Place, base_url: &str) -> anyhow::Result<Ingredients> {
+    let mut sealer = DatabaseConfig::new(place.url.as_str()).with_role("strongroom_sealer");
+    (sealer.max_connections, sealer.idle_connections) = (2, 1);
+    Ok(Ingredients {
+        app: DatabaseConfig::new(place.url.as_str()).with_role("strongroom_app"),
+        sealer,
+        roots: place.secrets.roots()?,
+        token_secret: None,
+        exempt_loopback: true,
+        api: ApiConfig {
+            public_url: base_url.to_owned(),
+            rate_limit_floor_per_minute: (!options.strict_limits).then_some(RAISED_LIMIT_PER_MINUTE),
+            ..ApiConfig::default()
+        },
+    })
+}
+
+/// Puts tenants, people and money in place, as far as they are missing.
+async fn populate(
+    options: &Options,
+    configuration: &Configuration,
+    place: &Place,
+    installation: &Installation,
+) -> anyhow::Result<(Vec<Peopled>, Option<Manifest>)> {
+    if options.seed == Seed::None {
+        installation.identity.ensure_platform().await.map_err(refused)?;
+        return Ok((Vec::new(), None));
+    }
+    let overrides = configuration.policy_overrides();
+    let mut tenants = people::settle(installation, &place.secrets, &overrides).await?;
+    if let Some(bank) = tenants.iter().find(|peopled| peopled.tenant.blueprint == Blueprint::CoreBank) {
+        bank::seed(installation, &bank.tenant, bank::DEMO).await?;
+    }
+    if options.seed == Seed::Demo {
+        return Ok((tenants, None));
+    }
+    let load = people::load_tenant(installation, &place.secrets, &load_overrides(overrides), LOAD_USERS).await?;
+    bank::seed(installation, &load.tenant, bank::LOAD).await?;
+    let password = place.secrets.password_of(&load.tenant.slug);
+    let manifest = bank::manifest(installation, &load.tenant, &password).await?;
+    tenants.push(load);
+    Ok((tenants, Some(manifest)))
+}
+
+/// A load driver signs in once and works for hours.
+fn load_overrides(overrides: PolicyOverrides) -> PolicyOverrides {
+    PolicyOverrides {
+        default_per_minute: Some(10_000_000),
+        overall_per_hour: Some(100_000_000),
+        access_lifetime_s: Some(overrides.access_lifetime_s.unwrap_or(4 * 3_600)),
+        ..overrides
+    }
+}

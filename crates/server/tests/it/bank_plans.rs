@@ -1,0 +1,143 @@
+//! The hot statements of ledger and banking on a bank of some size: as the app
+//! role, behind row security, none of them reads a table from end to end.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use testkit::connect;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::bank_world::BankWorld;
+
+type Parameters<'a> = Vec<&'a (dyn ToSql + Sync)>;
+
+/// Customers, accounts and entries enough that a sequential scan would cost more
+/// than an index; `number` stands in the last digits of every id.
+const FILL: &str = "
+    SET session_replication_role = replica;
+    INSERT INTO customers (tenant_id, id, customer_type, company_name, email, email_index, user_id)
+    SELECT t.id, ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'business', sealed, sealed,
+        '\\x01'::bytea || sha256(n::text::bytea), ('00000000-0000-7000-9000-' || lpad(n::text, 12, '0'))::uuid
+    FROM tenants t, generate_series(1, 5000) n, (SELECT decode('01' || repeat('00', 99), 'hex') AS sealed) s;
+    INSERT INTO subject_keys (tenant_id, subject_id, key_id, kek_epoch, wrapped_key)
+    SELECT tenant_id, id, id, 1, '\\x00' FROM customers;
+    INSERT INTO ledger_accounts (tenant_id, id, class, currency, entry_count)
+    SELECT tenant_id, id, 'customer', 'EUR', 10 FROM customers;
+    INSERT INTO savings_accounts (tenant_id, id, customer_id, account_number, account_type, opened_date, created_at)
+    SELECT tenant_id, id, id, right(id::text, 12), 'savings', '2026-01-01',
+        timestamptz '2026-01-01' + right(id::text, 12)::bigint * interval '1 minute' FROM customers;
+    INSERT INTO account_parties (tenant_id, account_id, customer_id, party_role)
+    SELECT tenant_id, id, id, 'owner' FROM customers;
+    INSERT INTO transfers (tenant_id, id, kind, amount, currency, from_account_id, to_account_id, value_date,
+        booking_date, posted_at, created_by)
+    SELECT c.tenant_id, md5(c.id::text || n::text)::uuid, 'transfer', 1, 'EUR', c.id, gen_random_uuid(), '2026-01-01',
+        '2026-01-01', now(), c.id FROM customers c, generate_series(1, 10) n;
+    INSERT INTO transactions (tenant_id, transaction_id, account_id, transfer_id, account_sequence, transaction_type,
+        amount, balance_after, transaction_date, posted_date)
+    SELECT c.tenant_id, md5(c.id::text || n::text)::uuid, c.id, md5(c.id::text || n::text)::uuid, n, 'deposit', 1, n,
+        '2026-01-01', now() FROM customers c, generate_series(1, 10) n;
+    SET session_replication_role = origin;
+    ANALYZE;
+";
+
+#[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table of statements")]
+async fn hot_statements_never_scan_a_table() {
+    let world = BankWorld::new().await;
+    let tenant = world.tenant("big-bank").await.tenant_id();
+    world.superuser.batch_execute(FILL).await.unwrap();
+    let client = connect(&world.database.url_as("strongroom_app")).await;
+    client.batch_execute(&format!("SET app.current_tenant = '{tenant}'")).await.unwrap();
+
+    let id: Uuid = "00000000-0000-7000-8000-000000000777".parse().unwrap();
+    let user: Uuid = "00000000-0000-7000-9000-000000000777".parse().unwrap();
+    let transfer: Uuid = world.rows("SELECT id FROM transfers LIMIT 1").await[0].get(0);
+    let (ids, users) = (vec![id], vec![user]);
+    let (beyond, last) = (jiff::Timestamp::MAX, Uuid::max());
+    let (limit, no_text, no_date) = (51_i64, None::<String>, None::<jiff::civil::Date>);
+    let (number, day) = ("000000000777", jiff::civil::date(2026, 2, 1));
+    let (end, amounts) = (i64::MAX, vec![1_i64]);
+    let index = [1_u8; 33].to_vec();
+    let (nobody, nothing) = (None::<Uuid>, None::<Vec<u8>>);
+    let statements: Vec<(&str, &str, Parameters<'_>)> = vec![
+        ("lock", tenancy::sql!("ledger/posting.sql", "lock_accounts"), vec![&tenant, &ids]),
+        ("read", tenancy::sql!("ledger/posting.sql", "read_accounts"), vec![&tenant, &ids]),
+        (
+            "update",
+            tenancy::sql!("ledger/posting.sql", "update_accounts"),
+            vec![&tenant, &ids, &amounts, &amounts],
+        ),
+        ("account", tenancy::sql!("banking/accounts.sql", "account"), vec![&tenant, &id, &user]),
+        ("facts", tenancy::sql!("banking/accounts.sql", "facts"), vec![&tenant, &ids, &users]),
+        (
+            "accounts",
+            tenancy::sql!("banking/accounts.sql", "list_all"),
+            vec![&tenant, &beyond, &last, &no_text, &limit],
+        ),
+        (
+            "own accounts",
+            tenancy::sql!("banking/accounts.sql", "list_own"),
+            vec![&tenant, &beyond, &last, &no_text, &limit, &user],
+        ),
+        (
+            "a customer's accounts",
+            tenancy::sql!("banking/accounts.sql", "list_of_customer"),
+            vec![&tenant, &beyond, &last, &no_text, &limit, &nobody, &id],
+        ),
+        (
+            "an account by number",
+            tenancy::sql!("banking/accounts.sql", "list_by_number"),
+            vec![&tenant, &beyond, &last, &no_text, &limit, &nobody, &nobody, &number],
+        ),
+        (
+            "entries",
+            tenancy::sql!("banking/history.sql", "entries"),
+            vec![&tenant, &id, &end, &no_date, &no_date, &no_text, &limit],
+        ),
+        (
+            "balance as of",
+            tenancy::sql!("banking/history.sql", "balance_as_of"),
+            vec![&tenant, &id, &day],
+        ),
+        (
+            "transfer",
+            tenancy::sql!("banking/history.sql", "transfer"),
+            vec![&tenant, &transfer, &user],
+        ),
+        ("customer", tenancy::sql!("banking/customers.sql", "customer"), vec![&tenant, &id]),
+        (
+            "customer facts",
+            tenancy::sql!("banking/customers.sql", "facts"),
+            vec![&tenant, &id, &user],
+        ),
+        (
+            "customers",
+            tenancy::sql!("banking/customers.sql", "list_all"),
+            vec![&tenant, &beyond, &last, &limit, &no_text, &no_text],
+        ),
+        (
+            "own customer",
+            tenancy::sql!("banking/customers.sql", "list_own"),
+            vec![&tenant, &beyond, &last, &limit, &no_text, &no_text, &user, &nothing, &nothing],
+        ),
+        (
+            "customers by e-mail",
+            tenancy::sql!("banking/customers.sql", "list_by_email"),
+            vec![&tenant, &beyond, &last, &limit, &no_text, &no_text, &index, &nothing],
+        ),
+    ];
+    for (name, sql, parameters) in statements {
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            client.batch_execute(&format!("SET plan_cache_mode = {mode}")).await.unwrap();
+            let plan = client
+                .query(&format!("EXPLAIN {sql}"), &parameters)
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+            assert!(
+                !plan.iter().any(|line| line.contains("Seq Scan")),
+                "{name}, {mode}:\n{}",
+                plan.join("\n")
+            );
+        }
+    }
+}

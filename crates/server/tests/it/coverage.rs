@@ -1,0 +1,353 @@
+//! Every route of the OpenAPI document, considered: who is turned away, whose
+//! objects stay hidden, what each role gets (a golden table), and that it leaves a
+//! record. A new route fails here until [`plan`] says how to call it.
+
+use std::fmt::Write as _;
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use tenancy::Blueprint;
+use uuid::Uuid;
+
+use crate::harness::{Answered, App, Bank};
+
+/// Routes that need no token, each with its reason in the route table.
+const PUBLIC: [&str; 6] =
+    ["login", "readJwks", "readOpenApi", "readOpenIdConfiguration", "readPasswordPolicy", "refresh"];
+/// Public routes that change nothing and concern nobody: no record.
+const UNRECORDED: [&str; 4] = ["readJwks", "readOpenApi", "readOpenIdConfiguration", "readPasswordPolicy"];
+
+/// A route as the document describes it.
+struct Route {
+    id: String,
+    method: Method,
+    path: String,
+    keyed: bool,
+    versioned: bool,
+    public: bool,
+}
+
+fn routes() -> Vec<Route> {
+    let document = serde_json::to_value(api::openapi()).unwrap();
+    let mut routes = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let has = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
+            routes.push(Route {
+                id: operation["operationId"].as_str().unwrap().to_owned(),
+                method: method.to_uppercase().parse().unwrap(),
+                path: path.clone(),
+                keyed: has("Idempotency-Key"),
+                versioned: has("If-Match"),
+                public: operation["x-strongroom"]["access"].get("public").is_some(),
+            });
+        }
+    }
+    routes.sort_by(|left, right| left.id.cmp(&right.id));
+    routes
+}
+
+/// The objects that a call is about.
+#[derive(Clone)]
+struct Objects {
+    slug: String,
+    user: Uuid,
+    customer: Uuid,
+    account: Uuid,
+    other_account: Uuid,
+    transfer: Uuid,
+    event: Uuid,
+    session: Uuid,
+}
+
+impl Objects {
+    /// The objects of one customer of a bank, with a movement and a record of theirs.
+    async fn of(app: &App, bank: &Bank, customer: usize) -> Self {
+        let holder = &bank.customers[customer];
+        let [account, second] = holder.accounts;
+        let token = app.login(bank, holder.username).await;
+        let order = json!({ "from_account_id": account, "to_account_id": second, "amount": 1, "currency": "EUR" });
+        let sent = app.post("/v1/transfers").bearer(&token).key(&fresh_key()).json(&order).send().await;
+        let me = app.get("/v1/auth/me").bearer(&token).send().await;
+        app.seal().await;
+        let sql = "SELECT event_id FROM audit_log WHERE tenant_id = $1 ORDER BY event_id LIMIT 1";
+        let event = app.superuser.query_one(sql, &[&bank.id]).await.unwrap().get(0);
+        Self {
+            slug: bank.slug.clone(),
+            user: bank.users[holder.username],
+            customer: holder.id,
+            account,
+            other_account: second,
+            transfer: id_of(&sent.body["id"]),
+            event,
+            session: id_of(&me.body["session_id"]),
+        }
+    }
+}
+
+fn id_of(value: &Value) -> Uuid {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no id in {value}"))
+}
+
+fn fresh_key() -> String {
+    Uuid::from_bytes(vault::random_bytes()).to_string()
+}
+
+/// The id in the path, the body, the query.
+type Plan = (Option<Uuid>, Option<Value>, &'static str);
+
+/// How a route is called. A route that is not listed has not been considered.
+fn plan(route: &Route, objects: &Objects) -> Plan {
+    let user_name = format!("u{}", fresh_key());
+    match route.id.as_str() {
+        "listUsers" | "listCustomers" | "listAccounts" | "listAuditEvents" | "listAuditCheckpoints"
+        | "listSessions" | "readMe" | "readSettings" | "readOpenApi" | "readJwks" | "readOpenIdConfiguration" => {
+            (None, None, "")
+        }
+        "login" => (None, Some(json!({ "tenant": objects.slug, "username": "nobody", "password": "x" })), ""),
+        "refresh" => (None, Some(json!({ "refresh_token": "nonsense" })), ""),
+        "logout" | "signOutEverywhere" => (None, Some(json!({})), ""),
+        "readPasswordPolicy" => (None, None, "?tenant=bank"),
+        "endSession" => (Some(objects.session), None, ""),
+        "createUser" => (None, Some(json!({ "username": user_name, "role": "customer" })), ""),
+        "readUser" => (Some(objects.user), None, ""),
+        "changeUser" => (Some(objects.user), Some(json!({ "full_name": "Jana Nováková" })), ""),
+        "createCustomer" => {
+            (None, Some(json!({ "customer_type": "business", "company_name": "Pekárna" })), "")
+        }
+        "readCustomer" => (Some(objects.customer), None, ""),
+        "changeCustomer" => (Some(objects.customer), Some(json!({ "phone": "+420601123456" })), ""),
+        "openAccount" => (None, Some(json!({ "customer_id": objects.customer, "currency": "EUR" })), ""),
+        "readAccount" | "listTransactions" | "readBalance" => (Some(objects.account), None, ""),
+        "changeAccount" => (Some(objects.account), Some(json!({ "overdraft_limit": 0 })), ""),
+        // Its balance is not zero: who may close it is told so.
+        "closeAccount" => (Some(objects.account), None, ""),
+        "deposit" | "withdraw" => (Some(objects.account), Some(json!({ "amount": 1 })), ""),
+        "createTransfer" => {
+            let order = json!({
+                "from_account_id": objects.account, "to_account_id": objects.other_account,
+                "amount": 1, "currency": "EUR",
+            });
+            (None, Some(order), "")
+        }
+        "readTransfer" => (Some(objects.transfer), None, ""),
+        "readAuditEvent" | "proveAuditEvent" => (Some(objects.event), None, ""),
+        "proveAuditConsistency" => (None, None, "?from=1&to=1"),
+        other => panic!("{other} is a new route: say here how it is called, and look at every test of this file"),
+    }
+}
+
+/// Calls a route; `version` is what `If-Match` says.
+async fn call(app: &App, route: &Route, objects: &Objects, token: Option<&str>, version: &str) -> Answered {
+    call_as_planned(app, route, (&plan(route, objects), objects), token, version, &fresh_key()).await
+}
+
+async fn call_as_planned(
+    app: &App,
+    route: &Route,
+    ((id, body, query), objects): (&Plan, &Objects),
+    token: Option<&str>,
+    version: &str,
+    key: &str,
+) -> Answered {
+    let path = route.path.replace("{tenant}", &objects.slug);
+    let path = id.map_or(path.clone(), |id| path.replace("{id}", &id.to_string()));
+    let mut ask = app.ask(route.method.clone(), format!("{path}{query}"));
+    if let Some(token) = token {
+        ask = ask.bearer(token);
+    }
+    if route.keyed {
+        ask = ask.key(key);
+    }
+    if route.versioned {
+        ask = ask.header("if-match", version);
+    }
+    if let Some(body) = body {
+        ask = ask.json(body);
+    }
+    ask.send().await
+}
+
+/// The `ETag` of what a route changes, read by one who may.
+async fn version(app: &App, route: &Route, objects: &Objects, reader: &str) -> String {
+    if !route.versioned {
+        return String::new();
+    }
+    let (Some(id), ..) = plan(route, objects) else { return String::new() };
+    let read = app.get(route.path.replace("{id}", &id.to_string())).bearer(reader).send().await;
+    read.header("etag").to_owned()
+}
+
+#[tokio::test]
+async fn nobody_gets_past_without_a_token() {
+    let app = App::start().await;
+    let objects = Objects::of(&app, &app.bank, 0).await;
+    let public: Vec<_> = routes().into_iter().filter(|route| route.public).map(|route| route.id).collect();
+    assert_eq!(public, PUBLIC, "a public route needs its reason here and in the route table");
+    for route in routes().iter().filter(|route| !route.public) {
+        for token in [None, Some("nonsense"), Some("a.b.c")] {
+            let answer = call(&app, route, &objects, token, "\"1\"").await;
+            assert_eq!(answer.status, 401, "{}: {}", route.id, answer.body);
+            assert_eq!((answer.code(), answer.header("www-authenticate")), ("invalid_token", "Bearer"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_role_gets_what_the_golden_table_says() {
+    let app = App::start().await;
+    let objects = Objects::of(&app, &app.bank, 0).await;
+    let reader = app.login(&app.bank, "admin").await;
+    let roles = Blueprint::CoreBank.roles();
+    let mut table = format!("{:<24}", "");
+    roles.iter().for_each(|role| write!(table, " {role:<22}").unwrap());
+    for route in routes().iter().filter(|route| !route.public) {
+        write!(table, "\n{:<24}", route.id).unwrap();
+        for role in roles {
+            let token = app.login(&app.bank, role).await;
+            let mut objects = objects.clone();
+            if route.id == "endSession" {
+                // One's own: another of the same person.
+                let other = app.login(&app.bank, role).await;
+                let me = app.get("/v1/auth/me").bearer(&other).send().await;
+                objects.session = id_of(&me.body["session_id"]);
+            }
+            let version = version(&app, route, &objects, &reader).await;
+            let answer = call(&app, route, &objects, Some(&token), &version).await;
+            assert!(answer.status < 500, "{} as {role}: {}", route.id, answer.body);
+            let cell = if answer.is_success() { "ok".to_owned() } else { format!("{} {}", answer.status, answer.code()) };
+            write!(table, " {:<22}", cell.replace("permission_denied", "denied")).unwrap();
+        }
+    }
+    let table: Vec<_> = table.lines().map(str::trim_end).collect();
+    insta::assert_snapshot!("role_by_route", table.join("\n"));
+}
+
+#[tokio::test]
+async fn other_owners_and_other_tenants_objects_do_not_exist() {
+    let app = App::start().await;
+    let rival = app.add_bank("rival").await;
+    let theirs = Objects::of(&app, &rival, 0).await;
+    let neighbours = Objects::of(&app, &app.bank, 1).await;
+    let missing = Objects {
+        user: Uuid::from_u128(1),
+        customer: Uuid::from_u128(1),
+        account: Uuid::from_u128(1),
+        other_account: Uuid::from_u128(1),
+        transfer: Uuid::from_u128(1),
+        event: Uuid::from_u128(1),
+        session: Uuid::from_u128(1),
+        ..neighbours.clone()
+    };
+    let admin = app.login(&app.bank, "admin").await;
+    let customer = app.login(&app.bank, "customer").await;
+    for route in routes().iter().filter(|route| !route.public && route.path.contains("{id}")) {
+        let mut bodies = Vec::new();
+        for (who, token, objects) in [("admin", &admin, &theirs), ("admin", &admin, &missing), ("customer", &customer, &neighbours)] {
+            let answer = call(&app, route, objects, Some(token), "\"1\"").await;
+            // Whoever has no permission on any object learns that first.
+            let expected: &[u16] = if who == "admin" { &[404] } else { &[403, 404] };
+            assert!(expected.contains(&answer.status), "{} as {who}: {}", route.id, answer.body);
+            let mut body = answer.body;
+            body["request_id"] = Value::Null;
+            bodies.push(body);
+        }
+        assert_eq!(bodies[0], bodies[1], "{}: another tenant's reads like nothing", route.id);
+    }
+}
+
+#[tokio::test]
+async fn ids_in_bodies_say_nothing_of_other_owners_and_tenants() {
+    let app = App::start().await;
+    let rival = app.add_bank("rival").await;
+    let (own, neighbour) = (app.bank.customers[0].accounts, app.bank.customers[1].accounts);
+    let (theirs, nothing) = (rival.customers[0].accounts[0], Uuid::from_u128(1));
+    let customer = app.login(&app.bank, "customer").await;
+    let officer = app.login(&app.bank, "officer").await;
+    let order = |from: Uuid, to: Uuid| json!({ "from_account_id": from, "to_account_id": to, "amount": 1, "currency": "EUR" });
+    // token, path, body, field
+    let table = [
+        (&customer, "/v1/transfers", order(neighbour[0], own[0]), "from_account_id"),
+        (&customer, "/v1/transfers", order(theirs, own[0]), "from_account_id"),
+        (&customer, "/v1/transfers", order(nothing, own[0]), "from_account_id"),
+        (&customer, "/v1/transfers", order(own[0], theirs), "to_account_id"),
+        (&customer, "/v1/transfers", order(own[0], nothing), "to_account_id"),
+        (&officer, "/v1/transfers", order(theirs, own[0]), "from_account_id"),
+        (&officer, "/v1/accounts", json!({ "customer_id": rival.customers[0].id, "currency": "EUR" }), "customer_id"),
+        (&officer, "/v1/accounts", json!({ "customer_id": nothing, "currency": "EUR" }), "customer_id"),
+    ];
+    for (token, path, body, field) in table {
+        let answer = app.post(path).bearer(token).key(&fresh_key()).json(&body).send().await;
+        assert_eq!((answer.status, answer.code(), answer.field()), (422, "not_found", field), "{body}: {}", answer.body);
+    }
+    // One may pay anybody of the same bank.
+    let answer = app.post("/v1/transfers").bearer(&customer).key("k").json(&order(own[0], neighbour[0])).send().await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn every_route_leaves_a_record() {
+    let app = App::start().await;
+    let objects = Objects::of(&app, &app.bank, 0).await;
+    for route in routes().iter().filter(|route| !UNRECORDED.contains(&route.id.as_str())) {
+        let token = app.login(&app.bank, "admin").await;
+        let mut objects = objects.clone();
+        if route.id == "endSession" {
+            objects.session = Uuid::from_u128(1);
+        }
+        let version = version(&app, route, &objects, &token).await;
+        let before = app.audit_count(app.bank.id).await;
+        let token = (!route.public).then_some(token.as_str());
+        let answer = call(&app, route, &objects, token, &version).await;
+        let after = app.audit_count(app.bank.id).await;
+        // What is refused before anything of a tenant is known has nobody's log to stand in.
+        let nobodys = route.id == "refresh" && answer.status == 401;
+        assert!(after > before || nobodys, "{} left no record: {}", route.id, answer.body);
+    }
+    // A refresh that is somebody's does.
+    let tokens = app.sign_in(&app.bank, "officer").await;
+    let before = app.audit_count(app.bank.id).await;
+    let body = json!({ "refresh_token": tokens["refresh_token"] });
+    assert_eq!(app.post("/v1/auth/refresh").json(&body).send().await.status, 200);
+    assert!(app.audit_count(app.bank.id).await > before);
+}
+
+#[tokio::test]
+async fn refusals_leave_a_record_as_well() {
+    let app = App::start().await;
+    let objects = Objects::of(&app, &app.bank, 1).await;
+    let token = app.login(&app.bank, "customer").await;
+    for route in routes().iter().filter(|route| !route.public) {
+        let about_oneself = ["logout", "signOutEverywhere", "readMe", "listSessions"].contains(&route.id.as_str());
+        let before = app.audit_count(app.bank.id).await;
+        let answer = if about_oneself { continue } else { call(&app, route, &objects, Some(&token), "\"1\"").await };
+        if matches!(answer.status, 403 | 404) {
+            let after = app.audit_count(app.bank.id).await;
+            assert!(after > before, "{}: a refusal left no record: {}", route.id, answer.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_key_gives_the_same_answer_on_every_route_that_takes_one() {
+    let app = App::start().await;
+    let objects = Objects::of(&app, &app.bank, 0).await;
+    let token = app.login(&app.bank, "admin").await;
+    let mut tried = 0;
+    for route in routes().iter().filter(|route| route.keyed) {
+        let plan = plan(route, &objects);
+        let first = call_as_planned(&app, route, (&plan, &objects), Some(&token), "", "same").await;
+        let again = call_as_planned(&app, route, (&plan, &objects), Some(&token), "", "same").await;
+        assert_eq!((first.status, first.header("idempotency-replayed")), (201, ""), "{}: {}", route.id, first.body);
+        assert_eq!((again.status, again.header("idempotency-replayed")), (201, "true"), "{}: {}", route.id, again.body);
+        assert_eq!(first.body, again.body, "{}", route.id);
+        // Somebody else's key of the same name is another key.
+        let other = app.login(&app.bank, "manager").await;
+        let plan = if route.id == "createUser" { self::plan(route, &objects) } else { plan };
+        let theirs = call_as_planned(&app, route, (&plan, &objects), Some(&other), "", "same").await;
+        assert_eq!((theirs.status, theirs.header("idempotency-replayed")), (201, ""), "{}: {}", route.id, theirs.body);
+        tried += 1;
+    }
+    assert_eq!(tried, 6);
+}

@@ -1,0 +1,125 @@
+//! `strongroom serve` on a database as an operator prepares it: logins of their
+//! own, migrations applied before, and what it refuses.
+
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use testkit::{TestDatabase, connect};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_strongroom");
+const KEY: &str = "7c1f0a5e93d24b86af2d41c09b7e63582e90d1c4b8f7a6350912cd48ef6b73a1";
+
+/// Logins such as an operator makes; names are unique in the cluster of all tests.
+async fn logins(database: &TestDatabase) -> (String, String) {
+    let admin = connect(&database.superuser_url()).await;
+    let name = |role: &str| format!("{}_{role}", database.name());
+    for role in ["app", "sealer"] {
+        let login = name(role);
+        admin
+            .batch_execute(&format!("CREATE ROLE {login} LOGIN PASSWORD 'login-{role}-9137'; GRANT strongroom_{role} TO {login}"))
+            .await
+            .unwrap();
+    }
+    let url = |role: &str| {
+        let config: tokio_postgres::Config = database.superuser_url().parse().unwrap();
+        let port = config.get_ports()[0];
+        format!("postgres://{}:login-{role}-9137@127.0.0.1:{port}/{}", name(role), database.name())
+    };
+    (url("app"), url("sealer"))
+}
+
+async fn drop_logins(database: &TestDatabase) {
+    let admin = connect(&database.superuser_url()).await;
+    for role in ["app", "sealer"] {
+        let _ = admin.batch_execute(&format!("DROP ROLE {}_{role}", database.name())).await;
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn serve(app: &str, sealer: &str, port: u16, metrics: u16, arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command
+        .env_clear()
+        .current_dir(std::env::temp_dir())
+        .env("DATABASE_URL", app)
+        .env("DATABASE_SEALER_URL", sealer)
+        .env("ENCRYPTION_KEY", KEY)
+        .env("LISTEN_ADDRESS", format!("127.0.0.1:{port}"))
+        .env("METRICS_ADDRESS", format!("127.0.0.1:{metrics}"))
+        .arg("serve")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn wait_for(child: &mut Child, port: u16) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(child.try_wait().unwrap().is_none(), "serve ended");
+        assert!(Instant::now() < deadline, "serve does not listen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[tokio::test]
+async fn it_serves_under_logins_of_its_own_and_stops_on_sigterm() {
+    let database = TestDatabase::create().await;
+    let (app, sealer) = logins(&database).await;
+    let (port, metrics) = (free_port(), free_port());
+    let mut child = serve(&app, &sealer, port, metrics, &[]).spawn().unwrap();
+    wait_for(&mut child, metrics);
+    wait_for(&mut child, port);
+    let stopped = Instant::now();
+    Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(stopped.elapsed() < Duration::from_secs(10));
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("\"message\":\"ready\"") && log.contains("\"message\":\"stopped\""), "{log}");
+    assert!(!log.contains(KEY) && !log.contains("login-app-9137"), "{log}");
+    drop_logins(&database).await;
+}
+
+#[tokio::test]
+async fn it_never_migrates_unasked() {
+    let database = TestDatabase::empty().await;
+    let url = database.superuser_url();
+    let (port, metrics) = (free_port(), free_port());
+    let refused = serve(&url, &url, port, metrics, &[]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("migrations are pending"), "{refused:?}");
+    let mut child = serve(&url, &url, port, metrics, &["--migrate"]).spawn().unwrap();
+    wait_for(&mut child, port);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn production_refuses_logins_that_row_security_does_not_bind() {
+    let database = TestDatabase::create().await;
+    let config: tokio_postgres::Config = database.superuser_url().parse().unwrap();
+    let admin = connect(&database.superuser_url()).await;
+    let sockets: String =
+        admin.query_one("SELECT split_part(current_setting('unix_socket_directories'), ',', 1)", &[]).await.unwrap().get(0);
+    let password = String::from_utf8(config.get_password().unwrap_or_default().to_vec()).unwrap();
+    let socket_url = format!(
+        "postgresql://{}:{password}@/{}?host={sockets}&port={}",
+        config.get_user().unwrap(),
+        database.name(),
+        config.get_ports()[0]
+    );
+    let refused = serve(&socket_url, &socket_url, free_port(), free_port(), &[])
+        .env("ENV", "production")
+        .env("PUBLIC_URL", "https://bank.example")
+        .env("TRUSTED_PROXIES", "127.0.0.1")
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is a superuser"), "{refused:?}");
+}
