@@ -46,7 +46,8 @@ impl FromStr for Network {
         let (address, prefix) = text.trim().split_once('/').unwrap_or((text.trim(), ""));
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = if prefix.is_empty() { longest } else { prefix.parse().map_err(|_| wrong())? };
+        let prefix =
+            if prefix.is_empty() { longest } else { prefix.parse().map_err(|_| wrong())? };
         if prefix > longest { Err(wrong()) } else { Ok(Self { address, prefix }) }
     }
 }

@@ -117,7 +117,8 @@ mod tests {
     #[test]
     fn belongs_to_one_tenant_principal_route_and_filter() {
         let key = key();
-        let of = |tenant, user, route, filters| Binding::new(&context(tenant, user), route, &filters);
+        let of =
+            |tenant, user, route, filters| Binding::new(&context(tenant, user), route, &filters);
         let cursor = of(1, 2, "/v1/accounts", json!({"status": null})).seal(&key, "7");
         let others = [
             of(9, 2, "/v1/accounts", json!({"status": null})),

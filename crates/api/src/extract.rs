@@ -3,12 +3,12 @@
 //!
 //! Refuses to decide anything: it reads, or answers 400, 401 or 428.
 
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
 use axum::extract::{FromRequestParts, Path, Query};
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use operation::{PageRequest, page};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tenancy::{OpContext, RequestInfo};
 use uuid::Uuid;
 
@@ -59,7 +59,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let text = Path::<String>::from_request_parts(parts, state).await;
         let id = text.ok().and_then(|Path(text)| Uuid::try_parse(&text).ok());
-        id.map(Self).ok_or_else(|| Problem::malformed_field("id", "invalid_value", "Expected a UUID"))
+        id.map(Self)
+            .ok_or_else(|| Problem::malformed_field("id", "invalid_value", "Expected a UUID"))
     }
 }
 
@@ -75,7 +76,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
             let message = rejection.body_text();
             let field = message.split('`').nth(1).unwrap_or("query").to_owned();
             if message.contains("unknown field") {
-                return Problem::malformed_field(field, "unknown_field", "This parameter is not known here");
+                return Problem::malformed_field(
+                    field,
+                    "unknown_field",
+                    "This parameter is not known here",
+                );
             }
             Problem::malformed_field("query", "invalid_value", "A parameter is not acceptable")
         })
@@ -191,6 +196,36 @@ pub(crate) trait PageParameters: Serialize {
     fn cursor(&self) -> Option<&str>;
 }
 
+/// The parameters of a list without filters.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PageQuery {
+    #[serde(skip_serializing)]
+    limit: Option<u32>,
+    #[serde(skip_serializing)]
+    cursor: Option<String>,
+}
+
+impl PageParameters for PageQuery {
+    fn limit(&self) -> Option<u32> {
+        self.limit
+    }
+
+    fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+}
+
+/// A parameter out of a closed list of names.
+pub(crate) fn named<T: FromStr>(
+    field: &'static str,
+    text: Option<&str>,
+) -> Result<Option<T>, Problem> {
+    let message = "Not one of the known names";
+    let unknown = |_| Problem::malformed_field(field, "invalid_value", message);
+    text.map(str::parse).transpose().map_err(unknown)
+}
+
 /// A page asked for, and how to write the cursor of the next one.
 pub(crate) struct Paging {
     pub(crate) request: PageRequest,
@@ -213,7 +248,8 @@ impl Paging {
         }
         let keys = state.keyring.tenant(state.operations.database(), context).await?;
         let binding = Binding::new(context, route, parameters);
-        let after = parameters.cursor().map(|cursor| binding.open(keys.cursor(), cursor)).transpose()?;
+        let after =
+            parameters.cursor().map(|cursor| binding.open(keys.cursor(), cursor)).transpose()?;
         Ok(Self { request: PageRequest { limit, after }, binding, keys })
     }
 

@@ -126,13 +126,21 @@ fn fault(path: &str, error: &serde_json::Error) -> Problem {
         _ => format!("{path}.{name}"),
     };
     if message.starts_with("unknown field") {
-        return Problem::malformed_field(beside(named), "unknown_field", "This field is not known here");
+        return Problem::malformed_field(
+            beside(named),
+            "unknown_field",
+            "This field is not known here",
+        );
     }
     if message.starts_with("missing field") {
         return Problem::malformed_field(beside(named), "missing_field", "This field is required");
     }
     if message.starts_with("duplicate field") {
-        return Problem::malformed_field(beside(named), "duplicate_field", "This field is given twice");
+        return Problem::malformed_field(
+            beside(named),
+            "duplicate_field",
+            "This field is given twice",
+        );
     }
     let message = match message.split_once(" expected ") {
         Some((_, wanted)) => format!("Expected {}", before_position(wanted)),
@@ -201,7 +209,9 @@ mod tests {
         for (body, field, code) in table {
             let problem = parse::<Transfer>(body.as_bytes()).unwrap_err();
             assert_eq!(problem.status.as_u16(), 400, "{body}");
-            let Some(error) = problem.errors.first() else { panic!("{body}: no field in {problem:?}") };
+            let Some(error) = problem.errors.first() else {
+                panic!("{body}: no field in {problem:?}")
+            };
             assert_eq!((error.field.as_ref(), error.code.as_ref()), (field, code), "{body}");
         }
     }

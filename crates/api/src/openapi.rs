@@ -130,7 +130,8 @@ fn extension(route: &Route) -> Extensions {
         Access::SignedIn => json!("signed_in"),
         Access::Needs(permission) => json!({ "permission": permission.as_str() }),
     };
-    let about = json!({ "access": access, "rate_class": route.class.as_str(), "module": route.module });
+    let about =
+        json!({ "access": access, "rate_class": route.class.as_str(), "module": route.module });
     Extensions::from_iter([("x-strongroom", about)])
 }
 
@@ -138,7 +139,9 @@ fn parameters(route: &Route, doc: &Doc) -> Vec<Parameter> {
     let names = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut all: Vec<_> = names
         .map(|name| match name {
-            "tenant" => parameter(name, ParameterIn::Path, Required::True, text(), "The tenant's slug."),
+            "tenant" => {
+                parameter(name, ParameterIn::Path, Required::True, text(), "The tenant's slug.")
+            }
             _ => parameter(name, ParameterIn::Path, Required::True, uuid(), "The object's id."),
         })
         .collect();
@@ -168,7 +171,8 @@ fn request_body(body: &BodyDoc) -> RequestBody {
 fn answer_of(answer: &AnswerDoc, doc: &Doc) -> Response {
     let mut response = ResponseBuilder::new().description(answer.description);
     if let Some(name) = &answer.name {
-        let content = ContentBuilder::new().schema(Some(reference(name))).example(answer.example.clone());
+        let content =
+            ContentBuilder::new().schema(Some(reference(name))).example(answer.example.clone());
         response = response.content(answer.media_type, content.build());
     }
     response = response.header("X-Request-ID", header("The request's id, yours or ours."));
@@ -191,7 +195,8 @@ fn header(description: &str) -> Header {
 /// Every status that the route may answer with beside success, and its codes.
 fn problems(route: &Route, doc: &Doc) -> BTreeMap<u16, Vec<&'static str>> {
     let has_id = route.path.contains('{') && !route.path.contains("{tenant}");
-    let has_query = doc.parameters.iter().any(|parameter| parameter.parameter_in == ParameterIn::Query);
+    let has_query =
+        doc.parameters.iter().any(|parameter| parameter.parameter_in == ParameterIn::Query);
     // condition, status, codes
     let rules: [(bool, u16, &[&'static str]); 17] = [
         (has_id || has_query, 400, &["malformed_request"]),
@@ -217,10 +222,12 @@ fn problems(route: &Route, doc: &Doc) -> BTreeMap<u16, Vec<&'static str>> {
         (true, 503, &["unavailable"]),
     ];
     let mut all: BTreeMap<u16, Vec<&'static str>> = BTreeMap::new();
-    let applying = rules.iter().filter(|(applies, ..)| *applies).map(|(_, status, codes)| (*status, *codes));
+    let applying =
+        rules.iter().filter(|(applies, ..)| *applies).map(|(_, status, codes)| (*status, *codes));
     for (status, codes) in doc.problems.iter().copied().chain(applying) {
         let known = all.entry(status).or_default();
-        known.extend(codes.iter().copied().filter(|code| !known.contains(code)).collect::<Vec<_>>());
+        known
+            .extend(codes.iter().copied().filter(|code| !known.contains(code)).collect::<Vec<_>>());
     }
     all
 }

@@ -124,9 +124,9 @@ impl Problem {
     fn title(&self) -> String {
         let words = self.code.replace('_', " ");
         let mut letters = words.chars();
-        letters.next().map_or_else(String::new, |first| {
-            first.to_uppercase().chain(letters).collect()
-        })
+        letters
+            .next()
+            .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
     }
 }
 
@@ -212,7 +212,8 @@ mod tests {
         let problem = Problem::from(OperationError::Database(secret));
         assert_eq!(problem.status, StatusCode::INTERNAL_SERVER_ERROR);
         let body = problem.body("r-1");
-        let mut members: Vec<_> = body.as_object().into_iter().flatten().map(|(name, _)| name).collect();
+        let mut members: Vec<_> =
+            body.as_object().into_iter().flatten().map(|(name, _)| name).collect();
         members.sort();
         assert_eq!(members, ["code", "request_id", "title"]);
         assert!(!body.to_string().contains("secret"));

@@ -37,10 +37,18 @@ macro_rules! routes {
 }
 
 macro_rules! on {
-    (GET) => { get };
-    (POST) => { post };
-    (PATCH) => { patch };
-    (DELETE) => { delete };
+    (GET) => {
+        get
+    };
+    (POST) => {
+        post
+    };
+    (PATCH) => {
+        patch
+    };
+    (DELETE) => {
+        delete
+    };
 }
 
 const SIGN_IN: Access = Public("it is how one becomes known");
@@ -94,10 +102,33 @@ pub(crate) fn table() -> Vec<Route> {
 /// Modules that a later release brings: their paths answer `module_not_enabled` to
 /// the signed-in, as those of a module that the tenant has switched off do.
 const LATER: [&str; 27] = [
-    "access", "alerts", "api-keys", "approvals", "auth/devices", "auth/mfa", "auth/webauthn",
-    "cards", "companies", "compliance", "equipment", "events", "holds", "invitations", "kyc",
-    "loans", "models", "organizations", "predictions", "privacy", "recurring-deposits",
-    "savings-buckets", "screening", "standing-orders", "tenants", "transfers/batch", "webhooks",
+    "access",
+    "alerts",
+    "api-keys",
+    "approvals",
+    "auth/devices",
+    "auth/mfa",
+    "auth/webauthn",
+    "cards",
+    "companies",
+    "compliance",
+    "equipment",
+    "events",
+    "holds",
+    "invitations",
+    "kyc",
+    "loans",
+    "models",
+    "organizations",
+    "predictions",
+    "privacy",
+    "recurring-deposits",
+    "savings-buckets",
+    "screening",
+    "standing-orders",
+    "tenants",
+    "transfers/batch",
+    "webhooks",
 ];
 
 /// Whether a path belongs to one of them.

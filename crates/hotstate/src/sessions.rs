@@ -126,12 +126,15 @@ impl<V: Clone> LiveSessions<V> {
 
     /// Keeps what a read that began at `read_at` found.
     pub fn put(&self, (tenant, session): (Uuid, Uuid), user: Uuid, read_at: Instant, value: V) {
+        self.sessions.put((tenant, session), read_at, (user, value));
+        // Asked afterwards: whoever forgets the user leaves the mark first and
+        // clears second, so one of the two of us takes an outdated entry out.
         let outdated = self
             .users
             .read()
             .is_ok_and(|users| users.get(&(tenant, user)).is_some_and(|at| *at >= read_at));
-        if !outdated {
-            self.sessions.put((tenant, session), read_at, (user, value));
+        if outdated {
+            self.sessions.forget((tenant, session));
         }
     }
 

@@ -10,8 +10,8 @@ use api::{ApiConfig, ApiParts, ApiState};
 use audit::Sealer;
 use identity::{Identity, IdentityConfig};
 use operation::{AccessLog, Operations};
-use tenancy::keyring::Keyring;
 use tenancy::directory::Directory;
+use tenancy::keyring::Keyring;
 use tenancy::{ActorKind, Clock, Database, DatabaseConfig, OpContext, TenantRef};
 use vault::password::{Hasher, HasherOptions, Pepper, Peppers};
 use vault::{RootKeys, SecretBytes};
@@ -66,9 +66,11 @@ impl Installation {
         let app = Database::new(&ingredients.app)?;
         let sealer_database = Database::new(&ingredients.sealer)?;
         let pepper = Pepper::derive(ingredients.roots.encryption());
-        let hasher = Arc::new(Hasher::start(HasherOptions::production(Peppers::new(pepper, Vec::new())))?);
+        let hasher =
+            Arc::new(Hasher::start(HasherOptions::production(Peppers::new(pepper, Vec::new())))?);
         let keyring = Arc::new(Keyring::new(ingredients.roots));
-        let operations = Operations::new(app.clone(), Arc::new(Policies::load()?), AccessLog::default());
+        let operations =
+            Operations::new(app.clone(), Arc::new(Policies::load()?), AccessLog::default());
         let directory = Directory::new(app.clone());
         let identity = Identity::new(
             operations.clone(),
@@ -121,6 +123,8 @@ impl Installation {
     /// [`crate::cli::exit::Found`] where there is none, or a database error.
     pub async fn tenant(&self, slug: &str) -> anyhow::Result<Arc<TenantRef>> {
         let found = self.directory.by_slug(slug).await?;
-        found.ok_or_else(|| crate::cli::exit::Found(format!("there is no active tenant {slug}")).into())
+        found.ok_or_else(|| {
+            crate::cli::exit::Found(format!("there is no active tenant {slug}")).into()
+        })
     }
 }

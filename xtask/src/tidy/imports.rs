@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::source::SourceFile;
 use super::Finding;
+use super::source::SourceFile;
 
 /// A crate and what it may depend on, lowest first. A domain may know another
 /// domain only where it stands here.
@@ -19,19 +19,40 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("operation", &["access", "audit", "hotstate", "tenancy", "vault"]),
     ("identity", &["access", "audit", "hotstate", "money", "operation", "tenancy", "vault"]),
     ("ledger", &["access", "audit", "hotstate", "money", "operation", "tenancy", "vault"]),
-    ("banking", &["access", "audit", "hotstate", "ledger", "money", "operation", "tenancy", "vault"]),
+    (
+        "banking",
+        &["access", "audit", "hotstate", "ledger", "money", "operation", "tenancy", "vault"],
+    ),
     (
         "api",
         &[
-            "access", "audit", "banking", "hotstate", "identity", "ledger", "money", "operation", "tenancy",
+            "access",
+            "audit",
+            "banking",
+            "hotstate",
+            "identity",
+            "ledger",
+            "money",
+            "operation",
+            "tenancy",
             "vault",
         ],
     ),
     (
         "server",
         &[
-            "access", "api", "audit", "banking", "cluster", "hotstate", "identity", "ledger", "money",
-            "operation", "tenancy", "vault",
+            "access",
+            "api",
+            "audit",
+            "banking",
+            "cluster",
+            "hotstate",
+            "identity",
+            "ledger",
+            "money",
+            "operation",
+            "tenancy",
+            "vault",
         ],
     ),
     ("testkit", &["cluster", "tenancy"]),
@@ -44,7 +65,11 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("tower-http", &["api", "server"], "domains know no HTTP"),
     ("hyper", &["server"], "only the composition root listens"),
     ("bcrypt", &["vault"], "all cryptography is the vault's"),
-    ("aws-lc-rs", &["vault", "tenancy"], "all cryptography is the vault's; tenancy checksums migrations"),
+    (
+        "aws-lc-rs",
+        &["vault", "tenancy"],
+        "all cryptography is the vault's; tenancy checksums migrations",
+    ),
     ("cedar-policy", &["access"], "the policy engine has one owner"),
     ("deadpool-postgres", &["tenancy"], "the pool has one owner"),
     ("anyhow", &["server"], "libraries name their errors"),
@@ -66,7 +91,10 @@ pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
 fn check_manifest(name: &str, file: &SourceFile, ours: &BTreeSet<&str>) -> Vec<Finding> {
     let complain = |line, message: String| Finding::new(&file.path, line, message);
     let Some((_, allowed)) = MAY_IMPORT.iter().find(|(known, _)| *known == name) else {
-        return vec![complain(0, format!("crate `{name}` has no place in the map of imports (xtask)"))];
+        return vec![complain(
+            0,
+            format!("crate `{name}` has no place in the map of imports (xtask)"),
+        )];
     };
     let Ok(manifest) = file.text.parse::<toml::Table>() else {
         return vec![complain(0, "not a manifest".to_owned())];
@@ -77,7 +105,8 @@ fn check_manifest(name: &str, file: &SourceFile, ours: &BTreeSet<&str>) -> Vec<F
         if ours.contains(dependency.as_str()) && !allowed.contains(&dependency.as_str()) {
             findings.push(complain(line, format!("`{name}` may not know `{dependency}`")));
         }
-        if let Some((_, users, reason)) = CONFINED.iter().find(|(confined, ..)| *confined == dependency)
+        if let Some((_, users, reason)) =
+            CONFINED.iter().find(|(confined, ..)| *confined == dependency)
             && !users.contains(&name)
         {
             findings.push(complain(line, format!("`{dependency}` is not for `{name}`: {reason}")));

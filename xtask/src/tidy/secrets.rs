@@ -1,8 +1,8 @@
 //! Owns the search for secrets in sources: known shapes, and long strings too
 //! random to be words. What only looks like one is on a list, with the reason.
 
-use super::source::SourceFile;
 use super::Finding;
+use super::source::SourceFile;
 
 /// How a known kind of secret begins, and how many of its own characters follow.
 const SHAPES: &[(&str, usize, &str)] = &[
@@ -30,10 +30,7 @@ const NO_SECRETS: &[(&str, &str)] = &[
 
 /// Single strings outside those files.
 const NOT_A_SECRET: &[(&str, &str)] = &[
-    (
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
-        "an alphabet",
-    ),
+    ("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", "an alphabet"),
     ("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "the public key of RFC 8037, appendix A"),
 ];
 
@@ -64,7 +61,8 @@ fn check_one(file: &SourceFile) -> Vec<Finding> {
             break;
         }
         if let Some(what) = words(line).find_map(suspicion) {
-            let message = format!("looks like {what}; if it is none, list it in xtask with the reason");
+            let message =
+                format!("looks like {what}; if it is none, list it in xtask with the reason");
             findings.push(Finding::new(&file.path, index + 1, message));
         }
     }

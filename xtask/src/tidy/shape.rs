@@ -1,8 +1,8 @@
 //! Owns the rules of size and form: short files, short functions, modules that
 //! open by saying what they own.
 
-use super::source::SourceFile;
 use super::Finding;
+use super::source::SourceFile;
 
 const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
@@ -15,7 +15,8 @@ fn check_one(file: &SourceFile) -> Vec<Finding> {
     let mut findings = Vec::new();
     let lines = file.text.lines().count();
     if lines > FILE_LINES_MAX {
-        let message = format!("{lines} lines; split the file (the limit is {FILE_LINES_MAX}, the aim 400)");
+        let message =
+            format!("{lines} lines; split the file (the limit is {FILE_LINES_MAX}, the aim 400)");
         findings.push(Finding::new(&file.path, 0, message));
     }
     if !opens_with_its_purpose(&file.text) {
@@ -35,8 +36,11 @@ fn check_one(file: &SourceFile) -> Vec<Finding> {
 }
 
 fn opens_with_its_purpose(text: &str) -> bool {
-    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("#!["));
-    first.is_none_or(|line| line.strip_prefix("//!").is_some_and(|rest| rest.split_whitespace().count() >= 3))
+    let first =
+        text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("#!["));
+    first.is_none_or(|line| {
+        line.strip_prefix("//!").is_some_and(|rest| rest.split_whitespace().count() >= 3)
+    })
 }
 
 struct Function<'a> {

@@ -100,10 +100,13 @@ pub(super) fn blank(text: &str) -> String {
     let mut at = 0;
     while at < bytes.len() {
         let rest = &bytes[at..];
-        let (length, keep, next) = step(rest, at.checked_sub(1).map(|before| bytes[before]), inside);
+        let (length, keep, next) =
+            step(rest, at.checked_sub(1).map(|before| bytes[before]), inside);
         inside = next;
         let length = length.min(rest.len());
-        code.extend(rest[..length].iter().map(|&byte| if keep || byte == b'\n' { byte } else { b' ' }));
+        code.extend(
+            rest[..length].iter().map(|&byte| if keep || byte == b'\n' { byte } else { b' ' }),
+        );
         at += length;
     }
     String::from_utf8(code).unwrap_or_default()
@@ -118,14 +121,21 @@ fn step(rest: &[u8], before: Option<u8>, inside: Inside) -> (usize, bool, Inside
         Inside::BlockComment(depth) if rest.starts_with(b"*/") => {
             (2, false, if depth == 1 { Inside::Code } else { Inside::BlockComment(depth - 1) })
         }
-        Inside::BlockComment(depth) if rest.starts_with(b"/*") => (2, false, Inside::BlockComment(depth + 1)),
+        Inside::BlockComment(depth) if rest.starts_with(b"/*") => {
+            (2, false, Inside::BlockComment(depth + 1))
+        }
         Inside::BlockComment(depth) => (1, false, Inside::BlockComment(depth)),
         Inside::Text if rest[0] == b'\\' => (2, false, Inside::Text),
         Inside::Text if rest[0] == b'"' => (1, true, Inside::Code),
         Inside::Text => (1, false, Inside::Text),
         Inside::RawText(hashes) => {
-            let ends = rest[0] == b'"' && rest[1..].iter().take_while(|&&byte| byte == b'#').count() >= hashes;
-            if ends { (1 + hashes, true, Inside::Code) } else { (1, false, Inside::RawText(hashes)) }
+            let ends = rest[0] == b'"'
+                && rest[1..].iter().take_while(|&&byte| byte == b'#').count() >= hashes;
+            if ends {
+                (1 + hashes, true, Inside::Code)
+            } else {
+                (1, false, Inside::RawText(hashes))
+            }
         }
     }
 }
@@ -160,7 +170,8 @@ fn in_code(rest: &[u8], before: Option<u8>) -> (usize, bool, Inside) {
 
 /// Length of `r#"` and the like, and how many `#` it has.
 fn raw_start(rest: &[u8]) -> Option<(usize, usize)> {
-    let prefix = [&b"br"[..], b"cr", b"r"].into_iter().find(|prefix| rest.starts_with(prefix))?.len();
+    let prefix =
+        [&b"br"[..], b"cr", b"r"].into_iter().find(|prefix| rest.starts_with(prefix))?.len();
     let hashes = rest[prefix..].iter().take_while(|&&byte| byte == b'#').count();
     (rest.get(prefix + hashes) == Some(&b'"')).then_some((prefix + hashes + 1, hashes))
 }

@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::source::SourceFile;
 use super::Finding;
+use super::source::SourceFile;
 
 pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = statements_match(files);
@@ -19,7 +19,9 @@ fn statements_match(files: &[SourceFile]) -> Vec<Finding> {
     for file in files {
         let Some(short) = file.path.strip_prefix("queries/") else { continue };
         for (number, line) in file.text.lines().enumerate() {
-            let Some(name) = line.strip_prefix("--! ").and_then(|rest| rest.split_whitespace().next()) else {
+            let Some(name) =
+                line.strip_prefix("--! ").and_then(|rest| rest.split_whitespace().next())
+            else {
                 continue;
             };
             let place = (file.path.clone(), number + 1);
@@ -50,7 +52,8 @@ fn statements_match(files: &[SourceFile]) -> Vec<Finding> {
 fn uses(file: &SourceFile) -> Vec<(usize, (String, String))> {
     let calls = file.code.match_indices("sql!(").filter(|(offset, _)| {
         // The macro's own definition and documentation carry no literals.
-        file.code.as_bytes()[offset + 5..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'"')
+        file.code.as_bytes()[offset + 5..].iter().find(|byte| !byte.is_ascii_whitespace())
+            == Some(&b'"')
     });
     calls
         .filter_map(|(offset, _)| {

@@ -27,10 +27,14 @@ fn comments_and_literals_are_no_code() {
 
 #[test]
 fn each_rule_finds_its_breach() {
-    let long_function = format!("//! What it is for.\nfn long() {{\n{}}}\n", "    work();\n".repeat(70));
+    let long_function =
+        format!("//! What it is for.\nfn long() {{\n{}}}\n", "    work();\n".repeat(70));
     let long_file = format!("//! What it is for.\n{}", "const A: u8 = 1;\n".repeat(800));
     let token = format!("const A: &str = \"{}{}\";", concat!("gh", "p_"), "a1".repeat(18));
-    let key = concat!("const A: &str = \"9f86d081884c7d659a2feaa0", "c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\";");
+    let key = concat!(
+        "const A: &str = \"9f86d081884c7d659a2feaa0",
+        "c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\";"
+    );
     let cases: &[(&str, &str, &str)] = &[
         ("crates/a/src/a.rs", "fn main() {}", "opens with `//!`"),
         ("crates/a/src/a.rs", "//! stub\nfn main() {}", "opens with `//!`"),
@@ -43,16 +47,35 @@ fn each_rule_finds_its_breach() {
         ("docs/a.md", &token, "a GitHub token"),
         ("crates/a/src/a.rs", &format!("//! What it is for.\n{key}"), "hexadecimal"),
         ("queries/a/b.sql", "--! unused\nSELECT 1;\n", "no Rust file uses statement `unused`"),
-        ("crates/a/src/a.rs", "//! What it is for.\nconst A: &str = tenancy::sql!(\"a.sql\", \"b\");", "no statement `b`"),
+        (
+            "crates/a/src/a.rs",
+            "//! What it is for.\nconst A: &str = tenancy::sql!(\"a.sql\", \"b\");",
+            "no statement `b`",
+        ),
         ("migrations/0001_a.up.sql", "SELECT 1;", "0001_a.down.sql, is missing"),
         ("crates/unknown/Cargo.toml", "[dependencies]\n", "no place in the map"),
-        ("crates/vault/Cargo.toml", "[dependencies]\ntenancy.workspace = true\n", "may not know `tenancy`"),
-        ("crates/banking/Cargo.toml", "[dependencies]\naxum.workspace = true\n", "domains know no HTTP"),
-        ("crates/banking/Cargo.toml", "[dependencies]\ntestkit.workspace = true\n", "may not know `testkit`"),
+        (
+            "crates/vault/Cargo.toml",
+            "[dependencies]\ntenancy.workspace = true\n",
+            "may not know `tenancy`",
+        ),
+        (
+            "crates/banking/Cargo.toml",
+            "[dependencies]\naxum.workspace = true\n",
+            "domains know no HTTP",
+        ),
+        (
+            "crates/banking/Cargo.toml",
+            "[dependencies]\ntestkit.workspace = true\n",
+            "may not know `testkit`",
+        ),
     ];
     for (path, text, expected) in cases {
         let found = findings(&[(path, text)]);
-        assert!(found.iter().any(|finding| finding.contains(expected)), "{path} {expected}: {found:?}");
+        assert!(
+            found.iter().any(|finding| finding.contains(expected)),
+            "{path} {expected}: {found:?}"
+        );
     }
 }
 
@@ -67,7 +90,10 @@ fn what_is_in_order_is_left_alone() {
         ("queries/a/b.sql", "--! used @sealer\nSELECT 1;\n"),
         ("migrations/0001_a.up.sql", "SELECT 1;"),
         ("migrations/0001_a.down.sql", "SELECT 1;"),
-        ("crates/ledger/Cargo.toml", "[dependencies]\nmoney.workspace = true\n[dev-dependencies]\ntestkit.workspace = true\n"),
+        (
+            "crates/ledger/Cargo.toml",
+            "[dependencies]\nmoney.workspace = true\n[dev-dependencies]\ntestkit.workspace = true\n",
+        ),
     ];
     assert_eq!(findings(&files), Vec::<String>::new());
 }

@@ -1,8 +1,8 @@
 //! Owns the words that may not stand in a source, each with its reason. They are
 //! spelled in halves here, or this file would be the first to be found.
 
-use super::source::SourceFile;
 use super::Finding;
+use super::source::SourceFile;
 
 struct Word {
     text: &'static str,
@@ -22,24 +22,51 @@ enum Place {
 }
 
 const WORDS: [Word; 13] = [
-    Word { text: concat!("TO", "DO"), place: Place::Anywhere, reason: "finish it, or open an issue" },
-    Word { text: concat!("FIX", "ME"), place: Place::Anywhere, reason: "mend it, or open an issue" },
+    Word {
+        text: concat!("TO", "DO"),
+        place: Place::Anywhere,
+        reason: "finish it, or open an issue",
+    },
+    Word {
+        text: concat!("FIX", "ME"),
+        place: Place::Anywhere,
+        reason: "mend it, or open an issue",
+    },
     Word { text: concat!("XX", "X"), place: Place::Anywhere, reason: "say what is meant" },
-    Word { text: concat!("lorem ", "ipsum"), place: Place::Anywhere, reason: "write the real text" },
+    Word {
+        text: concat!("lorem ", "ipsum"),
+        place: Place::Anywhere,
+        reason: "write the real text",
+    },
     Word { text: concat!("white", "list"), place: Place::Anywhere, reason: "say allow-list" },
     Word { text: concat!("black", "list"), place: Place::Anywhere, reason: "say block-list" },
     Word { text: concat!("/wo", "rk/"), place: Place::Anywhere, reason: "a path of one machine" },
     Word { text: "dbg!", place: Place::Code, reason: "left over from debugging" },
     Word { text: "todo!", place: Place::Code, reason: "finish it" },
     Word { text: "unimplemented!", place: Place::Code, reason: "finish it" },
-    Word { text: "println!", place: Place::ProductCode, reason: "use tracing, or the command line's output" },
-    Word { text: "print!", place: Place::ProductCode, reason: "use tracing, or the command line's output" },
-    Word { text: "eprintln!", place: Place::ProductCode, reason: "use tracing, or the command line's output" },
+    Word {
+        text: "println!",
+        place: Place::ProductCode,
+        reason: "use tracing, or the command line's output",
+    },
+    Word {
+        text: "print!",
+        place: Place::ProductCode,
+        reason: "use tracing, or the command line's output",
+    },
+    Word {
+        text: "eprintln!",
+        place: Place::ProductCode,
+        reason: "use tracing, or the command line's output",
+    },
 ];
 
 /// Files that speak to a terminal or to cargo by their nature.
 const MAY_PRINT: [(&str, &str); 4] = [
-    ("crates/server/src/cli/import.rs", "names bad lines on standard error, one by one, as it meets them"),
+    (
+        "crates/server/src/cli/import.rs",
+        "names bad lines on standard error, one by one, as it meets them",
+    ),
     ("build.rs", "talks to cargo by printing"),
     ("xtask/src/main.rs", "a tool of the repository, not of the product"),
     ("crates/testkit/src/bin/test-cluster.rs", "a tool of the tests"),
@@ -53,7 +80,9 @@ pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
     for file in files.iter().filter(|file| !NAMES_THE_RULE.contains(&file.path.as_str())) {
         for word in &WORDS {
             let text = if word.place == Place::Anywhere { &file.text } else { &file.code };
-            if word.place == Place::ProductCode && MAY_PRINT.iter().any(|(path, _)| file.path.ends_with(path)) {
+            if word.place == Place::ProductCode
+                && MAY_PRINT.iter().any(|(path, _)| file.path.ends_with(path))
+            {
                 continue;
             }
             for (offset, _) in text.match_indices(word.text) {

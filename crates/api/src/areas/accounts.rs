@@ -1,7 +1,5 @@
 //! Savings accounts: opening, changing, closing, cash, history.
 
-use std::str::FromStr;
-
 use axum::{extract::State, response::Response};
 use banking::{
     AccountFilter, AccountList, AccountStatus, AccountView, BalanceAsOf, CloseAccount, OpenAccount,
@@ -16,7 +14,7 @@ use super::{Answer, ok, ok_versioned, reply, tag};
 use crate::{
     extract::{
         Caller, Id, IdempotencyKey, IfMatch, MaybeIfMatch, PageParameters, Paging, Parameters,
-        RequiredIdempotencyKey,
+        RequiredIdempotencyKey, named,
     },
     json::Json,
     problem::Problem,
@@ -81,11 +79,6 @@ pub(crate) struct BalanceQuery {
     as_of: Option<Date>,
 }
 
-fn named<T: FromStr>(field: &'static str, text: Option<&str>) -> Result<Option<T>, Problem> {
-    let unknown = |_| Problem::malformed_field(field, "invalid_value", "Not one of the known names");
-    text.map(str::parse).transpose().map_err(unknown)
-}
-
 pub(crate) async fn list(
     State(state): State<ApiState>,
     Caller(context): Caller,
@@ -116,7 +109,11 @@ pub(crate) async fn open(
     Ok(versioned(done))
 }
 
-pub(crate) async fn read(State(state): State<ApiState>, Caller(context): Caller, Id(account_id): Id) -> Answer {
+pub(crate) async fn read(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(account_id): Id,
+) -> Answer {
     let account = state.operations.read(&context, &AccountView { account_id }).await?;
     let version = account.version;
     ok_versioned(Account::from(account), version)
@@ -160,7 +157,8 @@ pub(crate) async fn deposit(
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     Json(order): Json<CashOrder>,
 ) -> Answer {
-    cash(&state, Call { context, idempotency_key: Some(key), command: order.deposit(account_id)? }).await
+    cash(&state, Call { context, idempotency_key: Some(key), command: order.deposit(account_id)? })
+        .await
 }
 
 pub(crate) async fn withdraw(
@@ -170,7 +168,11 @@ pub(crate) async fn withdraw(
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     Json(order): Json<CashOrder>,
 ) -> Answer {
-    cash(&state, Call { context, idempotency_key: Some(key), command: order.withdrawal(account_id)? }).await
+    cash(
+        &state,
+        Call { context, idempotency_key: Some(key), command: order.withdrawal(account_id)? },
+    )
+    .await
 }
 
 async fn cash<C: Command<Output = banking::Transfer>>(state: &ApiState, call: Call<C>) -> Answer {
@@ -189,7 +191,10 @@ pub(crate) async fn transactions(
     let filter = TransactionFilter {
         from: query.from,
         to: query.to,
-        transaction_type: named::<TransactionType>("transaction_type", query.transaction_type.as_deref())?,
+        transaction_type: named::<TransactionType>(
+            "transaction_type",
+            query.transaction_type.as_deref(),
+        )?,
     };
     let view = TransactionList { account_id, filter, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;
@@ -243,7 +248,11 @@ pub(crate) mod docs {
             .describe("A customer sees the accounts that they are a party to.")
             .query("account_number", text(), "With this number: at most one.")
             .query("customer_id", uuid(), "Of this owner.")
-            .query("status", one_of(AccountStatus::ALL.iter().map(|status| status.as_str())), "In this status.")
+            .query(
+                "status",
+                one_of(AccountStatus::ALL.iter().map(|status| status.as_str())),
+                "In this status.",
+            )
             .paged()
             .answers::<List<Account>>(200, "A page of accounts.")
     }
@@ -285,7 +294,9 @@ pub(crate) mod docs {
 
     pub(crate) fn deposit() -> Doc {
         Doc::new("deposit", "accounts", "Cash in over the counter")
-            .body::<CashOrder>(json!({ "amount": 10_000, "description": "Cash", "reference": "slip 17" }))
+            .body::<CashOrder>(
+                json!({ "amount": 10_000, "description": "Cash", "reference": "slip 17" }),
+            )
             .moves_money()
             .answers::<Transfer>(201, "The movement.")
             .problem(422, POSTING_PROBLEMS)

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{Answer, ok};
 use crate::{
-    extract::{Caller, Id, PageParameters, Paging, Parameters},
+    extract::{Caller, Id, PageParameters, PageQuery, Paging, Parameters, named},
     problem::Problem,
     state::ApiState,
     wire::{List, audit as wire},
@@ -80,17 +80,14 @@ impl EventQuery {
     }
 }
 
-fn named<T: FromStr>(field: &'static str, text: Option<&str>) -> Result<Option<T>, Problem> {
-    let unknown = |_| Problem::malformed_field(field, "invalid_value", "Not one of the known names");
-    text.map(str::parse).transpose().map_err(unknown)
-}
-
 fn flag(text: Option<&str>) -> Result<Option<ComplianceFlag>, Problem> {
     use ComplianceFlag::{Gdpr, KycAml, PciDss, Sox};
     let Some(text) = text else { return Ok(None) };
     let found = [Gdpr, KycAml, PciDss, Sox].into_iter().find(|flag| flag.as_str() == text);
     let message = "Expected GDPR, KYC_AML, PCI_DSS or SOX";
-    found.map(Some).ok_or_else(|| Problem::malformed_field("compliance_flag", "invalid_value", message))
+    found
+        .map(Some)
+        .ok_or_else(|| Problem::malformed_field("compliance_flag", "invalid_value", message))
 }
 
 pub(crate) async fn list(
@@ -107,12 +104,20 @@ pub(crate) async fn list(
     })
 }
 
-pub(crate) async fn read(State(state): State<ApiState>, Caller(context): Caller, Id(id): Id) -> Answer {
+pub(crate) async fn read(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(id): Id,
+) -> Answer {
     let event = state.operations.read(&context, &ReadEvent(id)).await?;
     ok(wire::Event::from(event))
 }
 
-pub(crate) async fn prove(State(state): State<ApiState>, Caller(context): Caller, Id(id): Id) -> Answer {
+pub(crate) async fn prove(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(id): Id,
+) -> Answer {
     match state.operations.read(&context, &ProveEvent(id)).await? {
         Inclusion::Proven(proof) => ok(wire::Inclusion::from(*proof)),
         Inclusion::Unknown => Err(Problem::not_found()),
@@ -120,26 +125,6 @@ pub(crate) async fn prove(State(state): State<ApiState>, Caller(context): Caller
             let detail = "The event is being sealed: try again in a second";
             Err(Refusal::new(RefusalKind::Conflict, "not_sealed_yet", detail).retry_after(1).into())
         }
-    }
-}
-
-/// The page of a list without filters.
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PageQuery {
-    #[serde(skip_serializing)]
-    limit: Option<u32>,
-    #[serde(skip_serializing)]
-    cursor: Option<String>,
-}
-
-impl PageParameters for PageQuery {
-    fn limit(&self) -> Option<u32> {
-        self.limit
-    }
-
-    fn cursor(&self) -> Option<&str> {
-        self.cursor.as_deref()
     }
 }
 
@@ -167,7 +152,10 @@ pub(crate) async fn consistency(
     Caller(context): Caller,
     Parameters(query): Parameters<ConsistencyQuery>,
 ) -> Answer {
-    let proof = state.operations.read(&context, &ProveConsistency { from: query.from, to: query.to }).await?;
+    let proof = state
+        .operations
+        .read(&context, &ProveConsistency { from: query.from, to: query.to })
+        .await?;
     ok(wire::Consistency::from(proof))
 }
 
@@ -232,7 +220,8 @@ impl View for ReadEvent {
         _: Scope,
     ) -> Result<Found<Self::Output>, ViewFailure> {
         let event = query::one(database, context, self.0).await?;
-        Ok(event.map_or(Found::Missing, |value| Found::Object { value, resource: log(Some(self.0)) }))
+        Ok(event
+            .map_or(Found::Missing, |value| Found::Object { value, resource: log(Some(self.0)) }))
     }
 }
 
@@ -313,7 +302,9 @@ impl View for ProveConsistency {
         _: Scope,
     ) -> Result<Found<Self::Output>, ViewFailure> {
         let proof = proof::consistency(database, context, self.from, self.to).await?;
-        let sizes = || Refusal::rule("invalid_sizes", "to", "Expected 0 < from ≤ to ≤ the log's signed size");
+        let sizes = || {
+            Refusal::rule("invalid_sizes", "to", "Expected 0 < from ≤ to ≤ the log's signed size")
+        };
         let value = proof.ok_or_else(sizes)?;
         Ok(Found::Object { value, resource: log(None) })
     }
@@ -338,7 +329,11 @@ pub(crate) mod docs {
         let flags = ["GDPR", "KYC_AML", "PCI_DSS", "SOX"];
         Doc::new("listAuditEvents", "audit", "The audit log, newest first")
             .query("user_id", uuid(), "By the acting user.")
-            .query("event_type", one_of(EventType::ALL.iter().map(|kind| kind.as_str())), "By type.")
+            .query(
+                "event_type",
+                one_of(EventType::ALL.iter().map(|kind| kind.as_str())),
+                "By type.",
+            )
             .query("severity", one_of(severities), "By severity.")
             .query("result", one_of(Outcome::ALL.map(Outcome::as_str)), "By how it ended.")
             .query("action", text(), "By the command's or view's name.")

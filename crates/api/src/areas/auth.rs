@@ -11,15 +11,16 @@ use axum::{
 };
 use http::HeaderMap;
 use identity::LoginRequest;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tenancy::{
-    Actor, ActorKind, Blueprint, OpContext, RequestInfo, TenantId, TenantRef, policy::RateLimitPolicy,
+    Actor, ActorKind, Blueprint, OpContext, RequestInfo, TenantId, TenantRef,
+    policy::RateLimitPolicy,
 };
 use uuid::Uuid;
 
 use super::{Answer, nothing, ok};
 use crate::{
-    extract::{Caller, Id, PageParameters, Paging, Parameters, Source, bearer},
+    extract::{Caller, Id, PageQuery, Paging, Parameters, Source, bearer},
     json::{Json, OptionalJson},
     middleware::{Limits, SignIn, count_sign_in},
     problem::Problem,
@@ -144,30 +145,10 @@ pub(crate) async fn me(State(state): State<ApiState>, Caller(context): Caller) -
     ok(Me::from(state.identity.me(&context).await?))
 }
 
-/// The page of the list of sessions.
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SessionQuery {
-    #[serde(skip_serializing)]
-    limit: Option<u32>,
-    #[serde(skip_serializing)]
-    cursor: Option<String>,
-}
-
-impl PageParameters for SessionQuery {
-    fn limit(&self) -> Option<u32> {
-        self.limit
-    }
-
-    fn cursor(&self) -> Option<&str> {
-        self.cursor.as_deref()
-    }
-}
-
 pub(crate) async fn sessions(
     State(state): State<ApiState>,
     Caller(context): Caller,
-    Parameters(query): Parameters<SessionQuery>,
+    Parameters(query): Parameters<PageQuery>,
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/auth/sessions", &query).await?;
     let page = state.identity.sessions(&context, &paging.request).await?;
@@ -294,7 +275,11 @@ pub(crate) mod docs {
 
     pub(crate) fn password_policy() -> Doc {
         Doc::new("readPasswordPolicy", "auth", "Which passwords are good enough")
-            .query("tenant", text(), "The tenant's slug; an access token or a single tenant also does.")
+            .query(
+                "tenant",
+                text(),
+                "The tenant's slug; an access token or a single tenant also does.",
+            )
             .answers::<PasswordRules>(200, "The rules.")
             .problem(401, &["invalid_token"])
             .problem(404, &["not_found"])

@@ -1,7 +1,7 @@
 //! Customers. Their names and addresses are sealed at rest, so that lists and reads
 //! run as commands: every look at them is recorded.
 
-use std::{str::FromStr, sync::Arc};
+use std::sync::Arc;
 
 use axum::extract::State;
 use banking::{
@@ -13,9 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answer, ok, ok_versioned, reply, tag};
 use crate::{
-    extract::{Caller, Id, IdempotencyKey, IfMatch, PageParameters, Paging, Parameters},
+    extract::{Caller, Id, IdempotencyKey, IfMatch, PageParameters, Paging, Parameters, named},
     json::Json,
-    problem::Problem,
     state::ApiState,
     wire::{
         List,
@@ -45,11 +44,6 @@ impl PageParameters for CustomerQuery {
     fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
     }
-}
-
-fn named<T: FromStr>(field: &'static str, text: Option<&str>) -> Result<Option<T>, Problem> {
-    let unknown = |_| Problem::malformed_field(field, "invalid_value", "Not one of the known names");
-    text.map(str::parse).transpose().map_err(unknown)
 }
 
 pub(crate) async fn list(
@@ -91,7 +85,11 @@ pub(crate) async fn create(
     Ok(response)
 }
 
-pub(crate) async fn read(State(state): State<ApiState>, Caller(context): Caller, Id(customer_id): Id) -> Answer {
+pub(crate) async fn read(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(customer_id): Id,
+) -> Answer {
     let command = ReadCustomer { keyring: Arc::clone(&state.keyring), customer_id };
     let done = state.operations.run_one(Call { context, idempotency_key: None, command }).await?;
     let version = done.output.record.version;

@@ -22,7 +22,11 @@ pub(crate) async fn create(
     Ok(reply(state.operations.run_one(call).await?, Transfer::from))
 }
 
-pub(crate) async fn read(State(state): State<ApiState>, Caller(context): Caller, Id(transfer_id): Id) -> Answer {
+pub(crate) async fn read(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(transfer_id): Id,
+) -> Answer {
     let transfer = state.operations.read(&context, &TransferView { transfer_id }).await?;
     ok(Transfer::from(transfer))
 }
@@ -65,6 +69,7 @@ pub(crate) mod docs {
     }
 
     pub(crate) fn read() -> Doc {
-        Doc::new("readTransfer", "transfers", "One movement").answers::<Transfer>(200, "The movement.")
+        Doc::new("readTransfer", "transfers", "One movement")
+            .answers::<Transfer>(200, "The movement.")
     }
 }

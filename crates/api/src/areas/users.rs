@@ -64,7 +64,11 @@ pub(crate) async fn create(
     Ok(response)
 }
 
-pub(crate) async fn read(State(state): State<ApiState>, Caller(context): Caller, Id(id): Id) -> Answer {
+pub(crate) async fn read(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(id): Id,
+) -> Answer {
     let user = state.identity.user(&context, id).await?;
     let version = user.version;
     ok_versioned(User::from(user), version)

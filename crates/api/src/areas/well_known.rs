@@ -45,7 +45,9 @@ pub(crate) mod docs {
 
     pub(crate) fn jwks() -> Doc {
         Doc::new("readJwks", "keys", "The keys that verify a tenant's access tokens")
-            .describe("RFC 7517. Empty where the tenant signs with HS256, which has no public half.")
+            .describe(
+                "RFC 7517. Empty where the tenant signs with HS256, which has no public half.",
+            )
             .answers::<Jwks>(200, "The key set.")
     }
 

@@ -147,9 +147,19 @@ mod tests {
     #[test]
     fn only_sane_ids_are_taken_over() {
         let long = "a".repeat(129);
-        for (given, taken) in [("abc-1.2:3_X", true), ("", false), ("a b", false), ("a\"b", false), (long.as_str(), false)] {
+        for (given, taken) in [
+            ("abc-1.2:3_X", true),
+            ("", false),
+            ("a b", false),
+            ("a\"b", false),
+            (long.as_str(), false),
+        ] {
             let mut headers = HeaderMap::new();
-            headers.extend(HeaderValue::from_str(given).ok().map(|value| (http::HeaderName::from_static("x-request-id"), value)));
+            headers.extend(
+                HeaderValue::from_str(given)
+                    .ok()
+                    .map(|value| (http::HeaderName::from_static("x-request-id"), value)),
+            );
             assert_eq!(request_id(&headers).is_some(), taken, "{given}");
         }
     }

@@ -74,10 +74,8 @@ pub(crate) fn count_address(
     now_ms: i64,
 ) -> (Counted, Result<(), Problem>) {
     let subject = Subject::address(address);
-    let verdict = windows.hit(
-        &[limits.minute(subject, limits.per_address), limits.hour(subject)],
-        now_ms,
-    );
+    let verdict =
+        windows.hit(&[limits.minute(subject, limits.per_address), limits.hour(subject)], now_ms);
     let [minute, hour] = verdict.left;
     let counted = Counted { limits, minute, minute_limit: limits.per_address, hour };
     (counted, verdict_of(verdict.retry_after_s))

@@ -46,7 +46,6 @@ async fn in_time(State(state): State<ApiState>, request: Request, next: Next) ->
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature is the layer's")]
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     // The payload may hold anything, a secret included: the panic hook has logged where.
     tracing::error!("a handler panicked");
@@ -69,6 +68,30 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers(headers)
         .expose_headers(exposed)
-        .max_age(Duration::from_mins(10));
+        .max_age(Duration::from_secs(600));
     Some(layer)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use axum::{Router, body::Body, extract::Request, routing::get};
+    use tower::ServiceExt as _;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use crate::problem::Problem;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_that_says_nothing() {
+        async fn careless() {
+            panic!("the secret is 42");
+        }
+        let router: Router =
+            Router::new().route("/", get(careless)).layer(CatchPanicLayer::custom(super::panicked));
+        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        let problem = response.extensions().get::<Problem>().unwrap();
+        assert_eq!((problem.status.as_u16(), problem.code.as_ref()), (500, "internal_error"));
+        assert!(!problem.body("r").to_string().contains("42"));
+    }
 }

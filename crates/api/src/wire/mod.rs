@@ -2,6 +2,11 @@
 //! type. Clients rely on every name here: they change only by addition.
 //!
 //! It refuses to compute: what is not in the domain type is not on the wire.
+#![allow(clippy::struct_field_names, reason = "the names are the specification's")]
+#![allow(
+    clippy::option_option,
+    reason = "a field is absent, null or given: three different wishes"
+)]
 
 pub(crate) mod accounts;
 pub(crate) mod audit;

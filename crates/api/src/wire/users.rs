@@ -207,7 +207,9 @@ impl From<CreateUser> for NewUser {
             email: new.email,
             phone: new.phone,
             full_name: new.full_name,
-            password: new.password.map_or(NewPassword::None, |text| NewPassword::Plain(text.into())),
+            password: new
+                .password
+                .map_or(NewPassword::None, |text| NewPassword::Plain(text.into())),
             role: new.role,
             department: new.department,
             organization_id: new.organization_id,

@@ -27,7 +27,11 @@ pub enum Command {
     },
 }
 
-pub(super) async fn run(command: Command, configuration: &Configuration, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(
+    command: Command,
+    configuration: &Configuration,
+    output: Output,
+) -> anyhow::Result<()> {
     let Command::Verify { tenant, checkpoint } = command;
     configuration.check_form()?;
     let known_checkpoints = checkpoint
@@ -37,7 +41,9 @@ pub(super) async fn run(command: Command, configuration: &Configuration, output:
     let client = connect(&configuration.auditor_database()?).await?;
     let options = Options { tenant: tenant.clone(), known_checkpoints, ..Options::default() };
     let progress = Progress::new("records", 0);
-    let reports = audit::verify::verify(&client, &options, &mut |at| progress.set_of(at.checked, at.total)).await?;
+    let reports =
+        audit::verify::verify(&client, &options, &mut |at| progress.set_of(at.checked, at.total))
+            .await?;
     drop(progress);
     if let Some(slug) = tenant.filter(|_| reports.is_empty()) {
         return Err(Found(format!("there is no tenant {slug}")).into());
@@ -53,14 +59,20 @@ pub(super) async fn run(command: Command, configuration: &Configuration, output:
     })?;
     match reports.iter().filter(|report| report.fault.is_some()).count() {
         0 => Ok(()),
-        bad => Err(Found(format!("the audit log of {bad} tenants is not as it was written")).into()),
+        bad => {
+            Err(Found(format!("the audit log of {bad} tenants is not as it was written")).into())
+        }
     }
 }
 
 fn fault(report: &TenantReport) -> String {
-    report.fault.as_ref().map_or_else(|| "none".to_owned(), |fault| {
-        let index = fault.log_index.map(|index| format!("record {index}: ")).unwrap_or_default();
-        let event = fault.event_id.map(|event| format!(" (event {event})")).unwrap_or_default();
-        format!("{index}{}{event}", fault.kind)
-    })
+    report.fault.as_ref().map_or_else(
+        || "none".to_owned(),
+        |fault| {
+            let index =
+                fault.log_index.map(|index| format!("record {index}: ")).unwrap_or_default();
+            let event = fault.event_id.map(|event| format!(" (event {event})")).unwrap_or_default();
+            format!("{index}{}{event}", fault.kind)
+        },
+    )
 }

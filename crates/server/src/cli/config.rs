@@ -22,13 +22,25 @@ pub enum Command {
     },
 }
 
-pub(super) fn run(command: &Command, configuration: &Configuration, output: Output) -> anyhow::Result<()> {
+pub(super) fn run(
+    command: &Command,
+    configuration: &Configuration,
+    output: Output,
+) -> anyhow::Result<()> {
     match command {
         Command::Check { production } => {
             output.list(&["setting", "value", "source"], &configuration.shown(), |shown| {
-                vec![shown.name.to_owned(), shown.value.clone().unwrap_or_default(), shown.source.clone()]
+                vec![
+                    shown.name.to_owned(),
+                    shown.value.clone().unwrap_or_default(),
+                    shown.source.clone(),
+                ]
             })?;
-            if *production { configuration.check_production()? } else { configuration.check_serving()? }
+            if *production {
+                configuration.check_production()?
+            } else {
+                configuration.check_serving()?
+            }
             Ok(())
         }
         Command::Explain { name } => explain(name, output),
@@ -47,7 +59,9 @@ struct Explained {
 
 fn explain(name: &str, output: Output) -> anyhow::Result<()> {
     let found = settings::find(&name.to_uppercase());
-    let setting = found.ok_or_else(|| Usage(format!("there is no setting {name}; `strongroom config check` lists all")))?;
+    let setting = found.ok_or_else(|| {
+        Usage(format!("there is no setting {name}; `strongroom config check` lists all"))
+    })?;
     output.one(&Explained {
         setting: setting.name,
         aliases: setting.aliases.join(", "),

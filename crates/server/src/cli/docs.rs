@@ -45,7 +45,9 @@ pub fn markdown() -> String {
 }
 
 fn describe(text: &mut String, command: &clap::Command, path: &str) {
-    for child in command.get_subcommands().filter(|child| !child.is_hide_set() && child.get_name() != "help") {
+    for child in
+        command.get_subcommands().filter(|child| !child.is_hide_set() && child.get_name() != "help")
+    {
         let path = format!("{path} {}", child.get_name());
         let about = child.get_about().map(ToString::to_string).unwrap_or_default();
         // Writing to a String cannot fail.
@@ -74,13 +76,23 @@ fn arguments(text: &mut String, command: &clap::Command) {
             None if argument.is_required_set() => value,
             None => format!("[{value}]"),
         };
-        let choices: Vec<_> =
-            argument.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+        let choices: Vec<_> = argument
+            .get_possible_values()
+            .iter()
+            .map(|value| value.get_name().to_owned())
+            .collect();
         let is_flag = !argument.get_action().takes_values();
-        let choices = if choices.is_empty() || is_flag { String::new() } else { format!(" ({})", choices.join(", ")) };
+        let choices = if choices.is_empty() || is_flag {
+            String::new()
+        } else {
+            format!(" ({})", choices.join(", "))
+        };
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        let default: Vec<_> =
-            argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+        let default: Vec<_> = argument
+            .get_default_values()
+            .iter()
+            .map(|value| value.to_string_lossy().into_owned())
+            .collect();
         let default = if is_flag { String::new() } else { default.join(" ") };
         let _ = writeln!(text, "| `{shape}` | {help}{choices} | {default} |");
     }
@@ -92,6 +104,9 @@ mod tests {
     fn the_documentation_is_current() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
         let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(written == super::markdown(), "run: cargo run --bin strongroom -- docs cli > docs/cli.md");
+        assert!(
+            written == super::markdown(),
+            "run: cargo run --bin strongroom -- docs cli > docs/cli.md"
+        );
     }
 }

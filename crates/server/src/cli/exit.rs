@@ -88,7 +88,8 @@ fn number_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
 fn number_of_driver(error: &tokio_postgres::Error) -> Option<u8> {
     let state = error.code().map(tokio_postgres::error::SqlState::code);
     // Classes 28 (authorisation), 3D (no such database), 53 (too many), 57P (shutting down).
-    let refused = |state: &str| ["28", "3D", "53", "57P"].iter().any(|class| state.starts_with(class));
+    let refused =
+        |state: &str| ["28", "3D", "53", "57P"].iter().any(|class| state.starts_with(class));
     state.is_none_or(refused).then_some(DATABASE)
 }
 

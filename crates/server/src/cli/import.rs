@@ -64,14 +64,21 @@ struct Imported {
     unexplained: usize,
 }
 
-pub(super) async fn run(options: Options, configuration: &Configuration, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(
+    options: Options,
+    configuration: &Configuration,
+    output: Output,
+) -> anyhow::Result<()> {
     let (map, plan) = read(&options)?;
     tell_faults(&plan.faults);
     if options.dry_run {
         return dry_run(&map, &plan, output);
     }
     if !plan.faults.is_empty() && !options.skip_bad {
-        let message = format!("{} lines cannot be imported; nothing was. Mend them, or give --skip-bad", plan.faults.len());
+        let message = format!(
+            "{} lines cannot be imported; nothing was. Mend them, or give --skip-bad",
+            plan.faults.len()
+        );
         return Err(Found(message).into());
     }
     let slug = options.tenant.as_deref().ok_or_else(|| Usage("--tenant is missing".to_owned()))?;
@@ -82,7 +89,8 @@ pub(super) async fn run(options: Options, configuration: &Configuration, output:
         return Err(Found(format!("tenant {slug} has no module banking")).into());
     }
     let context = installation.context(tenant, ActorKind::Cli);
-    let import = Import { source: &map.source, plan: &plan, keyring: Arc::clone(&installation.keyring) };
+    let import =
+        Import { source: &map.source, plan: &plan, keyring: Arc::clone(&installation.keyring) };
     let loaded = {
         let mut bar: Option<(&'static str, Progress)> = None;
         load(&installation.operations, &context, &import, |at| {
@@ -90,7 +98,10 @@ pub(super) async fn run(options: Options, configuration: &Configuration, output:
                 bar = Some((at.kind, Progress::new(at.kind, 0)));
             }
             if let Some((_, bar)) = &bar {
-                bar.set_of(u64::try_from(at.done).unwrap_or(0), u64::try_from(at.total).unwrap_or(0));
+                bar.set_of(
+                    u64::try_from(at.done).unwrap_or(0),
+                    u64::try_from(at.total).unwrap_or(0),
+                );
             }
         })
         .await
@@ -102,8 +113,10 @@ pub(super) async fn run(options: Options, configuration: &Configuration, output:
 }
 
 fn read(options: &Options) -> anyhow::Result<(ImportMap, Plan)> {
-    let text = fs::read_to_string(&options.map).with_context(|| format!("reading {}", options.map.display()))?;
-    let map = ImportMap::parse(&text).map_err(|error| Usage(format!("{}: {error}", options.map.display())))?;
+    let text = fs::read_to_string(&options.map)
+        .with_context(|| format!("reading {}", options.map.display()))?;
+    let map = ImportMap::parse(&text)
+        .map_err(|error| Usage(format!("{}: {error}", options.map.display())))?;
     let plan = Plan::read(&map, &options.from).map_err(|error| Usage(error.to_string()))?;
     Ok((map, plan))
 }
@@ -148,7 +161,10 @@ fn finish(
     })?;
     let unexplained = reconciliation.unexplained;
     if refused + unexplained > 0 {
-        return Err(Found(format!("{refused} records were refused, {unexplained} accounts do not reconcile")).into());
+        return Err(Found(format!(
+            "{refused} records were refused, {unexplained} accounts do not reconcile"
+        ))
+        .into());
     }
     Ok(())
 }

@@ -28,7 +28,11 @@ struct Line {
     report: ledger::verify::Report,
 }
 
-pub(super) async fn run(command: Command, configuration: &Configuration, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(
+    command: Command,
+    configuration: &Configuration,
+    output: Output,
+) -> anyhow::Result<()> {
     let Command::Verify { tenant: wanted } = command;
     configuration.check_form()?;
     let database = Database::new(&configuration.auditor_database()?)?;
@@ -45,19 +49,25 @@ pub(super) async fn run(command: Command, configuration: &Configuration, output:
         let slug = tenant.slug.clone();
         let context = OpContext::system(tenant, ActorKind::Cli, Clock::System);
         let progress = Progress::new(&slug, 0);
-        let report = ledger::verify::verify(&context, &database, |at| progress.set_of(at.done, at.total)).await?;
+        let report =
+            ledger::verify::verify(&context, &database, |at| progress.set_of(at.done, at.total))
+                .await?;
         lines.push(Line { tenant: slug, report });
     }
-    output.list(&["tenant", "accounts", "transfers", "entries", "faults", "first_fault"], &lines, |line| {
-        vec![
-            line.tenant.clone(),
-            line.report.accounts.to_string(),
-            line.report.transfers.to_string(),
-            line.report.entries.to_string(),
-            line.report.fault_count.to_string(),
-            line.report.faults.first().map(ToString::to_string).unwrap_or_default(),
-        ]
-    })?;
+    output.list(
+        &["tenant", "accounts", "transfers", "entries", "faults", "first_fault"],
+        &lines,
+        |line| {
+            vec![
+                line.tenant.clone(),
+                line.report.accounts.to_string(),
+                line.report.transfers.to_string(),
+                line.report.entries.to_string(),
+                line.report.fault_count.to_string(),
+                line.report.faults.first().map(ToString::to_string).unwrap_or_default(),
+            ]
+        },
+    )?;
     let faults: u64 = lines.iter().map(|line| line.report.fault_count).sum();
     if faults > 0 { Err(Found(format!("the ledger has {faults} faults")).into()) } else { Ok(()) }
 }

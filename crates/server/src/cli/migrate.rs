@@ -55,7 +55,9 @@ fn target(text: &str) -> Result<Target, String> {
     if text == "head" {
         return Ok(Target(None));
     }
-    text.parse().map(|number| Target(Some(number))).map_err(|_| "a migration's number, or head".to_owned())
+    text.parse()
+        .map(|number| Target(Some(number)))
+        .map_err(|_| "a migration's number, or head".to_owned())
 }
 
 #[derive(Serialize)]
@@ -81,7 +83,11 @@ impl Line {
     }
 }
 
-pub(super) async fn run(command: Command, configuration: &Configuration, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(
+    command: Command,
+    configuration: &Configuration,
+    output: Output,
+) -> anyhow::Result<()> {
     let migrator = Migrator::embedded();
     if let Command::New { name, folder } = &command {
         let [up, down] = tenancy::migrate::new(folder, name)?;
@@ -93,12 +99,18 @@ pub(super) async fn run(command: Command, configuration: &Configuration, output:
         Command::Up { target } => {
             ensure_roles(&client).await?;
             let applied = migrator.up(&mut client, target.0).await?;
-            write(output, &applied.iter().map(|row| Line::applied(row, "applied")).collect::<Vec<_>>())
+            write(
+                output,
+                &applied.iter().map(|row| Line::applied(row, "applied")).collect::<Vec<_>>(),
+            )
         }
         Command::Down { count, yes } => {
             confirm(configuration, count, yes)?;
             let taken_back = migrator.down(&mut client, count).await?;
-            write(output, &taken_back.iter().map(|row| Line::applied(row, "taken back")).collect::<Vec<_>>())
+            write(
+                output,
+                &taken_back.iter().map(|row| Line::applied(row, "taken back")).collect::<Vec<_>>(),
+            )
         }
         Command::Status => status(&migrator, &client, output).await,
         Command::History => {
@@ -123,7 +135,11 @@ pub(super) async fn run(command: Command, configuration: &Configuration, output:
     }
 }
 
-async fn status(migrator: &Migrator, client: &tokio_postgres::Client, output: Output) -> anyhow::Result<()> {
+async fn status(
+    migrator: &Migrator,
+    client: &tokio_postgres::Client,
+    output: Output,
+) -> anyhow::Result<()> {
     let lines: Vec<_> = migrator
         .status(client)
         .await?
@@ -142,7 +158,12 @@ async fn status(migrator: &Migrator, client: &tokio_postgres::Client, output: Ou
         })
         .collect();
     write(output, &lines)?;
-    let current = lines.iter().filter(|line| line.state != "pending").map(|line| line.version).max().unwrap_or(0);
+    let current = lines
+        .iter()
+        .filter(|line| line.state != "pending")
+        .map(|line| line.version)
+        .max()
+        .unwrap_or(0);
     writeln!(std::io::stderr(), "current version: {current}")?;
     Ok(())
 }
@@ -154,7 +175,11 @@ struct Proof {
     pending: usize,
 }
 
-async fn verify(migrator: &Migrator, client: &tokio_postgres::Client, output: Output) -> anyhow::Result<()> {
+async fn verify(
+    migrator: &Migrator,
+    client: &tokio_postgres::Client,
+    output: Output,
+) -> anyhow::Result<()> {
     let verified = migrator.verify(client).await?;
     output.one(&Proof {
         current_version: verified.current_version,
@@ -162,22 +187,30 @@ async fn verify(migrator: &Migrator, client: &tokio_postgres::Client, output: Ou
         pending: verified.pending,
     })?;
     if verified.pending > 0 {
-        return Err(SchemaNotReady(format!("{} pending; run `strongroom migrate up`", verified.pending)).into());
+        return Err(SchemaNotReady(format!(
+            "{} pending; run `strongroom migrate up`",
+            verified.pending
+        ))
+        .into());
     }
     Ok(())
 }
 
 fn write(output: Output, lines: &[Line]) -> anyhow::Result<()> {
-    output.list(&["version", "name", "state", "applied_at", "applied_by", "execution_time_ms"], lines, |line| {
-        vec![
-            format!("{:04}", line.version),
-            line.name.clone(),
-            line.state.to_owned(),
-            line.applied_at.clone().unwrap_or_default(),
-            line.applied_by.clone().unwrap_or_default(),
-            line.execution_time_ms.map(|ms| ms.to_string()).unwrap_or_default(),
-        ]
-    })
+    output.list(
+        &["version", "name", "state", "applied_at", "applied_by", "execution_time_ms"],
+        lines,
+        |line| {
+            vec![
+                format!("{:04}", line.version),
+                line.name.clone(),
+                line.state.to_owned(),
+                line.applied_at.clone().unwrap_or_default(),
+                line.applied_by.clone().unwrap_or_default(),
+                line.execution_time_ms.map(|ms| ms.to_string()).unwrap_or_default(),
+            ]
+        },
+    )
 }
 
 fn confirm(configuration: &Configuration, count: u32, yes: bool) -> anyhow::Result<()> {
@@ -185,10 +218,20 @@ fn confirm(configuration: &Configuration, count: u32, yes: bool) -> anyhow::Resu
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Usage("taking migrations back in production must be confirmed: add --yes".to_owned()).into());
+        return Err(Usage(
+            "taking migrations back in production must be confirmed: add --yes".to_owned(),
+        )
+        .into());
     }
-    write!(std::io::stderr(), "Take back {count} in PRODUCTION, with the data they hold? Type the number: ")?;
+    write!(
+        std::io::stderr(),
+        "Take back {count} in PRODUCTION, with the data they hold? Type the number: "
+    )?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
-    if answer.trim() == count.to_string() { Ok(()) } else { Err(Usage("not confirmed".to_owned()).into()) }
+    if answer.trim() == count.to_string() {
+        Ok(())
+    } else {
+        Err(Usage("not confirmed".to_owned()).into())
+    }
 }

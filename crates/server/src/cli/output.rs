@@ -41,12 +41,22 @@ impl Output {
             Format::Json => self.json(&items),
             Format::Table => {
                 let mut table = Table::new();
-                table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+                table
+                    .load_style(presets::NOTHING)
+                    .set_content_arrangement(ContentArrangement::Disabled);
                 table.set_header(headers.iter().map(|header| header.to_uppercase()));
                 for item in items {
                     table.add_row(cells(item));
                 }
-                self.text(&table.lines().map(|line| line.trim_end().strip_prefix(' ').unwrap_or_default().to_owned()).collect::<Vec<_>>().join("\n"))
+                self.text(
+                    &table
+                        .lines()
+                        .map(|line| {
+                            line.trim_end().strip_prefix(' ').unwrap_or_default().to_owned()
+                        })
+                        .collect::<Vec<_>>()
+                        .join("\n"),
+                )
             }
             Format::Csv => {
                 let mut writer = csv::Writer::from_writer(io::stdout().lock());
@@ -76,7 +86,8 @@ impl Output {
             }
             Format::Table => {
                 let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-                let lines: Vec<_> = fields.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
+                let lines: Vec<_> =
+                    fields.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
                 self.text(&lines.join("\n"))
             }
         }

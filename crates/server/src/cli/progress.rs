@@ -20,7 +20,9 @@ impl Progress {
     /// Work of `total` steps; 0 where that is told as it goes.
     pub fn new(what: &str, total: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
-        let style = ProgressStyle::with_template("{msg} [{bar:40}] {human_pos}/{human_len} {per_sec} eta {eta}");
+        let style = ProgressStyle::with_template(
+            "{msg} [{bar:40}] {human_pos}/{human_len} {per_sec} eta {eta}",
+        );
         if let Ok(style) = style {
             bar.set_style(style.progress_chars("=> "));
         }

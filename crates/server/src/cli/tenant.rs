@@ -44,7 +44,11 @@ struct Line {
     time_zone: String,
 }
 
-pub(super) async fn run(command: Command, configuration: &Configuration, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(
+    command: Command,
+    configuration: &Configuration,
+    output: Output,
+) -> anyhow::Result<()> {
     configuration.check_form()?;
     match command {
         Command::Create { blueprint, slug, name, time_zone } => {
@@ -85,7 +89,11 @@ pub(super) async fn run(command: Command, configuration: &Configuration, output:
 pub(crate) fn refused(error: OperationError) -> anyhow::Error {
     match error {
         OperationError::Refused(refusal) => {
-            let fields: Vec<_> = refusal.errors.iter().map(|error| format!("\n  {}: {}", error.field, error.message)).collect();
+            let fields: Vec<_> = refusal
+                .errors
+                .iter()
+                .map(|error| format!("\n  {}: {}", error.field, error.message))
+                .collect();
             Found(format!("{}: {}{}", refusal.code, refusal.detail, fields.concat())).into()
         }
         other => other.into(),

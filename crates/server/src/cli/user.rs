@@ -54,9 +54,14 @@ struct Made {
     role: String,
 }
 
-pub(super) async fn run(command: Command, configuration: &Configuration, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(
+    command: Command,
+    configuration: &Configuration,
+    output: Output,
+) -> anyhow::Result<()> {
     configuration.check_form()?;
-    let Command::Create { tenant, username, role, email, full_name, department, password_stdin } = command;
+    let Command::Create { tenant, username, role, email, full_name, department, password_stdin } =
+        command;
     let password = password(password_stdin)?;
     let installation = Installation::assemble(serve::ingredients(configuration).await?)?;
     let found = installation.tenant(&tenant).await?;
@@ -72,7 +77,8 @@ pub(super) async fn run(command: Command, configuration: &Configuration, output:
         organization_id: None,
         referral_code: None,
     };
-    let made = installation.identity.create_user(&context, None, user).await.map_err(refused)?.output;
+    let made =
+        installation.identity.create_user(&context, None, user).await.map_err(refused)?.output;
     installation.sealer.drain().await?;
     output.one(&Made { id: made.id, tenant, username: made.username, role: made.role })
 }

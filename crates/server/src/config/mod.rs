@@ -60,7 +60,9 @@ impl std::error::Error for Faults {}
 impl fmt::Display for Faults {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} in the configuration:", count(self.0.len()))?;
-        self.0.iter().try_for_each(|fault| write!(formatter, "\n  {} {}", fault.setting, fault.message))
+        self.0
+            .iter()
+            .try_for_each(|fault| write!(formatter, "\n  {} {}", fault.setting, fault.message))
     }
 }
 
@@ -95,7 +97,10 @@ pub struct Configuration {
 
 impl fmt::Debug for Configuration {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Configuration").field("settings", &self.values.len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Configuration")
+            .field("settings", &self.values.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,7 +123,11 @@ impl Configuration {
             if let Some(found) = values.get(setting.name)
                 && let Err(message) = setting.kind.check(&found.text)
             {
-                let name = if found.key == setting.name { found.key.clone() } else { format!("{} ({})", setting.name, found.key) };
+                let name = if found.key == setting.name {
+                    found.key.clone()
+                } else {
+                    format!("{} ({})", setting.name, found.key)
+                };
                 faults.push(Fault::new(name, message));
             }
         }
@@ -134,7 +143,11 @@ impl Configuration {
     /// Whether it can be served with: complete, and outside development safe.
     pub fn check_serving(&self) -> Result<(), Faults> {
         let mut faults = self.faults.clone();
-        faults.extend(if self.deployment().is_strict() { safety::faults(&self.values) } else { safety::missing(&self.values) });
+        faults.extend(if self.deployment().is_strict() {
+            safety::faults(&self.values)
+        } else {
+            safety::missing(&self.values)
+        });
         Faults::unless_empty(faults)
     }
 
@@ -153,10 +166,17 @@ impl Configuration {
                 Shown {
                     name: setting.name,
                     value: found.map(|found| show(setting, &found.text)),
-                    source: found.map_or_else(|| "not set".to_owned(), |found| {
-                        let alias = if found.key == setting.name { String::new() } else { format!(" ({})", found.key) };
-                        format!("{}{alias}", found.origin)
-                    }),
+                    source: found.map_or_else(
+                        || "not set".to_owned(),
+                        |found| {
+                            let alias = if found.key == setting.name {
+                                String::new()
+                            } else {
+                                format!(" ({})", found.key)
+                            };
+                            format!("{}{alias}", found.origin)
+                        },
+                    ),
                 }
             })
             .collect()
@@ -208,7 +228,10 @@ impl Configuration {
 
     /// The proxies whose forwarding headers are believed.
     pub fn trusted_proxies(&self) -> Vec<Network> {
-        value::list(self.text("TRUSTED_PROXIES")).into_iter().filter_map(|network| network.parse().ok()).collect()
+        value::list(self.text("TRUSTED_PROXIES"))
+            .into_iter()
+            .filter_map(|network| network.parse().ok())
+            .collect()
     }
 
     /// The hosts that requests may be addressed to; all where empty.
@@ -255,16 +278,22 @@ impl Configuration {
         let key = |name: &'static str| {
             self.values
                 .get(name)
-                .map(|found| RootKey::parse(&found.text).map_err(|error| Faults::one(Fault::new(name, error.to_string()))))
+                .map(|found| {
+                    RootKey::parse(&found.text)
+                        .map_err(|error| Faults::one(Fault::new(name, error.to_string())))
+                })
                 .transpose()
         };
-        let encryption = key("ENCRYPTION_KEY")?.ok_or_else(|| Faults(safety::missing(&self.values)))?;
+        let encryption =
+            key("ENCRYPTION_KEY")?.ok_or_else(|| Faults(safety::missing(&self.values)))?;
         Ok(RootKeys::new(encryption, key("FIELD_ENCRYPTION_KEY")?))
     }
 
     /// `JWT_SECRET_KEY`.
     pub fn token_secret(&self) -> Option<SecretBytes> {
-        self.values.get("JWT_SECRET_KEY").map(|found| SecretBytes::from_slice(found.text.as_bytes()))
+        self.values
+            .get("JWT_SECRET_KEY")
+            .map(|found| SecretBytes::from_slice(found.text.as_bytes()))
     }
 
     /// What the environment puts in the place of a blueprint's values.
@@ -305,7 +334,8 @@ impl Configuration {
         let pool: usize = self.number("DATABASE_POOL_SIZE").unwrap_or(20);
         config.max_connections = pool + self.number::<usize>("DATABASE_MAX_OVERFLOW").unwrap_or(10);
         config.idle_connections = config.idle_connections.min(pool);
-        config.statement_timeout_ms = self.number("DATABASE_STATEMENT_TIMEOUT_MS").unwrap_or(30_000);
+        config.statement_timeout_ms =
+            self.number("DATABASE_STATEMENT_TIMEOUT_MS").unwrap_or(30_000);
         Ok(config)
     }
 }
@@ -317,7 +347,9 @@ fn algorithm(text: &str) -> Option<JwtAlgorithm> {
         ("ES256", JwtAlgorithm::ES256),
         ("EdDSA", JwtAlgorithm::EdDSA),
     ];
-    all.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, algorithm)| algorithm)
+    all.into_iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(text))
+        .map(|(_, algorithm)| algorithm)
 }
 
 /// Whether output may be coloured (<https://no-color.org>).

@@ -8,7 +8,10 @@ use super::{Fault, value};
 /// Keys an installation cannot do without.
 const REQUIRED: [(&str, &str); 2] = [
     ("DATABASE_URL", "is not set: there is nothing to serve from"),
-    ("ENCRYPTION_KEY", "is not set: nothing could be sealed; make one with `openssl rand -base64 32` and keep it safe"),
+    (
+        "ENCRYPTION_KEY",
+        "is not set: nothing could be sealed; make one with `openssl rand -base64 32` and keep it safe",
+    ),
 ];
 const KEYS: [&str; 3] = ["ENCRYPTION_KEY", "FIELD_ENCRYPTION_KEY", "JWT_SECRET_KEY"];
 const DATABASE_URLS: [&str; 4] =
@@ -16,13 +19,35 @@ const DATABASE_URLS: [&str; 4] =
 
 /// Words that stand in keys and passwords of examples.
 const PATTERNS: [&str; 12] = [
-    "changeme", "change-me", "change_me", "secret", "password", "example", "default", "random-256", "your-", "12345678",
-    "abcdefgh", "qwerty",
+    "changeme",
+    "change-me",
+    "change_me",
+    "secret",
+    "password",
+    "example",
+    "default",
+    "random-256",
+    "your-",
+    "12345678",
+    "abcdefgh",
+    "qwerty",
 ];
 /// Passwords of images, tutorials and the seeds.
 const DEFAULT_PASSWORDS: [&str; 14] = [
-    "postgres", "postgresql", "password", "pass", "admin", "root", "dev", "test", "secret", "changeme", "change-me",
-    "strongroom", "user", "***",
+    "postgres",
+    "postgresql",
+    "password",
+    "pass",
+    "admin",
+    "root",
+    "dev",
+    "test",
+    "secret",
+    "changeme",
+    "change-me",
+    "strongroom",
+    "user",
+    "***",
 ];
 /// A random key of 32 bytes has some 30 distinct ones.
 const DISTINCT_BYTES_MIN: usize = 16;
@@ -59,8 +84,12 @@ fn weak_keys(values: &Values) -> Vec<Fault> {
         if let Some(weakness) = weakness(key) {
             faults.push(Fault::new(*name, weakness));
         }
-        if let Some(other) = KEYS[..position].iter().find(|other| text(values, other) == Some(key)) {
-            faults.push(Fault::new(*name, format!("is the same as {other}: every key has one purpose")));
+        if let Some(other) = KEYS[..position].iter().find(|other| text(values, other) == Some(key))
+        {
+            faults.push(Fault::new(
+                *name,
+                format!("is the same as {other}: every key has one purpose"),
+            ));
         }
     }
     faults
@@ -81,16 +110,21 @@ pub(super) fn weakness(key: &str) -> Option<&'static str> {
         seen[usize::from(byte)] = true;
     }
     let distinct = seen.iter().filter(|&&seen| seen).count();
-    let repeats = (1..=bytes.len() / 2).any(|period| bytes.iter().zip(&bytes[period..]).all(|(left, right)| left == right));
-    let counts = bytes.windows(3).all(|three| three[2].wrapping_sub(three[1]) == three[1].wrapping_sub(three[0]));
-    (distinct < DISTINCT_BYTES_MIN || repeats || counts).then_some("follows a pattern: make it with `openssl rand -base64 32`")
+    let repeats = (1..=bytes.len() / 2)
+        .any(|period| bytes.iter().zip(&bytes[period..]).all(|(left, right)| left == right));
+    let counts = bytes
+        .windows(3)
+        .all(|three| three[2].wrapping_sub(three[1]) == three[1].wrapping_sub(three[0]));
+    (distinct < DISTINCT_BYTES_MIN || repeats || counts)
+        .then_some("follows a pattern: make it with `openssl rand -base64 32`")
 }
 
 /// The bytes that hexadecimal or base64 stands for, else the text's own.
 fn decoded(key: &str) -> Vec<u8> {
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-    let is_hexadecimal = key.len().is_multiple_of(2) && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hexadecimal =
+        key.len().is_multiple_of(2) && key.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hexadecimal {
         let digit = |at: usize| u8::from_str_radix(&key[at..at + 2], 16).unwrap_or_default();
         return (0..key.len()).step_by(2).map(digit).collect();
@@ -106,10 +140,16 @@ fn decoded(key: &str) -> Vec<u8> {
 fn plain_http(values: &Values) -> Vec<Fault> {
     let mut faults = Vec::new();
     if !text(values, "PUBLIC_URL").is_some_and(|url| url.starts_with("https://")) {
-        faults.push(Fault::new("PUBLIC_URL", "must begin with https://: tokens and passwords would travel in the clear"));
+        faults.push(Fault::new(
+            "PUBLIC_URL",
+            "must begin with https://: tokens and passwords would travel in the clear",
+        ));
     }
     if text(values, "TRUSTED_PROXIES").is_none() {
-        faults.push(Fault::new("TRUSTED_PROXIES", "is not set: name the proxy that ends TLS in front of this plain HTTP listener"));
+        faults.push(Fault::new(
+            "TRUSTED_PROXIES",
+            "is not set: name the proxy that ends TLS in front of this plain HTTP listener",
+        ));
     }
     let insecure = text(values, "CORS_ORIGINS").map(value::list).unwrap_or_default();
     if insecure.iter().any(|origin| !origin.starts_with("https://")) {
@@ -131,7 +171,9 @@ fn unsafe_database(name: &'static str, values: &Values) -> Vec<Fault> {
     let password = config.get_password().map(String::from_utf8_lossy);
     if let Some(password) = password {
         let user = config.get_user().unwrap_or_default();
-        if DEFAULT_PASSWORDS.iter().any(|known| known.eq_ignore_ascii_case(&password)) || password == user {
+        if DEFAULT_PASSWORDS.iter().any(|known| known.eq_ignore_ascii_case(&password))
+            || password == user
+        {
             faults.push(Fault::new(name, "has a default password"));
         }
     }

@@ -31,7 +31,12 @@ pub struct Group {
     pub settings: &'static [Setting],
 }
 
-const fn plain(name: &'static str, kind: Kind, default: &'static str, documentation: &'static str) -> Setting {
+const fn plain(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    documentation: &'static str,
+) -> Setting {
     Setting { name, aliases: &[], kind, default: Some(default), secret: false, documentation }
 }
 
@@ -92,7 +97,12 @@ const DEPLOYMENT: &[Setting] = &[
         "`error`, `warn`, `info`, `debug` or `trace`, in either case, with `critical` and `warning` as in Python; or a \
          filter as of the Rust crate `tracing-subscriber` (`info,audit=debug`).",
     ),
-    plain("LOG_FORMAT", Kind::Choice(&["json", "text"]), "json", "One JSON object a line, or text for people."),
+    plain(
+        "LOG_FORMAT",
+        Kind::Choice(&["json", "text"]),
+        "json",
+        "One JSON object a line, or text for people.",
+    ),
 ];
 
 const LISTENING: &[Setting] = &[
@@ -145,8 +155,16 @@ const DATABASE: &[Setting] = &[
     ),
     unset("DB_USER", Kind::Text, "A part of `DATABASE_URL`: the login."),
     secret("DB_PASSWORD", Kind::Text, "A part of `DATABASE_URL`: the password."),
-    unset("DB_HOST", Kind::Text, "A part of `DATABASE_URL`: host name, or the folder of a Unix socket (`localhost`)."),
-    unset("DB_PORT", Kind::Integer { least: 1, most: 65_535 }, "A part of `DATABASE_URL`: the port (`5432`)."),
+    unset(
+        "DB_HOST",
+        Kind::Text,
+        "A part of `DATABASE_URL`: host name, or the folder of a Unix socket (`localhost`).",
+    ),
+    unset(
+        "DB_PORT",
+        Kind::Integer { least: 1, most: 65_535 },
+        "A part of `DATABASE_URL`: the port (`5432`).",
+    ),
     unset("DB_NAME", Kind::Text, "A part of `DATABASE_URL`: the database (`strongroom`)."),
     secret(
         "DATABASE_OWNER_URL",
@@ -229,7 +247,11 @@ const POLICY: &[Setting] = &[
         "Lifetime of a refresh family, in days.",
     ),
     unset("MFA_ISSUER", Kind::Text, "The name that authenticator apps show."),
-    unset("MFA_TOTP_INTERVAL", Kind::Integer { least: 15, most: 120 }, "Length of a TOTP step, in seconds."),
+    unset(
+        "MFA_TOTP_INTERVAL",
+        Kind::Integer { least: 15, most: 120 },
+        "Length of a TOTP step, in seconds.",
+    ),
     unset(
         "API_RATE_LIMIT_PER_MINUTE",
         Kind::Integer { least: 1, most: 10_000_000 },

@@ -56,15 +56,18 @@ impl Sources {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        let dot_env = std::fs::read_to_string(".env").ok().map(|text| (PathBuf::from(".env"), text));
-        let toml = toml.map(|path| read(path).map(|text| (path.to_path_buf(), text))).transpose()?;
+        let dot_env =
+            std::fs::read_to_string(".env").ok().map(|text| (PathBuf::from(".env"), text));
+        let toml =
+            toml.map(|path| read(path).map(|text| (path.to_path_buf(), text))).transpose()?;
         Ok(Self { environment, dot_env, toml })
     }
 }
 
 fn read(path: &Path) -> Result<String, Faults> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Faults::one(Fault::new("--config", format!("cannot read {}: {error}", path.display()))))
+    std::fs::read_to_string(path).map_err(|error| {
+        Faults::one(Fault::new("--config", format!("cannot read {}: {error}", path.display())))
+    })
 }
 
 /// A value that was found.
@@ -86,14 +89,24 @@ pub(super) fn resolve(sources: &Sources) -> (Values, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut layers = vec![(Origin::Environment, sources.environment.clone())];
     let toml = sources.toml.as_ref().map(|(path, text)| {
-        (Origin::Toml(path.clone()), known_only(read_toml(text, path, &mut faults), path, &mut faults))
+        (
+            Origin::Toml(path.clone()),
+            known_only(read_toml(text, path, &mut faults), path, &mut faults),
+        )
     });
     if let Some((path, text)) = &sources.dot_env
         && is_development(&sources.environment, toml.as_ref().map(|(_, table)| table))
     {
         let values = known_only(read_dot_env(text, path, &mut faults), path, &mut faults);
-        if values.get("ENV").or_else(|| values.get("ENVIRONMENT")).is_some_and(|env| env != "development") {
-            faults.push(Fault::new("ENV", format!("{} is read in development only; set ENV elsewhere", path.display())));
+        if values
+            .get("ENV")
+            .or_else(|| values.get("ENVIRONMENT"))
+            .is_some_and(|env| env != "development")
+        {
+            faults.push(Fault::new(
+                "ENV",
+                format!("{} is read in development only; set ENV elsewhere", path.display()),
+            ));
         }
         layers.push((Origin::DotEnv(path.clone()), values));
     }
@@ -109,20 +122,34 @@ pub(super) fn resolve(sources: &Sources) -> (Values, Vec<Fault>) {
     (values, faults)
 }
 
-fn is_development(environment: &BTreeMap<String, String>, toml: Option<&BTreeMap<String, String>>) -> bool {
+fn is_development(
+    environment: &BTreeMap<String, String>,
+    toml: Option<&BTreeMap<String, String>>,
+) -> bool {
     let names = ["ENV", "ENVIRONMENT"];
     let layers = [Some(environment), toml];
-    let set = layers.into_iter().flatten().find_map(|layer| names.iter().find_map(|name| layer.get(*name)));
+    let set = layers
+        .into_iter()
+        .flatten()
+        .find_map(|layer| names.iter().find_map(|name| layer.get(*name)));
     set.is_none_or(|value| value.eq_ignore_ascii_case("development"))
 }
 
-fn candidates(setting: &Setting, layers: &[(Origin, BTreeMap<String, String>)], faults: &mut Vec<Fault>) -> Vec<Found> {
+fn candidates(
+    setting: &Setting,
+    layers: &[(Origin, BTreeMap<String, String>)],
+    faults: &mut Vec<Fault>,
+) -> Vec<Found> {
     let mut found = Vec::new();
     for (origin, layer) in layers {
         for name in std::iter::once(setting.name).chain(setting.aliases.iter().copied()) {
             // An empty variable is how compose files say "not set".
             if let Some(text) = layer.get(name).filter(|text| !text.trim().is_empty()) {
-                found.push(Found { text: tidy(setting, text), origin: origin.clone(), key: name.to_owned() });
+                found.push(Found {
+                    text: tidy(setting, text),
+                    origin: origin.clone(),
+                    key: name.to_owned(),
+                });
             }
             let file_key = format!("{name}_FILE");
             if setting.secret
@@ -131,9 +158,14 @@ fn candidates(setting: &Setting, layers: &[(Origin, BTreeMap<String, String>)], 
                 match std::fs::read_to_string(path) {
                     Ok(text) => {
                         let text = Zeroizing::new(text);
-                        found.push(Found { text: tidy(setting, &text), origin: origin.clone(), key: file_key });
+                        found.push(Found {
+                            text: tidy(setting, &text),
+                            origin: origin.clone(),
+                            key: file_key,
+                        });
                     }
-                    Err(error) => faults.push(Fault::new(setting.name, format!("{file_key}: {path}: {error}"))),
+                    Err(error) => faults
+                        .push(Fault::new(setting.name, format!("{file_key}: {path}: {error}"))),
                 }
             }
         }
@@ -157,7 +189,9 @@ fn choose(setting: &Setting, candidates: Vec<Found>, faults: &mut Vec<Fault>) ->
     });
     let mut candidates = candidates.into_iter();
     let Some(first) = candidates.next() else { return default };
-    if let Some(other) = candidates.find(|other| other.key != first.key && *other.text != *first.text) {
+    if let Some(other) =
+        candidates.find(|other| other.key != first.key && *other.text != *first.text)
+    {
         let message = format!(
             "{} ({}) and {} ({}) are set to different values; keep one",
             first.key, first.origin, other.key, other.origin
@@ -171,7 +205,9 @@ const PARTS: [&str; 5] = ["DB_USER", "DB_PASSWORD", "DB_HOST", "DB_PORT", "DB_NA
 
 /// Seed 004 gives the database in parts.
 fn compose_database_url(values: &mut Values, faults: &mut Vec<Fault>) {
-    let Some(origin) = PARTS.iter().find_map(|part| values.get(part)).map(|found| found.origin.clone()) else {
+    let Some(origin) =
+        PARTS.iter().find_map(|part| values.get(part)).map(|found| found.origin.clone())
+    else {
         return;
     };
     let part = |name: &str, default: &str| {
@@ -190,7 +226,10 @@ fn compose_database_url(values: &mut Values, faults: &mut Vec<Fault>) {
     ));
     match values.get("DATABASE_URL") {
         Some(found) if value::database(&found.text) != value::database(&url) => {
-            let message = format!("{} ({}) and DB_… ({origin}) name different databases; keep one", found.key, found.origin);
+            let message = format!(
+                "{} ({}) and DB_… ({origin}) name different databases; keep one",
+                found.key, found.origin
+            );
             faults.push(Fault::new("DATABASE_URL", message));
         }
         Some(_) => {}
@@ -219,10 +258,14 @@ fn known_only(
     faults: &mut Vec<Fault>,
 ) -> BTreeMap<String, String> {
     let is_known = |name: &str| {
-        let file_of_secret = name.strip_suffix("_FILE").and_then(settings::find).is_some_and(|setting| setting.secret);
+        let file_of_secret = name
+            .strip_suffix("_FILE")
+            .and_then(settings::find)
+            .is_some_and(|setting| setting.secret);
         settings::find(name).is_some() || file_of_secret
     };
-    let (known, unknown): (BTreeMap<_, _>, BTreeMap<_, _>) = values.into_iter().partition(|(name, _)| is_known(name));
+    let (known, unknown): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        values.into_iter().partition(|(name, _)| is_known(name));
     faults.extend(unknown.into_keys().map(|name| {
         let message = format!("no such setting, in {}", path.display());
         Fault::new(name, message)
@@ -243,7 +286,8 @@ fn read_dot_env(text: &str, path: &Path, faults: &mut Vec<Fault>) -> BTreeMap<St
             Some((name, value)) => {
                 values.insert(name.trim().to_owned(), unquote(value.trim()));
             }
-            None => faults.push(Fault::new(format!("{}:{}", path.display(), index + 1), "is not NAME=value")),
+            None => faults
+                .push(Fault::new(format!("{}:{}", path.display(), index + 1), "is not NAME=value")),
         }
     }
     values
@@ -277,8 +321,15 @@ fn read_toml(text: &str, path: &Path, faults: &mut Vec<Fault>) -> BTreeMap<Strin
             Some(text) if name == name.to_lowercase() => {
                 values.insert(name.to_uppercase(), text);
             }
-            Some(_) => faults.push(Fault::new(name, format!("must be in lower case, in {}", path.display()))),
-            None => faults.push(Fault::new(name, format!("must be text, a number, a truth value or a list of text, in {}", path.display()))),
+            Some(_) => faults
+                .push(Fault::new(name, format!("must be in lower case, in {}", path.display()))),
+            None => faults.push(Fault::new(
+                name,
+                format!(
+                    "must be text, a number, a truth value or a list of text, in {}",
+                    path.display()
+                ),
+            )),
         }
     }
     values

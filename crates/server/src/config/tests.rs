@@ -19,7 +19,9 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 fn serving_faults(sources: &Sources) -> Vec<String> {
     let faults = Configuration::read(sources).check_serving();
-    faults.err().map_or_else(Vec::new, |faults| faults.0.into_iter().map(|fault| format!("{} {}", fault.setting, fault.message)).collect())
+    faults.err().map_or_else(Vec::new, |faults| {
+        faults.0.into_iter().map(|fault| format!("{} {}", fault.setting, fault.message)).collect()
+    })
 }
 
 fn shown(configuration: &Configuration, name: &str) -> (Option<String>, String) {
@@ -30,14 +32,26 @@ fn shown(configuration: &Configuration, name: &str) -> (Option<String>, String) 
 #[test]
 fn the_first_place_wins() {
     let mut sources = environment(&[("LOG_LEVEL", "warn")]);
-    sources.dot_env = Some((PathBuf::from(".env"), "LOG_LEVEL=debug\nLOG_FORMAT='text' # for people\n".to_owned()));
+    sources.dot_env = Some((
+        PathBuf::from(".env"),
+        "LOG_LEVEL=debug\nLOG_FORMAT='text' # for people\n".to_owned(),
+    ));
     sources.toml = Some((PathBuf::from("a.toml"), "log_format = \"json\"\nmax_connections = 64\ncors_origins = [\"https://a.example\", \"https://b.example\"]".to_owned()));
     let configuration = Configuration::read(&sources);
     configuration.check_form().unwrap();
-    assert_eq!(shown(&configuration, "LOG_LEVEL"), (Some("warn".to_owned()), "environment".to_owned()));
+    assert_eq!(
+        shown(&configuration, "LOG_LEVEL"),
+        (Some("warn".to_owned()), "environment".to_owned())
+    );
     assert_eq!(shown(&configuration, "LOG_FORMAT"), (Some("text".to_owned()), ".env".to_owned()));
-    assert_eq!(shown(&configuration, "MAX_CONNECTIONS"), (Some("64".to_owned()), "a.toml".to_owned()));
-    assert_eq!(shown(&configuration, "DATABASE_POOL_SIZE"), (Some("20".to_owned()), "default".to_owned()));
+    assert_eq!(
+        shown(&configuration, "MAX_CONNECTIONS"),
+        (Some("64".to_owned()), "a.toml".to_owned())
+    );
+    assert_eq!(
+        shown(&configuration, "DATABASE_POOL_SIZE"),
+        (Some("20".to_owned()), "default".to_owned())
+    );
     assert_eq!(configuration.cors_origins(), ["https://a.example", "https://b.example"]);
     assert_eq!(configuration.deployment(), Deployment::Development);
 }
@@ -47,15 +61,30 @@ fn dot_env_is_for_development_only() {
     let dot_env = Some((PathBuf::from(".env"), "LOG_LEVEL=debug\n".to_owned()));
     let sources = Sources { dot_env, ..environment(&[("ENVIRONMENT", "Staging")]) };
     assert_eq!(shown(&Configuration::read(&sources), "LOG_LEVEL").1, "default");
-    let sources = Sources { dot_env: Some((PathBuf::from(".env"), "ENV=production\n".to_owned())), ..environment(&[]) };
-    assert!(Configuration::read(&sources).check_form().unwrap_err().to_string().contains("read in development only"));
+    let sources = Sources {
+        dot_env: Some((PathBuf::from(".env"), "ENV=production\n".to_owned())),
+        ..environment(&[])
+    };
+    assert!(
+        Configuration::read(&sources)
+            .check_form()
+            .unwrap_err()
+            .to_string()
+            .contains("read in development only")
+    );
 }
 
 #[test]
 fn unknown_names_are_faults_in_files_and_not_in_the_environment() {
     let mut sources = environment(&[("HOME", "/root"), ("LOG_LEVLE", "debug")]);
-    sources.dot_env = Some((PathBuf::from(".env"), "LOG_LEVLE=debug\nLOG_LEVEL_FILE=/etc/hostname\nnonsense\n".to_owned()));
-    sources.toml = Some((PathBuf::from("a.toml"), "log_levle = \"debug\"\nLOG_FORMAT = \"text\"\n[table]\n".to_owned()));
+    sources.dot_env = Some((
+        PathBuf::from(".env"),
+        "LOG_LEVLE=debug\nLOG_LEVEL_FILE=/etc/hostname\nnonsense\n".to_owned(),
+    ));
+    sources.toml = Some((
+        PathBuf::from("a.toml"),
+        "log_levle = \"debug\"\nLOG_FORMAT = \"text\"\n[table]\n".to_owned(),
+    ));
     let faults = Configuration::read(&sources).check_form().unwrap_err().to_string();
     for expected in [
         "LOG_LEVLE no such setting, in .env",
@@ -78,7 +107,8 @@ fn names_of_one_setting_must_agree() {
         [("ENV", "staging"), ("ENVIRONMENT", "production")],
         [("DATABASE_URL", "postgres://a@b/c"), ("DB_HOST", "elsewhere")],
     ] {
-        let faults = Configuration::read(&environment(&pairs)).check_form().unwrap_err().to_string();
+        let faults =
+            Configuration::read(&environment(&pairs)).check_form().unwrap_err().to_string();
         assert!(faults.contains("different"), "{faults}");
         assert!(!faults.contains(GOOD_KEY), "{faults}");
     }
@@ -86,11 +116,19 @@ fn names_of_one_setting_must_agree() {
 
 #[test]
 fn databases_are_given_as_a_url_or_in_parts() {
-    let alchemy = Configuration::read(&environment(&[("DATABASE_URL", "postgresql+asyncpg://dev:pw@db:5433/bank")]));
+    let alchemy = Configuration::read(&environment(&[(
+        "DATABASE_URL",
+        "postgresql+asyncpg://dev:pw@db:5433/bank",
+    )]));
     alchemy.check_form().unwrap();
     assert_eq!(alchemy.database().unwrap().url, "postgresql://dev:pw@db:5433/bank");
     assert_eq!(shown(&alchemy, "DATABASE_URL").0.unwrap(), "dev:[redacted]@db:5433/bank");
-    let parts = [("DB_USER", "some one"), ("DB_PASSWORD", "p@ss/w:rd"), ("DB_HOST", "/run/postgresql"), ("DB_NAME", "bank")];
+    let parts = [
+        ("DB_USER", "some one"),
+        ("DB_PASSWORD", "p@ss/w:rd"),
+        ("DB_HOST", "/run/postgresql"),
+        ("DB_NAME", "bank"),
+    ];
     let parts = Configuration::read(&environment(&parts));
     parts.check_form().unwrap();
     let config = parts.database().unwrap().connection_config().unwrap();
@@ -107,7 +145,10 @@ fn secrets_come_from_files_too() {
     let configuration = Configuration::read(&environment(&[("ENCRYPTION_KEY_FILE", path)]));
     configuration.check_form().unwrap();
     configuration.root_keys().unwrap();
-    assert_eq!(shown(&configuration, "ENCRYPTION_KEY"), (Some("[redacted]".to_owned()), "environment (ENCRYPTION_KEY_FILE)".to_owned()));
+    assert_eq!(
+        shown(&configuration, "ENCRYPTION_KEY"),
+        (Some("[redacted]".to_owned()), "environment (ENCRYPTION_KEY_FILE)".to_owned())
+    );
     let missing = Configuration::read(&environment(&[("ENCRYPTION_KEY_FILE", "/nowhere/at/all")]));
     assert!(missing.check_form().unwrap_err().to_string().contains("/nowhere/at/all"));
 }
@@ -156,7 +197,11 @@ fn production_lists_everything_that_is_unsafe_at_once() {
         assert!(faults.contains(expected), "{expected}: {faults}");
     }
     let nothing = serving_faults(&environment(&[("ENV", "staging")])).join("\n");
-    assert!(nothing.contains("DATABASE_URL is not set") && nothing.contains("ENCRYPTION_KEY is not set"), "{nothing}");
+    assert!(
+        nothing.contains("DATABASE_URL is not set")
+            && nothing.contains("ENCRYPTION_KEY is not set"),
+        "{nothing}"
+    );
 }
 
 #[test]
@@ -193,7 +238,11 @@ fn weak_keys_are_known() {
 
 #[test]
 fn the_policy_of_new_tenants_may_be_overridden() {
-    let pairs = [("JWT_ALGORITHM", "eddsa"), ("ACCESS_TOKEN_EXPIRE_MINUTES", "10"), ("API_RATE_LIMIT_PER_MINUTE", "7")];
+    let pairs = [
+        ("JWT_ALGORITHM", "eddsa"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "10"),
+        ("API_RATE_LIMIT_PER_MINUTE", "7"),
+    ];
     let overrides = Configuration::read(&environment(&pairs)).policy_overrides();
     assert_eq!(overrides.algorithm, Some(tenancy::policy::JwtAlgorithm::EdDSA));
     assert_eq!(overrides.access_lifetime_s, Some(600));
@@ -205,5 +254,8 @@ fn the_policy_of_new_tenants_may_be_overridden() {
 fn the_documentation_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(written == markdown(), "run: cargo run --bin strongroom -- docs configuration > docs/configuration.md");
+    assert!(
+        written == markdown(),
+        "run: cargo run --bin strongroom -- docs configuration > docs/configuration.md"
+    );
 }

@@ -67,11 +67,15 @@ impl Kind {
     pub fn check(self, text: &str) -> Result<(), String> {
         let fits = match self {
             Self::Text => !text.is_empty(),
-            Self::Integer { least, most } => text.parse::<u64>().is_ok_and(|number| (least..=most).contains(&number)),
+            Self::Integer { least, most } => {
+                text.parse::<u64>().is_ok_and(|number| (least..=most).contains(&number))
+            }
             Self::Flag => flag(text).is_some(),
             Self::Choice(choices) => choices.iter().any(|choice| choice.eq_ignore_ascii_case(text)),
             Self::List => !list(text).is_empty(),
-            Self::Networks => list(text).iter().all(|network| network.parse::<api::Network>().is_ok()),
+            Self::Networks => {
+                list(text).iter().all(|network| network.parse::<api::Network>().is_ok())
+            }
             Self::Address => text.parse::<SocketAddr>().is_ok(),
             Self::Origin => is_origin(text),
             Self::Origins => list(text).iter().all(|origin| is_origin(origin)),

@@ -60,21 +60,35 @@ pub(super) const DEMO: Plan = Plan {
 };
 
 /// Large balances, so that no load driver runs dry: 10,000,000.00 each.
-pub(super) const LOAD: Plan =
-    Plan { accounts: 100, history: &[(30, 1_000_000_000, "Opening deposit")], customers_a_chunk: 10 };
+pub(super) const LOAD: Plan = Plan {
+    accounts: 100,
+    history: &[(30, 1_000_000_000, "Opening deposit")],
+    customers_a_chunk: 10,
+};
 
 /// Gives every login of the role customer that is no customer yet its record,
 /// accounts and history. Repeatable: a start that was killed goes on here.
-pub(super) async fn seed(installation: &Installation, tenant: &Arc<TenantRef>, plan: Plan) -> anyhow::Result<()> {
+pub(super) async fn seed(
+    installation: &Installation,
+    tenant: &Arc<TenantRef>,
+    plan: Plan,
+) -> anyhow::Result<()> {
     let context = installation.context(Arc::clone(tenant), ActorKind::Cli);
-    let rows = installation.app.read(&context, &[Query::new(WITHOUT_RECORD, &[&context.tenant_id()])]).await?;
+    let rows = installation
+        .app
+        .read(&context, &[Query::new(WITHOUT_RECORD, &[&context.tenant_id()])])
+        .await?;
     let people = rows
         .concat_rows()
         .map(|row| Ok((row.try_get("id")?, row.try_get("username")?)))
         .collect::<Result<Vec<(Uuid, String)>, tokio_postgres::Error>>()?;
     let progress = Progress::new("seeding customers", people.len() as u64);
     for (number, chunk) in people.chunks(plan.customers_a_chunk).enumerate() {
-        let command = SeedCustomers { keyring: Arc::clone(&installation.keyring), people: chunk.to_vec(), plan };
+        let command = SeedCustomers {
+            keyring: Arc::clone(&installation.keyring),
+            people: chunk.to_vec(),
+            plan,
+        };
         let call = Call { context: context.clone(), idempotency_key: None, command };
         installation.operations.run_one(call).await.map_err(refused)?;
         progress.set(((number + 1) * plan.customers_a_chunk).min(people.len()) as u64);
@@ -89,12 +103,25 @@ pub(super) async fn manifest(
     password: &str,
 ) -> anyhow::Result<Manifest> {
     let context = installation.context(Arc::clone(tenant), ActorKind::Cli);
-    let rows = installation.app.read(&context, &[Query::new(OWNED_ACCOUNTS, &[&context.tenant_id()])]).await?;
+    let rows = installation
+        .app
+        .read(&context, &[Query::new(OWNED_ACCOUNTS, &[&context.tenant_id()])])
+        .await?;
     let users = rows
         .concat_rows()
-        .map(|row| Ok(ManifestUser { username: row.try_get("username")?, accounts: row.try_get("accounts")? }))
+        .map(|row| {
+            Ok(ManifestUser {
+                username: row.try_get("username")?,
+                accounts: row.try_get("accounts")?,
+            })
+        })
         .collect::<Result<_, tokio_postgres::Error>>()?;
-    Ok(Manifest { tenant: tenant.slug.clone(), password: password.to_owned(), currency: CURRENCY.to_owned(), users })
+    Ok(Manifest {
+        tenant: tenant.slug.clone(),
+        password: password.to_owned(),
+        currency: CURRENCY.to_owned(),
+        users,
+    })
 }
 
 /// The rows of the one statement that was asked.
@@ -156,15 +183,23 @@ impl SeedCustomers {
         accounts: &[Uuid],
         currency: Currency,
     ) -> Result<usize, operation::Failure> {
-        let cash = ledger::accounts::internal(transaction, &context.clock, InternalAccount::Cash, currency).await?;
+        let cash = ledger::accounts::internal(
+            transaction,
+            &context.clock,
+            InternalAccount::Cash,
+            currency,
+        )
+        .await?;
         let today = banking::movements::business_date(context)?;
         let mut batch = Vec::with_capacity(accounts.len() * self.plan.history.len());
         for (days_ago, amount, text) in self.plan.history {
             let date = today.saturating_sub(days_ago.days());
             batch.extend(accounts.iter().map(|&account| {
                 let is_deposit = *amount > 0;
-                let kind = if is_deposit { TransferKind::Deposit } else { TransferKind::Withdrawal };
-                let entry = if is_deposit { TransactionType::Deposit } else { TransactionType::Withdrawal };
+                let kind =
+                    if is_deposit { TransferKind::Deposit } else { TransferKind::Withdrawal };
+                let entry =
+                    if is_deposit { TransactionType::Deposit } else { TransactionType::Withdrawal };
                 let (from, to) = if is_deposit { (cash, account) } else { (account, cash) };
                 Posting {
                     transfer_id: context.clock.new_id(),

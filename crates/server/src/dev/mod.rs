@@ -73,13 +73,16 @@ enum Seed {
 /// No PostgreSQL, a port that is taken, a database that is no development one.
 pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Result<()> {
     configuration.check_form()?;
-    anyhow::ensure!(!configuration.deployment().is_strict(), "`strongroom dev` is for ENV=development only");
+    anyhow::ensure!(
+        !configuration.deployment().is_strict(),
+        "`strongroom dev` is for ENV=development only"
+    );
     let started = Instant::now();
     let mut termination = Termination::listen()?;
     // Taken first: whoever cannot listen should not start a database.
-    let (port, public) = bind_loopbacks(options.port)
-        .await
-        .with_context(|| format!("cannot listen on port {} of the loopback; try --port 0", options.port))?;
+    let (port, public) = bind_loopbacks(options.port).await.with_context(|| {
+        format!("cannot listen on port {} of the loopback; try --port 0", options.port)
+    })?;
     let place = tokio::select! {
         place = Place::prepare(&options.folder, options.ephemeral, configuration) => place?,
         () = termination.next() => return Ok(()),
@@ -150,7 +153,8 @@ fn ingredients(options: &Options, place: &Place, base_url: &str) -> anyhow::Resu
         exempt_loopback: true,
         api: ApiConfig {
             public_url: base_url.to_owned(),
-            rate_limit_floor_per_minute: (!options.strict_limits).then_some(RAISED_LIMIT_PER_MINUTE),
+            rate_limit_floor_per_minute: (!options.strict_limits)
+                .then_some(RAISED_LIMIT_PER_MINUTE),
             ..ApiConfig::default()
         },
     })
@@ -169,13 +173,17 @@ async fn populate(
     }
     let overrides = configuration.policy_overrides();
     let mut tenants = people::settle(installation, &place.secrets, &overrides).await?;
-    if let Some(bank) = tenants.iter().find(|peopled| peopled.tenant.blueprint == Blueprint::CoreBank) {
+    if let Some(bank) =
+        tenants.iter().find(|peopled| peopled.tenant.blueprint == Blueprint::CoreBank)
+    {
         bank::seed(installation, &bank.tenant, bank::DEMO).await?;
     }
     if options.seed == Seed::Demo {
         return Ok((tenants, None));
     }
-    let load = people::load_tenant(installation, &place.secrets, &load_overrides(overrides), LOAD_USERS).await?;
+    let load =
+        people::load_tenant(installation, &place.secrets, &load_overrides(overrides), LOAD_USERS)
+            .await?;
     bank::seed(installation, &load.tenant, bank::LOAD).await?;
     let password = place.secrets.password_of(&load.tenant.slug);
     let manifest = bank::manifest(installation, &load.tenant, &password).await?;

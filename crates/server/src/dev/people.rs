@@ -49,7 +49,9 @@ pub(super) async fn settle(
 ) -> anyhow::Result<Vec<Peopled>> {
     installation.identity.ensure_platform().await.map_err(refused)?;
     // Each tenant's password costs a quarter of a second: hashed side by side.
-    let making = TENANTS.map(|(blueprint, slug, name)| one(installation, secrets, overrides, (blueprint, slug, name)));
+    let making = TENANTS.map(|(blueprint, slug, name)| {
+        one(installation, secrets, overrides, (blueprint, slug, name))
+    });
     futures_util::future::try_join_all(making).await
 }
 
@@ -99,7 +101,11 @@ async fn inhabit(
     }
     let users = people
         .into_iter()
-        .map(|(username, role)| Login { username, password: password.to_string(), role: role.to_owned() })
+        .map(|(username, role)| Login {
+            username,
+            password: password.to_string(),
+            role: role.to_owned(),
+        })
         .collect();
     let logins = TenantLogins { slug: slug.to_owned(), blueprint: blueprint.to_string(), users };
     Ok(Peopled { tenant, logins })
@@ -114,7 +120,8 @@ async fn is_peopled(installation: &Installation, tenant: &Arc<TenantRef>) -> any
 
 /// User names with their roles, one for each role first.
 fn people(blueprint: Blueprint) -> Vec<(String, &'static str)> {
-    let mut people: Vec<_> = blueprint.roles().iter().map(|&role| (role.to_owned(), role)).collect();
+    let mut people: Vec<_> =
+        blueprint.roles().iter().map(|&role| (role.to_owned(), role)).collect();
     if blueprint == Blueprint::CoreBank {
         people.extend(FURTHER_CUSTOMERS.map(|name| (name.to_owned(), "customer")));
     }
@@ -138,7 +145,8 @@ async fn make(
             full_name: Some(full_name(username)),
             password: NewPassword::Hashed(hash.clone()),
             role: (*role).to_owned(),
-            department: (tenant.blueprint == Blueprint::EquipmentErp).then(|| "Workshop".to_owned()),
+            department: (tenant.blueprint == Blueprint::EquipmentErp)
+                .then(|| "Workshop".to_owned()),
             organization_id: None,
             referral_code: None,
         })

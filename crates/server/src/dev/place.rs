@@ -31,13 +31,21 @@ impl Place {
     ///
     /// # Errors
     /// Where there is no PostgreSQL, or the migrations fail.
-    pub(super) async fn prepare(folder: &Path, ephemeral: bool, configuration: &Configuration) -> anyhow::Result<Self> {
+    pub(super) async fn prepare(
+        folder: &Path,
+        ephemeral: bool,
+        configuration: &Configuration,
+    ) -> anyhow::Result<Self> {
         let given = configuration.database().ok().map(|config| Zeroizing::new(config.url));
         if !ephemeral {
-            std::fs::create_dir_all(folder).with_context(|| format!("the folder {}", folder.display()))?;
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("the folder {}", folder.display()))?;
         }
-        let secrets =
-            if ephemeral { Secrets::ephemeral() } else { Secrets::kept_in(&folder.join("development.key"))? };
+        let secrets = if ephemeral {
+            Secrets::ephemeral()
+        } else {
+            Secrets::kept_in(&folder.join("development.key"))?
+        };
         let place = match given {
             Some(url) => Self { url, secrets, cluster: None },
             None => Self::private(folder.join("postgres"), ephemeral, secrets).await?,
@@ -47,12 +55,19 @@ impl Place {
     }
 
     async fn private(folder: PathBuf, ephemeral: bool, secrets: Secrets) -> anyhow::Result<Self> {
-        let options = if ephemeral { ClusterOptions::ephemeral() } else { ClusterOptions::persistent(folder) };
-        let cluster = tokio::task::spawn_blocking(move || PrivateCluster::start(&options)).await??;
+        let options = if ephemeral {
+            ClusterOptions::ephemeral()
+        } else {
+            ClusterOptions::persistent(folder)
+        };
+        let cluster =
+            tokio::task::spawn_blocking(move || PrivateCluster::start(&options)).await??;
         let maintenance = DatabaseConfig::new(cluster.superuser_url().as_str());
         let client = connect(&maintenance).await?;
         match client.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await {
-            Err(error) if error.code() != Some(&SqlState::DUPLICATE_DATABASE) => return Err(DbError::from(error).into()),
+            Err(error) if error.code() != Some(&SqlState::DUPLICATE_DATABASE) => {
+                return Err(DbError::from(error).into());
+            }
             _ => {}
         }
         let url = cluster.superuser_url_for(DATABASE);

@@ -83,8 +83,13 @@ impl Ready {
         let unfinished = path.with_extension(format!("{}.unfinished", self.pid));
         let context = || format!("the ready file {}", path.display());
         let mut options = std::fs::OpenOptions::new();
-        let mut file =
-            options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished).with_context(context)?;
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&unfinished)
+            .with_context(context)?;
         serde_json::to_writer_pretty(&mut file, self)?;
         file.write_all(b"\n").with_context(context)?;
         std::fs::rename(&unfinished, path).with_context(context)

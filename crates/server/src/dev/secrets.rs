@@ -2,6 +2,7 @@
 //! database and readable by its owner alone; forgotten with an ephemeral one.
 //! The passwords of its people follow from it, so that they need no keeping.
 
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -49,7 +50,11 @@ impl Secrets {
             .map(|at| u8::from_str_radix(text.trim().get(2 * at..2 * at + 2)?, 16).ok())
             .collect();
         let bytes = bytes.filter(|_| text.trim().len() == 2 * KEY_BYTES);
-        Ok(Self { root: SecretBytes::new(bytes.with_context(|| format!("{} holds no key", path.display()))?) })
+        Ok(Self {
+            root: SecretBytes::new(
+                bytes.with_context(|| format!("{} holds no key", path.display()))?,
+            ),
+        })
     }
 
     /// The root in the form of `ENCRYPTION_KEY`.
@@ -69,13 +74,19 @@ impl Secrets {
     /// rules: long, four classes, nobody's name.
     pub(super) fn password_of(&self, tenant: &str) -> Zeroizing<String> {
         let info = format!("password of {tenant}");
-        let derived = vault::hkdf_sha256(b"strongroom/development", self.root.expose(), info.as_bytes());
+        let derived =
+            vault::hkdf_sha256(b"strongroom/development", self.root.expose(), info.as_bytes());
         Zeroizing::new(format!("Try-{}-4u", hexadecimal(&derived[..6]).as_str()))
     }
 }
 
 fn hexadecimal(bytes: &[u8]) -> Zeroizing<String> {
-    Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let text = Zeroizing::new(String::with_capacity(2 * bytes.len()));
+    bytes.iter().fold(text, |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -119,7 +119,11 @@ impl Acceptor {
     }
 }
 
-async fn answer(router: Router, mut request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    router: Router,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response<Body>, Infallible> {
     request.extensions_mut().insert(ConnectInfo(peer));
     router.oneshot(request).await
 }
@@ -134,7 +138,11 @@ pub async fn bind_loopbacks(port: u16) -> std::io::Result<(u16, Vec<TcpListener>
         match TcpListener::bind(("::1", chosen)).await {
             Ok(second) => return Ok((chosen, vec![first, second])),
             // The port is free on one loopback only: another one may be on both.
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && port == 0 && attempts < 16 => attempts += 1,
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse && port == 0 && attempts < 16 =>
+            {
+                attempts += 1
+            }
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => return Err(error),
             Err(_) => return Ok((chosen, vec![first])),
         }
@@ -165,21 +173,34 @@ mod tests {
 
     fn slow_router() -> Router {
         Router::new()
-            .route("/slow", get(|| async {
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                "done"
-            }))
-            .route("/peer", get(|ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>| async move { peer.ip().to_string() }))
+            .route(
+                "/slow",
+                get(|| async {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    "done"
+                }),
+            )
+            .route(
+                "/peer",
+                get(|ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>| async move {
+                    peer.ip().to_string()
+                }),
+            )
     }
 
     #[tokio::test]
     async fn requests_in_flight_finish_and_no_new_ones_begin() {
         let (port, listeners) = bind_loopbacks(0).await.unwrap();
         let acceptor = Acceptor::new(slow_router(), 4);
-        listeners.into_iter().for_each(|listener| acceptor.listen(listener));
+        for listener in listeners {
+            acceptor.listen(listener);
+        }
         let request = "GET /peer HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
         assert!(exchange(port, request).await.ends_with("127.0.0.1"));
-        let running = tokio::spawn(async move { exchange(port, "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await });
+        let running =
+            tokio::spawn(
+                async move { exchange(port, "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await },
+            );
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(acceptor.stop(Duration::from_secs(5)).await);
         assert!(running.await.unwrap().ends_with("done"));
@@ -190,7 +211,9 @@ mod tests {
     async fn headers_are_bounded() {
         let (port, listeners) = bind_loopbacks(0).await.unwrap();
         let acceptor = Acceptor::new(slow_router(), 4);
-        listeners.into_iter().for_each(|listener| acceptor.listen(listener));
+        for listener in listeners {
+            acceptor.listen(listener);
+        }
         let huge = format!("GET /peer HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(200_000));
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         // The server may hang up before all of it is sent.

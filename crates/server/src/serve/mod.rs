@@ -98,7 +98,12 @@ async fn schema_is_ready(configuration: &Configuration, migrate: bool) -> anyhow
 pub async fn ingredients(configuration: &Configuration) -> anyhow::Result<Ingredients> {
     Ok(Ingredients {
         app: roles::acting_as(configuration.database()?, "strongroom_app", "DATABASE_URL").await?,
-        sealer: roles::acting_as(configuration.sealer_database()?, "strongroom_sealer", "DATABASE_SEALER_URL").await?,
+        sealer: roles::acting_as(
+            configuration.sealer_database()?,
+            "strongroom_sealer",
+            "DATABASE_SEALER_URL",
+        )
+        .await?,
         roots: configuration.root_keys()?,
         token_secret: configuration.token_secret(),
         exempt_loopback: false,
@@ -142,7 +147,8 @@ impl Running {
     /// Where metrics are recorded in this process already.
     pub fn start(installation: Installation, listening: Listening) -> anyhow::Result<Self> {
         let figures = record_metrics()?;
-        let public = Acceptor::new(api::router(installation.api_state()), listening.max_connections);
+        let public =
+            Acceptor::new(api::router(installation.api_state()), listening.max_connections);
         let health = HealthState {
             database: installation.app.clone(),
             draining: std::sync::Arc::clone(&installation.draining),
@@ -177,11 +183,13 @@ impl Running {
 }
 
 /// Latencies in seconds: a read is a millisecond, a login a quarter of a second.
-const LATENCY_BUCKETS_S: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const LATENCY_BUCKETS_S: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 fn record_metrics() -> anyhow::Result<PrometheusHandle> {
     let recorder = PrometheusBuilder::new().set_buckets(&LATENCY_BUCKETS_S)?.build_recorder();
     let handle = recorder.handle();
-    metrics::set_global_recorder(recorder).map_err(|_| anyhow::anyhow!("metrics are recorded already"))?;
+    metrics::set_global_recorder(recorder)
+        .map_err(|_| anyhow::anyhow!("metrics are recorded already"))?;
     Ok(handle)
 }

@@ -42,7 +42,10 @@ pub async fn acting_as(
         return Ok(config);
     }
     if !may && !login.is_superuser {
-        let message = format!("logs in as {}, which may not act as {role}: GRANT {role} TO {}", login.name, login.name);
+        let message = format!(
+            "logs in as {}, which may not act as {role}: GRANT {role} TO {}",
+            login.name, login.name
+        );
         return Err(Faults(vec![Fault { setting: setting.to_owned(), message }]).into());
     }
     config.set_role = Some(role);
@@ -55,7 +58,10 @@ pub async fn faults_of_app_login(config: &DatabaseConfig) -> Result<Vec<Fault>, 
     let judged = [
         (login.is_superuser, "is a superuser: row security does not bind it"),
         (login.bypasses_row_security, "has BYPASSRLS: row security does not bind it"),
-        (login.may_become_owner && !login.is_superuser, "is a member of strongroom_owner and could switch row security off"),
+        (
+            login.may_become_owner && !login.is_superuser,
+            "is a member of strongroom_owner and could switch row security off",
+        ),
         (login.owns_tables, "owns tables and could switch row security off"),
         (
             login.may_become_sealer && !login.is_superuser,
@@ -65,7 +71,10 @@ pub async fn faults_of_app_login(config: &DatabaseConfig) -> Result<Vec<Fault>, 
     Ok(judged
         .into_iter()
         .filter(|(wrong, _)| *wrong)
-        .map(|(_, what)| Fault { setting: "DATABASE_URL".to_owned(), message: format!("logs in as {}, which {what}", login.name) })
+        .map(|(_, what)| Fault {
+            setting: "DATABASE_URL".to_owned(),
+            message: format!("logs in as {}, which {what}", login.name),
+        })
         .collect())
 }
 

@@ -18,8 +18,8 @@ const FORGET_ANSWERS: &str = tenancy::sql!("operation/idempotency.sql", "forget_
 /// waits, the other half is for writing.
 const ACCESS_LOG_EVERY: Duration = Duration::from_millis(500);
 const SHRINK_EVERY: Duration = Duration::from_secs(30);
-const SESSIONS_EVERY: Duration = Duration::from_mins(5);
-const ANSWERS_EVERY: Duration = Duration::from_hours(1);
+const SESSIONS_EVERY: Duration = Duration::from_secs(300);
+const ANSWERS_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The running workers.
 #[derive(Debug)]
@@ -67,7 +67,8 @@ impl Workers {
                     () = tokio::time::sleep(period) => {}
                 }
                 if let Err(error) = job(installation.clone()).await {
-                    metrics::counter!("strongroom_worker_failures_total", "worker" => name).increment(1);
+                    metrics::counter!("strongroom_worker_failures_total", "worker" => name)
+                        .increment(1);
                     tracing::warn!(worker = name, %error, "a worker failed and will try again");
                 }
             }

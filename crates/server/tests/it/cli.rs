@@ -1,6 +1,7 @@
 //! The real binary, from outside: a development installation is started, used
 //! over HTTP, proved by the two verifiers, and gone when it is told to go.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -56,7 +57,13 @@ impl Dev {
         self.ready[name].as_str().unwrap()
     }
 
-    fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> (u16, Value) {
+    fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> (u16, Value) {
         http(self.text("base_url"), method, path, headers, body)
     }
 
@@ -74,14 +81,16 @@ impl Dev {
     }
 
     fn login(&self, username: &str) -> String {
-        let body = json!({ "tenant": "demo-bank", "username": username, "password": self.password() });
+        let body =
+            json!({ "tenant": "demo-bank", "username": username, "password": self.password() });
         let (status, answer) = self.call("POST", "/v1/auth/login", &[], Some(&body));
         assert_eq!(status, 200, "{answer}");
         format!("Bearer {}", answer["access_token"].as_str().unwrap())
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        let sent =
+            Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
@@ -100,16 +109,24 @@ impl Drop for Dev {
 }
 
 /// One request over one connection: enough of HTTP/1.1 for our own answers.
-fn http(base: &str, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> (u16, Value) {
+fn http(
+    base: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&Value>,
+) -> (u16, Value) {
     let port: u16 = base.rsplit(':').next().unwrap().parse().unwrap();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let body = body.map(Value::to_string).unwrap_or_default();
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n");
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n");
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(request, "{name}: {value}\r\n");
     }
     if !body.is_empty() {
-        request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+        let _ =
+            write!(request, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
     }
     stream.write_all(format!("{request}\r\n{body}").as_bytes()).unwrap();
     let mut answer = String::new();
@@ -142,15 +159,33 @@ fn wait_until_closed(port: u16) {
 #[test]
 fn a_bank_in_one_command_moves_money_proves_it_and_goes() {
     let mut dev = Dev::start(&[]);
-    let shapes: Vec<_> = dev.ready["tenants"].as_array().unwrap().iter().map(|tenant| tenant["blueprint"].as_str().unwrap()).collect();
-    assert_eq!(shapes, ["core-bank", "digital-bank", "card-bank", "credit-risk", "equipment-erp", "standard", "platform"]);
+    let shapes: Vec<_> = dev.ready["tenants"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tenant| tenant["blueprint"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        shapes,
+        [
+            "core-bank",
+            "digital-bank",
+            "card-bank",
+            "credit-risk",
+            "equipment-erp",
+            "standard",
+            "platform"
+        ]
+    );
 
     let token = dev.login("customer");
     let (status, accounts) = dev.call("GET", "/v1/accounts", &[("Authorization", &token)], None);
     assert_eq!(status, 200, "{accounts}");
     let own = accounts["data"].as_array().unwrap().clone();
     assert_eq!(own.len(), 2, "a customer sees their own accounts only");
-    assert!(own.iter().all(|account| account["currency"] == "EUR" && account["status"] == "active"));
+    assert!(
+        own.iter().all(|account| account["currency"] == "EUR" && account["status"] == "active")
+    );
     assert!(own.iter().all(|account| account["available_balance"].as_i64().unwrap() >= 10_000));
     let history = format!("/v1/accounts/{}/transactions", own[0]["id"].as_str().unwrap());
     let (status, entries) = dev.call("GET", &history, &[("Authorization", &token)], None);
@@ -182,7 +217,8 @@ fn verifiers_agree(dev: &Dev) {
     let ledger = dev.command(&["ledger", "verify", "-o", "json"]);
     assert!(ledger.status.success(), "{ledger:?}");
     let report: Value = serde_json::from_slice(&ledger.stdout).unwrap();
-    let bank = report.as_array().unwrap().iter().find(|line| line["tenant"] == "demo-bank").unwrap();
+    let bank =
+        report.as_array().unwrap().iter().find(|line| line["tenant"] == "demo-bank").unwrap();
     assert_eq!(bank["fault_count"], 0, "{bank}");
     assert!(bank["transfers"].as_u64().unwrap() > 100, "{bank}");
     let audit = dev.command(&["audit", "verify", "-o", "csv"]);
@@ -213,10 +249,16 @@ fn tampering_is_found_and_ends_with_1() {
     });
     let audit = dev.command(&["audit", "verify"]);
     assert_eq!(audit.status.code(), Some(1), "{audit:?}");
-    assert!(String::from_utf8_lossy(&audit.stdout).contains("the column action was changed"), "{audit:?}");
+    assert!(
+        String::from_utf8_lossy(&audit.stdout).contains("the column action was changed"),
+        "{audit:?}"
+    );
     let ledger = dev.command(&["ledger", "verify"]);
     assert_eq!(ledger.status.code(), Some(1), "{ledger:?}");
-    assert!(String::from_utf8_lossy(&ledger.stdout).contains("trial balance of EUR is 1, not 0"), "{ledger:?}");
+    assert!(
+        String::from_utf8_lossy(&ledger.stdout).contains("trial balance of EUR is 1, not 0"),
+        "{ledger:?}"
+    );
 }
 
 #[test]
@@ -245,18 +287,40 @@ fn operators_make_tenants_and_users_and_never_show_passwords() {
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     };
-    let create = ["tenant", "create", "--blueprint", "core-bank", "--slug", "my-bank", "--name", "My Bank", "-o", "json"];
+    let create = [
+        "tenant",
+        "create",
+        "--blueprint",
+        "core-bank",
+        "--slug",
+        "my-bank",
+        "--name",
+        "My Bank",
+        "-o",
+        "json",
+    ];
     let made = with_key(&create, "");
     assert!(made.status.success(), "{made:?}");
     assert_eq!(serde_json::from_slice::<Value>(&made.stdout).unwrap()["slug"], "my-bank");
     assert_eq!(with_key(&create, "").status.code(), Some(1), "the slug is taken");
-    let user = ["user", "create", "--tenant", "my-bank", "--username", "teller", "--role", "officer", "--password-stdin"];
+    let user = [
+        "user",
+        "create",
+        "--tenant",
+        "my-bank",
+        "--username",
+        "teller",
+        "--role",
+        "officer",
+        "--password-stdin",
+    ];
     let weak = with_key(&user, "short\n");
     assert_eq!(weak.status.code(), Some(1), "{weak:?}");
     assert!(!String::from_utf8_lossy(&weak.stderr).contains("short\n"), "{weak:?}");
     let made = with_key(&user, "Correct-Horse-42-Staple\n");
     assert!(made.status.success(), "{made:?}");
-    let body = json!({ "tenant": "my-bank", "username": "teller", "password": "Correct-Horse-42-Staple" });
+    let body =
+        json!({ "tenant": "my-bank", "username": "teller", "password": "Correct-Horse-42-Staple" });
     // The directory is at most a second old.
     std::thread::sleep(Duration::from_millis(1_100));
     let (status, answer) = dev.call("POST", "/v1/auth/login", &[], Some(&body));
@@ -267,7 +331,11 @@ fn operators_make_tenants_and_users_and_never_show_passwords() {
 fn failures_have_their_codes() {
     let folder = tempfile::tempdir().unwrap();
     let code = |environment: &[(&str, &str)], arguments: &[&str]| {
-        let output = strongroom(folder.path()).envs(environment.iter().copied()).args(arguments).output().unwrap();
+        let output = strongroom(folder.path())
+            .envs(environment.iter().copied())
+            .args(arguments)
+            .output()
+            .unwrap();
         (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let nowhere = [("DATABASE_URL", "postgres://a:b@127.0.0.1:1/c")];
@@ -285,7 +353,14 @@ fn failures_have_their_codes() {
     assert_eq!(code(&[("ENV", "production")], &["dev"]).0, 70);
     let (number, words) = code(&unsafe_production, &["serve"]);
     assert_eq!(number, 3, "{words}");
-    for expected in ["DEBUG is for", "DATABASE_URL is not encrypted", "default password", "ENCRYPTION_KEY follows", "PUBLIC_URL", "TRUSTED_PROXIES"] {
+    for expected in [
+        "DEBUG is for",
+        "DATABASE_URL is not encrypted",
+        "default password",
+        "ENCRYPTION_KEY follows",
+        "PUBLIC_URL",
+        "TRUSTED_PROXIES",
+    ] {
         assert!(words.contains(expected), "{expected}: {words}");
     }
     let openapi = strongroom(folder.path()).arg("openapi").output().unwrap();

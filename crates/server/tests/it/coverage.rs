@@ -12,10 +12,17 @@ use uuid::Uuid;
 use crate::harness::{Answered, App, Bank};
 
 /// Routes that need no token, each with its reason in the route table.
-const PUBLIC: [&str; 6] =
-    ["login", "readJwks", "readOpenApi", "readOpenIdConfiguration", "readPasswordPolicy", "refresh"];
+const PUBLIC: [&str; 6] = [
+    "login",
+    "readJwks",
+    "readOpenApi",
+    "readOpenIdConfiguration",
+    "readPasswordPolicy",
+    "refresh",
+];
 /// Public routes that change nothing and concern nobody: no record.
-const UNRECORDED: [&str; 4] = ["readJwks", "readOpenApi", "readOpenIdConfiguration", "readPasswordPolicy"];
+const UNRECORDED: [&str; 4] =
+    ["readJwks", "readOpenApi", "readOpenIdConfiguration", "readPasswordPolicy"];
 
 /// A route as the document describes it.
 struct Route {
@@ -68,7 +75,8 @@ impl Objects {
         let [account, second] = holder.accounts;
         let token = app.login(bank, holder.username).await;
         let order = json!({ "from_account_id": account, "to_account_id": second, "amount": 1, "currency": "EUR" });
-        let sent = app.post("/v1/transfers").bearer(&token).key(&fresh_key()).json(&order).send().await;
+        let sent =
+            app.post("/v1/transfers").bearer(&token).key(&fresh_key()).json(&order).send().await;
         let me = app.get("/v1/auth/me").bearer(&token).send().await;
         app.seal().await;
         let sql = "SELECT event_id FROM audit_log WHERE tenant_id = $1 ORDER BY event_id LIMIT 1";
@@ -101,11 +109,22 @@ type Plan = (Option<Uuid>, Option<Value>, &'static str);
 fn plan(route: &Route, objects: &Objects) -> Plan {
     let user_name = format!("u{}", fresh_key());
     match route.id.as_str() {
-        "listUsers" | "listCustomers" | "listAccounts" | "listAuditEvents" | "listAuditCheckpoints"
-        | "listSessions" | "readMe" | "readSettings" | "readOpenApi" | "readJwks" | "readOpenIdConfiguration" => {
-            (None, None, "")
-        }
-        "login" => (None, Some(json!({ "tenant": objects.slug, "username": "nobody", "password": "x" })), ""),
+        "listUsers"
+        | "listCustomers"
+        | "listAccounts"
+        | "listAuditEvents"
+        | "listAuditCheckpoints"
+        | "listSessions"
+        | "readMe"
+        | "readSettings"
+        | "readOpenApi"
+        | "readJwks"
+        | "readOpenIdConfiguration" => (None, None, ""),
+        "login" => (
+            None,
+            Some(json!({ "tenant": objects.slug, "username": "nobody", "password": "x" })),
+            "",
+        ),
         "refresh" => (None, Some(json!({ "refresh_token": "nonsense" })), ""),
         "logout" | "signOutEverywhere" => (None, Some(json!({})), ""),
         "readPasswordPolicy" => (None, None, "?tenant=bank"),
@@ -118,7 +137,9 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         }
         "readCustomer" => (Some(objects.customer), None, ""),
         "changeCustomer" => (Some(objects.customer), Some(json!({ "phone": "+420601123456" })), ""),
-        "openAccount" => (None, Some(json!({ "customer_id": objects.customer, "currency": "EUR" })), ""),
+        "openAccount" => {
+            (None, Some(json!({ "customer_id": objects.customer, "currency": "EUR" })), "")
+        }
         "readAccount" | "listTransactions" | "readBalance" => (Some(objects.account), None, ""),
         "changeAccount" => (Some(objects.account), Some(json!({ "overdraft_limit": 0 })), ""),
         // Its balance is not zero: who may close it is told so.
@@ -134,13 +155,22 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         "readTransfer" => (Some(objects.transfer), None, ""),
         "readAuditEvent" | "proveAuditEvent" => (Some(objects.event), None, ""),
         "proveAuditConsistency" => (None, None, "?from=1&to=1"),
-        other => panic!("{other} is a new route: say here how it is called, and look at every test of this file"),
+        other => panic!(
+            "{other} is a new route: say here how it is called, and look at every test of this file"
+        ),
     }
 }
 
 /// Calls a route; `version` is what `If-Match` says.
-async fn call(app: &App, route: &Route, objects: &Objects, token: Option<&str>, version: &str) -> Answered {
-    call_as_planned(app, route, (&plan(route, objects), objects), token, version, &fresh_key()).await
+async fn call(
+    app: &App,
+    route: &Route,
+    objects: &Objects,
+    token: Option<&str>,
+    version: &str,
+) -> Answered {
+    call_as_planned(app, route, (&plan(route, objects), objects), token, version, &fresh_key())
+        .await
 }
 
 async fn call_as_planned(
@@ -183,13 +213,17 @@ async fn version(app: &App, route: &Route, objects: &Objects, reader: &str) -> S
 async fn nobody_gets_past_without_a_token() {
     let app = App::start().await;
     let objects = Objects::of(&app, &app.bank, 0).await;
-    let public: Vec<_> = routes().into_iter().filter(|route| route.public).map(|route| route.id).collect();
+    let public: Vec<_> =
+        routes().into_iter().filter(|route| route.public).map(|route| route.id).collect();
     assert_eq!(public, PUBLIC, "a public route needs its reason here and in the route table");
     for route in routes().iter().filter(|route| !route.public) {
         for token in [None, Some("nonsense"), Some("a.b.c")] {
             let answer = call(&app, route, &objects, token, "\"1\"").await;
             assert_eq!(answer.status, 401, "{}: {}", route.id, answer.body);
-            assert_eq!((answer.code(), answer.header("www-authenticate")), ("invalid_token", "Bearer"));
+            assert_eq!(
+                (answer.code(), answer.header("www-authenticate")),
+                ("invalid_token", "Bearer")
+            );
         }
     }
 }
@@ -216,7 +250,11 @@ async fn each_role_gets_what_the_golden_table_says() {
             let version = version(&app, route, &objects, &reader).await;
             let answer = call(&app, route, &objects, Some(&token), &version).await;
             assert!(answer.status < 500, "{} as {role}: {}", route.id, answer.body);
-            let cell = if answer.is_success() { "ok".to_owned() } else { format!("{} {}", answer.status, answer.code()) };
+            let cell = if answer.is_success() {
+                "ok".to_owned()
+            } else {
+                format!("{} {}", answer.status, answer.code())
+            };
             write!(table, " {:<22}", cell.replace("permission_denied", "denied")).unwrap();
         }
     }
@@ -244,7 +282,11 @@ async fn other_owners_and_other_tenants_objects_do_not_exist() {
     let customer = app.login(&app.bank, "customer").await;
     for route in routes().iter().filter(|route| !route.public && route.path.contains("{id}")) {
         let mut bodies = Vec::new();
-        for (who, token, objects) in [("admin", &admin, &theirs), ("admin", &admin, &missing), ("customer", &customer, &neighbours)] {
+        for (who, token, objects) in [
+            ("admin", &admin, &theirs),
+            ("admin", &admin, &missing),
+            ("customer", &customer, &neighbours),
+        ] {
             let answer = call(&app, route, objects, Some(token), "\"1\"").await;
             // Whoever has no permission on any object learns that first.
             let expected: &[u16] = if who == "admin" { &[404] } else { &[403, 404] };
@@ -274,15 +316,36 @@ async fn ids_in_bodies_say_nothing_of_other_owners_and_tenants() {
         (&customer, "/v1/transfers", order(own[0], theirs), "to_account_id"),
         (&customer, "/v1/transfers", order(own[0], nothing), "to_account_id"),
         (&officer, "/v1/transfers", order(theirs, own[0]), "from_account_id"),
-        (&officer, "/v1/accounts", json!({ "customer_id": rival.customers[0].id, "currency": "EUR" }), "customer_id"),
-        (&officer, "/v1/accounts", json!({ "customer_id": nothing, "currency": "EUR" }), "customer_id"),
+        (
+            &officer,
+            "/v1/accounts",
+            json!({ "customer_id": rival.customers[0].id, "currency": "EUR" }),
+            "customer_id",
+        ),
+        (
+            &officer,
+            "/v1/accounts",
+            json!({ "customer_id": nothing, "currency": "EUR" }),
+            "customer_id",
+        ),
     ];
     for (token, path, body, field) in table {
         let answer = app.post(path).bearer(token).key(&fresh_key()).json(&body).send().await;
-        assert_eq!((answer.status, answer.code(), answer.field()), (422, "not_found", field), "{body}: {}", answer.body);
+        assert_eq!(
+            (answer.status, answer.code(), answer.field()),
+            (422, "not_found", field),
+            "{body}: {}",
+            answer.body
+        );
     }
     // One may pay anybody of the same bank.
-    let answer = app.post("/v1/transfers").bearer(&customer).key("k").json(&order(own[0], neighbour[0])).send().await;
+    let answer = app
+        .post("/v1/transfers")
+        .bearer(&customer)
+        .key("k")
+        .json(&order(own[0], neighbour[0]))
+        .send()
+        .await;
     assert_eq!(answer.status, 201, "{}", answer.body);
 }
 
@@ -319,9 +382,14 @@ async fn refusals_leave_a_record_as_well() {
     let objects = Objects::of(&app, &app.bank, 1).await;
     let token = app.login(&app.bank, "customer").await;
     for route in routes().iter().filter(|route| !route.public) {
-        let about_oneself = ["logout", "signOutEverywhere", "readMe", "listSessions"].contains(&route.id.as_str());
+        let about_oneself =
+            ["logout", "signOutEverywhere", "readMe", "listSessions"].contains(&route.id.as_str());
         let before = app.audit_count(app.bank.id).await;
-        let answer = if about_oneself { continue } else { call(&app, route, &objects, Some(&token), "\"1\"").await };
+        let answer = if about_oneself {
+            continue;
+        } else {
+            call(&app, route, &objects, Some(&token), "\"1\"").await
+        };
         if matches!(answer.status, 403 | 404) {
             let after = app.audit_count(app.bank.id).await;
             assert!(after > before, "{}: a refusal left no record: {}", route.id, answer.body);
@@ -339,14 +407,33 @@ async fn a_repeated_key_gives_the_same_answer_on_every_route_that_takes_one() {
         let plan = plan(route, &objects);
         let first = call_as_planned(&app, route, (&plan, &objects), Some(&token), "", "same").await;
         let again = call_as_planned(&app, route, (&plan, &objects), Some(&token), "", "same").await;
-        assert_eq!((first.status, first.header("idempotency-replayed")), (201, ""), "{}: {}", route.id, first.body);
-        assert_eq!((again.status, again.header("idempotency-replayed")), (201, "true"), "{}: {}", route.id, again.body);
+        assert_eq!(
+            (first.status, first.header("idempotency-replayed")),
+            (201, ""),
+            "{}: {}",
+            route.id,
+            first.body
+        );
+        assert_eq!(
+            (again.status, again.header("idempotency-replayed")),
+            (201, "true"),
+            "{}: {}",
+            route.id,
+            again.body
+        );
         assert_eq!(first.body, again.body, "{}", route.id);
         // Somebody else's key of the same name is another key.
         let other = app.login(&app.bank, "manager").await;
         let plan = if route.id == "createUser" { self::plan(route, &objects) } else { plan };
-        let theirs = call_as_planned(&app, route, (&plan, &objects), Some(&other), "", "same").await;
-        assert_eq!((theirs.status, theirs.header("idempotency-replayed")), (201, ""), "{}: {}", route.id, theirs.body);
+        let theirs =
+            call_as_planned(&app, route, (&plan, &objects), Some(&other), "", "same").await;
+        assert_eq!(
+            (theirs.status, theirs.header("idempotency-replayed")),
+            (201, ""),
+            "{}: {}",
+            route.id,
+            theirs.body
+        );
         tried += 1;
     }
     assert_eq!(tried, 6);

@@ -129,7 +129,8 @@ impl App {
                 exempt_loopback: true,
             },
         );
-        let sealer = Sealer::new(open(&database, "strongroom_sealer"), Arc::clone(&keyring), clock.clone());
+        let sealer =
+            Sealer::new(open(&database, "strongroom_sealer"), Arc::clone(&keyring), clock.clone());
         let state = ApiState::new(ApiParts {
             operations: operations.clone(),
             identity: identity.clone(),
@@ -140,7 +141,12 @@ impl App {
             config,
         });
         let hash = hasher.hash(PASSWORD).await.unwrap();
-        let bank = Bank { slug: String::new(), id: Uuid::nil(), users: BTreeMap::new(), customers: Vec::new() };
+        let bank = Bank {
+            slug: String::new(),
+            id: Uuid::nil(),
+            users: BTreeMap::new(),
+            customers: Vec::new(),
+        };
         let mut app = Self {
             router: api::router(state),
             identity,
@@ -186,13 +192,15 @@ impl App {
         };
         let made = self.identity.create_tenant(tenant).await.unwrap();
         let context = self.cli(slug).await;
-        let mut people: Vec<(&str, &str)> = blueprint.roles().iter().map(|role| (*role, *role)).collect();
+        let mut people: Vec<(&str, &str)> =
+            blueprint.roles().iter().map(|role| (*role, *role)).collect();
         if blueprint == Blueprint::CoreBank {
             people.push(("second", "customer"));
         }
         let new = people.iter().map(|(username, role)| self.person(username, role)).collect();
         let ids = self.identity.create_users(&context, new).await.unwrap();
-        let users = people.iter().zip(ids).map(|((username, _), id)| ((*username).to_owned(), id.unwrap()));
+        let users =
+            people.iter().zip(ids).map(|((username, _), id)| ((*username).to_owned(), id.unwrap()));
         Bank { slug: slug.to_owned(), id: made.id, users: users.collect(), customers: Vec::new() }
     }
 
@@ -210,7 +218,12 @@ impl App {
         }
     }
 
-    async fn add_customer(&self, context: &OpContext, bank: &Bank, username: &'static str) -> BankCustomer {
+    async fn add_customer(
+        &self,
+        context: &OpContext,
+        bank: &Bank,
+        username: &'static str,
+    ) -> BankCustomer {
         let customer = NewCustomer {
             customer_type: CustomerType::Individual,
             personal: PersonalData {
@@ -363,7 +376,8 @@ impl Ask<'_> {
     }
 
     pub(crate) async fn send(self) -> Answered {
-        let mut request = Request::builder().method(self.method).uri(&self.path).body(self.body).unwrap();
+        let mut request =
+            Request::builder().method(self.method).uri(&self.path).body(self.body).unwrap();
         *request.headers_mut() = self.headers;
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.peer, 40_000)));
         let response = self.app.router.clone().oneshot(request).await.unwrap();

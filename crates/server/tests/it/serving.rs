@@ -81,7 +81,10 @@ async fn it_serves_under_logins_of_its_own_and_stops_on_sigterm() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(stopped.elapsed() < Duration::from_secs(10));
     let log = String::from_utf8(output.stderr).unwrap();
-    assert!(log.contains("\"message\":\"ready\"") && log.contains("\"message\":\"stopped\""), "{log}");
+    assert!(
+        log.contains("\"message\":\"ready\"") && log.contains("\"message\":\"stopped\""),
+        "{log}"
+    );
     assert!(!log.contains(KEY) && !log.contains("login-app-9137"), "{log}");
     drop_logins(&database).await;
 }
@@ -93,7 +96,10 @@ async fn it_never_migrates_unasked() {
     let (port, metrics) = (free_port(), free_port());
     let refused = serve(&url, &url, port, metrics, &[]).output().unwrap();
     assert_eq!(refused.status.code(), Some(5), "{refused:?}");
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("migrations are pending"), "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("migrations are pending"),
+        "{refused:?}"
+    );
     let mut child = serve(&url, &url, port, metrics, &["--migrate"]).spawn().unwrap();
     wait_for(&mut child, port);
     child.kill().unwrap();
@@ -105,8 +111,11 @@ async fn production_refuses_logins_that_row_security_does_not_bind() {
     let database = TestDatabase::create().await;
     let config: tokio_postgres::Config = database.superuser_url().parse().unwrap();
     let admin = connect(&database.superuser_url()).await;
-    let sockets: String =
-        admin.query_one("SELECT split_part(current_setting('unix_socket_directories'), ',', 1)", &[]).await.unwrap().get(0);
+    let sockets: String = admin
+        .query_one("SELECT split_part(current_setting('unix_socket_directories'), ',', 1)", &[])
+        .await
+        .unwrap()
+        .get(0);
     let password = String::from_utf8(config.get_password().unwrap_or_default().to_vec()).unwrap();
     let socket_url = format!(
         "postgresql://{}:{password}@/{}?host={sockets}&port={}",
@@ -122,4 +131,49 @@ async fn production_refuses_logins_that_row_security_does_not_bind() {
         .unwrap();
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is a superuser"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn migrations_go_down_and_up_and_are_proved() {
+    let database = TestDatabase::create().await;
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(BINARY)
+            .env_clear()
+            .current_dir(folder.path())
+            .env("DATABASE_OWNER_URL", database.url_as("strongroom_owner"))
+            .arg("migrate")
+            .args(arguments)
+            .args(["-o", "json"])
+            .output()
+            .unwrap();
+        let answer =
+            serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_default();
+        (
+            output.status.code().unwrap(),
+            answer,
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (code, proof, words) = run(&["verify"]);
+    assert_eq!((code, proof["pending"].as_u64()), (0, Some(0)), "{words}");
+    let newest = proof["current_version"].as_u64().unwrap();
+    assert!(newest >= 6);
+    let (code, back, words) = run(&["down"]);
+    assert_eq!((code, back[0]["version"].as_u64()), (0, Some(newest)), "{words}");
+    assert_eq!(run(&["verify"]).0, 5, "one is pending");
+    let (code, status, words) = run(&["status"]);
+    assert_eq!(code, 0);
+    assert_eq!(status.as_array().unwrap().last().unwrap()["state"], "pending");
+    assert!(words.contains(&format!("current version: {}", newest - 1)), "{words}");
+    let (code, forth, words) = run(&["up", "head"]);
+    assert_eq!((code, forth[0]["version"].as_u64()), (0, Some(newest)), "{words}");
+    let (_, history, _) = run(&["history"]);
+    let steps = history.as_array().unwrap();
+    assert_eq!(steps.len() as u64, newest + 2);
+    assert_eq!(steps[steps.len() - 2]["state"], "down");
+    std::fs::create_dir(folder.path().join("migrations")).unwrap();
+    assert_eq!(run(&["new", "first_step"]).0, 0);
+    assert!(folder.path().join("migrations/0001_first_step.down.sql").is_file());
+    assert_eq!(run(&["new", "Not A Name"]).0, 70);
 }

@@ -40,7 +40,8 @@ async fn every_statement_can_be_prepared_by_its_role() {
             };
             prepared += 1;
             if let Err(error) = client.prepare(statement.text).await {
-                let words = error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string);
+                let words =
+                    error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string);
                 faults.push(format!("{place}: {words}"));
             }
         }

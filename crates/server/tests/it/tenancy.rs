@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::tenancy::{
-    ActorKind, Blueprint, Clock, Database, DatabaseConfig, DbError, OpContext, Query, TenantId, TenantRef,
+    ActorKind, Blueprint, Clock, Database, DatabaseConfig, DbError, OpContext, Query, TenantId,
+    TenantRef,
 };
 use testkit::{TestDatabase, connect};
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 const OWN: &str = "SELECT tenant_id FROM security_policies";
 const OWN_OF: &str = "SELECT tenant_id FROM security_policies WHERE tenant_id = $1::uuid";
-const CHANGE: &str = "UPDATE security_policies SET version = version + 1 WHERE tenant_id = $1::uuid";
+const CHANGE: &str =
+    "UPDATE security_policies SET version = version + 1 WHERE tenant_id = $1::uuid";
 const VERSION: &str = "SELECT version FROM security_policies WHERE tenant_id = $1::uuid";
 const INSERT: &str = "INSERT INTO security_policies (tenant_id, policy) VALUES ($1::uuid, '{}')";
 const SLEEP: &str = "SELECT pg_sleep(2)";
@@ -99,7 +102,10 @@ async fn an_error_leaves_nothing_behind() {
     assert_eq!(world.version(&world.first).await, 1);
     world.assert_apart().await;
     // A failing pipelined read, too.
-    let broken = world.pool.read(&world.first, &[Query::new("SELECT 1 / 0", &[]), Query::new(OWN, &[])]).await;
+    let broken = world
+        .pool
+        .read(&world.first, &[Query::new("SELECT 1 / 0", &[]), Query::new(OWN, &[])])
+        .await;
     assert!(broken.is_err());
     world.assert_apart().await;
 }
@@ -134,7 +140,8 @@ async fn a_cancellation_leaves_nothing_behind() {
     world.assert_apart().await;
     // A read that is given up while its answer is on the way.
     let slow = [Query::new(SLEEP, &[])];
-    let cut_off = tokio::time::timeout(Duration::from_millis(100), world.pool.read(&world.first, &slow));
+    let cut_off =
+        tokio::time::timeout(Duration::from_millis(100), world.pool.read(&world.first, &slow));
     assert!(cut_off.await.is_err());
     world.assert_apart().await;
     // The abandoned transaction's lock goes with its connection, and its change too.
@@ -167,7 +174,7 @@ async fn without_a_tenant_there_are_no_rows() {
             assert!(rows.is_empty(), "{table} in round {round}");
         }
         let refused = client.execute(INSERT, &[&world.first.tenant_id()]).await.unwrap_err();
-        assert_eq!(refused.code().map(|code| code.code()), Some("42501"));
+        assert_eq!(refused.code().map(SqlState::code), Some("42501"));
         client
             .batch_execute(&format!(
                 "BEGIN; SELECT set_config('app.current_tenant', '{}', true); SELECT * FROM security_policies; COMMIT",
