@@ -30,6 +30,7 @@ use crate::{
 
 const FIND_ACCOUNT: &str = tenancy::sql!("identity/login.sql", "find_account");
 const CHARGE: &str = tenancy::sql!("identity/login.sql", "charge");
+const RELAX_COMMIT: &str = tenancy::sql!("identity/login.sql", "relax_commit");
 
 /// The reserved tenant that owns events which belong to no tenant.
 pub(crate) const PLATFORM: &str = "platform";
@@ -240,12 +241,12 @@ impl Identity {
     ) -> Result<Charged, DbError> {
         loop {
             let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&name];
-            let database = self.inner.operations.database();
+            let queries = [Query::new(RELAX_COMMIT, &[]), Query::new(CHARGE, &parameters)];
             let (transaction, rows) =
-                database.begin_with(context, &[Query::new(CHARGE, &parameters)]).await?;
+                self.inner.operations.database().begin_with(context, &queries).await?;
             transaction.commit().await?;
             // No row: nobody has that name, and there is nothing to lock.
-            let Some(row) = rows.first().and_then(|rows| rows.first()) else {
+            let Some(row) = rows.last().and_then(|rows| rows.first()) else {
                 return Ok(Charged::default());
             };
             let charged = Charged {

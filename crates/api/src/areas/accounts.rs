@@ -17,7 +17,6 @@ use crate::{
         RequiredIdempotencyKey, named,
     },
     json::Json,
-    problem::Problem,
     state::ApiState,
     wire::{
         List,

@@ -12,7 +12,7 @@ use audit::EventType;
 use jiff::civil::Date;
 use ledger::{InternalAccount, Posting, TransactionType, TransferKind, post};
 use money::Currency;
-use operation::{Applied, Call, Command, OperationError, Operations, command::Outcome, event};
+use operation::{Applied, Call, Command, OperationError, Operations, RefusalKind, command::Outcome, event};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tenancy::{DbError, OpContext, TenantTx, keyring::Keyring};
@@ -183,7 +183,8 @@ impl Run<'_> {
         while let Some(part) = parts.pop() {
             match self.operations.run_one(self.call(make(part.clone()))).await {
                 Ok(reply) => imported += reply.output.imported,
-                Err(OperationError::Refused(refusal)) => match part.as_slice() {
+                // Only a rule can be some record's fault; anything else stops the run.
+                Err(OperationError::Refused(refusal)) if refusal.kind == RefusalKind::Rule => match part.as_slice() {
                     [one] => loaded.refused.push((one.name().to_owned(), refusal.to_string())),
                     many => {
                         let (left, right) = many.split_at(many.len() / 2);

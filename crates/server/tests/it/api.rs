@@ -306,8 +306,8 @@ async fn users_are_made_read_changed_and_listed() {
     let list = app.get("/v1/users?is_active=false").bearer(&token).send().await;
     assert_eq!(list.body["data"].as_array().unwrap().len(), 1);
     assert!(!list.text.contains("nina@bank.example"), "lists unseal nothing");
-    let taken = app.post("/v1/users").bearer(&token).json(&new).send().await;
-    assert_eq!((taken.status, taken.field()), (409, "username"));
+    let second = app.post("/v1/users").bearer(&token).json(&new).send().await;
+    assert_eq!((second.status, second.field()), (409, "username"));
 }
 
 #[tokio::test]
@@ -463,7 +463,7 @@ async fn health_says_what_is_so_and_nothing_more() {
 
     let app = App::start().await;
     let health = api::HealthState {
-        database: app.app_database.clone(),
+        database: app.pool.clone(),
         draining: std::sync::Arc::default(),
         render_metrics: std::sync::Arc::new(|| "figures 1\n".to_owned()),
     };

@@ -63,7 +63,7 @@ pub(crate) struct App {
     pub(crate) directory: Directory,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) clock: Clock,
-    pub(crate) app_database: Database,
+    pub(crate) pool: Database,
     pub(crate) sealer: Sealer,
     pub(crate) bank: Bank,
     hash: PasswordHash,
@@ -154,7 +154,7 @@ impl App {
             directory,
             keyring,
             clock,
-            app_database,
+            pool: app_database,
             sealer,
             bank,
             hash,
@@ -259,7 +259,9 @@ impl App {
     pub(crate) async fn listen(&self) -> (u16, Acceptor) {
         let (port, listeners) = bind_loopbacks(0).await.unwrap();
         let acceptor = Acceptor::new(self.router.clone(), 64);
-        listeners.into_iter().for_each(|listener| acceptor.listen(listener));
+        for listener in listeners {
+            acceptor.listen(listener);
+        }
         (port, acceptor)
     }
 
@@ -290,13 +292,13 @@ impl App {
 
     /// Writes what reads left to be recorded, and seals the log.
     pub(crate) async fn seal(&self) {
-        self.operations.access_log().flush(&self.app_database, true).await.unwrap();
+        self.operations.access_log().flush(&self.pool, true).await.unwrap();
         self.sealer.drain().await.unwrap();
     }
 
     /// How many audit records a tenant has.
     pub(crate) async fn audit_count(&self, tenant: Uuid) -> i64 {
-        self.operations.access_log().flush(&self.app_database, true).await.unwrap();
+        self.operations.access_log().flush(&self.pool, true).await.unwrap();
         let sql = "SELECT count(*) FROM audit_log WHERE tenant_id = $1";
         self.superuser.query_one(sql, &[&tenant]).await.unwrap().get(0)
     }

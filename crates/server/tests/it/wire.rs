@@ -352,7 +352,7 @@ async fn security_headers_are_on_every_answer() {
         app.post("/v1/auth/logout").bearer(&token).send().await,
         app.ask(Method::PUT, "/v1/accounts").send().await,
     ];
-    let shown: Vec<_> = answers.iter().map(|answer| security_headers(answer)).collect();
+    let shown: Vec<_> = answers.iter().map(security_headers).collect();
     for headers in &shown {
         assert_eq!(headers, &shown[0]);
     }
