@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod cursor;
 mod extract;
+mod floods;
 mod health;
 mod json;
 mod middleware;

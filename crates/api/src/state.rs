@@ -12,7 +12,7 @@ use tenancy::{
     policy::{RateLimitPolicy, SecurityPolicy},
 };
 
-use crate::{ApiConfig, route::RouteIndex};
+use crate::{ApiConfig, floods::Floods, route::RouteIndex};
 
 /// The parts that the composition root brings.
 pub struct ApiParts {
@@ -43,6 +43,7 @@ pub struct Shared {
     /// The limits of requests whose tenant is not known.
     pub(crate) base_limits: RateLimitPolicy,
     pub(crate) document: String,
+    pub(crate) floods: Floods,
 }
 
 impl ApiState {
@@ -51,7 +52,7 @@ impl ApiState {
         let index = RouteIndex::of(&crate::routes::table());
         let base_limits = SecurityPolicy::of(Blueprint::Standard).rate_limits;
         let document = crate::openapi().to_json().unwrap_or_default();
-        Self(Arc::new(Shared { parts, index, base_limits, document }))
+        Self(Arc::new(Shared { parts, index, base_limits, document, floods: Floods::default() }))
     }
 }
 

@@ -12,10 +12,7 @@ use axum::{
 use http::HeaderMap;
 use identity::LoginRequest;
 use serde::Deserialize;
-use tenancy::{
-    Actor, ActorKind, Blueprint, OpContext, RequestInfo, TenantId, TenantRef,
-    policy::RateLimitPolicy,
-};
+use tenancy::{Blueprint, RequestInfo, TenantId, TenantRef, policy::RateLimitPolicy};
 use uuid::Uuid;
 
 use super::{Answer, nothing, ok};
@@ -95,18 +92,7 @@ async fn limits_of(
     tenant: &Arc<TenantRef>,
     source: &Arc<RequestInfo>,
 ) -> Result<RateLimitPolicy, Problem> {
-    Ok(state.identity.policy(&nobody(state, tenant, source)).await?.rate_limits)
-}
-
-/// Nobody yet, in one tenant.
-fn nobody(state: &ApiState, tenant: &Arc<TenantRef>, source: &Arc<RequestInfo>) -> OpContext {
-    OpContext {
-        tenant: Arc::clone(tenant),
-        actor: Actor::system(ActorKind::Anonymous),
-        session: None,
-        request: Arc::clone(source),
-        clock: state.clock.clone(),
-    }
+    Ok(state.identity.policy(&state.nobody(tenant, source)).await?.rate_limits)
 }
 
 /// The tenant of that slug, or the only one of the installation.
@@ -203,7 +189,7 @@ pub(crate) async fn password_policy(
             return Err(Problem::malformed_field("tenant", "missing_field", message));
         }
     };
-    let policy = state.identity.policy(&nobody(&state, &tenant, &source)).await?;
+    let policy = state.identity.policy(&state.nobody(&tenant, &source)).await?;
     ok(PasswordRules::from(identity::PasswordRules::from(&policy.password)))
 }
 

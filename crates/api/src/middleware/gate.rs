@@ -12,11 +12,12 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, StatusCode};
-use tenancy::{OpContext, RequestInfo};
+use tenancy::{OpContext, RequestInfo, TenantRef};
 
 use super::limits::{Counted, Limits, count_address, count_user};
 use crate::{
     extract::{Caller, Source, bearer, no_token},
+    floods::Floods,
     problem::Problem,
     route::{Access, Class, Place},
     routes,
@@ -28,7 +29,7 @@ pub(super) async fn gate(State(state): State<ApiState>, request: Request, next: 
         return Problem::internal().into_response();
     };
     let place = state.index.locate(request.method(), request.uri().path());
-    match place {
+    let response = match place {
         Some(place) if !place.exact => stray(&state, &source, place.class, request, next).await,
         Some(place) if matches!(place.access, Access::Public(_)) && place.class == Class::Auth => {
             sign_in(&state, &source, request, next).await
@@ -38,11 +39,24 @@ pub(super) async fn gate(State(state): State<ApiState>, request: Request, next: 
         }
         Some(place) => known(&state, &source, &place, request, next).await,
         None if routes::is_of_later_module(request.uri().path()) => {
-            let place = routes::later_module();
-            known(&state, &source, &place, request, next).await
+            known(&state, &source, &routes::later_module(), request, next).await
         }
         None => stray(&state, &source, Class::Default, request, next).await,
+    };
+    noted(&state, &source, response)
+}
+
+/// The tenant of a caller who was known and refused all the same.
+#[derive(Clone)]
+struct Refused(Arc<TenantRef>);
+
+fn noted(state: &ApiState, source: &Arc<RequestInfo>, mut response: Response) -> Response {
+    let status = response.status();
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS) {
+        let tenant = response.extensions_mut().remove::<Refused>().map(|refused| refused.0);
+        Floods::note(state, tenant, source, status.as_u16());
     }
+    response
 }
 
 /// Public routes, and paths that lead nowhere.
@@ -96,7 +110,9 @@ async fn known(
     let limits = Limits::of(&policy, place.class, state.config.rate_limit_floor_per_minute);
     let (counted, verdict) = count_user(&state.rates, limits, &caller, state.now_ms());
     if let Err(problem) = verdict {
-        return told(problem.into_response(), counted);
+        let mut response = problem.into_response();
+        response.extensions_mut().insert(Refused(caller.tenant));
+        return told(response, counted);
     }
     if !caller.tenant.has_module(place.module) {
         return told(module_not_enabled().into_response(), counted);

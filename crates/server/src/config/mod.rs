@@ -289,6 +289,12 @@ impl Configuration {
         Ok(RootKeys::new(encryption, key("FIELD_ENCRYPTION_KEY")?))
     }
 
+    /// `ENCRYPTION_KEY` and `FIELD_ENCRYPTION_KEY` as they were written.
+    pub fn root_key_texts(&self) -> (Option<Zeroizing<String>>, Option<Zeroizing<String>>) {
+        let text = |name: &str| self.values.get(name).map(|found| found.text.clone());
+        (text("ENCRYPTION_KEY"), text("FIELD_ENCRYPTION_KEY"))
+    }
+
     /// `JWT_SECRET_KEY`.
     pub fn token_secret(&self) -> Option<SecretBytes> {
         self.values

@@ -79,6 +79,9 @@ pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Res
     );
     let started = Instant::now();
     let mut termination = Termination::listen()?;
+    if let Some(path) = &options.ready_file {
+        Ready::forget(path)?;
+    }
     // Taken first: whoever cannot listen should not start a database.
     let (port, public) = bind_loopbacks(options.port).await.with_context(|| {
         format!("cannot listen on port {} of the loopback; try --port 0", options.port)
@@ -98,10 +101,11 @@ pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Res
             return Err(error);
         }
     };
+    // Nobody has to listen (`dev | head`); the ready file has to be there.
+    let _ = greeting::print(&ready, !options.strict_limits, started.elapsed());
     if let Some(path) = &options.ready_file {
         ready.write(path)?;
     }
-    greeting::print(&ready, !options.strict_limits, started.elapsed())?;
     termination.next().await;
     let stopping = async {
         running.stop().await;
@@ -121,7 +125,8 @@ async fn installed(
     (port, public): (u16, Vec<TcpListener>),
 ) -> anyhow::Result<(Running, Ready)> {
     let base_url = format!("http://localhost:{port}");
-    let installation = Installation::assemble(ingredients(options, place, &base_url)?)?;
+    let installation =
+        Installation::assemble(ingredients(options, configuration, place, &base_url)?)?;
     let (tenants, manifest) = populate(options, configuration, place, &installation).await?;
     let operator = match TcpListener::bind(("127.0.0.1", METRICS_PORT)).await {
         Ok(listener) if options.port != 0 => listener,
@@ -142,14 +147,19 @@ async fn installed(
     Ok((running, ready))
 }
 
-fn ingredients(options: &Options, place: &Place, base_url: &str) -> anyhow::Result<Ingredients> {
+fn ingredients(
+    options: &Options,
+    configuration: &Configuration,
+    place: &Place,
+    base_url: &str,
+) -> anyhow::Result<Ingredients> {
     let mut sealer = DatabaseConfig::new(place.url.as_str()).with_role("strongroom_sealer");
     (sealer.max_connections, sealer.idle_connections) = (2, 1);
     Ok(Ingredients {
         app: DatabaseConfig::new(place.url.as_str()).with_role("strongroom_app"),
         sealer,
         roots: place.secrets.roots()?,
-        token_secret: None,
+        token_secret: configuration.token_secret(),
         exempt_loopback: true,
         api: ApiConfig {
             public_url: base_url.to_owned(),

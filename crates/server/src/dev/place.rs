@@ -41,10 +41,10 @@ impl Place {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("the folder {}", folder.display()))?;
         }
-        let secrets = if ephemeral {
-            Secrets::ephemeral()
-        } else {
-            Secrets::kept_in(&folder.join("development.key"))?
+        let secrets = match Secrets::of(configuration) {
+            Some(configured) => configured,
+            None if ephemeral => Secrets::ephemeral(),
+            None => Secrets::kept_in(&folder.join("development.key"))?,
         };
         let place = match given {
             Some(url) => Self { url, secrets, cluster: None },

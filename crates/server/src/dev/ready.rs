@@ -75,6 +75,19 @@ pub(super) struct ManifestUser {
 }
 
 impl Ready {
+    /// Removes what an earlier run left, so that nobody attaches to a ghost.
+    ///
+    /// # Errors
+    /// Where it is there and cannot be removed.
+    pub(super) fn forget(path: &Path) -> anyhow::Result<()> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("the ready file {}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes it: readable by its owner alone, renamed into place.
     ///
     /// # Errors

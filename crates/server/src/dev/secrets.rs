@@ -1,5 +1,6 @@
-//! Owns a development installation's root key: made once, kept beside its
-//! database and readable by its owner alone; forgotten with an ephemeral one.
+//! Owns a development installation's root key: the configured one, else one made
+//! once, kept beside its database and readable by its owner alone; forgotten with
+//! an ephemeral one.
 //! The passwords of its people follow from it, so that they need no keeping.
 
 use std::fmt::Write as _;
@@ -9,20 +10,30 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use vault::{RootKey, RootKeys, SecretBytes};
+use vault::{RootKey, RootKeys};
 use zeroize::Zeroizing;
+
+use crate::config::Configuration;
 
 const KEY_BYTES: usize = 32;
 
-/// The root of a development installation.
+/// The roots of a development installation, in the form of `ENCRYPTION_KEY`.
 pub(super) struct Secrets {
-    root: SecretBytes,
+    root: Zeroizing<String>,
+    field: Option<Zeroizing<String>>,
 }
 
 impl Secrets {
+    /// The keys of the configuration, where it has any.
+    pub(super) fn of(configuration: &Configuration) -> Option<Self> {
+        let (root, field) = configuration.root_key_texts();
+        Some(Self { root: root?, field })
+    }
+
     /// Random, and nowhere kept.
     pub(super) fn ephemeral() -> Self {
-        Self { root: vault::random_secret(KEY_BYTES) }
+        let random = vault::random_secret(KEY_BYTES);
+        Self { root: hexadecimal(random.expose()), field: None }
     }
 
     /// From a file; made where there is none.
@@ -42,32 +53,26 @@ impl Secrets {
         let mut text = Zeroizing::new(String::new());
         file.read_to_string(&mut text).with_context(context)?;
         if text.trim().is_empty() {
-            let secrets = Self::ephemeral();
-            file.write_all(secrets.encryption_key().as_bytes()).with_context(context)?;
-            return Ok(secrets);
+            let made = Self::ephemeral();
+            file.write_all(made.root.as_bytes()).with_context(context)?;
+            return Ok(made);
         }
-        let bytes: Option<Vec<u8>> = (0..KEY_BYTES)
-            .map(|at| u8::from_str_radix(text.trim().get(2 * at..2 * at + 2)?, 16).ok())
-            .collect();
-        let bytes = bytes.filter(|_| text.trim().len() == 2 * KEY_BYTES);
-        Ok(Self {
-            root: SecretBytes::new(
-                bytes.with_context(|| format!("{} holds no key", path.display()))?,
-            ),
-        })
+        RootKey::parse(&text).with_context(context)?;
+        Ok(Self { root: Zeroizing::new(text.trim().to_owned()), field: None })
     }
 
     /// The root in the form of `ENCRYPTION_KEY`.
-    pub(super) fn encryption_key(&self) -> Zeroizing<String> {
-        hexadecimal(self.root.expose())
+    pub(super) fn encryption_key(&self) -> &str {
+        &self.root
     }
 
     /// The two roots.
     ///
     /// # Errors
-    /// Never for a root of the right length.
+    /// Never for keys that were checked when they were read.
     pub(super) fn roots(&self) -> anyhow::Result<RootKeys> {
-        Ok(RootKeys::new(RootKey::parse(&self.encryption_key())?, None))
+        let field = self.field.as_deref().map(|text| RootKey::parse(text)).transpose()?;
+        Ok(RootKeys::new(RootKey::parse(&self.root)?, field))
     }
 
     /// The password that the people of a tenant share. It fits every blueprint's
@@ -75,7 +80,7 @@ impl Secrets {
     pub(super) fn password_of(&self, tenant: &str) -> Zeroizing<String> {
         let info = format!("password of {tenant}");
         let derived =
-            vault::hkdf_sha256(b"strongroom/development", self.root.expose(), info.as_bytes());
+            vault::hkdf_sha256(b"strongroom/development", self.root.as_bytes(), info.as_bytes());
         Zeroizing::new(format!("Try-{}-4u", hexadecimal(&derived[..6]).as_str()))
     }
 }

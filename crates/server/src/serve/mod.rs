@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use api::{ApiConfig, HealthState};
+use api::{ApiConfig, ApiState, HealthState};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tenancy::migrate::Migrator;
 use tokio::net::TcpListener;
@@ -135,6 +135,7 @@ pub struct Listening {
 /// An installation that serves.
 pub struct Running {
     installation: Installation,
+    api: ApiState,
     public: Acceptor,
     operator: Acceptor,
     workers: Workers,
@@ -146,9 +147,10 @@ impl Running {
     /// # Errors
     /// Where metrics are recorded in this process already.
     pub fn start(installation: Installation, listening: Listening) -> anyhow::Result<Self> {
+        raise_file_limit(listening.max_connections);
         let figures = record_metrics()?;
-        let public =
-            Acceptor::new(api::router(installation.api_state()), listening.max_connections);
+        let api = installation.api_state();
+        let public = Acceptor::new(api::router(api.clone()), listening.max_connections);
         let health = HealthState {
             database: installation.app.clone(),
             draining: std::sync::Arc::clone(&installation.draining),
@@ -158,7 +160,7 @@ impl Running {
         let workers = Workers::start(&installation);
         listening.public.into_iter().for_each(|listener| public.listen(listener));
         operator.listen(listening.operator);
-        Ok(Self { installation, public, operator, workers })
+        Ok(Self { installation, api, public, operator, workers })
     }
 
     /// Goes down in order: not ready any more, requests finish, what was read is
@@ -170,6 +172,7 @@ impl Running {
             tracing::warn!("requests were still running after {} s", DRAIN.as_secs());
         }
         self.workers.stop().await;
+        self.api.record_refused().await;
         let log = self.installation.operations.access_log();
         if let Err(error) = log.flush(&self.installation.app, true).await {
             tracing::error!(%error, "the last access records could not be written");
@@ -179,6 +182,24 @@ impl Running {
         }
         self.operator.stop(Duration::from_millis(200)).await;
         tracing::info!("stopped");
+    }
+}
+
+/// Files beside client connections: the pool, logs, listeners.
+const FILES_BESIDE_CONNECTIONS: u64 = 256;
+
+/// Every connection is a file. The soft limit is often 1,024; up to the hard one
+/// it is ours to raise.
+fn raise_file_limit(max_connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = FILES_BESIDE_CONNECTIONS.saturating_add(max_connections as u64);
+    let limit = getrlimit(Resource::Nofile);
+    let Some(current) = limit.current.filter(|current| *current < wanted) else { return };
+    let reachable = limit.maximum.map_or(wanted, |maximum| wanted.min(maximum));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(reachable), ..limit });
+    if raised.is_err() || reachable < wanted {
+        let files = if raised.is_ok() { reachable } else { current };
+        tracing::warn!(files, wanted, "fewer files may be open than MAX_CONNECTIONS needs");
     }
 }
 

@@ -40,7 +40,7 @@ impl Dev {
             .args(["dev", "--ephemeral", "--port", "0", "--ready-file"])
             .arg(&ready_file)
             .args(arguments)
-            .stdout(Stdio::null())
+            .stdout(std::fs::File::create(folder.path().join("greeting.txt")).unwrap())
             .spawn()
             .unwrap();
         let deadline = Instant::now() + Duration::from_secs(120);
@@ -204,11 +204,30 @@ fn a_bank_in_one_command_moves_money_proves_it_and_goes() {
     let (status, answer) = http(dev.text("metrics_url"), "GET", "/readyz", &[], None);
     assert_eq!(status, 200, "{answer}");
 
+    the_printed_command_moves_money(&dev);
     verifiers_agree(&dev);
     let port = dev.database_port();
     dev.signal("TERM");
     assert_eq!(wait_for_end(&mut dev.child), Some(0));
     wait_until_closed(port);
+}
+
+fn the_printed_command_moves_money(dev: &Dev) {
+    let greeting = std::fs::read_to_string(dev.folder.path().join("greeting.txt")).unwrap();
+    assert!(greeting.contains("Rate limits are raised"), "{greeting}");
+    let start = greeting.find("TOKEN=").unwrap();
+    let end = greeting.find("\nCtrl-C").unwrap();
+    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
+        println!("skipped: curl absent");
+        return;
+    }
+    let pasted = Command::new("sh").arg("-c").arg(&greeting[start..end]).output().unwrap();
+    let answer: Value = serde_json::from_slice(&pasted.stdout).unwrap_or_default();
+    assert_eq!(
+        (&answer["status"], &answer["amount"]),
+        (&json!("posted"), &json!(1_234)),
+        "{pasted:?}"
+    );
 }
 
 fn verifiers_agree(dev: &Dev) {
@@ -363,6 +382,10 @@ fn failures_have_their_codes() {
     ] {
         assert!(words.contains(expected), "{expected}: {words}");
     }
+    std::fs::write(folder.path().join(".env"), "LOG_LEVLE=debug\n").unwrap();
+    let (number, words) = code(&nowhere, &["ledger", "verify"]);
+    assert!(number == 3 && words.contains("LOG_LEVLE no such setting, in .env"), "{words}");
+    std::fs::remove_file(folder.path().join(".env")).unwrap();
     let openapi = strongroom(folder.path()).arg("openapi").output().unwrap();
     let document: Value = serde_json::from_slice(&openapi.stdout).unwrap();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));

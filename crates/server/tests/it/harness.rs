@@ -58,6 +58,7 @@ const ROOT: [u8; 32] = [7; 32];
 /// The application.
 pub(crate) struct App {
     pub(crate) router: Router,
+    pub(crate) state: ApiState,
     pub(crate) identity: Identity,
     pub(crate) operations: Operations,
     pub(crate) directory: Directory,
@@ -148,7 +149,8 @@ impl App {
             customers: Vec::new(),
         };
         let mut app = Self {
-            router: api::router(state),
+            router: api::router(state.clone()),
+            state,
             identity,
             operations,
             directory,

@@ -695,3 +695,27 @@ async fn over_a_socket_the_peer_is_counted_and_nothing_is_revealed() {
     assert!(exchange(port, smuggled).await.starts_with("HTTP/1.1 400"));
     acceptor.stop(std::time::Duration::from_secs(5)).await;
 }
+
+#[tokio::test]
+async fn strangers_are_limited_by_address_and_recorded_by_the_minute() {
+    let app = App::start_strict().await;
+    app.identity.ensure_platform().await.unwrap();
+    for _ in 0..100 {
+        let answer = app.get("/v1/accounts").peer("203.0.113.1").bearer("nonsense").send().await;
+        assert_problem(&answer, 401, "invalid_token");
+    }
+    for _ in 0..7 {
+        let answer = app.get("/v1/accounts").peer("203.0.113.1").bearer("nonsense").send().await;
+        assert_problem(&answer, 429, "rate_limited");
+    }
+    app.get("/v1/accounts").peer("203.0.113.2").send().await;
+    app.state.record_refused().await;
+    let sql = "SELECT host(ip_address), (details->>'status')::int, (details->>'requests')::int FROM audit_log log \
+               JOIN tenants ON tenants.id = log.tenant_id AND tenants.slug = 'platform' \
+               WHERE event_type = 'request_flood' ORDER BY 1, 2";
+    let rows = app.superuser.query(sql, &[]).await.unwrap();
+    let rows: Vec<(String, i32, i32)> =
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    let expected = [("203.0.113.1", 401, 100), ("203.0.113.1", 429, 7), ("203.0.113.2", 401, 1)];
+    assert_eq!(rows, expected.map(|(address, status, count)| (address.to_owned(), status, count)));
+}
