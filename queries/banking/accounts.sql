@@ -104,11 +104,6 @@ RETURNING id;
 INSERT INTO account_parties (tenant_id, account_id, customer_id, party_role)
 SELECT $1::uuid, party.* FROM unnest($2::uuid[], $3::uuid[], $4::text[]) AS party;
 
---! parties
-SELECT customer_id, party_role FROM account_parties
-WHERE tenant_id = $1::uuid AND account_id = $2::uuid
-ORDER BY party_role DESC, customer_id;
-
 --! customers_status
 -- Locked against being made inactive while an account is opened for them.
 SELECT id, status FROM customers WHERE tenant_id = $1::uuid AND id = ANY ($2::uuid[]) ORDER BY id FOR SHARE;

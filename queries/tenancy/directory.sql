@@ -8,6 +8,3 @@ VALUES ($1::uuid, $2::text, $3::text, $4::text, $5::text[], $6::text);
 
 --! insert_policy
 INSERT INTO security_policies (tenant_id, policy) VALUES ($1::uuid, $2::jsonb);
-
---! policy
-SELECT policy, version FROM security_policies WHERE tenant_id = $1::uuid;

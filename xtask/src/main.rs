@@ -9,13 +9,11 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["tidy"] => tidy_all(),
-        _ => {
-            eprintln!("usage: cargo xtask tidy");
-            ExitCode::from(2)
-        }
+    if arguments == ["tidy"] {
+        return tidy_all();
     }
+    eprintln!("usage: cargo xtask tidy");
+    ExitCode::from(2)
 }
 
 fn tidy_all() -> ExitCode {

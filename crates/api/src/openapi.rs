@@ -165,7 +165,7 @@ fn request_body(body: &BodyDoc) -> RequestBody {
         .example(Some(body.example.clone()))
         .build();
     let required = if body.required { Required::True } else { Required::False };
-    RequestBodyBuilder::new().content(body.schema, content).required(Some(required)).build()
+    RequestBodyBuilder::new().content(body.media_type, content).required(Some(required)).build()
 }
 
 fn answer_of(answer: &AnswerDoc, doc: &Doc) -> Response {

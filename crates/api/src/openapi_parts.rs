@@ -45,7 +45,8 @@ pub(crate) struct Doc {
 
 /// A request's body.
 pub(crate) struct BodyDoc {
-    pub(crate) schema: &'static str,
+    pub(crate) media_type: &'static str,
+    /// Of the schema among the components.
     pub(crate) name: String,
     pub(crate) example: Value,
     pub(crate) required: bool,
@@ -123,7 +124,7 @@ impl Doc {
     pub(crate) fn body<T: ToSchema + DeserializeOwned>(mut self, example: Value) -> Self {
         self.schemas_of::<T>();
         self.body = Some(BodyDoc {
-            schema: "application/json",
+            media_type: "application/json",
             name: T::name().into_owned(),
             example,
             required: true,

@@ -39,7 +39,7 @@ impl SourceFile {
 
     /// The line (from 1) of a byte offset.
     pub(super) fn line_of(&self, offset: usize) -> usize {
-        self.text.as_bytes()[..offset].iter().filter(|&&byte| byte == b'\n').count() + 1
+        self.text[..offset].matches('\n').count() + 1
     }
 }
 
@@ -67,7 +67,7 @@ fn walk(repository: &Path, folder: &Path, files: &mut Vec<SourceFile>) -> std::i
             }
             continue;
         }
-        let script = folder.ends_with("scripts") || folder.ends_with(".ci");
+        let script = [".ci", "scripts"].iter().any(|name| folder == repository.join(name));
         let known = path.extension().is_some_and(|kind| KINDS.iter().any(|known| kind == *known));
         if !(known || script && path.extension().is_none()) {
             continue;
@@ -84,6 +84,7 @@ fn is_rust(path: &str) -> bool {
 }
 
 /// What the scanner is inside of.
+#[derive(Clone, Copy)]
 enum Inside {
     Code,
     LineComment,

@@ -60,7 +60,9 @@ fn uses(file: &SourceFile) -> Vec<(usize, (String, String))> {
             let mut literals = file.text[offset..].split('"').skip(1).step_by(2);
             Some((offset, (literals.next()?.to_owned(), literals.next()?.to_owned())))
         })
-        .filter(|(_, (path, _))| path.ends_with(".sql"))
+        .filter(|(_, (path, _))| {
+            std::path::Path::new(path).extension().is_some_and(|kind| kind == "sql")
+        })
         .collect()
 }
 

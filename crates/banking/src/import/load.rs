@@ -12,7 +12,7 @@ use audit::EventType;
 use jiff::civil::Date;
 use ledger::{InternalAccount, Posting, TransactionType, TransferKind, post};
 use money::Currency;
-use operation::{Applied, Call, Command, OperationError, Operations, RefusalKind, command::Outcome, event};
+use operation::{Applied, Call, Command, OperationError, Operations, Refusal, RefusalKind, command::Outcome, event};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tenancy::{DbError, OpContext, TenantTx, keyring::Keyring};
@@ -185,7 +185,7 @@ impl Run<'_> {
                 Ok(reply) => imported += reply.output.imported,
                 // Only a rule can be some record's fault; anything else stops the run.
                 Err(OperationError::Refused(refusal)) if refusal.kind == RefusalKind::Rule => match part.as_slice() {
-                    [one] => loaded.refused.push((one.name().to_owned(), refusal.to_string())),
+                    [one] => loaded.refused.push((one.name().to_owned(), reason(&refusal))),
                     many => {
                         let (left, right) = many.split_at(many.len() / 2);
                         parts.extend([right.to_vec(), left.to_vec()]);
@@ -223,6 +223,12 @@ impl Run<'_> {
     fn call<C>(&self, command: C) -> Call<C> {
         Call { context: self.context.clone(), idempotency_key: None, command }
     }
+}
+
+/// A refusal with the fields at fault.
+fn reason(refusal: &Refusal) -> String {
+    let fields: Vec<_> = refusal.errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
+    if fields.is_empty() { refusal.to_string() } else { fields.join("; ") }
 }
 
 /// What one chunk did.

@@ -37,9 +37,9 @@ pub(super) fn run(
                 ]
             })?;
             if *production {
-                configuration.check_production()?
+                configuration.check_production()?;
             } else {
-                configuration.check_serving()?
+                configuration.check_serving()?;
             }
             Ok(())
         }

@@ -141,7 +141,7 @@ pub async fn bind_loopbacks(port: u16) -> std::io::Result<(u16, Vec<TcpListener>
             Err(error)
                 if error.kind() == std::io::ErrorKind::AddrInUse && port == 0 && attempts < 16 =>
             {
-                attempts += 1
+                attempts += 1;
             }
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => return Err(error),
             Err(_) => return Ok((chosen, vec![first])),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const BINARY: &str = env!("CARGO_BIN_EXE_strongroom");
 
 /// The binary without the environment of whoever runs the tests.
-fn strongroom(folder: &Path) -> Command {
+pub(crate) fn strongroom(folder: &Path) -> Command {
     let mut command = Command::new(BINARY);
     command.env_clear().current_dir(folder).stdin(Stdio::null());
     // The clusters' account and folders depend on these.
@@ -218,7 +218,7 @@ fn the_printed_command_moves_money(dev: &Dev) {
     let start = greeting.find("TOKEN=").unwrap();
     let end = greeting.find("\nCtrl-C").unwrap();
     if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
-        println!("skipped: curl absent");
+        eprintln!("skipped: curl absent");
         return;
     }
     let pasted = Command::new("sh").arg("-c").arg(&greeting[start..end]).output().unwrap();

@@ -1,11 +1,18 @@
 //! Importing a bank: exactly once whatever happens in between, and to the heller.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use banking::import::{Import, ImportMap, Plan, load, reconcile};
 use tenancy::OpContext;
 
-use crate::bank_world::BankWorld;
+use crate::{bank_world::BankWorld, cli::strongroom};
 
 fn repository(path: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)
@@ -146,4 +153,71 @@ async fn a_real_bank_reconciles_to_the_heller() {
     assert_eq!((report.exact, report.rounded, report.cut_off, report.unexplained), (342, 859, 28, 0));
     assert!(report.accounts.iter().all(|account| !account.explanation.is_empty() && account.missing == 0));
     assert_books_are_right(&world, &context).await;
+}
+
+/// A bank of `accounts` customers with an account each and `movements` movements on each.
+fn write_bank(folder: &Path, accounts: usize, movements: usize) {
+    let mut files = [
+        "number,first,last,born,tax_id\n".to_owned(),
+        "number,opened\n".to_owned(),
+        "number,customer,account,role\n".to_owned(),
+        "number,account,date,sign,amount,balance,text\n".to_owned(),
+    ];
+    for at in 0..accounts {
+        writeln!(files[0], "C{at},Given,Family{at},1980-01-01,{}", 1_000_000 + at).unwrap();
+        writeln!(files[1], "A{at},2024-12-31").unwrap();
+        writeln!(files[2], "P{at},C{at},A{at},O").unwrap();
+        for number in 1..=movements {
+            let date = format!("2025-01-{:02}", 1 + number % 28);
+            writeln!(files[3], "T{at}-{number},A{at},{date},+,1.00,,").unwrap();
+        }
+    }
+    for (name, content) in ["customers", "accounts", "parties", "transactions"].into_iter().zip(files) {
+        fs::write(folder.join(format!("{name}.csv")), content).unwrap();
+    }
+    let map = fs::read_to_string(repository("examples/sample-bank.toml")).unwrap();
+    fs::write(folder.join("map.toml"), map.replace("balance = \"balance\"\n", "")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_import_goes_on_where_it_stopped() {
+    let world = BankWorld::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    write_bank(folder.path(), 40, 500);
+    let url = world.database.superuser_url();
+    let command = |arguments: &[&str]| {
+        let mut command = strongroom(folder.path());
+        command.env("DATABASE_URL", &url).env("ENCRYPTION_KEY", "07".repeat(32)).args(arguments);
+        command
+    };
+    let succeeded = |output: Output| {
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{complaint}");
+        output.stdout
+    };
+    succeeded(command(&["tenant", "create", "--blueprint", "core-bank", "--slug", "killed", "--name", "K"]).output().unwrap());
+    let import = ["-o", "json", "import", "--tenant", "killed", "--map", "map.toml", "--from", "."];
+
+    let posted = async || -> i64 {
+        let row = world.superuser.query_one("SELECT count(*) FROM import_items WHERE kind = 'transaction'", &[]);
+        row.await.unwrap().get(0)
+    };
+    let complaints = folder.path().join("complaints.txt");
+    let log = fs::File::create(&complaints).unwrap();
+    let mut child = command(&import).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while posted().await == 0 && child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "nothing was imported within two minutes");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = posted().await;
+    assert!(before > 0 && before < 20_000, "{before} of 20000: {}", fs::read_to_string(complaints).unwrap());
+
+    let report: serde_json::Value = serde_json::from_slice(&succeeded(command(&import).output().unwrap())).unwrap();
+    assert_eq!(report["transactions"].as_i64(), Some(20_000 - before), "{report}");
+    assert_eq!(counts(&world).await, [40, 40, 40, 20_000, 40_000, 20_080]);
+    succeeded(command(&["ledger", "verify"]).output().unwrap());
+    succeeded(command(&["audit", "verify"]).output().unwrap());
 }
