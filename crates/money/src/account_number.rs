@@ -47,7 +47,11 @@ impl FromStr for AccountNumber {
             return Err(AccountNumberError::Form);
         }
         let number: u64 = text.parse().map_err(|_| AccountNumberError::Form)?;
-        if number % 97 == 1 { Ok(Self(text.to_owned())) } else { Err(AccountNumberError::CheckDigits) }
+        if number % 97 == 1 {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(AccountNumberError::CheckDigits)
+        }
     }
 }
 
@@ -65,7 +69,8 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "12345678901", "1234567890123", "12345678901a", "１２３４５６７８９０１２"] {
+        for text in ["", "12345678901", "1234567890123", "12345678901a", "１２３４５６７８９０１２"]
+        {
             assert_eq!(text.parse::<AccountNumber>(), Err(AccountNumberError::Form), "{text}");
         }
     }

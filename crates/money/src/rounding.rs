@@ -22,7 +22,8 @@ mod tests {
     #[test]
     fn halves_go_to_the_even_neighbour() {
         // tenths of a minor unit, rounded
-        for (tenths, rounded) in [(25, 2), (35, 4), (-25, -2), (-35, -4), (24, 2), (26, 3), (0, 0)] {
+        for (tenths, rounded) in [(25, 2), (35, 4), (-25, -2), (-35, -4), (24, 2), (26, 3), (0, 0)]
+        {
             assert_eq!(half_even(Decimal::new(tenths, 1)), Ok(rounded), "{tenths}");
         }
         assert!(half_even(Decimal::MAX).is_err());

@@ -42,11 +42,7 @@ pub struct Operations {
 impl Operations {
     /// Operations over a database under the app role.
     pub fn new(database: Database, policies: Arc<Policies>, access_log: AccessLog) -> Self {
-        Self {
-            database,
-            policies,
-            access_log,
-        }
+        Self { database, policies, access_log }
     }
 
     /// The database, for the few reads that belong to no view.
@@ -76,7 +72,12 @@ pub fn principal(actor: &Actor) -> Principal<'_> {
 }
 
 /// An audit event of this operation, to which the command adds its values.
-pub fn event(context: &OpContext, event_type: EventType, action: &'static str, resource: &'static str) -> AuditEvent {
+pub fn event(
+    context: &OpContext,
+    event_type: EventType,
+    action: &'static str,
+    resource: &'static str,
+) -> AuditEvent {
     AuditEvent::new(&event_context(context), event_type, action, resource)
 }
 

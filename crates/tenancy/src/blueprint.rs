@@ -3,7 +3,9 @@
 use std::{fmt, str::FromStr};
 
 /// What a tenant is created from. The wire name is kebab-case (`core-bank`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Blueprint {
     /// Staff and customers, savings accounts, transfers, approvals (seed 000).
@@ -24,10 +26,13 @@ pub enum Blueprint {
 
 /// A name that is none of the blueprints.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a blueprint; known are core-bank, equipment-erp, digital-bank, card-bank, credit-risk, standard")]
+#[error(
+    "{0:?} is not a blueprint; known are core-bank, equipment-erp, digital-bank, card-bank, credit-risk, standard"
+)]
 pub struct UnknownBlueprint(pub String);
 
-const BANK_ROLES: &[&str] = &["super_admin", "admin", "manager", "officer", "customer_service", "auditor", "customer"];
+const BANK_ROLES: &[&str] =
+    &["super_admin", "admin", "manager", "officer", "customer_service", "auditor", "customer"];
 
 impl Blueprint {
     /// Every blueprint, the reserved platform last.

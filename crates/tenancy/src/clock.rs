@@ -25,7 +25,10 @@ impl Clock {
     }
 
     /// The current instant, in whole microseconds: what PostgreSQL can store.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the machine's clock"
+    )]
     pub fn now(&self) -> Timestamp {
         let microseconds = match self {
             Self::System => Timestamp::now().as_microsecond(),

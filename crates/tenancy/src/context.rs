@@ -142,10 +142,7 @@ pub struct OpContext {
 impl OpContext {
     /// A context for the system itself in one tenant.
     pub fn system(tenant: Arc<TenantRef>, kind: ActorKind, clock: Clock) -> Self {
-        let request = RequestInfo {
-            id: clock.new_id().to_string(),
-            ..RequestInfo::default()
-        };
+        let request = RequestInfo { id: clock.new_id().to_string(), ..RequestInfo::default() };
         Self {
             tenant,
             actor: Actor::system(kind),

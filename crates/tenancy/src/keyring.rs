@@ -12,8 +12,8 @@ use std::{
 use tokio_postgres::Row;
 use uuid::Uuid;
 use vault::{
-    DataKey, FieldContext, IndexKey, Kek, KeyContext, KeyError, KeyId, MacKey, OpenError, Purpose, RootKeys, SealError,
-    SealedField, SecretBytes, TenantKey, WrappedKey, WrappingKey,
+    DataKey, FieldContext, IndexKey, Kek, KeyContext, KeyError, KeyId, MacKey, OpenError, Purpose,
+    RootKeys, SealError, SealedField, SecretBytes, TenantKey, WrappedKey, WrappingKey,
 };
 
 use crate::{Database, DbError, OpContext, Query, TenantTx};
@@ -122,7 +122,11 @@ impl TenantKeys {
     }
 
     /// Opens a subject's key that a read brought along (`subject_keys.key_id, wrapped_key`).
-    pub fn open_subject_key(&self, key_id: Uuid, wrapped: Option<Vec<u8>>) -> Result<DataKey, KeyringError> {
+    pub fn open_subject_key(
+        &self,
+        key_id: Uuid,
+        wrapped: Option<Vec<u8>>,
+    ) -> Result<DataKey, KeyringError> {
         let wrapped = WrappedKey::from_bytes(wrapped.ok_or(KeyringError::Shredded)?)?;
         let context = KeyContext {
             tenant: self.tenant,
@@ -181,7 +185,11 @@ impl Keyring {
     }
 
     /// A tenant's keys, from memory or the database.
-    pub async fn tenant(&self, database: &Database, context: &OpContext) -> Result<Arc<TenantKeys>, KeyringError> {
+    pub async fn tenant(
+        &self,
+        database: &Database,
+        context: &OpContext,
+    ) -> Result<Arc<TenantKeys>, KeyringError> {
         let tenant = context.tenant_id();
         if let Some(keys) = self.cached(tenant) {
             return Ok(keys);
@@ -206,11 +214,15 @@ impl Keyring {
 
     /// Makes the keys of a new tenant and stores them wrapped. They are cached
     /// only when read again: this transaction may yet roll back.
-    pub async fn create_tenant_keys(&self, transaction: &TenantTx) -> Result<Arc<TenantKeys>, KeyringError> {
+    pub async fn create_tenant_keys(
+        &self,
+        transaction: &TenantTx,
+    ) -> Result<Arc<TenantKeys>, KeyringError> {
         let tenant = transaction.tenant();
         let tenant_kek = Kek::generate(tenant, Purpose::TenantKek, FIRST_EPOCH)?;
         let field_kek = Kek::generate(tenant, Purpose::FieldKek, FIRST_EPOCH)?;
-        store_kek(transaction, &tenant_kek, &self.roots.encryption().wrap_key(&tenant_kek)?).await?;
+        store_kek(transaction, &tenant_kek, &self.roots.encryption().wrap_key(&tenant_kek)?)
+            .await?;
         store_kek(transaction, &field_kek, &self.roots.field().wrap_key(&field_kek)?).await?;
         let keys = TenantKeys {
             tenant,
@@ -296,19 +308,33 @@ pub async fn load_subject_keys(
     Ok(opened)
 }
 
-async fn store_kek(transaction: &TenantTx, kek: &Kek, wrapped: &WrappedKey) -> Result<(), KeyringError> {
+async fn store_kek(
+    transaction: &TenantTx,
+    kek: &Kek,
+    wrapped: &WrappedKey,
+) -> Result<(), KeyringError> {
     let context = kek.context();
     let epoch = epoch_column(context.epoch);
     transaction
         .execute(
             INSERT_KEK,
-            &[&context.tenant, &context.purpose.as_str(), &epoch, &context.key.0, &wrapped.as_bytes()],
+            &[
+                &context.tenant,
+                &context.purpose.as_str(),
+                &epoch,
+                &context.key.0,
+                &wrapped.as_bytes(),
+            ],
         )
         .await?;
     Ok(())
 }
 
-async fn made<K: TenantKey>(transaction: &TenantTx, kek: &Kek, purpose: Purpose) -> Result<K, KeyringError> {
+async fn made<K: TenantKey>(
+    transaction: &TenantTx,
+    kek: &Kek,
+    purpose: Purpose,
+) -> Result<K, KeyringError> {
     let key = K::generate(transaction.tenant(), purpose, FIRST_EPOCH)?;
     let wrapped = kek.wrap_key(&key)?;
     let (context, outer) = (key.context(), kek.context());

@@ -311,12 +311,7 @@ fn replace<T>(value: &mut T, by: Option<T>) {
 }
 
 fn lock(threshold: u32, window_s: i64, duration_s: i64) -> LockPolicy {
-    LockPolicy {
-        threshold,
-        window_s: Some(window_s),
-        duration_s,
-        doubling_to_s: None,
-    }
+    LockPolicy { threshold, window_s: Some(window_s), duration_s, doubling_to_s: None }
 }
 
 fn names(list: &[&str]) -> Vec<String> {
@@ -339,7 +334,8 @@ mod tests {
             (Blueprint::CreditRisk, "RS256", 15, 12, Some(90), 3, 5, 1_800),
             (Blueprint::Standard, "EdDSA", 15, 12, None, 3, 5, 3_600),
         ];
-        for (blueprint, algorithm, minutes, history, age, sessions, threshold, duration_s) in table {
+        for (blueprint, algorithm, minutes, history, age, sessions, threshold, duration_s) in table
+        {
             let policy = SecurityPolicy::of(blueprint);
             assert_eq!(format!("{:?}", policy.token.algorithm), algorithm, "{blueprint}");
             assert_eq!(policy.token.access_lifetime_s, minutes * 60, "{blueprint}");

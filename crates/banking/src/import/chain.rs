@@ -54,7 +54,10 @@ impl Fit {
 pub fn order(day: &[Movement], before: i64, tolerance: i64) -> Vec<usize> {
     let mut fallback: Vec<usize> = (0..day.len()).collect();
     fallback.sort_by_key(|&at| day[at].amount < 0);
-    if day.len() < 2 || day.len() > SEARCHED_MOVEMENTS_MAX || day.iter().any(|one| one.published.is_none()) {
+    if day.len() < 2
+        || day.len() > SEARCHED_MOVEMENTS_MAX
+        || day.iter().any(|one| one.published.is_none())
+    {
         return fallback;
     }
     let mut found = Vec::with_capacity(day.len());
@@ -67,7 +70,13 @@ pub fn order(day: &[Movement], before: i64, tolerance: i64) -> Vec<usize> {
     fallback
 }
 
-fn search(day: &[Movement], candidates: &[usize], before: i64, tolerance: i64, found: &mut Vec<usize>) -> bool {
+fn search(
+    day: &[Movement],
+    candidates: &[usize],
+    before: i64,
+    tolerance: i64,
+    found: &mut Vec<usize>,
+) -> bool {
     if found.len() == day.len() {
         return true;
     }
@@ -124,7 +133,8 @@ mod tests {
     #[test]
     fn the_published_balances_decide_the_order() {
         // before, movements (amount, published), tolerance, expected order
-        let table: &[(i64, &[(i64, i64)], i64, &[usize])] = &[
+        type Case<'a> = (i64, &'a [(i64, i64)], i64, &'a [usize]);
+        let table: &[Case<'_>] = &[
             (0, &[(-30, 70), (100, 100)], 0, &[1, 0]),
             (50, &[(-50, 0), (100, 100)], 0, &[0, 1]),
             (0, &[(-30, 71), (100, 100)], 0, &[1, 0]),
@@ -132,7 +142,8 @@ mod tests {
             (0, &[(10, 10)], 0, &[0]),
         ];
         for (before, day, tolerance, expected) in table {
-            let day: Vec<_> = day.iter().map(|&(amount, published)| movement(amount, published)).collect();
+            let day: Vec<_> =
+                day.iter().map(|&(amount, published)| movement(amount, published)).collect();
             assert_eq!(order(&day, *before, *tolerance), *expected, "{day:?}");
         }
     }

@@ -12,7 +12,10 @@ use audit::EventType;
 use jiff::civil::Date;
 use ledger::{InternalAccount, Posting, TransactionType, TransferKind, post};
 use money::Currency;
-use operation::{Applied, Call, Command, OperationError, Operations, Refusal, RefusalKind, command::Outcome, event};
+use operation::{
+    Applied, Call, Command, OperationError, Operations, Refusal, RefusalKind, command::Outcome,
+    event,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tenancy::{DbError, OpContext, TenantTx, keyring::Keyring};
@@ -99,11 +102,16 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn customers(&self, loaded: &mut Loaded, progress: &mut impl FnMut(Progress)) -> Result<(), OperationError> {
+    async fn customers(
+        &self,
+        loaded: &mut Loaded,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<(), OperationError> {
         let plan = &self.import.plan.customers;
         let known = self.imported("customer").await?;
         loaded.already_loaded += known.len();
-        let left: Vec<_> = plan.iter().filter(|one| !known.contains_key(&one.source_id)).cloned().collect();
+        let left: Vec<_> =
+            plan.iter().filter(|one| !known.contains_key(&one.source_id)).cloned().collect();
         for chunk in left.chunks(RECORDS_A_CHUNK) {
             let make = |customers| ImportCustomers {
                 source: self.import.source.to_owned(),
@@ -111,12 +119,20 @@ impl Run<'_> {
                 keyring: Arc::clone(&self.import.keyring),
             };
             loaded.customers += self.chunk(chunk.to_vec(), &make, loaded).await?;
-            progress(Progress { kind: "customers", done: known.len() + loaded.customers, total: plan.len() });
+            progress(Progress {
+                kind: "customers",
+                done: known.len() + loaded.customers,
+                total: plan.len(),
+            });
         }
         Ok(())
     }
 
-    async fn accounts(&self, loaded: &mut Loaded, progress: &mut impl FnMut(Progress)) -> Result<(), OperationError> {
+    async fn accounts(
+        &self,
+        loaded: &mut Loaded,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<(), OperationError> {
         let plan = &self.import.plan.accounts;
         let customers = self.imported("customer").await?;
         let known = self.imported("account").await?;
@@ -129,9 +145,14 @@ impl Run<'_> {
             }
         }
         for chunk in left.chunks(RECORDS_A_CHUNK) {
-            let make = |accounts| ImportAccounts { source: self.import.source.to_owned(), accounts };
+            let make =
+                |accounts| ImportAccounts { source: self.import.source.to_owned(), accounts };
             loaded.accounts += self.chunk(chunk.to_vec(), &make, loaded).await?;
-            progress(Progress { kind: "accounts", done: known.len() + loaded.accounts, total: plan.len() });
+            progress(Progress {
+                kind: "accounts",
+                done: known.len() + loaded.accounts,
+                total: plan.len(),
+            });
         }
         Ok(())
     }
@@ -149,7 +170,9 @@ impl Run<'_> {
         for movement in plan.iter().filter(|one| !known.contains_key(&one.source_id)) {
             match accounts.get(&movement.account) {
                 Some(account) => left.push((*account, movement.clone())),
-                None => loaded.refused.push((movement.source_id.clone(), "its account was not loaded".to_owned())),
+                None => loaded
+                    .refused
+                    .push((movement.source_id.clone(), "its account was not loaded".to_owned())),
             }
         }
         for chunk in left.chunks(MOVEMENTS_A_CHUNK) {
@@ -169,46 +192,54 @@ impl Run<'_> {
 
     /// Loads records in one operation; where a rule refuses it, in halves, down to
     /// the record at fault.
-    async fn chunk<T: Clone, C: Command<Output = ChunkLoaded>>(
+    async fn chunk<T: Clone + Named, C: Command<Output = ChunkLoaded>>(
         &self,
         records: Vec<T>,
         make: &impl Fn(Vec<T>) -> C,
         loaded: &mut Loaded,
-    ) -> Result<usize, OperationError>
-    where
-        T: Named,
-    {
+    ) -> Result<usize, OperationError> {
         let mut imported = 0;
         let mut parts = vec![records];
         while let Some(part) = parts.pop() {
             match self.operations.run_one(self.call(make(part.clone()))).await {
                 Ok(reply) => imported += reply.output.imported,
                 // Only a rule can be some record's fault; anything else stops the run.
-                Err(OperationError::Refused(refusal)) if refusal.kind == RefusalKind::Rule => match part.as_slice() {
-                    [one] => loaded.refused.push((one.name().to_owned(), reason(&refusal))),
-                    many => {
-                        let (left, right) = many.split_at(many.len() / 2);
-                        parts.extend([right.to_vec(), left.to_vec()]);
+                Err(OperationError::Refused(refusal)) if refusal.kind == RefusalKind::Rule => {
+                    match part.as_slice() {
+                        [one] => loaded.refused.push((one.name().to_owned(), reason(&refusal))),
+                        many => {
+                            let (left, right) = many.split_at(many.len() / 2);
+                            parts.extend([right.to_vec(), left.to_vec()]);
+                        }
                     }
-                },
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(imported)
     }
 
-    fn opening(&self, planned: &PlannedAccount, customers: &HashMap<String, Uuid>) -> Result<Opening, String> {
+    fn opening(
+        &self,
+        planned: &PlannedAccount,
+        customers: &HashMap<String, Uuid>,
+    ) -> Result<Opening, String> {
         let customer = |source_id: &str| {
-            customers.get(source_id).copied().ok_or_else(|| format!("its customer {source_id} was not loaded"))
+            customers
+                .get(source_id)
+                .copied()
+                .ok_or_else(|| format!("its customer {source_id} was not loaded"))
         };
         let parties = planned.others.iter().map(|(source_id, role)| {
             let party_role = PartyRole::ALL.into_iter().find(|known| known.as_str() == role);
             let party_role = party_role.ok_or_else(|| format!("{role:?} is no role"))?;
             Ok(Party { customer_id: customer(source_id)?, party_role })
         });
-        let account_type = AccountType::ALL.into_iter().find(|known| known.as_str() == planned.account_type);
+        let account_type =
+            AccountType::ALL.into_iter().find(|known| known.as_str() == planned.account_type);
         let account = NewAccount {
-            account_type: account_type.ok_or_else(|| format!("{:?} is no account type", planned.account_type))?,
+            account_type: account_type
+                .ok_or_else(|| format!("{:?} is no account type", planned.account_type))?,
             overdraft_limit: planned.overdraft_limit,
             parties: parties.collect::<Result<_, String>>()?,
             ..NewAccount::plain(customer(&planned.owner)?, self.import.plan.currency)
@@ -227,7 +258,8 @@ impl Run<'_> {
 
 /// A refusal with the fields at fault.
 fn reason(refusal: &Refusal) -> String {
-    let fields: Vec<_> = refusal.errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
+    let fields: Vec<_> =
+        refusal.errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
     if fields.is_empty() { refusal.to_string() } else { fields.join("; ") }
 }
 
@@ -296,12 +328,15 @@ impl Command for ImportCustomers {
                 ..PersonalData::default()
             };
             personal.check(CustomerType::Individual, today)?;
-            let customer = NewCustomer { customer_type: CustomerType::Individual, personal, user_id: None };
+            let customer =
+                NewCustomer { customer_type: CustomerType::Individual, personal, user_id: None };
             source_ids.push(&planned.source_id);
             new.push(customer);
         }
         let keys = self.keyring.tenant_in(transaction).await.map_err(DbError::from)?;
-        for (source_id, record) in source_ids.iter().zip(customers::store(transaction, context, &keys, &new).await?) {
+        for (source_id, record) in
+            source_ids.iter().zip(customers::store(transaction, context, &keys, &new).await?)
+        {
             chunk.add(source_id, record.id);
         }
         chunk.finish(transaction, context, Self::NAME, Self::RESOURCE).await
@@ -318,10 +353,12 @@ impl Command for ImportAccounts {
     }
 
     async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<ChunkLoaded> {
-        let ids: Vec<&str> = self.accounts.iter().map(|(source_id, _)| source_id.as_str()).collect();
+        let ids: Vec<&str> =
+            self.accounts.iter().map(|(source_id, _)| source_id.as_str()).collect();
         let done = already(transaction, &self.source, "account", &ids).await?;
         let mut chunk = Chunk::new(&self.source, "account");
-        let left: Vec<_> = self.accounts.iter().filter(|(source_id, _)| !done.contains(source_id)).collect();
+        let left: Vec<_> =
+            self.accounts.iter().filter(|(source_id, _)| !done.contains(source_id)).collect();
         let openings: Vec<Opening> = left.iter().map(|(_, opening)| opening.clone()).collect();
         for opening in &openings {
             opening.account.check()?;
@@ -346,21 +383,30 @@ impl Command for ImportTransactions {
     async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<ChunkLoaded> {
         let ids: Vec<&str> = self.movements.iter().map(|(_, one)| one.source_id.as_str()).collect();
         let done = already(transaction, &self.source, "transaction", &ids).await?;
-        let left: Vec<_> = self.movements.iter().filter(|(_, one)| !done.contains(&one.source_id)).collect();
-        let counterpart =
-            ledger::accounts::internal(transaction, &context.clock, InternalAccount::OpeningBalance, self.currency);
+        let left: Vec<_> =
+            self.movements.iter().filter(|(_, one)| !done.contains(&one.source_id)).collect();
+        let counterpart = ledger::accounts::internal(
+            transaction,
+            &context.clock,
+            InternalAccount::OpeningBalance,
+            self.currency,
+        );
         let counterpart = counterpart.await?;
         let booking_date = business_date(context)?;
         let postings: Vec<Posting> = left
             .iter()
-            .map(|(account, planned)| posting(context, self.currency, (*account, counterpart), planned, booking_date))
+            .map(|(account, planned)| {
+                posting(context, self.currency, (*account, counterpart), planned, booking_date)
+            })
             .collect();
         let mut chunk = Chunk::new(&self.source, "transaction");
         let results = post(transaction, &context.clock, &postings).await?;
         for ((posting, (_, planned)), result) in postings.iter().zip(&left).zip(results) {
             match result {
                 Ok(_) => chunk.add_movement(posting, planned),
-                Err(error) => chunk.loaded.refused.push((planned.source_id.clone(), error.to_string())),
+                Err(error) => {
+                    chunk.loaded.refused.push((planned.source_id.clone(), error.to_string()));
+                }
             }
         }
         chunk.finish(transaction, context, Self::NAME, Self::RESOURCE).await
@@ -390,7 +436,8 @@ fn posting(
         currency,
         legs,
         description: planned.description.chars().take(140).collect(),
-        reference: Some(planned.reference.chars().take(140).collect()).filter(|text: &String| !text.is_empty()),
+        reference: Some(planned.reference.chars().take(140).collect())
+            .filter(|text: &String| !text.is_empty()),
         value_date: planned.value_date,
         booking_date,
         posted_at: context.clock.now(),
@@ -408,7 +455,8 @@ async fn already(
     kind: &str,
     ids: &[&str],
 ) -> Result<HashSet<String>, DbError> {
-    let rows = transaction.query(IMPORTED_OF, &[&transaction.tenant(), &source, &kind, &ids]).await?;
+    let rows =
+        transaction.query(IMPORTED_OF, &[&transaction.tenant(), &source, &kind, &ids]).await?;
     rows.iter().map(|row| Ok(row.try_get("source_id")?)).collect()
 }
 
@@ -444,9 +492,14 @@ impl<'a> Chunk<'a> {
     fn add_movement(&mut self, posting: &Posting, planned: &PlannedTransaction) {
         let content = format!(
             "{} {} {} {} {}",
-            posting.transfer_id, planned.source_id, planned.amount, posting.currency, posting.value_date
+            posting.transfer_id,
+            planned.source_id,
+            planned.amount,
+            posting.currency,
+            posting.value_date
         );
-        self.digests.push(json!([posting.transfer_id, hexadecimal(&vault::sha256(content.as_bytes()))]));
+        self.digests
+            .push(json!([posting.transfer_id, hexadecimal(&vault::sha256(content.as_bytes()))]));
         self.add(&planned.source_id, posting.transfer_id);
     }
 

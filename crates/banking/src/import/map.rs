@@ -164,7 +164,10 @@ impl ImportMap {
         let map: Self = toml::from_str(text)?;
         let named = map.source.len() <= 64
             && !map.source.is_empty()
-            && map.source.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+            && map
+                .source
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if !named {
             return Err(value("source", "1 to 64 of a-z, 0-9 and -"));
         }
@@ -191,7 +194,7 @@ fn check_choice(field: &'static str, choice: &Choice, known: &[&str]) -> Result<
 impl Template {
     /// The columns it names.
     pub fn columns(&self) -> Vec<&str> {
-        self.parts().filter_map(|part| part.err()).collect()
+        self.parts().filter_map(Result::err).collect()
     }
 
     /// The text with the columns' values in their places, spaces squeezed.
@@ -219,9 +222,11 @@ impl DateColumn {
                 if text.len() != 6 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
                     return Err(bad());
                 }
-                let number = |range: std::ops::Range<usize>| text[range].parse::<i8>().map_err(|_| bad());
+                let number =
+                    |range: std::ops::Range<usize>| text[range].parse::<i8>().map_err(|_| bad());
                 let month = number(2..4)?;
-                let month = if month > self.month_offset { month - self.month_offset } else { month };
+                let month =
+                    if month > self.month_offset { month - self.month_offset } else { month };
                 let year = self.century + i16::from(number(0..2)?);
                 Date::new(year, month, number(4..6)?).map_err(|_| bad())
             }

@@ -143,7 +143,8 @@ pub enum PlanError {
 impl Plan {
     /// Reads all files of the map in `folder`. Touches no database.
     pub fn read(map: &ImportMap, folder: &Path) -> Result<Self, PlanError> {
-        let currency: Currency = map.currency.parse().map_err(|error: CurrencyError| bad("currency", &error))?;
+        let currency: Currency =
+            map.currency.parse().map_err(|error: CurrencyError| bad("currency", &error))?;
         let rounding = match &map.rounding {
             Some(text) => minor(text, currency).map_err(|error| bad("rounding", &error))?,
             None => 0,
@@ -158,14 +159,19 @@ impl Plan {
             Err(PlanError::Columns { file: file.to_owned(), columns: missing.join(", ") })
         };
         let customers = open(&map.customers.file, customer_columns(map))?;
-        let accounts = open(&map.accounts.file, vec![&map.accounts.id, &map.accounts.opened_date.column])?;
+        let accounts =
+            open(&map.accounts.file, vec![&map.accounts.id, &map.accounts.opened_date.column])?;
         let parties = &map.parties;
         let links = open(
             &parties.file,
             vec![&parties.id, &parties.customer, &parties.account, &parties.role.column],
         )?;
         let movements = open(&map.transactions.file, transaction_columns(map))?;
-        let cut_at = faults.iter().filter(|fault| fault.file == map.transactions.file).map(|fault| fault.line).max();
+        let cut_at = faults
+            .iter()
+            .filter(|fault| fault.file == map.transactions.file)
+            .map(|fault| fault.line)
+            .max();
 
         let mut reading = Reading { map, currency, faults };
         let customers = reading.customers(&customers);
@@ -228,8 +234,9 @@ impl Reading<'_> {
         let mut seen = HashSet::new();
         let mut planned = Vec::new();
         for record in table.records() {
-            let date_of_birth = map.date_of_birth.as_ref().map(|column| column.read(record.get(&column.column)));
-            let result = self.new_id(&record, table, &map.id, &mut seen).and_then(|source_id| {
+            let date_of_birth =
+                map.date_of_birth.as_ref().map(|column| column.read(record.get(&column.column)));
+            let result = new_id(&record, table, &map.id, &mut seen).and_then(|source_id| {
                 Ok(PlannedCustomer {
                     source_id,
                     first_name: map.first_name.fill(|column| record.get(column)),
@@ -238,7 +245,10 @@ impl Reading<'_> {
                         let column = map.date_of_birth.as_ref().map(|date| date.column.as_str());
                         Fault::line(&table.file, record.line, column, message)
                     })?,
-                    tax_id: map.tax_id.as_ref().map(|template| template.fill(|column| record.get(column))),
+                    tax_id: map
+                        .tax_id
+                        .as_ref()
+                        .map(|template| template.fill(|column| record.get(column))),
                 })
             });
             self.keep(result, &mut planned);
@@ -246,19 +256,29 @@ impl Reading<'_> {
         planned
     }
 
-    fn accounts(&mut self, table: &Table, links: &Table, customers: &[PlannedCustomer]) -> Vec<PlannedAccount> {
+    fn accounts(
+        &mut self,
+        table: &Table,
+        links: &Table,
+        customers: &[PlannedCustomer],
+    ) -> Vec<PlannedAccount> {
         let mut parties = self.parties(links, customers);
         let map = &self.map.accounts;
         let mut seen = HashSet::new();
         let mut planned = Vec::new();
         for record in table.records() {
-            let result = self.new_id(&record, table, &map.id, &mut seen).and_then(|source_id| {
-                let fault = |column: &str, message| Fault::line(&table.file, record.line, Some(column), message);
+            let result = new_id(&record, table, &map.id, &mut seen).and_then(|source_id| {
+                let fault = |column: &str, message| {
+                    Fault::line(&table.file, record.line, Some(column), message)
+                };
                 let date = &map.opened_date;
-                let opened_date = date.read(record.get(&date.column)).map_err(|message| fault(&date.column, message))?;
+                let opened_date = date
+                    .read(record.get(&date.column))
+                    .map_err(|message| fault(&date.column, message))?;
                 let mut others = parties.remove(source_id.as_str()).unwrap_or_default();
                 let owner = others.iter().position(|(_, role)| role == "owner");
-                let owner = owner.ok_or_else(|| fault(&map.id, format!("account {source_id} has no owner")))?;
+                let owner = owner
+                    .ok_or_else(|| fault(&map.id, format!("account {source_id} has no owner")))?;
                 let (owner, _) = others.remove(owner);
                 Ok(PlannedAccount {
                     source_id,
@@ -279,21 +299,30 @@ impl Reading<'_> {
     }
 
     /// Parties by account, each as (customer, role).
-    fn parties(&mut self, table: &Table, customers: &[PlannedCustomer]) -> BTreeMap<String, Vec<(String, String)>> {
+    fn parties(
+        &mut self,
+        table: &Table,
+        customers: &[PlannedCustomer],
+    ) -> BTreeMap<String, Vec<(String, String)>> {
         let map = &self.map.parties;
-        let known: HashSet<&str> = customers.iter().map(|customer| customer.source_id.as_str()).collect();
+        let known: HashSet<&str> =
+            customers.iter().map(|customer| customer.source_id.as_str()).collect();
         let mut seen = HashSet::new();
         let mut parties: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
         for record in table.records() {
-            let result = self.new_id(&record, table, &map.id, &mut seen).and_then(|_| {
-                let fault = |column: &str, message| Fault::line(&table.file, record.line, Some(column), message);
+            let result = new_id(&record, table, &map.id, &mut seen).and_then(|_| {
+                let fault = |column: &str, message| {
+                    Fault::line(&table.file, record.line, Some(column), message)
+                };
                 let customer = record.get(&map.customer);
                 if !known.contains(customer) {
                     return Err(fault(&map.customer, format!("customer {customer:?} is unknown")));
                 }
                 let value = record.get(&map.role.column);
                 let role = map.role.values.get(value);
-                let role = role.ok_or_else(|| fault(&map.role.column, format!("{value:?} is not in the map")))?;
+                let role = role.ok_or_else(|| {
+                    fault(&map.role.column, format!("{value:?} is not in the map"))
+                })?;
                 Ok((record.get(&map.account).to_owned(), (customer.to_owned(), role.clone())))
             });
             match result {
@@ -304,13 +333,19 @@ impl Reading<'_> {
         parties
     }
 
-    fn transactions(&mut self, table: &Table, accounts: &[PlannedAccount]) -> Vec<PlannedTransaction> {
-        let known: HashSet<&str> = accounts.iter().map(|account| account.source_id.as_str()).collect();
+    fn transactions(
+        &mut self,
+        table: &Table,
+        accounts: &[PlannedAccount],
+    ) -> Vec<PlannedTransaction> {
+        let known: HashSet<&str> =
+            accounts.iter().map(|account| account.source_id.as_str()).collect();
         let mut seen = HashSet::new();
         let mut planned = Vec::new();
         for record in table.records() {
-            let id = self.new_id(&record, table, &self.map.transactions.id, &mut seen);
-            let result = id.and_then(|source_id| self.transaction(&record, table, source_id, &known));
+            let id = new_id(&record, table, &self.map.transactions.id, &mut seen);
+            let result =
+                id.and_then(|source_id| self.transaction(&record, table, source_id, &known));
             self.keep(result, &mut planned);
         }
         planned
@@ -324,13 +359,16 @@ impl Reading<'_> {
         accounts: &HashSet<&str>,
     ) -> Result<PlannedTransaction, Fault> {
         let map = &self.map.transactions;
-        let fault = |column: &str, message| Fault::line(&table.file, record.line, Some(column), message);
+        let fault =
+            |column: &str, message| Fault::line(&table.file, record.line, Some(column), message);
         let account = record.get(&map.account);
         if !accounts.contains(account) {
             return Err(fault(&map.account, format!("account {account:?} is unknown")));
         }
-        let value_date =
-            map.date.read(record.get(&map.date.column)).map_err(|message| fault(&map.date.column, message))?;
+        let value_date = map
+            .date
+            .read(record.get(&map.date.column))
+            .map_err(|message| fault(&map.date.column, message))?;
         let kind = record.get(&map.direction.column);
         let direction = map.direction.values.get(kind).map(String::as_str);
         let amount = minor(record.get(&map.amount), self.currency)
@@ -341,7 +379,9 @@ impl Reading<'_> {
         let amount = match direction {
             Some("credit") => amount,
             Some(_) => -amount,
-            None => return Err(fault(&map.direction.column, format!("{kind:?} is not in the map"))),
+            None => {
+                return Err(fault(&map.direction.column, format!("{kind:?} is not in the map")));
+            }
         };
         let published = map.balance.as_deref().map(|column| {
             let parsed = minor(record.get(column), self.currency);
@@ -359,22 +399,6 @@ impl Reading<'_> {
         })
     }
 
-    /// The record's source id, once.
-    fn new_id(
-        &self,
-        record: &Record<'_>,
-        table: &Table,
-        column: &str,
-        seen: &mut HashSet<String>,
-    ) -> Result<String, Fault> {
-        let id = record.get(column);
-        let fault = |message: String| Fault::line(&table.file, record.line, Some(column), message);
-        if id.is_empty() || id.len() > 64 {
-            return Err(fault("an id has 1 to 64 characters".to_owned()));
-        }
-        if seen.insert(id.to_owned()) { Ok(id.to_owned()) } else { Err(fault(format!("{id} stands here twice"))) }
-    }
-
     fn keep<T>(&mut self, result: Result<T, Fault>, planned: &mut Vec<T>) {
         match result {
             Ok(record) => planned.push(record),
@@ -383,8 +407,30 @@ impl Reading<'_> {
     }
 }
 
+/// The record's source id, once.
+fn new_id(
+    record: &Record<'_>,
+    table: &Table,
+    column: &str,
+    seen: &mut HashSet<String>,
+) -> Result<String, Fault> {
+    let id = record.get(column);
+    let fault = |message: String| Fault::line(&table.file, record.line, Some(column), message);
+    if id.is_empty() || id.len() > 64 {
+        return Err(fault("an id has 1 to 64 characters".to_owned()));
+    }
+    if seen.insert(id.to_owned()) {
+        Ok(id.to_owned())
+    } else {
+        Err(fault(format!("{id} stands here twice")))
+    }
+}
+
 /// Days in turn; within an account's day the order that [`order`] finds.
-fn in_posting_order(transactions: Vec<PlannedTransaction>, rounding: i64) -> Vec<PlannedTransaction> {
+fn in_posting_order(
+    transactions: Vec<PlannedTransaction>,
+    rounding: i64,
+) -> Vec<PlannedTransaction> {
     let mut days: BTreeMap<Date, BTreeMap<String, Vec<PlannedTransaction>>> = BTreeMap::new();
     for transaction in transactions {
         let accounts = days.entry(transaction.value_date).or_default();

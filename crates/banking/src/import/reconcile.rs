@@ -81,7 +81,9 @@ pub async fn reconcile(
         .accounts
         .iter()
         .filter(|account| planned.contains_key(account.source_id.as_str()))
-        .filter_map(|account| ids.get(&account.source_id).map(|id| (account.source_id.as_str(), *id)))
+        .filter_map(|account| {
+            ids.get(&account.source_id).map(|id| (account.source_id.as_str(), *id))
+        })
         .collect();
     let mut result = Reconciliation::default();
     for part in accounts.chunks(ACCOUNTS_A_READ) {
@@ -122,7 +124,8 @@ async fn posted(
     accounts: &[Uuid],
 ) -> Result<HashMap<Uuid, Vec<Entry>>, DbError> {
     let tenant = context.tenant_id();
-    let rows = database.read(context, &[Query::new(POSTED, &[&tenant, &source, &accounts])]).await?;
+    let rows =
+        database.read(context, &[Query::new(POSTED, &[&tenant, &source, &accounts])]).await?;
     let mut entries: HashMap<Uuid, Vec<Entry>> = HashMap::new();
     for row in rows.iter().flatten() {
         entries.entry(row.try_get("account_id")?).or_default().push(Entry {
@@ -151,7 +154,8 @@ fn compare(
         .collect();
     let (movements, in_cut_day): (Vec<_>, Vec<_>) = known.into_iter().unzip();
     let missing = planned.saturating_sub(entries.len());
-    let fit = if missing == 0 { fit(&movements, &in_cut_day, plan.rounding) } else { Fit::Unexplained };
+    let fit =
+        if missing == 0 { fit(&movements, &in_cut_day, plan.rounding) } else { Fit::Unexplained };
     let computed = entries.last().map_or(0, |entry| entry.balance_after);
     let last_published = movements.last().and_then(|movement| movement.published);
     AccountComparison {
@@ -173,8 +177,13 @@ fn explanation(fit: Fit, missing: usize, plan: &Plan) -> String {
             "the source rounded: each balance follows from its predecessor within {} minor units",
             plan.rounding
         ),
-        Fit::CutOff => "the source is cut off on this day: a movement behind the last line is missing".to_owned(),
-        Fit::Unexplained if missing > 0 => format!("{missing} movements of the files are not in the ledger"),
+        Fit::CutOff => {
+            "the source is cut off on this day: a movement behind the last line is missing"
+                .to_owned()
+        }
+        Fit::Unexplained if missing > 0 => {
+            format!("{missing} movements of the files are not in the ledger")
+        }
         Fit::Unexplained => "the published balances do not follow from the movements".to_owned(),
     }
 }

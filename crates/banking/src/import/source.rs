@@ -38,10 +38,16 @@ pub struct FileError {
 
 impl Table {
     /// Reads a file; lines that are no records become faults.
-    pub fn read(folder: &Path, file: &str, delimiter: char, faults: &mut Vec<Fault>) -> Result<Self, FileError> {
+    pub fn read(
+        folder: &Path,
+        file: &str,
+        delimiter: char,
+        faults: &mut Vec<Fault>,
+    ) -> Result<Self, FileError> {
         let unreadable = |message: String| FileError { file: file.to_owned(), message };
         let content = content(&folder.join(file)).map_err(|error| unreadable(error.to_string()))?;
-        Self::parse(file, &content, delimiter, faults).map_err(|error| unreadable(error.to_string()))
+        Self::parse(file, &content, delimiter, faults)
+            .map_err(|error| unreadable(error.to_string()))
     }
 
     pub(crate) fn parse(
@@ -63,7 +69,11 @@ impl Table {
                     if record.len() == columns.len() {
                         records.push((line, record));
                     } else {
-                        let message = format!("{} fields where the heading has {}", record.len(), columns.len());
+                        let message = format!(
+                            "{} fields where the heading has {}",
+                            record.len(),
+                            columns.len()
+                        );
                         faults.push(Fault::line(file, line, None, message));
                     }
                 }

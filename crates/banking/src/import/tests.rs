@@ -32,10 +32,12 @@ fn fits(plan: &Plan) -> HashMap<&str, Fit> {
 
 #[test]
 fn the_sample_is_planned_in_the_order_its_balances_tell() {
-    let plan = Plan::read(&map("examples/sample-bank.toml"), &repository("examples/sample-bank")).unwrap();
+    let plan =
+        Plan::read(&map("examples/sample-bank.toml"), &repository("examples/sample-bank")).unwrap();
     assert_eq!(plan.faults, []);
     assert_eq!((plan.customers.len(), plan.accounts.len(), plan.transactions.len()), (3, 3, 8));
-    let january: Vec<_> = plan.transactions.iter().take(3).map(|one| one.source_id.as_str()).collect();
+    let january: Vec<_> =
+        plan.transactions.iter().take(3).map(|one| one.source_id.as_str()).collect();
     assert_eq!(january, ["T1", "T2", "T3"], "the interest came before the rent");
     let overdrafts: Vec<_> = plan.accounts.iter().map(|account| account.overdraft_limit).collect();
     assert_eq!(overdrafts, [15_000, 0, 0]);
@@ -48,7 +50,10 @@ fn the_sample_is_planned_in_the_order_its_balances_tell() {
 fn every_bad_line_is_named_and_the_good_ones_stay() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    write("customers.csv", "number,first,last,born,tax_id\nC1,A,B,1990-02-30,1\nC2,A,B,1990-01-01,2\nC2,A,B,1990-01-01,3\n");
+    write(
+        "customers.csv",
+        "number,first,last,born,tax_id\nC1,A,B,1990-02-30,1\nC2,A,B,1990-01-01,2\nC2,A,B,1990-01-01,3\n",
+    );
     write("accounts.csv", "number,opened\nA1,2025-01-01\nA2,2025-01-01\n");
     write("parties.csv", "number,customer,account,role\nP1,C1,A1,O\nP2,C2,A2,O\nP3,C2,A2,X\n");
     write(
@@ -57,7 +62,8 @@ fn every_bad_line_is_named_and_the_good_ones_stay() {
          T3,A2,2025-01-01,?,1.00,1.00,\nT4,A2,2025-01-01,+,-1.00,1.00,\nT5,A2,2025-01-01,+,0.001,1.00,\nT6,A2\n",
     );
     let plan = Plan::read(&map("examples/sample-bank.toml"), folder.path()).unwrap();
-    let faults: Vec<_> = plan.faults.iter().map(|fault| format!("{}:{}", fault.file, fault.line)).collect();
+    let faults: Vec<_> =
+        plan.faults.iter().map(|fault| format!("{}:{}", fault.file, fault.line)).collect();
     let expected = [
         "transactions.csv:7",
         "customers.csv:2",
@@ -87,7 +93,8 @@ fn a_real_bank_is_planned_to_the_heller() {
     assert_eq!(counts, (5_369, 4_500, 49_102));
     let disponents: usize = plan.accounts.iter().map(|account| account.others.len()).sum();
     assert_eq!(disponents, 869);
-    let faults: Vec<_> = plan.faults.iter().map(|fault| (fault.file.as_str(), fault.line)).collect();
+    let faults: Vec<_> =
+        plan.faults.iter().map(|fault| (fault.file.as_str(), fault.line)).collect();
     assert_eq!(faults, [("trans.asc.xz", 49_104)], "the file's last line is cut off");
     let mut by_fit: HashMap<Fit, usize> = HashMap::new();
     for fit in fits(&plan).into_values() {

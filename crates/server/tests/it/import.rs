@@ -35,8 +35,16 @@ fn import<'a>(world: &BankWorld, map: &'a ImportMap, plan: &'a Plan) -> Import<'
 /// Everything that an import may write, counted.
 async fn counts(world: &BankWorld) -> Vec<i64> {
     let mut counts = Vec::new();
-    for table in ["customers", "savings_accounts", "account_parties", "transfers", "transactions", "import_items"] {
-        let row = world.superuser.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.unwrap();
+    for table in [
+        "customers",
+        "savings_accounts",
+        "account_parties",
+        "transfers",
+        "transactions",
+        "import_items",
+    ] {
+        let row =
+            world.superuser.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.unwrap();
         counts.push(row.get(0));
     }
     counts
@@ -64,7 +72,10 @@ async fn the_sample_is_loaded_once_and_reconciled() {
     assert_books_are_right(&world, &context).await;
 
     let again = load(&world.operations, &context, &import, |_| {}).await.unwrap();
-    assert_eq!((again.customers, again.accounts, again.transactions, again.already_loaded), (0, 0, 0, 14));
+    assert_eq!(
+        (again.customers, again.accounts, again.transactions, again.already_loaded),
+        (0, 0, 0, 14)
+    );
     assert_eq!(counts(&world).await, after, "a second run changes nothing");
 
     let report = reconcile(&world.app, &context, &plan, &map.source).await.unwrap();
@@ -80,7 +91,11 @@ async fn the_sample_is_loaded_once_and_reconciled() {
         .iter()
         .map(|row| row.get(0))
         .collect();
-    assert_eq!(dates.first().map(String::as_str), Some("2025-01-02"), "movements keep their own dates");
+    assert_eq!(
+        dates.first().map(String::as_str),
+        Some("2025-01-02"),
+        "movements keep their own dates"
+    );
     let overdraft: i64 = world
         .superuser
         .query_one("SELECT max(overdraft_limit) FROM ledger_accounts", &[])
@@ -125,7 +140,9 @@ async fn nobody_but_the_system_imports() {
     let admin = world.person(&context, "super_admin").await;
     let (map, plan) = sample();
     let refused = load(&world.operations, &admin, &import(&world, &map, &plan), |_| {}).await;
-    assert!(matches!(refused, Err(operation::OperationError::Refused(refusal)) if refusal.code == "permission_denied"));
+    assert!(
+        matches!(refused, Err(operation::OperationError::Refused(refusal)) if refusal.code == "permission_denied")
+    );
     assert_eq!(counts(&world).await, [0; 6]);
 }
 
@@ -138,7 +155,8 @@ async fn a_real_bank_reconciles_to_the_heller() {
     let world = BankWorld::new().await;
     let context = world.tenant("berka").await;
     let (map, plan) = plan("examples/berka.toml", "../shared/data/berka");
-    let loaded = load(&world.operations, &context, &import(&world, &map, &plan), |_| {}).await.unwrap();
+    let loaded =
+        load(&world.operations, &context, &import(&world, &map, &plan), |_| {}).await.unwrap();
     assert_eq!((loaded.customers, loaded.accounts, loaded.transactions), (5_369, 4_500, 49_102));
     assert_eq!(loaded.refused, []);
     assert_eq!(counts(&world).await, [5_369, 4_500, 5_369, 49_102, 98_204, 58_971]);
@@ -150,8 +168,16 @@ async fn a_real_bank_reconciles_to_the_heller() {
         .get(0);
     assert_eq!(disponents, 869);
     let report = reconcile(&world.app, &context, &plan, &map.source).await.unwrap();
-    assert_eq!((report.exact, report.rounded, report.cut_off, report.unexplained), (342, 859, 28, 0));
-    assert!(report.accounts.iter().all(|account| !account.explanation.is_empty() && account.missing == 0));
+    assert_eq!(
+        (report.exact, report.rounded, report.cut_off, report.unexplained),
+        (342, 859, 28, 0)
+    );
+    assert!(
+        report
+            .accounts
+            .iter()
+            .all(|account| !account.explanation.is_empty() && account.missing == 0)
+    );
     assert_books_are_right(&world, &context).await;
 }
 
@@ -172,7 +198,9 @@ fn write_bank(folder: &Path, accounts: usize, movements: usize) {
             writeln!(files[3], "T{at}-{number},A{at},{date},+,1.00,,").unwrap();
         }
     }
-    for (name, content) in ["customers", "accounts", "parties", "transactions"].into_iter().zip(files) {
+    for (name, content) in
+        ["customers", "accounts", "parties", "transactions"].into_iter().zip(files)
+    {
         fs::write(folder.join(format!("{name}.csv")), content).unwrap();
     }
     let map = fs::read_to_string(repository("examples/sample-bank.toml")).unwrap();
@@ -195,11 +223,26 @@ async fn a_killed_import_goes_on_where_it_stopped() {
         assert!(output.status.success(), "{complaint}");
         output.stdout
     };
-    succeeded(command(&["tenant", "create", "--blueprint", "core-bank", "--slug", "killed", "--name", "K"]).output().unwrap());
+    succeeded(
+        command(&[
+            "tenant",
+            "create",
+            "--blueprint",
+            "core-bank",
+            "--slug",
+            "killed",
+            "--name",
+            "K",
+        ])
+        .output()
+        .unwrap(),
+    );
     let import = ["-o", "json", "import", "--tenant", "killed", "--map", "map.toml", "--from", "."];
 
     let posted = async || -> i64 {
-        let row = world.superuser.query_one("SELECT count(*) FROM import_items WHERE kind = 'transaction'", &[]);
+        let row = world
+            .superuser
+            .query_one("SELECT count(*) FROM import_items WHERE kind = 'transaction'", &[]);
         row.await.unwrap().get(0)
     };
     let complaints = folder.path().join("complaints.txt");
@@ -213,9 +256,14 @@ async fn a_killed_import_goes_on_where_it_stopped() {
     child.kill().unwrap();
     child.wait().unwrap();
     let before = posted().await;
-    assert!(before > 0 && before < 20_000, "{before} of 20000: {}", fs::read_to_string(complaints).unwrap());
+    assert!(
+        before > 0 && before < 20_000,
+        "{before} of 20000: {}",
+        fs::read_to_string(complaints).unwrap()
+    );
 
-    let report: serde_json::Value = serde_json::from_slice(&succeeded(command(&import).output().unwrap())).unwrap();
+    let report: serde_json::Value =
+        serde_json::from_slice(&succeeded(command(&import).output().unwrap())).unwrap();
     assert_eq!(report["transactions"].as_i64(), Some(20_000 - before), "{report}");
     assert_eq!(counts(&world).await, [40, 40, 40, 20_000, 40_000, 20_080]);
     succeeded(command(&["ledger", "verify"]).output().unwrap());

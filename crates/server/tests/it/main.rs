@@ -1,21 +1,21 @@
 //! The one integration-test binary: whole parts against a real PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod api;
 mod audit;
-mod operation;
-mod catalogue;
-mod cli;
-mod identity;
-mod serving;
-mod statements;
-mod tenancy;
 mod bank_lists;
 mod bank_plans;
 mod bank_world;
 mod banking;
-mod ledger;
-mod api;
+mod catalogue;
+mod cli;
 mod coverage;
 mod harness;
+mod identity;
 mod import;
+mod ledger;
+mod operation;
+mod serving;
+mod statements;
+mod tenancy;
 mod wire;

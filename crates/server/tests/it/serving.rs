@@ -106,31 +106,68 @@ async fn it_never_migrates_unasked() {
     child.wait().unwrap();
 }
 
-#[tokio::test]
-async fn production_refuses_logins_that_row_security_does_not_bind() {
-    let database = TestDatabase::create().await;
-    let config: tokio_postgres::Config = database.superuser_url().parse().unwrap();
+/// The same login over the cluster's Unix socket.
+async fn over_socket(database: &TestDatabase, url: &str) -> String {
     let admin = connect(&database.superuser_url()).await;
-    let sockets: String = admin
-        .query_one("SELECT split_part(current_setting('unix_socket_directories'), ',', 1)", &[])
-        .await
-        .unwrap()
-        .get(0);
+    let setting = "SELECT split_part(current_setting('unix_socket_directories'), ',', 1)";
+    let folder: String = admin.query_one(setting, &[]).await.unwrap().get(0);
+    let config: tokio_postgres::Config = url.parse().unwrap();
     let password = String::from_utf8(config.get_password().unwrap_or_default().to_vec()).unwrap();
-    let socket_url = format!(
-        "postgresql://{}:{password}@/{}?host={sockets}&port={}",
+    format!(
+        "postgresql://{}:{password}@/{}?host={folder}&port={}",
         config.get_user().unwrap(),
         database.name(),
         config.get_ports()[0]
-    );
-    let refused = serve(&socket_url, &socket_url, free_port(), free_port(), &[])
+    )
+}
+
+fn in_production(mut command: Command) -> Command {
+    command
         .env("ENV", "production")
         .env("PUBLIC_URL", "https://bank.example")
-        .env("TRUSTED_PROXIES", "127.0.0.1")
-        .output()
-        .unwrap();
+        .env("TRUSTED_PROXIES", "127.0.0.1");
+    command
+}
+
+#[tokio::test]
+async fn production_refuses_logins_that_row_security_does_not_bind() {
+    let database = TestDatabase::create().await;
+    let url = over_socket(&database, &database.superuser_url()).await;
+    let command = serve(&url, &url, free_port(), free_port(), &[]);
+    let refused = in_production(command).output().unwrap();
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("is a superuser"), "{refused:?}");
+    let words = String::from_utf8_lossy(&refused.stderr);
+    assert!(words.contains("is a superuser"), "{words}");
+}
+
+#[tokio::test]
+async fn production_refuses_an_app_that_could_be_the_sealer() {
+    let database = TestDatabase::create().await;
+    let (app, _) = logins(&database).await;
+    let admin = connect(&database.superuser_url()).await;
+    let grant = format!("GRANT strongroom_sealer TO {}_app", database.name());
+    admin.batch_execute(&grant).await.unwrap();
+    let url = over_socket(&database, &app).await;
+    let command = serve(&url, &url, free_port(), free_port(), &[]);
+    let refused = in_production(command).output().unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    let words = String::from_utf8_lossy(&refused.stderr);
+    assert!(words.contains("is a member of strongroom_sealer"), "{words}");
+    drop_logins(&database).await;
+}
+
+#[tokio::test]
+async fn production_serves_where_everything_is_safe() {
+    let database = TestDatabase::create().await;
+    let (app, sealer) = logins(&database).await;
+    let (app, sealer) = (over_socket(&database, &app).await, over_socket(&database, &sealer).await);
+    let (port, metrics) = (free_port(), free_port());
+    let mut child = in_production(serve(&app, &sealer, port, metrics, &[])).spawn().unwrap();
+    wait_for(&mut child, port);
+    Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    drop_logins(&database).await;
 }
 
 #[tokio::test]
