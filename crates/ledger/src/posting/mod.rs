@@ -8,7 +8,7 @@
 //! 2. `insert_transfers`, `insert_transactions` and `update_accounts`: one array
 //!    statement each, pipelined. The caller's audit, answers and COMMIT follow.
 //!
-//! In between, [`decide::apply`] decides posting after posting in memory, in the
+//! In between, `decide::apply` decides posting after posting in memory, in the
 //! order of arrival, against the locked accounts. A refused posting changes nothing
 //! there, so one refusal never touches its neighbours and no savepoint is needed. A
 //! batch of one is the same code. Everybody who locks accounts goes through

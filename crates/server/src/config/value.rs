@@ -128,7 +128,9 @@ pub fn database(text: &str) -> Option<tokio_postgres::Config> {
 
 /// Whether every host of a connection is a Unix socket: it never leaves the machine.
 pub fn is_local_socket(config: &tokio_postgres::Config) -> bool {
-    config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)))
+    // `hostaddr` would be dialled in the place of the host.
+    config.get_hostaddrs().is_empty()
+        && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)))
 }
 
 fn is_origin(text: &str) -> bool {
