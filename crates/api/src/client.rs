@@ -63,7 +63,7 @@ pub(crate) fn address(
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let peer = peer?.to_canonical();
     if !is_trusted(peer) {
-        return Some(peer);
+        return Some(one_loopback(peer));
     }
     let mut client = peer;
     let mut lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
@@ -77,7 +77,13 @@ pub(crate) fn address(
             break;
         }
     }
-    Some(client)
+    Some(one_loopback(client))
+}
+
+/// `localhost` is two addresses and one machine: clients change between them from
+/// one connection to the next, and must not look like a moved session for it.
+fn one_loopback(address: IpAddr) -> IpAddr {
+    if address.is_loopback() { IpAddr::V4(std::net::Ipv4Addr::LOCALHOST) } else { address }
 }
 
 /// An address with or without a port, IPv6 with or without brackets.
@@ -108,6 +114,8 @@ mod tests {
             ("10.0.0.1", "6.6.6.6, nonsense, 10.0.0.2", "10.0.0.2"),
             ("10.0.0.1", "[2001:db8::1]:443", "2001:db8::1"),
             ("::ffff:10.0.0.1", "198.51.100.7:1234", "198.51.100.7"),
+            ("::1", "198.51.100.7", "127.0.0.1"),
+            ("127.0.0.2", "", "127.0.0.1"),
         ];
         let trusted: Vec<Network> = vec!["10.0.0.0/8".parse().unwrap()];
         for (peer, forwarded, expected) in table {

@@ -32,13 +32,15 @@ pub struct HealthState {
     pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
-/// `/livez`, `/readyz` and `/metrics`.
+/// `/livez`, `/readyz` and `/metrics`, for a listener of their own.
 pub fn health_router(state: HealthState) -> Router {
-    Router::new()
-        .route("/livez", get(live))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(figures))
-        .with_state(state)
+    probe_router(state.clone())
+        .merge(Router::new().route("/metrics", get(figures)).with_state(state))
+}
+
+/// `/livez` and `/readyz` alone: load balancers ask them where they send requests.
+pub fn probe_router(state: HealthState) -> Router {
+    Router::new().route("/livez", get(live)).route("/readyz", get(ready)).with_state(state)
 }
 
 async fn live() -> &'static str {

@@ -24,7 +24,7 @@ mod wire;
 
 pub use client::{Network, NetworkError};
 pub use config::{ApiConfig, MAXIMUM_BODY_BYTES};
-pub use health::{HealthState, health_router};
+pub use health::{HealthState, health_router, probe_router};
 pub use openapi::openapi;
 pub use problem::Problem;
 pub use route::{Access, Class};

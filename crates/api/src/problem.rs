@@ -28,6 +28,8 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// Seconds to wait before another try makes sense.
     pub retry_after_s: Option<u64>,
+    /// Whether this is the stored answer of an earlier request with the same key.
+    pub replayed: bool,
 }
 
 impl Problem {
@@ -39,6 +41,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after_s: None,
+            replayed: false,
         }
     }
 
@@ -145,6 +148,7 @@ impl From<Refusal> for Problem {
             detail: refusal.detail,
             errors: refusal.errors,
             retry_after_s: refusal.retry_after_s.or(unavailable.then_some(1)),
+            replayed: refusal.replayed,
         }
     }
 }
@@ -189,6 +193,9 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.replayed {
+            headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -101,13 +101,18 @@ pub(crate) fn table() -> Vec<Route> {
 
 /// Modules that a later release brings: their paths answer `module_not_enabled` to
 /// the signed-in, as those of a module that the tenant has switched off do.
-const LATER: [&str; 27] = [
+const LATER: [&str; 35] = [
     "access",
     "alerts",
     "api-keys",
     "approvals",
     "auth/devices",
     "auth/mfa",
+    "auth/password",
+    "auth/referrals",
+    "auth/register",
+    "auth/verify-email",
+    "auth/verify-phone",
     "auth/webauthn",
     "cards",
     "companies",
@@ -123,10 +128,13 @@ const LATER: [&str; 27] = [
     "predictions",
     "privacy",
     "recurring-deposits",
+    "roles",
     "savings-buckets",
     "screening",
+    "simulations",
     "standing-orders",
     "tenants",
+    "transactions",
     "transfers/batch",
     "webhooks",
 ];

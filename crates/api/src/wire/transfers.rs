@@ -97,6 +97,7 @@ pub(crate) struct TransferOrder {
     /// The account to credit; anybody's in the tenant.
     to_account_id: Uuid,
     /// Minor units, 1 to 2^53 − 1.
+    #[serde(deserialize_with = "minor_units")]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
     amount: i64,
     /// ISO 4217, of both accounts.
@@ -107,6 +108,41 @@ pub(crate) struct TransferOrder {
     /// Your own reference.
     #[serde(default)]
     reference: Option<String>,
+}
+
+/// A whole number of minor units. One that no integer of ours can hold is an amount
+/// all the same, only too large: it saturates, and the rule that bounds amounts says so.
+fn minor_units<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    struct Whole;
+    impl serde::de::Visitor<'_> for Whole {
+        type Value = i64;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("an integer within its range")
+        }
+
+        fn visit_i64<E>(self, value: i64) -> Result<i64, E> {
+            Ok(value)
+        }
+
+        fn visit_u64<E>(self, value: u64) -> Result<i64, E> {
+            Ok(i64::try_from(value).unwrap_or(i64::MAX))
+        }
+
+        fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<i64, E> {
+            // The parser gives whole numbers beyond u64 as floats; nothing smaller
+            // that arrives as one was written as an integer.
+            const BEYOND_U64: f64 = 18_446_744_073_709_551_616.0;
+            if value >= BEYOND_U64 {
+                return Ok(i64::MAX);
+            }
+            if value <= -BEYOND_U64 {
+                return Ok(i64::MIN);
+            }
+            Err(E::invalid_type(serde::de::Unexpected::Float(value), &self))
+        }
+    }
+    deserializer.deserialize_any(Whole)
 }
 
 impl TransferOrder {
@@ -127,6 +163,7 @@ impl TransferOrder {
 #[serde(deny_unknown_fields)]
 pub(crate) struct CashOrder {
     /// Minor units, 1 to 2^53 − 1.
+    #[serde(deserialize_with = "minor_units")]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
     amount: i64,
     /// ISO 4217; the account's own where absent.

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod reconcile;
 pub mod source;
 
+pub use chain::Fit;
 pub use load::{Import, Loaded, Progress, load};
 pub use map::ImportMap;
 pub use plan::{Fault, Plan};

@@ -96,8 +96,8 @@ pub async fn reconcile(
         }
     }
     result.accounts.sort_by(|left, right| {
-        let rank = |one: &AccountComparison| one.fit == Fit::Exact;
-        rank(left).cmp(&rank(right)).then_with(|| left.account.cmp(&right.account))
+        // What needs a person first, what fits exactly last.
+        right.fit.cmp(&left.fit).then_with(|| left.account.cmp(&right.account))
     });
     Ok(result)
 }

@@ -3,7 +3,9 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use banking::import::{Fault, Import, ImportMap, Loaded, Plan, Reconciliation, load, reconcile};
+use banking::import::{
+    Fault, Fit, Import, ImportMap, Loaded, Plan, Reconciliation, load, reconcile,
+};
 use serde::Serialize;
 use tenancy::ActorKind;
 
@@ -151,6 +153,7 @@ fn finish(
     for (source_id, reason) in loaded.refused.iter().take(LISTED_MAX) {
         eprintln!("refused {source_id}: {reason}");
     }
+    tell_differences(reconciliation, plan);
     output.one(&Imported {
         loaded,
         skipped_lines: plan.faults.len(),
@@ -167,6 +170,32 @@ fn finish(
         .into());
     }
     Ok(())
+}
+
+/// The accounts that differ, those that need a person first.
+fn tell_differences(reconciliation: &Reconciliation, plan: &Plan) {
+    let currency = plan.currency;
+    let differing: Vec<_> =
+        reconciliation.accounts.iter().filter(|one| one.fit != Fit::Exact).collect();
+    for one in differing.iter().take(LISTED_MAX) {
+        let amount = |minor: Option<i64>| {
+            minor.map_or_else(|| "nothing".to_owned(), |minor| currency.format_minor(minor))
+        };
+        eprintln!(
+            "account {}: computed {}, published {}, difference {} {currency}: {}",
+            one.account,
+            currency.format_minor(one.computed),
+            amount(one.published),
+            amount(one.difference),
+            one.explanation,
+        );
+    }
+    if differing.len() > LISTED_MAX {
+        eprintln!(
+            "… and {} more accounts that differ; --report FILE lists all",
+            differing.len() - LISTED_MAX
+        );
+    }
 }
 
 fn tell_faults(faults: &[Fault]) {

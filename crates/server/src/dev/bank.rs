@@ -28,7 +28,7 @@ const WITHOUT_RECORD: &str = tenancy::sql!("server/manifest.sql", "customers_wit
 /// Currency of every seeded account.
 const CURRENCY: &str = "EUR";
 /// Accounts were opened so many days ago.
-const HISTORY_DAYS: i64 = 30;
+const HISTORY_DAYS: i64 = 90;
 
 /// What every seeded customer gets.
 #[derive(Clone, Copy)]
@@ -41,19 +41,19 @@ pub(super) struct Plan {
     pub(super) customers_a_chunk: usize,
 }
 
-/// A month of somebody's life; ends at 2,471.65.
+/// Three months of somebody's life; ends at 2,471.65.
 pub(super) const DEMO: Plan = Plan {
     accounts: 2,
     history: &[
-        (30, 150_000, "Opening deposit"),
-        (27, -62_000, "Rent"),
-        (25, -8_435, "Groceries"),
-        (22, -4_990, "Telephone"),
-        (19, 240_000, "Salary"),
-        (15, -12_700, "Electricity"),
-        (11, -9_350, "Groceries"),
-        (8, -31_960, "Train tickets"),
-        (5, -23_400, "Dentist"),
+        (88, 150_000, "Opening deposit"),
+        (80, -62_000, "Rent"),
+        (71, -8_435, "Groceries"),
+        (62, -4_990, "Telephone"),
+        (53, 240_000, "Salary"),
+        (44, -12_700, "Electricity"),
+        (33, -9_350, "Groceries"),
+        (22, -31_960, "Train tickets"),
+        (11, -23_400, "Dentist"),
         (2, 10_000, "Refund"),
     ],
     customers_a_chunk: 50,

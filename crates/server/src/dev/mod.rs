@@ -29,6 +29,8 @@ use ready::{Manifest, Ready};
 
 /// At least so many requests a minute are let through, unless limits are strict.
 const RAISED_LIMIT_PER_MINUTE: u32 = 100_000;
+/// A load driver is one address and must never meet a limit.
+const UNLIMITED_PER_MINUTE: u32 = 100_000_000;
 /// Logins of the load tenant.
 const LOAD_USERS: usize = 200;
 const METRICS_PORT: u16 = 9464;
@@ -52,7 +54,7 @@ pub struct Options {
     #[arg(long)]
     strict_limits: bool,
     /// Where the private cluster and the development key are kept.
-    #[arg(long, default_value = "var", value_name = "DIR")]
+    #[arg(long, default_value = "var", value_name = "DIR", overrides_with = "folder")]
     folder: PathBuf,
 }
 
@@ -163,8 +165,10 @@ fn ingredients(
         exempt_loopback: true,
         api: ApiConfig {
             public_url: base_url.to_owned(),
-            rate_limit_floor_per_minute: (!options.strict_limits)
-                .then_some(RAISED_LIMIT_PER_MINUTE),
+            rate_limit_floor_per_minute: (!options.strict_limits).then_some(match options.seed {
+                Seed::Load => UNLIMITED_PER_MINUTE,
+                Seed::None | Seed::Demo => RAISED_LIMIT_PER_MINUTE,
+            }),
             ..ApiConfig::default()
         },
     })
@@ -204,8 +208,6 @@ async fn populate(
 /// A load driver signs in once and works for hours.
 fn load_overrides(overrides: PolicyOverrides) -> PolicyOverrides {
     PolicyOverrides {
-        default_per_minute: Some(10_000_000),
-        overall_per_hour: Some(100_000_000),
         access_lifetime_s: Some(overrides.access_lifetime_s.unwrap_or(4 * 3_600)),
         ..overrides
     }

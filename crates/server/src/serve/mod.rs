@@ -150,12 +150,13 @@ impl Running {
         raise_file_limit(listening.max_connections);
         let figures = record_metrics()?;
         let api = installation.api_state();
-        let public = Acceptor::new(api::router(api.clone()), listening.max_connections);
         let health = HealthState {
             database: installation.app.clone(),
             draining: std::sync::Arc::clone(&installation.draining),
             render_metrics: std::sync::Arc::new(move || figures.render()),
         };
+        let routes = api::router(api.clone()).merge(api::probe_router(health.clone()));
+        let public = Acceptor::new(routes, listening.max_connections);
         let operator = Acceptor::new(api::health_router(health), OPERATOR_CONNECTIONS);
         let workers = Workers::start(&installation);
         listening.public.into_iter().for_each(|listener| public.listen(listener));

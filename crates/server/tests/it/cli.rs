@@ -281,6 +281,30 @@ fn tampering_is_found_and_ends_with_1() {
 }
 
 #[test]
+fn load_drivers_get_their_manifest_and_strict_limits_are_the_tenants_own() {
+    let dev = Dev::start(&["--seed", "load", "--strict-limits"]);
+    let manifest = &dev.ready["manifest"];
+    assert_eq!(manifest["currency"], "EUR");
+    let users = manifest["users"].as_array().unwrap();
+    assert_eq!(users.len(), 200);
+    assert!(users.iter().all(|user| user["accounts"].as_array().unwrap().len() == 100));
+    let login = json!({
+        "tenant": manifest["tenant"], "username": users[199]["username"], "password": manifest["password"],
+    });
+    let (status, answer) = dev.call("POST", "/v1/auth/login", &[], Some(&login));
+    assert_eq!(status, 200, "{answer}");
+    let token = format!("Bearer {}", answer["access_token"].as_str().unwrap());
+    let account = format!("/v1/accounts/{}", users[199]["accounts"][99].as_str().unwrap());
+    let (status, answer) = dev.call("GET", &account, &[("Authorization", &token)], None);
+    assert_eq!((status, answer["balance"].as_i64()), (200, Some(1_000_000_000)), "{answer}");
+
+    let wrong = json!({ "tenant": "demo-bank", "username": "nobody", "password": "wrong" });
+    let statuses: Vec<u16> =
+        (0..7).map(|_| dev.call("POST", "/v1/auth/login", &[], Some(&wrong)).0).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+}
+
+#[test]
 fn a_killed_parent_leaves_no_postgres_behind() {
     let mut dev = Dev::start(&["--seed", "none"]);
     let port = dev.database_port();
