@@ -23,6 +23,13 @@ SELECT wanted.position - 1 AS position,
 FROM unnest($2::uuid[], $3::uuid[]) WITH ORDINALITY AS wanted (account_id, user_id, position)
 JOIN savings_accounts account ON account.tenant_id = $1::uuid AND account.id = wanted.account_id;
 
+--! counter
+-- What a deposit or withdrawal needs to know before it is posted; neither ever changes.
+SELECT ledger.currency, account.opened_date
+FROM savings_accounts account
+JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = account.id
+WHERE account.tenant_id = $1::uuid AND account.id = $2::uuid;
+
 --! list_all
 -- Newest first, then by id; the bound is always given, so that the index is
 -- entered at it (the first page's lies beyond every account).
@@ -107,6 +114,10 @@ SELECT $1::uuid, party.* FROM unnest($2::uuid[], $3::uuid[], $4::text[]) AS part
 --! customers_status
 -- Locked against being made inactive while an account is opened for them.
 SELECT id, status FROM customers WHERE tenant_id = $1::uuid AND id = ANY ($2::uuid[]) ORDER BY id FOR SHARE;
+
+--! any_own_customer
+-- Whether one of these is the actor's own record: a login is at most one customer.
+SELECT id FROM customers WHERE tenant_id = $1::uuid AND user_id = $3::uuid AND id = ANY ($2::uuid[]);
 
 --! save_account
 -- Whoever changes an account holds its ledger account's lock; settings of either

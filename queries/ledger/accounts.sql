@@ -14,9 +14,6 @@ INSERT INTO ledger_accounts (tenant_id, id, class, code, currency)
 VALUES ($1::uuid, $2::uuid, 'internal', $3::text, $4::text)
 ON CONFLICT (tenant_id, code, currency) WHERE class = 'internal' DO NOTHING;
 
---! currency
-SELECT currency FROM ledger_accounts WHERE tenant_id = $1::uuid AND id = $2::uuid;
-
 --! save_settings
 -- The caller holds the lock of the posting engine on this row.
 UPDATE ledger_accounts

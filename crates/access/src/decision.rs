@@ -32,7 +32,8 @@ pub struct Resource<'a> {
     /// The actor is a party to it, its subject or its owner. For `transaction:create`: a
     /// party to the debited account. For a tenant: the actor's own.
     pub owned: bool,
-    /// The actor holds the account worked on, which forbids teller operations.
+    /// The actor holds the account worked on (of a transfer: the credited one), or would
+    /// hold the one that is opened; forbids teller operations and setting terms.
     pub held: bool,
     /// The company it belongs to is assigned to the actor.
     pub assigned: bool,
@@ -68,7 +69,7 @@ impl<'a> Resource<'a> {
         self
     }
 
-    /// Says whether the actor holds the account worked on.
+    /// Says whether the actor holds the account worked on; of a transfer the credited one.
     #[must_use]
     pub const fn held(mut self, held: bool) -> Self {
         self.held = held;

@@ -131,6 +131,7 @@ permissions! {
         CustomerCreate = "customer:create",
         CustomerRead = "customer:read",
         CustomerUpdate = "customer:update",
+        CustomerLink = "customer:link",
     }
     Audit {
         AuditRead = "audit:read",

@@ -3,9 +3,9 @@
 //!
 //! Refuses to decide anything: it reads, or answers 400, 401 or 428.
 
-use std::{str::FromStr, sync::Arc};
+use std::{error::Error as _, iter::successors, str::FromStr, sync::Arc};
 
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::{FromRequestParts, Path, Query, rejection::QueryRejection};
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use operation::{PageRequest, page};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -44,10 +44,17 @@ impl<S: Sync> FromRequestParts<S> for Source {
     }
 }
 
-/// The bearer token of a request (RFC 6750 section 2.1), if it carries one.
-pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+/// The bearer token of a request (RFC 6750 section 2.1), if it carries one. Two
+/// `Authorization` headers are 400: parties on the way might each believe another.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut lines = headers.get_all(header::AUTHORIZATION).iter();
+    let parts = lines.next().and_then(|line| line.to_str().ok()?.split_once(' '));
+    if lines.next().is_some() {
+        let message = "Expected no more than one such header";
+        return Err(Problem::malformed_field("Authorization", "invalid_value", message));
+    }
+    let token = parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    Ok(token.map(|(_, token)| token.trim()))
 }
 
 /// The one id in the path; any well-formed UUID.
@@ -72,20 +79,30 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = Query::<T>::from_request_parts(parts, state).await;
-        query.map(|Query(value)| Self(value)).map_err(|rejection| {
-            let message = rejection.body_text();
-            let field = message.split('`').nth(1).unwrap_or("query").to_owned();
-            if message.contains("unknown field") {
-                return Problem::malformed_field(
-                    field,
-                    "unknown_field",
-                    "This parameter is not known here",
-                );
-            }
-            Problem::malformed_field("query", "invalid_value", "A parameter is not acceptable")
-        })
+        query.map(|Query(value)| Self(value)).map_err(|rejection| parameter_at_fault(&rejection))
     }
 }
+
+/// What serde found wrong with a query, in our words.
+fn parameter_at_fault(rejection: &QueryRejection) -> Problem {
+    let mut causes = successors(rejection.source(), |&error| error.source());
+    let fault = causes.find_map(|error| error.downcast_ref::<ParameterError>());
+    let path = fault.map_or_else(|| ".".to_owned(), |error| error.path().to_string());
+    let message = fault.map(|error| error.inner().to_string()).unwrap_or_default();
+    // serde's own words name the parameter between backquotes; its values are the caller's.
+    let named = message.split('`').nth(1).unwrap_or("query");
+    let (code, words) = match message.split(' ').next() {
+        _ if path != "." && path != named => ("invalid_value", "The value is not acceptable"),
+        Some("unknown") => ("unknown_field", "This parameter is not known here"),
+        Some("missing") => ("missing_field", "This parameter is required"),
+        Some("duplicate") => ("duplicate_field", "This parameter is given twice"),
+        _ => ("invalid_value", "A parameter is not acceptable"),
+    };
+    Problem::malformed_field(if path == "." { named } else { &path }, code, words)
+}
+
+/// What axum's query rejections are caused by.
+type ParameterError = serde_path_to_error::Error<serde::de::value::Error>;
 
 /// `Idempotency-Key`: a quoted structured-field string or bare, 1 to 255 visible
 /// ASCII characters.
@@ -148,15 +165,17 @@ fn unquoted(rest: &str) -> Option<String> {
     }
 }
 
-/// `If-Match`: the version that the caller has seen. Missing: 428. One that is no
-/// version of ours can match nothing: 412.
-pub(crate) struct IfMatch(pub(crate) i64);
+/// `If-Match`: the version that the caller has seen, or none for `*`, which is any
+/// (RFC 9110 section 13.1.1). Missing: 428. One that is no version of ours can match
+/// nothing: 412.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct IfMatch(pub(crate) Option<i64>);
 
 impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        if_match(&parts.headers)?.map(Self).ok_or_else(|| {
+        if_match(&parts.headers)?.ok_or_else(|| {
             let detail = "Send If-Match with the ETag of the object as you read it";
             let status = StatusCode::PRECONDITION_REQUIRED;
             Problem::new(status, "precondition_required", detail)
@@ -164,25 +183,28 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-/// `If-Match` where it is not demanded.
+/// `If-Match` where it is not demanded; `*` asks for no more than leaving it out.
 pub(crate) struct MaybeIfMatch(pub(crate) Option<i64>);
 
 impl<S: Sync> FromRequestParts<S> for MaybeIfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        if_match(&parts.headers).map(Self)
+        Ok(Self(if_match(&parts.headers)?.and_then(|IfMatch(version)| version)))
     }
 }
 
-fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
     let Some(line) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let text = line.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(Some(IfMatch(None)));
+    }
     let version = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     // The whole number and nothing else: `"+1"` and `"01"` are other texts.
     let parsed = version
         .and_then(|text| text.parse::<i64>().ok().filter(|number| number.to_string() == text));
-    parsed.map(Some).ok_or_else(|| {
+    parsed.map(|version| Some(IfMatch(Some(version)))).ok_or_else(|| {
         let detail = "The object has changed since it was read; read it again";
         Problem::new(StatusCode::PRECONDITION_FAILED, "version_conflict", detail)
     })
@@ -263,9 +285,73 @@ impl Paging {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use http::{HeaderMap, HeaderValue};
+    use axum::extract::Query;
+    use http::{HeaderMap, HeaderValue, header};
+    use serde::Deserialize;
 
-    use super::idempotency_key;
+    use super::{IfMatch, bearer, idempotency_key, if_match, parameter_at_fault};
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only its parsing is looked at")]
+    struct Sizes {
+        from: u64,
+        limit: Option<u32>,
+    }
+
+    #[test]
+    fn every_fault_names_its_parameter() {
+        // query, field, code of the field
+        let table = [
+            ("from=1&limit=-1", "limit", "invalid_value"),
+            ("from=1&limit=x", "limit", "invalid_value"),
+            ("from=1&limit=", "limit", "invalid_value"),
+            ("from=1&limit=4294967296", "limit", "invalid_value"),
+            ("from=unknown+field+%60x%60", "from", "invalid_value"),
+            ("limit=1", "from", "missing_field"),
+            ("from=1&from=2", "from", "duplicate_field"),
+            ("from=1&x.y=2", "x.y", "unknown_field"),
+        ];
+        for (query, field, code) in table {
+            let uri = format!("/?{query}").parse().unwrap();
+            let rejection = Query::<Sizes>::try_from_uri(&uri).unwrap_err();
+            let problem = parameter_at_fault(&rejection);
+            assert_eq!((problem.status.as_u16(), problem.errors.len()), (400, 1), "{query}");
+            let error = &problem.errors[0];
+            assert_eq!((error.field.as_ref(), error.code.as_ref()), (field, code), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_a_quoted_number_or_a_star() {
+        // header, version: none is refused
+        let table = [
+            ("\"7\"", Some(IfMatch(Some(7)))),
+            ("*", Some(IfMatch(None))),
+            (" * ", Some(IfMatch(None))),
+            ("\"*\"", None),
+            ("W/\"7\"", None),
+            ("7", None),
+            ("\"07\"", None),
+            ("", None),
+        ];
+        for (text, version) in table {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_MATCH, HeaderValue::from_str(text).unwrap());
+            assert_eq!(if_match(&headers).ok().flatten(), version, "{text}");
+        }
+        assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn there_is_one_token_or_none() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(bearer(&headers).unwrap(), None);
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static("bearer abc"));
+        assert_eq!(bearer(&headers).unwrap(), Some("abc"));
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static("Basic abc"));
+        assert_eq!(bearer(&headers).unwrap_err().status.as_u16(), 400);
+    }
 
     #[test]
     fn keys_are_read_bare_and_quoted() {

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    MAXIMUM_BODY_BYTES,
+    MAXIMUM_BODY_BYTES, nul,
     problem::{Problem, body_too_large},
 };
 
@@ -50,6 +50,7 @@ impl<T: DeserializeOwned + Default, S: Sync> FromRequest<S> for OptionalJson<T> 
 
 /// `application/json`, with UTF-8 as the only charset (RFC 8259 section 8.1).
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    require_plain(headers)?;
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let mut parts = value.unwrap_or_default().split(';').map(str::trim);
     let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
@@ -61,6 +62,15 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let detail = "The body has to be sent as Content-Type: application/json";
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
+}
+
+/// Nothing is decompressed: a small body must not become a large one.
+fn require_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    let plain = headers.get_all(header::CONTENT_ENCODING).iter().all(|line| {
+        let mut codings = line.to_str().unwrap_or("?").split(',').map(str::trim);
+        codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"))
+    });
+    if plain { Ok(()) } else { Err(Problem::encoded_body()) }
 }
 
 async fn read(request: Request) -> Result<Bytes, Problem> {
@@ -82,6 +92,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let detail = format!("The body is nested deeper than {MAXIMUM_DEPTH} levels");
         return Err(Problem::malformed("malformed_json", detail));
     }
+    nul::in_json(bytes)?;
     // serde would read a struct from a list of its values as well.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(Problem::malformed_field("body", "invalid_value", "Expected an object"));
@@ -112,7 +123,8 @@ fn depth(bytes: &[u8]) -> usize {
     deepest
 }
 
-fn fault(path: &str, error: &serde_json::Error) -> Problem {
+/// What serde found wrong at a path, in our words.
+pub(crate) fn fault(path: &str, error: &serde_json::Error) -> Problem {
     let message = error.to_string();
     let number = message.starts_with("number out of range");
     if !(error.is_data() || number && path != ".") {

@@ -14,6 +14,7 @@ mod floods;
 mod health;
 mod json;
 mod middleware;
+mod nul;
 mod openapi;
 mod openapi_parts;
 mod problem;

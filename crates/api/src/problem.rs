@@ -15,6 +15,8 @@ use tenancy::DbError;
 /// The media type of problems.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
+const CONTENT_ENCODING: &str = "Content-Encoding";
+
 /// Why a request was not answered as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -63,6 +65,14 @@ impl Problem {
         };
         let detail = format!("{}: {}", error.field, error.message);
         Self { errors: vec![error], ..Self::malformed("malformed_request", detail) }
+    }
+
+    /// 415 for a body under a content coding.
+    pub(crate) fn encoded_body() -> Self {
+        let message = "The body has to be sent without a content coding";
+        let found = Self::malformed_field(CONTENT_ENCODING, "invalid_value", message);
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Self { errors: found.errors, ..Self::new(status, "unsupported_media_type", message) }
     }
 
     /// 404.
@@ -199,6 +209,11 @@ impl IntoResponse for Problem {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        // Tells a coding from a media type that is not supported (RFC 9110 section 12.5.3).
+        let coding = |error: &FieldError| error.field == CONTENT_ENCODING;
+        if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE && self.errors.iter().any(coding) {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         response.extensions_mut().insert(self);
         response

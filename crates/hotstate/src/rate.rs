@@ -5,9 +5,10 @@
 //! and the time. Memory is bounded: a window is at most [`SLOTS`]` + 1` counters,
 //! and the number of windows has a ceiling.
 //!
-//! A period is cut into [`SLOTS`] slots and a hit is forgotten when its whole slot
-//! lies outside the period. So no true sliding window ever holds more than the
-//! quota, and a hit is held against its key at most 1/60 of the period too long.
+//! A period is cut into [`SLOTS`] slots, and the hits of a slot are forgotten
+//! together, one period after the newest of them. So no true sliding window ever
+//! holds more than the quota, a hit is held against its key at most 1/60 of the
+//! period too long, and nobody is told to wait longer than the period.
 //!
 //! Lock order: the shards of one check are locked in ascending order, and nothing
 //! else is taken under them.
@@ -89,14 +90,15 @@ pub struct Quota {
 pub struct Left {
     /// Hits still allowed now.
     pub remaining: u32,
-    /// Seconds until more are, rounded up; at least 1.
+    /// Seconds until more are, rounded up; 1 to the seconds of the period.
     pub reset_s: u64,
 }
 
 /// The outcome of a check of `N` windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict<const N: usize> {
-    /// Seconds after which the hit would be admitted; none where it was.
+    /// Seconds after which the hit would be admitted, at most the longest period;
+    /// none where it was.
     pub retry_after_s: Option<u64>,
     /// The windows in the order asked.
     pub left: [Left; N],
@@ -220,7 +222,7 @@ fn make_room(shard: &mut Shard, now_ms: i64, windows_max: usize) {
     if shard.len() < windows_max {
         return;
     }
-    let least = shard.iter().min_by_key(|(_, window)| (window.total, window.newest()));
+    let least = shard.iter().min_by_key(|(_, window)| (window.total, window.newest_ms()));
     if let Some(key) = least.map(|(key, _)| *key) {
         shard.remove(&key);
     }
@@ -229,48 +231,58 @@ fn make_room(shard: &mut Shard, now_ms: i64, windows_max: usize) {
 /// Hits by slot, oldest first, empty slots left out.
 #[derive(Debug, Default)]
 struct Window {
-    slots: VecDeque<(i64, u32)>,
+    slots: VecDeque<Slot>,
     total: u32,
-    slot_ms: i64,
+    period_ms: i64,
+}
+
+/// The hits of one slot of a period.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    newest_ms: i64,
+    hits: u32,
 }
 
 impl Window {
     fn advance(&mut self, quota: Quota, now_ms: i64) {
-        // Rounded up: the slots together are never shorter than the period.
-        let slot_ms = (i64::from(quota.period_s.max(1)) * 1_000 + SLOTS - 1) / SLOTS;
-        if slot_ms != self.slot_ms {
+        let period_ms = i64::from(quota.period_s.max(1)) * 1_000;
+        if period_ms != self.period_ms {
             // The period was changed: earlier slots mean something else now.
-            *self = Self { slot_ms, ..Self::default() };
+            *self = Self { period_ms, ..Self::default() };
         }
-        let now = self.slot(now_ms);
-        while let Some((slot, hits)) = self.slots.front().copied() {
-            if slot + SLOTS >= now {
+        let now_ms = self.forward(now_ms);
+        while let Some(slot) = self.slots.front().copied() {
+            if slot.newest_ms + period_ms > now_ms {
                 break;
             }
             self.slots.pop_front();
-            self.total -= hits;
+            self.total -= slot.hits;
         }
     }
 
-    /// The slot of an instant, never before one that was counted already.
-    fn slot(&self, now_ms: i64) -> i64 {
-        now_ms.div_euclid(self.slot_ms).max(self.newest())
+    /// An instant, never before one that was counted already.
+    fn forward(&self, now_ms: i64) -> i64 {
+        self.newest_ms().map_or(now_ms, |newest_ms| now_ms.max(newest_ms))
     }
 
-    fn newest(&self) -> i64 {
-        self.slots.back().map_or(i64::MIN, |(slot, _)| *slot)
+    fn newest_ms(&self) -> Option<i64> {
+        self.slots.back().map(|slot| slot.newest_ms)
     }
 
     fn is_live(&self, now_ms: i64) -> bool {
-        self.slot_ms > 0
-            && self.slots.back().is_some_and(|(slot, _)| slot + SLOTS >= now_ms / self.slot_ms)
+        self.newest_ms().is_some_and(|newest_ms| newest_ms + self.period_ms > now_ms)
     }
 
     fn count(&mut self, now_ms: i64) {
-        let now = self.slot(now_ms);
+        let now_ms = self.forward(now_ms);
+        // Rounded up: no more slots than a period has.
+        let slot_ms = (self.period_ms + SLOTS - 1) / SLOTS;
+        let same = |at_ms: i64| at_ms.div_euclid(slot_ms) == now_ms.div_euclid(slot_ms);
         match self.slots.back_mut() {
-            Some((slot, hits)) if *slot == now => *hits += 1,
-            _ => self.slots.push_back((now, 1)),
+            Some(slot) if same(slot.newest_ms) => {
+                *slot = Slot { newest_ms: now_ms, hits: slot.hits + 1 };
+            }
+            _ => self.slots.push_back(Slot { newest_ms: now_ms, hits: 1 }),
         }
         self.total += 1;
     }
@@ -281,27 +293,28 @@ impl Window {
             return None;
         }
         let mut excess = self.total - quota.limit + 1;
-        for (slot, hits) in &self.slots {
-            if *hits >= excess {
+        for slot in &self.slots {
+            if slot.hits >= excess {
                 return Some(self.seconds_until_forgotten(*slot, now_ms));
             }
-            excess -= hits;
+            excess -= slot.hits;
         }
         // A quota of nothing: asking again never helps.
         Some(u64::from(quota.period_s.max(1)))
     }
 
     fn left(&self, quota: Quota, now_ms: i64) -> Left {
-        let oldest = self.slots.front().map(|(slot, _)| *slot);
+        let oldest = self.slots.front();
         Left {
             remaining: quota.limit.saturating_sub(self.total),
-            reset_s: oldest.map_or(1, |slot| self.seconds_until_forgotten(slot, now_ms)),
+            reset_s: oldest.map_or(1, |slot| self.seconds_until_forgotten(*slot, now_ms)),
         }
     }
 
-    fn seconds_until_forgotten(&self, slot: i64, now_ms: i64) -> u64 {
-        let at_ms = (slot + SLOTS + 1) * self.slot_ms;
-        u64::try_from(at_ms - now_ms).unwrap_or(0).div_ceil(1_000).max(1)
+    /// Rounded up; 1 to the seconds of the period.
+    fn seconds_until_forgotten(&self, slot: Slot, now_ms: i64) -> u64 {
+        let wait_ms = slot.newest_ms + self.period_ms - self.forward(now_ms);
+        u64::try_from(wait_ms).unwrap_or(0).div_ceil(1_000).max(1)
     }
 }
 

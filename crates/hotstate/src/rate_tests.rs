@@ -47,6 +47,7 @@ proptest! {
                 prop_assert!(in_longer_window >= limit as usize);
             }
             prop_assert!(verdict.left[0].remaining <= limit);
+            prop_assert!(verdict.left[0].reset_s <= u64::from(period_s));
         }
     }
 
@@ -58,6 +59,7 @@ proptest! {
         for gap_ms in gaps {
             now_ms += gap_ms;
             if let Some(wait_s) = windows.hit(&[(key(1), quota)], now_ms).retry_after_s {
+                prop_assert!((1..=u64::from(period_s)).contains(&wait_s));
                 now_ms += i64::try_from(wait_s).unwrap() * 1_000;
                 prop_assert!(windows.hit(&[(key(1), quota)], now_ms).allowed());
             }

@@ -1,10 +1,11 @@
 //! Signing in with a password.
 //!
 //! The order is what makes parallel guessing useless: (1) the address is charged;
-//! (2) the account is charged in the database, committed, by `handle_failed_login`;
-//! (3) the password is compared, or nothing is for the same time; (4) the outcome
-//! is recorded, and a success takes the charges back. No connection is held in (3).
-//! Whatever is wrong, the answer is the same.
+//! (2) a place in the hashing queue is taken, or the address gets its charge back and
+//! the answer is 503; (3) the account is charged in the database, committed, by
+//! `handle_failed_login`; (4) the password is compared, or nothing is for the same
+//! time; (5) the outcome is recorded, and a success takes the charges back. No
+//! connection is held in (4). Whatever is wrong, the answer is the same.
 //!
 //! Lock order: address gate, then account gate. Refuses to know second factors.
 
@@ -15,7 +16,10 @@ use jiff::{SignedDuration, Timestamp};
 use operation::{Call, OperationError, Refusal};
 use tenancy::{DbError, OpContext, Query, RequestInfo, TenantRef};
 use uuid::Uuid;
-use vault::{BlindIndex, OpaqueToken, blind_index, password::PasswordHash};
+use vault::{
+    BlindIndex, OpaqueToken, blind_index,
+    password::{PasswordHash, Permit},
+};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -130,6 +134,16 @@ impl Identity {
             Ok(charge) => charge,
             Err(refusal) => return self.refuse_blocked(&attempt, refusal).await,
         };
+        // Before the account is looked at: busy says nothing of it and costs it nothing.
+        let permit = match self.inner.hasher.reserve() {
+            Ok(permit) => permit,
+            Err(busy) => {
+                if let Some(charge) = charge {
+                    self.give_back(&attempt.context, charge);
+                }
+                return Err(password_failure(busy));
+            }
+        };
         let account = self.find_account(&attempt).await?;
         let name =
             account.as_ref().map_or(&attempt.name_key, |account| &account.username_key).clone();
@@ -143,28 +157,23 @@ impl Identity {
         let charged = self.charge_account(&attempt.context, &name, &mut entered).await?;
         let Some(account) = account else {
             drop(entered);
-            return self.fail(&attempt, None, LoginOutcome::Unknown, &request.password).await;
+            let outcome = LoginOutcome::Unknown;
+            return self.fail(&attempt, None, outcome, permit, &request.password).await;
         };
         if !charged.may_evaluate {
             drop(entered);
-            return self
-                .fail(&attempt, Some(&account), LoginOutcome::Locked, &request.password)
-                .await;
+            let outcome = LoginOutcome::Locked;
+            return self.fail(&attempt, Some(&account), outcome, permit, &request.password).await;
         }
         let hash = account.password_hash.as_deref().filter(|_| account.is_active);
         let Some(hash) = hash else {
-            return self
-                .fail(&attempt, Some(&account), LoginOutcome::Disabled, &request.password)
-                .await;
+            let outcome = LoginOutcome::Disabled;
+            return self.fail(&attempt, Some(&account), outcome, permit, &request.password).await;
         };
         let hash: PasswordHash = hash.parse().map_err(password_failure)?;
         self.count_hash(true);
-        let verdict = self
-            .inner
-            .hasher
-            .verify(&request.password, Some(&hash))
-            .await
-            .map_err(password_failure)?;
+        let verdict =
+            permit.verify(&request.password, Some(&hash)).await.map_err(password_failure)?;
         if !verdict.matches {
             let outcome =
                 if charged.locks { LoginOutcome::WrongAndLocks } else { LoginOutcome::Wrong };
@@ -182,12 +191,13 @@ impl Identity {
         request: &LoginRequest,
         from: Arc<RequestInfo>,
     ) -> Result<TokenGrant, OperationError> {
+        let permit = self.inner.hasher.reserve().map_err(password_failure)?;
         let Some(platform) = self.inner.directory.by_slug(PLATFORM).await? else {
-            self.pretend(&request.password).await?;
+            self.pretend(permit, &request.password).await?;
             return Err(invalid_credentials().into());
         };
         let attempt = self.attempt(platform, "", from).await?;
-        self.fail(&attempt, None, LoginOutcome::Unknown, &request.password).await
+        self.fail(&attempt, None, LoginOutcome::Unknown, permit, &request.password).await
     }
 
     async fn login_tenant(&self, slug: Option<&str>) -> Result<Option<Arc<TenantRef>>, DbError> {
@@ -266,9 +276,10 @@ impl Identity {
         attempt: &Attempt,
         account: Option<&Account>,
         outcome: LoginOutcome,
+        permit: Permit,
         password: &str,
     ) -> Result<TokenGrant, OperationError> {
-        self.pretend(password).await?;
+        self.pretend(permit, password).await?;
         self.record_failure(attempt, account.map(|account| (account, 0)), outcome).await
     }
 
@@ -358,9 +369,9 @@ impl Identity {
         self.inner.hasher.hash(password).await.ok().map(|hash| hash.to_string())
     }
 
-    async fn pretend(&self, password: &str) -> Result<(), OperationError> {
+    async fn pretend(&self, permit: Permit, password: &str) -> Result<(), OperationError> {
         self.count_hash(false);
-        self.inner.hasher.verify(password, None).await.map_err(password_failure)?;
+        permit.verify(password, None).await.map_err(password_failure)?;
         Ok(())
     }
 }

@@ -154,6 +154,8 @@ impl Identity {
         current: &str,
     ) -> Result<(), OperationError> {
         let name = &credentials.username_key;
+        // Before the charge, as with a sign-in: a full queue costs the account nothing.
+        let permit = self.inner.hasher.reserve().map_err(password_failure)?;
         let places = usize::try_from(state.policy.account_lock.threshold).unwrap_or(usize::MAX);
         let mut entered =
             self.inner.account_gate.enter((context.tenant_id(), name.clone()), places).await;
@@ -161,8 +163,7 @@ impl Identity {
         let stored = credentials.password_hash.as_deref().filter(|_| charged.may_evaluate);
         let stored = stored.map(str::parse).transpose().map_err(password_failure)?;
         self.count_hash(stored.is_some());
-        let verdict =
-            self.inner.hasher.verify(current, stored.as_ref()).await.map_err(password_failure)?;
+        let verdict = permit.verify(current, stored.as_ref()).await.map_err(password_failure)?;
         if verdict.matches {
             // At once and not with the change, which may yet be refused.
             self.take_back(context, name).await?;

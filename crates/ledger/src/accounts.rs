@@ -6,14 +6,13 @@ use tenancy::{Clock, DbError, TenantTx};
 use uuid::Uuid;
 
 use crate::{
-    model::{AccountState, InternalAccount, stored_currency},
+    model::{AccountState, InternalAccount},
     posting,
 };
 
 const OPEN: &str = tenancy::sql!("ledger/accounts.sql", "open_accounts");
 const FIND_INTERNAL: &str = tenancy::sql!("ledger/accounts.sql", "find_internal");
 const MAKE_INTERNAL: &str = tenancy::sql!("ledger/accounts.sql", "make_internal");
-const CURRENCY: &str = tenancy::sql!("ledger/accounts.sql", "currency");
 const SAVE_SETTINGS: &str = tenancy::sql!("ledger/accounts.sql", "save_settings");
 
 /// A customer account to be opened, empty and active.
@@ -59,12 +58,6 @@ pub async fn internal(
     let row = transaction.query_opt(FIND_INTERNAL, &[&tenant, &code, &currency]).await?;
     let row = row.ok_or_else(|| DbError::Corrupt(format!("no internal account {code}")))?;
     Ok(row.try_get("id")?)
-}
-
-/// The currency of an account, which never changes and so needs no lock.
-pub async fn currency(transaction: &TenantTx, id: Uuid) -> Result<Option<Currency>, DbError> {
-    let row = transaction.query_opt(CURRENCY, &[&transaction.tenant(), &id]).await?;
-    row.map(|row| stored_currency(row.try_get("currency")?)).transpose()
 }
 
 /// Locks one account as the posting engine does, and reads it.

@@ -41,8 +41,11 @@ settings:update     yes yes -   -   -   -   -
 
 /// What the spec says in words: `card:*` as the account rows, `kyc:*` as the user rows,
 /// `key:*` and `privacy:*` for admin and above. Ours where it is silent: freezing a card is
-/// an update, approving KYC is as approving an account, screening is for admin and above.
+/// an update, approving KYC is as approving an account, screening is for admin and above;
+/// linking a customer to a login hands over its accounts, so it is as user:update for staff
+/// and nobody's own.
 const ADDED: &str = "
+customer:link       yes yes yes -   -   -   -
 card:create         yes yes yes yes yes -   -
 card:read           yes yes yes yes yes yes own
 card:update         yes yes yes yes yes -   -
@@ -111,12 +114,16 @@ fn core_bank_decides_as_the_table_says() {
                 let object = Resource::for_permission(permission, None).owned(owned);
                 let decision =
                     POLICIES.decide(Blueprint::CoreBank, &person(&held), permission, &object);
-                let teller = matches!(
+                let never_own = matches!(
                     permission,
-                    Permission::TransactionDeposit | Permission::TransactionWithdraw
+                    Permission::TransactionDeposit
+                        | Permission::TransactionWithdraw
+                        | Permission::AccountCreate
+                        | Permission::AccountUpdate
+                        | Permission::AccountDelete
                 );
                 let expected =
-                    (scope.is_all() && !(owned && teller)) || (owned && scope == Scope::OWN);
+                    (scope.is_all() && !(owned && never_own)) || (owned && scope == Scope::OWN);
                 assert_eq!(decision.allowed(), expected, "{role} {permission} {owned}");
             }
         }
@@ -136,6 +143,45 @@ fn tellers_never_touch_accounts_they_hold() {
             assert!(!decide(&object.held(true)), "{blueprint} {permission}");
             assert!(!decide(&object.owned(true)), "{blueprint} {permission}");
             assert!(!decide(&object.held(true).owned(true)), "{blueprint} {permission}");
+        }
+    }
+}
+
+/// Staff who hold an account are its customers and nothing else.
+#[test]
+fn nobody_sets_terms_of_accounts_they_hold_or_pays_them_with_foreign_money() {
+    for blueprint in [Blueprint::CoreBank, Blueprint::Standard, Blueprint::CardBank] {
+        let everyone = roles(blueprint.roles());
+        let decide = |permission, owned, held| {
+            let object = Resource::for_permission(permission, None).owned(owned).held(held);
+            POLICIES.decide(blueprint, &person(&everyone), permission, &object).allowed()
+        };
+        for permission in
+            [Permission::AccountCreate, Permission::AccountUpdate, Permission::AccountDelete]
+        {
+            assert!(decide(permission, false, false), "{blueprint} {permission}");
+            assert!(!decide(permission, false, true), "{blueprint} {permission}");
+            assert!(!decide(permission, true, true), "{blueprint} {permission}");
+        }
+        for (debited, credited, expected) in
+            [(false, false, true), (false, true, false), (true, false, true), (true, true, true)]
+        {
+            let transfer = Permission::TransactionCreate;
+            assert_eq!(decide(transfer, debited, credited), expected, "{blueprint}");
+        }
+    }
+}
+
+/// A command that links asks for `customer:link` alone, so whoever has it has the rest.
+#[test]
+fn whoever_links_customers_also_records_and_changes_them() {
+    for blueprint in Blueprint::ALL {
+        for role in blueprint.roles() {
+            let scope = |permission| POLICIES.scope(blueprint, &[role], permission);
+            let link = scope(Permission::CustomerLink);
+            assert!(scope(Permission::CustomerCreate).includes(link), "{blueprint} {role}");
+            assert!(scope(Permission::CustomerUpdate).includes(link), "{blueprint} {role}");
+            assert!(link.is_none() || scope(Permission::UserUpdate).is_all());
         }
     }
 }

@@ -122,11 +122,11 @@ pub(crate) async fn change(
     State(state): State<ApiState>,
     Caller(context): Caller,
     Id(account_id): Id,
-    IfMatch(version): IfMatch,
+    IfMatch(expected_version): IfMatch,
     Json(change): Json<ChangeAccount>,
 ) -> Answer {
     let change = change.checked()?;
-    let command = UpdateAccount { account_id, expected_version: Some(version), change };
+    let command = UpdateAccount { account_id, expected_version, change };
     let done = state.operations.run_one(Call { context, idempotency_key: None, command }).await?;
     Ok(versioned(done))
 }
@@ -240,6 +240,7 @@ pub(crate) mod docs {
         "account_frozen",
         "account_closed",
         "value_date_in_future",
+        "value_date_before_opening",
     ];
 
     pub(crate) fn list() -> Doc {

@@ -11,6 +11,7 @@ use axum::{
 };
 use http::HeaderMap;
 use identity::LoginRequest;
+use operation::{OperationError, RefusalKind};
 use serde::Deserialize;
 use tenancy::{Blueprint, RequestInfo, TenantId, TenantRef, policy::RateLimitPolicy};
 use uuid::Uuid;
@@ -123,8 +124,14 @@ pub(crate) async fn logout(
     Caller(context): Caller,
     OptionalJson(Nothing {}): OptionalJson<Nothing>,
 ) -> Answer {
-    state.identity.logout(&context).await?;
-    nothing()
+    match state.identity.logout(&context).await {
+        // Another request ended it after this one was let in: it is what was asked.
+        Err(OperationError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => nothing(),
+        ended => {
+            ended?;
+            nothing()
+        }
+    }
 }
 
 pub(crate) async fn me(State(state): State<ApiState>, Caller(context): Caller) -> Answer {
@@ -175,7 +182,7 @@ pub(crate) async fn password_policy(
     headers: HeaderMap,
     Parameters(query): Parameters<TenantQuery>,
 ) -> Answer {
-    let tenant = match (&query.tenant, bearer(&headers)) {
+    let tenant = match (&query.tenant, bearer(&headers)?) {
         (None, Some(token)) => {
             Some(state.identity.authenticate(token, Arc::clone(&source)).await?.tenant)
         }

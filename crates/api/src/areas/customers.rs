@@ -100,13 +100,13 @@ pub(crate) async fn change(
     State(state): State<ApiState>,
     Caller(context): Caller,
     Id(customer_id): Id,
-    IfMatch(version): IfMatch,
+    IfMatch(expected_version): IfMatch,
     Json(change): Json<ChangeCustomer>,
 ) -> Answer {
     let command = UpdateCustomer {
         keyring: Arc::clone(&state.keyring),
         customer_id,
-        expected_version: Some(version),
+        expected_version,
         change: change.into(),
     };
     let done = state.operations.run_one(Call { context, idempotency_key: None, command }).await?;

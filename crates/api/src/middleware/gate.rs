@@ -1,6 +1,6 @@
 //! The gate: finds where a request belongs, counts it, learns who calls, and turns
 //! away whom no handler needs to see. In this order: 401 (counted against the
-//! address), 429, a module that is off, then the handler.
+//! address, as is the 400 of two `Authorization` headers), 429, a module that is off, then the handler.
 //!
 //! It refuses to decide permissions: operations do.
 
@@ -96,7 +96,7 @@ async fn known(
 ) -> Response {
     let caller = match authenticated(state, source, request.headers()).await {
         Ok(caller) => caller,
-        Err(problem) if problem.status == StatusCode::UNAUTHORIZED => {
+        Err(problem) if problem.status.is_client_error() => {
             let (counted, verdict) = count_stranger(state, source.ip, place.class);
             let problem = verdict.err().unwrap_or(problem);
             return told(problem.into_response(), counted);
@@ -126,7 +126,7 @@ async fn authenticated(
     source: &Arc<RequestInfo>,
     headers: &HeaderMap,
 ) -> Result<OpContext, Problem> {
-    let token = bearer(headers).ok_or_else(no_token)?;
+    let token = bearer(headers)?.ok_or_else(no_token)?;
     Ok(state.identity.authenticate(token, Arc::clone(source)).await?)
 }
 

@@ -1,6 +1,7 @@
 //! What every request passes, from the socket inwards: the frame (request id,
 //! client address, headers of every answer, problems written out), CORS, panics,
-//! time, the gate (limits, authentication, modules). Handlers come after.
+//! time, the gate (limits, authentication, modules), characters that no text may
+//! hold. Handlers come after.
 //!
 //! It refuses to know any single route: the table says what each demands.
 
@@ -14,7 +15,7 @@ use std::{any::Any, time::Duration};
 use axum::{
     Router,
     extract::{Request, State},
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderName, HeaderValue, Method, header};
@@ -22,11 +23,12 @@ use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 
 pub(crate) use limits::{Limits, SignIn, count_sign_in};
 
-use crate::{problem::Problem, state::ApiState};
+use crate::{nul, problem::Problem, state::ApiState};
 
 /// Puts everything around the routes. The layer added last is the outermost.
 pub(crate) fn around(router: Router<ApiState>, state: &ApiState) -> Router<ApiState> {
     let router = router
+        .layer(from_fn(nul::outside_bodies))
         .layer(from_fn_with_state(state.clone(), gate::gate))
         .layer(from_fn_with_state(state.clone(), in_time))
         .layer(CatchPanicLayer::custom(panicked));

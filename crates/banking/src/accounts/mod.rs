@@ -31,6 +31,7 @@ pub(crate) const ACCOUNT: &str = tenancy::sql!("banking/accounts.sql", "account"
 const INSERT_ACCOUNTS: &str = tenancy::sql!("banking/accounts.sql", "insert_accounts");
 const INSERT_PARTIES: &str = tenancy::sql!("banking/accounts.sql", "insert_parties");
 const CUSTOMERS_STATUS: &str = tenancy::sql!("banking/accounts.sql", "customers_status");
+const ANY_OWN_CUSTOMER: &str = tenancy::sql!("banking/accounts.sql", "any_own_customer");
 const SAVE_ACCOUNT: &str = tenancy::sql!("banking/accounts.sql", "save_account");
 
 /// Draws of an account number before giving up: with ten random digits a tenant of
@@ -86,6 +87,25 @@ impl Command for OpenAccount {
         })
     }
 
+    /// Held where the actor's own customer would be a party: policy forbids that,
+    /// for the terms are the request's.
+    async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
+        let parties = self.account.customers();
+        let parameters: [&(dyn ToSql + Sync); 3] =
+            [&transaction.tenant(), &parties, &context.actor.id];
+        let row = transaction.query_opt(ANY_OWN_CUSTOMER, &parameters).await?;
+        if row.is_none() {
+            return Ok(Target::Tenant);
+        }
+        let resource = Resource::for_permission(Permission::AccountCreate, None);
+        Ok(Target::Object {
+            // Owned as well, for whoever would hold it might read it.
+            resource: resource.owned(true).held(true),
+            read_permission: Permission::AccountRead,
+            field: None,
+        })
+    }
+
     async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Account> {
         self.account.check()?;
         self.check_customers(transaction).await?;
@@ -115,8 +135,7 @@ impl OpenAccount {
     /// Owner and parties exist and are active. Unknown ones are invisible, in the
     /// words of every invisible object.
     async fn check_customers(&self, transaction: &TenantTx) -> Result<(), Failure> {
-        let parties = self.account.parties.iter().map(|party| party.customer_id);
-        let ids: Vec<Uuid> = std::iter::once(self.account.customer_id).chain(parties).collect();
+        let ids = self.account.customers();
         let rows = transaction.query(CUSTOMERS_STATUS, &[&transaction.tenant(), &ids]).await?;
         let found: HashMap<Uuid, String> = rows
             .iter()

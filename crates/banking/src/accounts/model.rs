@@ -180,7 +180,7 @@ pub struct NewAccount {
     pub account_type: AccountType,
     /// The one currency it will hold.
     pub currency: Currency,
-    /// Percent a year, −100 to 100, at most six decimals.
+    /// Percent a year, 0 to 100, at most six decimals.
     pub interest_rate: Decimal,
     /// How far below zero it may go, minor units.
     pub overdraft_limit: i64,
@@ -202,6 +202,12 @@ impl NewAccount {
             minimum_balance: None,
             parties: Vec::new(),
         }
+    }
+
+    /// Everybody who would be a party, the owner first.
+    pub(crate) fn customers(&self) -> Vec<Uuid> {
+        let parties = self.parties.iter().map(|party| party.customer_id);
+        std::iter::once(self.customer_id).chain(parties).collect()
     }
 
     /// What can be said without looking anything up; all faults together.
@@ -293,8 +299,10 @@ fn settings_faults(
 ) -> Vec<FieldError> {
     let out_of_range =
         |amount: Option<i64>| amount.is_some_and(|amount| !(0..=AMOUNT_MAX).contains(&amount));
-    let wrong_rate =
-        |rate: Decimal| rate.abs() > Decimal::ONE_HUNDRED || rate.normalize().scale() > 6;
+    // Below zero the customer would pay for its balance: no product of ours does that.
+    let wrong_rate = |rate: Decimal| {
+        !(Decimal::ZERO..=Decimal::ONE_HUNDRED).contains(&rate) || rate.normalize().scale() > 6
+    };
     let amount_message = "Must be 0 to 2^53 - 1 minor units";
     [
         out_of_range(overdraft_limit)
@@ -302,7 +310,7 @@ fn settings_faults(
         out_of_range(minimum_balance)
             .then(|| fault("minimum_balance", "out_of_range", amount_message)),
         interest_rate.is_some_and(wrong_rate).then(|| {
-            fault("interest_rate", "out_of_range", "Must be -100 to 100 with at most six decimals")
+            fault("interest_rate", "out_of_range", "Must be 0 to 100 with at most six decimals")
         }),
     ]
     .into_iter()
@@ -333,7 +341,7 @@ mod tests {
     fn new_accounts_are_checked() {
         let joint = |id, party_role| Party { customer_id: Uuid::from_u128(id), party_role };
         let rate = |text: &str| text.parse::<Decimal>().unwrap();
-        let table: [(&str, NewAccount, Option<&str>); 9] = [
+        let table: [(&str, NewAccount, Option<&str>); 11] = [
             ("plain", plain(), None),
             ("overdraft", NewAccount { overdraft_limit: 500, ..plain() }, None),
             (
@@ -356,6 +364,12 @@ mod tests {
                 NewAccount { interest_rate: rate("4.1234567"), ..plain() },
                 Some("out_of_range"),
             ),
+            (
+                "negative rate",
+                NewAccount { interest_rate: rate("-0.000001"), ..plain() },
+                Some("out_of_range"),
+            ),
+            ("no rate", NewAccount { interest_rate: rate("-0"), ..plain() }, None),
             ("trailing zeros", NewAccount { interest_rate: rate("4.2500000000"), ..plain() }, None),
             (
                 "owner twice",
@@ -379,5 +393,14 @@ mod tests {
         let change =
             AccountChange { status: Some(AccountStatus::Closed), ..AccountChange::default() };
         assert!(change.check().is_err());
+    }
+
+    #[test]
+    fn a_change_takes_no_negative_rate() {
+        let change = AccountChange {
+            interest_rate: Some("-1".parse().unwrap()),
+            ..AccountChange::default()
+        };
+        assert_eq!(change.check().unwrap_err().errors[0].field, "interest_rate");
     }
 }

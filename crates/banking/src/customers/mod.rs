@@ -64,8 +64,13 @@ impl Command for CreateCustomer {
     const RESOURCE: &'static str = "customer";
     type Output = CustomerRecord;
 
+    /// A login over the record is power over its money, and is given by whoever
+    /// gives out logins; in every blueprint they record customers as well.
     fn permission(&self) -> Permission {
-        Permission::CustomerCreate
+        match self.customer.user_id {
+            Some(_) => Permission::CustomerLink,
+            None => Permission::CustomerCreate,
+        }
     }
 
     fn fingerprint(&self) -> Value {
@@ -82,6 +87,7 @@ impl Command for CreateCustomer {
         context: &OpContext,
     ) -> Outcome<CustomerRecord> {
         let new = &self.customer;
+        check_link(context, None, new.user_id)?;
         new.personal.check(new.customer_type, business_date(context)?)?;
         let keys = self.keyring.tenant_in(transaction).await.map_err(DbError::from)?;
         let stored = store(transaction, context, &keys, std::slice::from_ref(new)).await?.pop();
@@ -144,8 +150,12 @@ impl Command for UpdateCustomer {
     const RESOURCE: &'static str = "customer";
     type Output = CustomerRecord;
 
+    /// As [`CreateCustomer`]'s: naming a login, or removing it, is another power.
     fn permission(&self) -> Permission {
-        Permission::CustomerUpdate
+        match self.change.user_id {
+            Some(_) => Permission::CustomerLink,
+            None => Permission::CustomerUpdate,
+        }
     }
 
     async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
@@ -194,7 +204,10 @@ impl UpdateCustomer {
                     "People change their own e-mail and telephone only; staff change the rest";
                 Err(Refusal::rule("contact_details_only", field, detail))
             }
-            _ => Ok(()),
+            _ => match self.change.user_id {
+                Some(login) => check_link(context, before.user_id, login),
+                None => Ok(()),
+            },
         }
     }
 
@@ -239,6 +252,26 @@ impl UpdateCustomer {
             ..before.clone()
         })
     }
+}
+
+/// Whether a record may pass from the login `before` to the login `next`: never to
+/// the actor's own, and to another only after the old one was removed, so that a
+/// take-over is two records in the log. The system itself may.
+fn check_link(
+    context: &OpContext,
+    before: Option<Uuid>,
+    next: Option<Uuid>,
+) -> Result<(), Refusal> {
+    let Some(login) = next.filter(|_| !context.actor.is_system()) else { return Ok(()) };
+    if login == context.actor.id {
+        let detail = "Nobody makes their own login a customer's";
+        return Err(Refusal::rule("own_login", "user_id", detail));
+    }
+    if before.is_some_and(|linked| linked != login) {
+        let detail = "The customer has another login, which has to be removed first";
+        return Err(Refusal::rule("user_linked", "user_id", detail));
+    }
+    Ok(())
 }
 
 /// The facts of a decision on a customer that the path names.

@@ -9,6 +9,7 @@ use money::Currency;
 use operation::{Command, Failure, Refusal, Target, command::Outcome};
 use serde_json::{Value, json};
 use tenancy::{DbError, OpContext, TenantTx};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
@@ -17,6 +18,8 @@ use super::{
     transfer::{answer, check_texts},
 };
 use crate::accounts::path_target;
+
+const COUNTER: &str = tenancy::sql!("banking/accounts.sql", "counter");
 
 /// Cash in. Answers 201. An account that the actor may not read is 404.
 #[derive(Clone, Debug)]
@@ -31,7 +34,8 @@ pub struct Deposit {
     pub description: String,
     /// The payer's reference.
     pub reference: Option<String>,
-    /// Back-dated where the cash came in earlier; never in the future.
+    /// Back-dated where the cash came in earlier; never in the future
+    /// or before the account's opening.
     pub value_date: Option<Date>,
 }
 
@@ -48,7 +52,8 @@ pub struct Withdraw {
     pub description: String,
     /// The payer's reference.
     pub reference: Option<String>,
-    /// Back-dated where the cash went out earlier; never in the future.
+    /// Back-dated where the cash went out earlier; never in the future
+    /// or before the account's opening.
     pub value_date: Option<Date>,
 }
 
@@ -138,7 +143,7 @@ impl Order<'_> {
             let detail = "The value date must not lie in the future";
             return Err(Refusal::rule("value_date_in_future", "value_date", detail).into());
         }
-        let currency = self.currency(transaction).await?;
+        let currency = self.currency(transaction, value_date).await?;
         let cash = ledger::accounts::internal(
             transaction,
             &context.clock,
@@ -178,12 +183,23 @@ impl Order<'_> {
         }
     }
 
-    /// The order's currency, or the account's; an order that names another one is
-    /// refused before a cash account is made for it.
-    async fn currency(&self, transaction: &TenantTx) -> Result<Currency, Failure> {
-        // Read without its lock, which is the engine's to take in order: a currency never changes.
-        let own = ledger::accounts::currency(transaction, self.account_id).await?;
-        let own = own.ok_or_else(Refusal::not_found)?;
+    /// The order's currency, or the account's; an order that names another one, or a
+    /// day before the account was there, is refused before a cash account is made.
+    async fn currency(
+        &self,
+        transaction: &TenantTx,
+        value_date: Date,
+    ) -> Result<Currency, Failure> {
+        // Read without its lock, which is the engine's to take in order: neither ever changes.
+        let parameters: [&(dyn ToSql + Sync); 2] = [&transaction.tenant(), &self.account_id];
+        let row =
+            transaction.query_opt(COUNTER, &parameters).await?.ok_or_else(Refusal::not_found)?;
+        let column = |error: tokio_postgres::Error| Failure::from(DbError::from(error));
+        let own = ledger::model::stored_currency(row.try_get("currency").map_err(column)?)?;
+        if value_date < row.try_get::<_, Date>("opened_date").map_err(column)? {
+            let detail = "The value date must not lie before the account's opening";
+            return Err(Refusal::rule("value_date_before_opening", "value_date", detail).into());
+        }
         match self.currency {
             Some(named) if named != own => {
                 let detail = "The account holds another currency";

@@ -22,7 +22,8 @@ use crate::{accounts::facts, text::check_note};
 pub struct CreateTransfer {
     /// The account to debit; a customer must be a party to it.
     pub from_account_id: Uuid,
-    /// The account to credit; anybody's in the tenant.
+    /// The account to credit; anybody's in the tenant, but of the actor's own only
+    /// where the debited one is as well.
     pub to_account_id: Uuid,
     /// Minor units; anything but 1 to 2^53 − 1 is refused.
     pub amount: i64,
@@ -96,17 +97,22 @@ impl Command for CreateTransfer {
         calls: &[&Call<Self>],
     ) -> Result<Vec<Target>, DbError> {
         let field = Some("from_account_id");
-        let wanted: Vec<(Uuid, Uuid)> = calls
-            .iter()
-            .map(|call| (call.command.from_account_id, call.context.actor.id))
-            .collect();
-        let owned = facts(transaction, &wanted).await?;
-        let targets = wanted.iter().zip(owned).map(|((account, _), owned)| match owned {
-            None => Target::Missing { field },
-            Some(owned) => Target::Object {
+        // Both sides of every transfer in one statement: first those debited, then those credited.
+        let side = |account: fn(&Self) -> Uuid| {
+            calls.iter().map(move |call| (account(&call.command), call.context.actor.id))
+        };
+        let debited = side(|command| command.from_account_id);
+        let credited = side(|command| command.to_account_id);
+        let wanted: Vec<(Uuid, Uuid)> = debited.chain(credited).collect();
+        let facts = facts(transaction, &wanted).await?;
+        let (debited, credited) = facts.split_at(calls.len());
+        let sides = debited.iter().zip(credited);
+        let targets = wanted.iter().zip(sides).map(|((account, _), sides)| match sides {
+            (None, _) => Target::Missing { field },
+            (&Some(owned), held) => Target::Object {
                 resource: Resource::for_permission(Permission::TransactionCreate, Some(*account))
                     .owned(owned)
-                    .held(owned),
+                    .held(held.unwrap_or(false)),
                 read_permission: Permission::TransactionRead,
                 field,
             },

@@ -1,7 +1,8 @@
 //! The commands on one user.
 //!
 //! Failures in this order: not seen, not permitted, changed meanwhile, a role that
-//! does not exist or may not be given, a name or address that is taken.
+//! does not exist or may not be given, an organisation that does not exist, a name or
+//! address that is taken.
 
 use access::{Permission, Resource, Scope};
 use audit::EventType;
@@ -70,6 +71,10 @@ impl Command for CreateUser {
         context: &OpContext,
     ) -> Result<Applied<Created>, Failure> {
         self.identity.check_grant(context, &self.user.role)?;
+        // There are no organisations yet, so every id of one names nothing.
+        if self.user.organization_id.is_some() {
+            return Err(Refusal::invisible("organization_id").into());
+        }
         let referred_by = self.referrer(transaction, context).await?;
         self.insert(transaction, context, referred_by).await?;
         let event = event(context, EventType::UserCreation, Self::NAME, Self::RESOURCE)
@@ -149,7 +154,7 @@ impl CreateUser {
 pub(super) struct UpdateUser {
     pub(super) identity: Identity,
     pub(super) user: Uuid,
-    pub(super) expected_version: i64,
+    pub(super) expected_version: Option<i64>,
     pub(super) update: UserUpdate,
 }
 
@@ -179,7 +184,7 @@ impl Command for UpdateUser {
             .await?
             .ok_or_else(Refusal::not_found)?;
         let version: i64 = row.try_get("version").map_err(DbError::from)?;
-        if version != self.expected_version {
+        if self.expected_version.is_some_and(|expected| expected != version) {
             let detail = "The user was changed since it was read";
             return Err(
                 Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", detail).into()

@@ -31,7 +31,8 @@ use read::UserList;
 
 impl Identity {
     /// Makes a user. Refused with `validation_failed` (every rule that is broken),
-    /// `username_taken`, `email_taken`, `unknown_role`, `privilege_escalation`.
+    /// `username_taken`, `email_taken`, `unknown_role`, `privilege_escalation`,
+    /// `not_found` for an organisation.
     pub async fn create_user(
         &self,
         context: &OpContext,
@@ -59,18 +60,18 @@ impl Identity {
     }
 
     /// Changes a user, if they are still at `expected_version` (412
-    /// `version_conflict`). Disabling ends their sessions.
+    /// `version_conflict`), none being any. Disabling ends their sessions.
     pub async fn update_user(
         &self,
         context: &OpContext,
         user: Uuid,
-        expected_version: i64,
+        expected_version: impl Into<Option<i64>>,
         update: UserUpdate,
     ) -> Result<UserRecord, OperationError> {
         let command = UpdateUser {
             identity: self.clone(),
             user,
-            expected_version,
+            expected_version: expected_version.into(),
             update: update.checked()?,
         };
         let call = Call { context: context.clone(), idempotency_key: None, command };

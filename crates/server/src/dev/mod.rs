@@ -165,6 +165,9 @@ fn ingredients(
         exempt_loopback: true,
         api: ApiConfig {
             public_url: base_url.to_owned(),
+            trusted_proxies: configuration.trusted_proxies(),
+            cors_origins: configuration.cors_origins(),
+            allowed_hosts: configuration.allowed_hosts(),
             rate_limit_floor_per_minute: (!options.strict_limits).then_some(match options.seed {
                 Seed::Load => UNLIMITED_PER_MINUTE,
                 Seed::None | Seed::Demo => RAISED_LIMIT_PER_MINUTE,

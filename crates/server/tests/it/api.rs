@@ -192,11 +192,15 @@ async fn an_account_lives_and_dies_over_the_interface() {
     let freeze = json!({ "status": "frozen", "minimum_balance": null });
     let blind = app.patch(&path).bearer(&token).json(&freeze).send().await;
     assert_eq!((blind.status, blind.code()), (428, "precondition_required"));
-    for stale in ["\"99\"", "W/\"1\"", "*", "\"01\""] {
+    for stale in ["\"99\"", "W/\"1\"", "\"*\"", "\"01\""] {
         let stale =
             app.patch(&path).bearer(&token).header("if-match", stale).json(&freeze).send().await;
         assert_eq!(stale.status, 412, "{}", stale.body);
     }
+    let any = app.patch(&path).bearer(&token).header("if-match", "*");
+    let any = any.json(&json!({ "minimum_balance": 0 })).send().await;
+    assert_eq!(any.status, 200, "{}", any.body);
+    let version = any.header("etag").to_owned();
     let frozen =
         app.patch(&path).bearer(&token).header("if-match", &version).json(&freeze).send().await;
     assert_eq!(
@@ -241,6 +245,12 @@ async fn customers_are_recorded_read_changed_and_listed() {
     let path = format!("/v1/customers/{}", made.body["id"].as_str().unwrap());
     let read = app.get(&path).bearer(&token).send().await;
     assert_eq!((read.status, &read.body), (200, &made.body));
+    let any = app.patch(&path).bearer(&token).header("if-match", "*");
+    let any = any.json(&json!({ "phone": "+420601000000" })).send().await;
+    assert_eq!(any.status, 200, "{}", any.body);
+    let stale = app.patch(&path).bearer(&token).header("if-match", read.header("etag"));
+    assert_eq!(stale.json(&json!({ "phone": null })).send().await.status, 412);
+    let read = app.get(&path).bearer(&token).send().await;
     let change = json!({ "phone": "+420601123456", "email": null });
     let changed = app
         .patch(&path)
@@ -303,6 +313,20 @@ async fn users_are_made_read_changed_and_listed() {
         .send()
         .await;
     assert_eq!(stale.status, 412);
+    // `*` is any version, of a user that there is.
+    for name in ["One", "Two"] {
+        let any = app.patch(&path).bearer(&token).header("if-match", "*");
+        let any = any.json(&json!({ "department": name })).send().await;
+        assert_eq!(
+            (any.status, any.body["department"].as_str()),
+            (200, Some(name)),
+            "{}",
+            any.body
+        );
+    }
+    let nobody = app.patch(format!("/v1/users/{}", Uuid::nil())).bearer(&token);
+    let nobody = nobody.header("if-match", "*").json(&json!({ "department": "x" })).send().await;
+    assert_eq!(nobody.status, 404);
     let list = app.get("/v1/users?is_active=false").bearer(&token).send().await;
     assert_eq!(list.body["data"].as_array().unwrap().len(), 1);
     assert!(!list.text.contains("nina@bank.example"), "lists unseal nothing");

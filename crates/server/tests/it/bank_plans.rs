@@ -68,6 +68,12 @@ async fn hot_statements_never_scan_a_table() {
         ),
         ("account", tenancy::sql!("banking/accounts.sql", "account"), vec![&tenant, &id, &user]),
         ("facts", tenancy::sql!("banking/accounts.sql", "facts"), vec![&tenant, &ids, &users]),
+        ("counter", tenancy::sql!("banking/accounts.sql", "counter"), vec![&tenant, &id]),
+        (
+            "the actor's own customer",
+            tenancy::sql!("banking/accounts.sql", "any_own_customer"),
+            vec![&tenant, &ids, &user],
+        ),
         (
             "accounts",
             tenancy::sql!("banking/accounts.sql", "list_all"),

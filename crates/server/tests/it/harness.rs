@@ -431,6 +431,7 @@ fn hasher() -> Hasher {
         cost: vault::password::MINIMUM_COST,
         threads: NonZeroUsize::MIN,
         queue_capacity: 1_000,
+        wait_max: std::time::Duration::from_secs(600),
         niceness: 0,
         peppers: Peppers::new(pepper, Vec::new()),
     };

@@ -3,6 +3,7 @@
 
 mod api;
 mod audit;
+mod bank_duties;
 mod bank_lists;
 mod bank_plans;
 mod bank_world;

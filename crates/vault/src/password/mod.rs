@@ -10,7 +10,7 @@ mod pool;
 mod tests;
 
 pub use hash::{PasswordHash, Pepper, Peppers, Scheme};
-pub use pool::{Hasher, HasherOptions, Verdict};
+pub use pool::{Hasher, HasherOptions, Permit, Verdict};
 
 /// The least bcrypt cost that production may run with.
 pub const MINIMUM_PRODUCTION_COST: u32 = 12;

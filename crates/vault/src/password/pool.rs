@@ -1,14 +1,16 @@
 //! The bounded pool: dedicated threads with a queue that refuses at once when it is full.
 //!
-//! Requests that were cancelled while they waited are dropped unhashed, and are cleared away first
-//! when the queue is full, so that they never hold a place against a live one.
+//! Full means that who came now would wait too long at the pace measured so far. A place can be
+//! had before there is anything to hash, so that callers learn of a full queue before they commit
+//! to anything. Requests that were cancelled while they waited are dropped unhashed, and are
+//! cleared away first when the queue is full, so that they never hold a place against a live one.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -23,8 +25,11 @@ pub struct HasherOptions {
     pub cost: u32,
     /// Threads; each computes one hash at a time.
     pub threads: NonZeroUsize,
-    /// How many requests may wait beside those being computed.
+    /// How many requests may wait beside those being computed, however fast hashing is.
     pub queue_capacity: usize,
+    /// How long a request may expect to wait before it is computed; who would wait longer is
+    /// refused. Well below the time after which clients and proxies give up.
+    pub wait_max: Duration,
     /// Added to the threads' nice value (0 to 19), so that hashing yields to other requests.
     pub niceness: i32,
     /// The peppers.
@@ -32,13 +37,15 @@ pub struct HasherOptions {
 }
 
 impl HasherOptions {
-    /// Cost 12, a thread per core, 64 waiting places a thread, niceness 5.
+    /// Cost 12, a thread per core, at most 64 waiting places a thread and 3 seconds of waiting,
+    /// niceness 5.
     pub fn production(peppers: Peppers) -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Self {
             cost: MINIMUM_PRODUCTION_COST,
             threads,
             queue_capacity: threads.get() * 64,
+            wait_max: Duration::from_secs(3),
             niceness: 5,
             peppers,
         }
@@ -71,6 +78,8 @@ impl Hasher {
             queue: Mutex::new(Queue::default()),
             wake: Condvar::new(),
             average_us: AtomicU64::new(estimate_us),
+            places_taken: AtomicUsize::new(0),
+            computed: AtomicU64::new(0),
         });
         // Built first: if a later thread fails to start, dropping it ends the earlier ones.
         let hasher = Self { shared };
@@ -89,8 +98,48 @@ impl Hasher {
         self.shared.options.cost
     }
 
-    /// Hashes a new password.
+    /// How many hashes were computed so far, those compared with nothing included.
+    pub fn computed(&self) -> u64 {
+        self.shared.computed.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place for one hash, or refuses with [`PasswordError::Busy`]. Never waits. The place
+    /// is given back when it is dropped.
+    pub fn reserve(&self) -> Result<Permit, PasswordError> {
+        let shared = &self.shared;
+        if !shared.take_place() {
+            // A cancelled job gives its place back as it is dropped.
+            shared.lock().jobs.retain(|job| !job.task.is_cancelled());
+            if !shared.take_place() {
+                return Err(PasswordError::Busy { retry_after_s: shared.retry_after_s() });
+            }
+        }
+        Ok(Permit { shared: Arc::clone(shared) })
+    }
+
+    /// [`Permit::hash`] with a place taken now.
     pub async fn hash(&self, password: &str) -> Result<PasswordHash, PasswordError> {
+        self.reserve()?.hash(password).await
+    }
+
+    /// [`Permit::verify`] with a place taken now.
+    pub async fn verify(
+        &self,
+        password: &str,
+        stored: Option<&PasswordHash>,
+    ) -> Result<Verdict, PasswordError> {
+        self.reserve()?.verify(password, stored).await
+    }
+}
+
+/// A place in the queue: what is submitted with it is not refused for a full queue.
+pub struct Permit {
+    shared: Arc<Shared>,
+}
+
+impl Permit {
+    /// Hashes a new password.
+    pub async fn hash(self, password: &str) -> Result<PasswordHash, PasswordError> {
         let (reply, answer) = oneshot::channel();
         self.submit(password, Task::Hash(reply))?;
         answer.await.map_err(|_| PasswordError::PoolFailed)?
@@ -99,7 +148,7 @@ impl Hasher {
     /// Compares a password with a stored hash. `None` (unknown user, or an account whose password
     /// must not be evaluated now) does the same work and answers that it does not match.
     pub async fn verify(
-        &self,
+        self,
         password: &str,
         stored: Option<&PasswordHash>,
     ) -> Result<Verdict, PasswordError> {
@@ -108,22 +157,29 @@ impl Hasher {
         answer.await.map_err(|_| PasswordError::PoolFailed)?
     }
 
-    fn submit(&self, password: &str, task: Task) -> Result<(), PasswordError> {
-        let mut queue = self.shared.lock();
-        let capacity = self.shared.options.queue_capacity;
-        let free = self.shared.options.threads.get().saturating_sub(queue.busy);
-        if queue.jobs.len() >= capacity + free {
-            queue.jobs.retain(|job| !job.task.is_cancelled());
+    fn submit(self, password: &str, task: Task) -> Result<(), PasswordError> {
+        let shared = Arc::clone(&self.shared);
+        let mut queue = shared.lock();
+        if queue.closed {
+            return Err(PasswordError::PoolFailed);
         }
-        if queue.jobs.len() >= capacity + free {
-            return Err(PasswordError::Busy {
-                retry_after_s: self.shared.retry_after_s(queue.jobs.len()),
-            });
-        }
-        queue.jobs.push_back(Job { password: Zeroizing::new(password.to_owned()), task });
+        let password = Zeroizing::new(password.to_owned());
+        queue.jobs.push_back(Job { password, task, _place: self });
         drop(queue);
-        self.shared.wake.notify_one();
+        shared.wake.notify_one();
         Ok(())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.shared.places_taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Permit").finish_non_exhaustive()
     }
 }
 
@@ -137,6 +193,8 @@ impl Drop for Hasher {
 struct Job {
     password: Zeroizing<String>,
     task: Task,
+    /// Held until the job is done or dropped.
+    _place: Permit,
 }
 
 enum Task {
@@ -156,7 +214,6 @@ impl Task {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    busy: usize,
     closed: bool,
 }
 
@@ -164,7 +221,11 @@ struct Shared {
     options: HasherOptions,
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// How long a hash takes, smoothed over the last few.
     average_us: AtomicU64,
+    /// Permits alive: reserved, waiting and being computed.
+    places_taken: AtomicUsize,
+    computed: AtomicU64,
 }
 
 impl Shared {
@@ -178,8 +239,8 @@ impl Shared {
             let started = Instant::now();
             // A panic ends this job (its reply is dropped), not the thread.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.perform(job)));
-            self.lock().busy -= 1;
-            if outcome.is_ok() {
+            // An answer without a hash says nothing about the pace.
+            if matches!(outcome, Ok(true)) {
                 self.record(started);
             }
         }
@@ -190,10 +251,7 @@ impl Shared {
         loop {
             match queue.jobs.pop_front() {
                 Some(job) if job.task.is_cancelled() => {}
-                Some(job) => {
-                    queue.busy += 1;
-                    return Some(job);
-                }
+                Some(job) => return Some(job),
                 None if queue.closed => return None,
                 None => {
                     queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -202,17 +260,31 @@ impl Shared {
         }
     }
 
-    fn perform(&self, job: Job) {
+    /// Whether a hash was computed.
+    fn perform(&self, job: Job) -> bool {
         // A caller that has gone away meanwhile no longer wants the answer.
         match job.task {
             Task::Hash(reply) => {
                 let made = hash::compute(&self.options.peppers, self.options.cost, &job.password);
-                let _ = reply.send(made);
+                self.answer(reply, made)
             }
             Task::Verify(stored, reply) => {
-                let _ = reply.send(self.verdict(&job.password, stored.as_ref()));
+                let verdict = self.verdict(&job.password, stored.as_ref());
+                self.answer(reply, verdict)
             }
         }
+    }
+
+    fn answer<T>(
+        &self,
+        reply: oneshot::Sender<Result<T, PasswordError>>,
+        outcome: Result<T, PasswordError>,
+    ) -> bool {
+        let is_computed = outcome.is_ok();
+        // Counted first: who has the answer sees the count.
+        self.computed.fetch_add(u64::from(is_computed), Ordering::Relaxed);
+        let _ = reply.send(outcome);
+        is_computed
     }
 
     fn verdict(
@@ -236,8 +308,27 @@ impl Shared {
         self.average_us.store(blended, Ordering::Relaxed);
     }
 
-    fn retry_after_s(&self, waiting: usize) -> u64 {
-        let rounds = (waiting / self.options.threads.get() + 1) as u64;
+    fn take_place(&self) -> bool {
+        let places = self.places();
+        self.places_taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                (taken < places).then_some(taken + 1)
+            })
+            .is_ok()
+    }
+
+    /// One for each thread, and as many as are computed within the longest wait.
+    fn places(&self) -> usize {
+        let threads = self.options.threads.get();
+        let wait_us = u64::try_from(self.options.wait_max.as_micros()).unwrap_or(u64::MAX);
+        let rounds = wait_us / self.average_us.load(Ordering::Relaxed).max(1);
+        let waiting = usize::try_from(rounds).unwrap_or(usize::MAX).saturating_mul(threads);
+        threads.saturating_add(waiting.min(self.options.queue_capacity))
+    }
+
+    fn retry_after_s(&self) -> u64 {
+        let taken = self.places_taken.load(Ordering::Relaxed);
+        let rounds = (taken / self.options.threads.get()) as u64;
         self.average_us.load(Ordering::Relaxed).saturating_mul(rounds).div_ceil(1_000_000).max(1)
     }
 

@@ -17,6 +17,7 @@ fn options(cost: u32, queue_capacity: usize) -> HasherOptions {
         cost,
         threads: NonZeroUsize::MIN,
         queue_capacity,
+        wait_max: Duration::from_secs(60),
         niceness: 0,
         peppers: Peppers::new(pepper("a"), Vec::new()),
     }
@@ -166,6 +167,48 @@ async fn a_cancelled_caller_gives_its_place_back() {
     }
     assert!(submit().await.unwrap().is_ok());
     assert!(at_work.await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn dropped_callers_are_not_hashed() {
+    let hasher = Arc::new(Hasher::start(options(11, 16)).unwrap());
+    let submit = || {
+        let hasher = Arc::clone(&hasher);
+        tokio::spawn(async move { hasher.verify("guess", None).await })
+    };
+    let tasks: Vec<_> = (0..10).map(|_| submit()).collect();
+    tokio::task::yield_now().await;
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    assert!(submit().await.unwrap().is_ok());
+    // The one that was wanted, and whatever was at work before the callers went.
+    assert!(hasher.computed() < 6, "{} computed", hasher.computed());
+}
+
+#[tokio::test]
+async fn a_place_is_reserved_before_there_is_anything_to_hash() {
+    let hasher = Hasher::start(options(4, 2)).unwrap();
+    let mut held: Vec<_> = (0..3).map(|_| hasher.reserve().unwrap()).collect();
+    assert!(matches!(hasher.reserve(), Err(PasswordError::Busy { retry_after_s: 1.. })));
+    assert!(matches!(hasher.hash("secret").await, Err(PasswordError::Busy { .. })));
+    let stored = held.pop().unwrap().hash("secret").await.unwrap();
+    let verdict = held.pop().unwrap().verify("secret", Some(&stored)).await.unwrap();
+    assert!(verdict.matches);
+    drop(held);
+    assert!(hasher.verify("secret", Some(&stored)).await.unwrap().matches);
+    let late = hasher.reserve().unwrap();
+    drop(hasher);
+    assert_eq!(late.hash("secret").await.unwrap_err(), PasswordError::PoolFailed);
+}
+
+#[test]
+fn the_queue_is_no_longer_than_the_wait_that_is_allowed() {
+    // Cost 12 is taken for 245,760 us until it is measured.
+    let table = [(Duration::ZERO, 1), (Duration::from_secs(1), 5), (Duration::from_secs(3), 13)];
+    for (wait_max, expected) in table {
+        let hasher = Hasher::start(HasherOptions { wait_max, ..options(12, 64) }).unwrap();
+        let held: Vec<_> = std::iter::from_fn(|| hasher.reserve().ok()).collect();
+        assert_eq!(held.len(), expected, "{wait_max:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use identity::{HashCounts, NewPassword, PasswordRules};
+use identity::{HashCounts, NewPassword, PasswordChange, PasswordRules};
 use operation::OperationError;
 use tenancy::Blueprint;
 use zeroize::Zeroizing;
@@ -231,6 +231,37 @@ async fn failures_of_an_address_block_it_across_accounts_and_restarts() {
             "invalid_credentials"
         );
     }
+}
+
+#[tokio::test]
+async fn a_full_hashing_queue_refuses_at_once_and_charges_nobody() {
+    let world = World::new().await;
+    world.identity.ensure_platform().await.unwrap();
+    let bank = world.tenant("bank", Blueprint::CoreBank).await;
+    world.user(&bank, "alice", "customer").await;
+    let (_, caller) = world.signed_in("bank", "alice").await;
+    let before = world.identity.hash_counts();
+    let held: Vec<_> = std::iter::from_fn(|| world.hasher.reserve().ok()).collect();
+    assert_eq!(held.len(), 1_002);
+    // More than either the account or the address may fail.
+    for _ in 0..40 {
+        for (tenant, name) in [("bank", "alice"), ("bank", "nobody"), ("nowhere", "alice")] {
+            assert_eq!(code(world.login(tenant, name, WRONG).await), "busy", "{tenant}/{name}");
+        }
+    }
+    let change = || PasswordChange {
+        current: Zeroizing::new(WRONG.to_owned()),
+        new: Zeroizing::new("Another-Horse-9-Battery".to_owned()),
+    };
+    for _ in 0..6 {
+        assert_eq!(code(world.identity.change_password(&caller, change()).await), "busy");
+    }
+    assert_eq!(world.identity.hash_counts(), before);
+    let charged = "SELECT sum(failed_login_attempts)::bigint FROM users";
+    assert_eq!(world.scalar::<i64>(charged).await, 0);
+    assert_eq!(world.audited(&bank, "auth_failure").await, 0);
+    drop(held);
+    world.login("bank", "alice", PASSWORD).await.unwrap();
 }
 
 #[tokio::test]

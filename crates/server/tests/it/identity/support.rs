@@ -31,6 +31,7 @@ pub(super) const WRONG: &str = "Wrong-Horse-9-Battery";
 pub(super) struct World {
     pub(super) database: TestDatabase,
     pub(super) identity: Identity,
+    pub(super) hasher: Arc<Hasher>,
     pub(super) clock: Clock,
 }
 
@@ -43,13 +44,14 @@ impl World {
         let database = TestDatabase::create().await;
         let start: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let clock = Clock::manual(start);
-        let identity = open(&database, clock.clone(), secret);
-        Self { database, identity, clock }
+        let hasher = hasher();
+        let identity = open(&database, clock.clone(), secret, Arc::clone(&hasher));
+        Self { database, identity, hasher, clock }
     }
 
     /// A second node on the same database.
     pub(super) fn another_node(&self) -> Identity {
-        open(&self.database, self.clock.clone(), Some([9; 32]))
+        open(&self.database, self.clock.clone(), Some([9; 32]), hasher())
     }
 
     pub(super) async fn tenant(&self, slug: &str, blueprint: Blueprint) -> OpContext {
@@ -183,26 +185,39 @@ pub(super) fn claims(token: &str) -> Value {
         .unwrap()
 }
 
-fn open(database: &TestDatabase, clock: Clock, secret: Option<[u8; 32]>) -> Identity {
+fn root() -> RootKey {
+    RootKey::from_bytes(&[7; 32])
+}
+
+fn hasher() -> Arc<Hasher> {
+    let options = HasherOptions {
+        cost: 4,
+        threads: NonZeroUsize::new(2).unwrap(),
+        queue_capacity: 1_000,
+        wait_max: std::time::Duration::from_secs(600),
+        niceness: 0,
+        peppers: Peppers::new(Pepper::derive(&root()), Vec::new()),
+    };
+    Arc::new(Hasher::start(options).unwrap())
+}
+
+fn open(
+    database: &TestDatabase,
+    clock: Clock,
+    secret: Option<[u8; 32]>,
+    hasher: Arc<Hasher>,
+) -> Identity {
     let url = database.superuser_url();
     // Tests share few cores with each other: slowness is no failure here.
     let config = DatabaseConfig { wait_timeout_ms: 120_000, ..DatabaseConfig::new(url) };
     let app = Database::new(&config.with_role("strongroom_app")).unwrap();
     let policies = Arc::new(Policies::load().unwrap());
     let operations = Operations::new(app.clone(), policies, AccessLog::default());
-    let keyring = Keyring::new(RootKeys::new(RootKey::from_bytes(&[7; 32]), None));
-    let options = HasherOptions {
-        cost: 4,
-        threads: NonZeroUsize::new(2).unwrap(),
-        queue_capacity: 1_000,
-        niceness: 0,
-        peppers: Peppers::new(Pepper::derive(keyring.roots().encryption()), Vec::new()),
-    };
+    let keyring = Keyring::new(RootKeys::new(root(), None));
     let config = IdentityConfig {
         public_url: "https://bank.test".to_owned(),
         jwt_secret: secret.map(|bytes| SecretBytes::from_slice(&bytes)),
         exempt_loopback: true,
     };
-    let hasher = Arc::new(Hasher::start(options).unwrap());
     Identity::new(operations, Directory::new(app), Arc::new(keyring), hasher, clock, config)
 }

@@ -1,7 +1,7 @@
 //! People: who may make whom, what is sealed, who sees whom.
 
 use identity::{Change, NewPassword, UserFilter, UserUpdate};
-use operation::PageRequest;
+use operation::{OperationError, PageRequest};
 use tenancy::Blueprint;
 
 use super::support::{World, code, from, new_user};
@@ -44,6 +44,24 @@ async fn nobody_gives_away_more_than_they_hold() {
     let mut smuggled = new_user("smuggled", "customer");
     smuggled.password = NewPassword::Hashed(hash);
     assert_eq!(code(world.identity.create_user(&admin, None, smuggled).await), "permission_denied");
+}
+
+#[tokio::test]
+async fn an_organisation_that_does_not_exist_is_refused() {
+    let world = World::new().await;
+    for blueprint in [Blueprint::CoreBank, Blueprint::CreditRisk] {
+        let tenant = world.tenant(&format!("{blueprint}-one"), blueprint).await;
+        let role = blueprint.roles()[0];
+        let mut user = new_user("alice", role);
+        user.organization_id = Some(world.clock.new_id());
+        let outcome = world.identity.create_user(&tenant, None, user).await;
+        let Err(OperationError::Refused(refusal)) = outcome else { panic!("accepted") };
+        assert_eq!(
+            (refusal.code.as_ref(), refusal.errors[0].field.as_ref()),
+            ("not_found", "organization_id")
+        );
+        world.user(&tenant, "alice", role).await;
+    }
 }
 
 #[tokio::test]
