@@ -20,3 +20,4 @@ mod serving;
 mod statements;
 mod tenancy;
 mod wire;
+mod wire_requests;
