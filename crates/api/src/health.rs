@@ -6,17 +6,19 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
     Router,
     extract::State,
+    middleware::map_response,
     response::{IntoResponse as _, Response},
     routing::get,
 };
 use http::{StatusCode, header};
 use tenancy::Database;
+use tokio::sync::Mutex;
 
 /// How long the database may take to answer a readiness check.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,26 +41,68 @@ pub fn health_router(state: HealthState) -> Router {
 }
 
 /// `/livez` and `/readyz` alone: load balancers ask them where they send requests.
+/// They pass no gate and no limit, so the database is asked once a second at most.
 pub fn probe_router(state: HealthState) -> Router {
-    Router::new().route("/livez", get(live)).route("/readyz", get(ready)).with_state(state)
+    let probes = Probes { state, last: Arc::default() };
+    Router::new()
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .with_state(probes)
+        .layer(map_response(with_security_headers))
+}
+
+async fn with_security_headers(mut response: Response) -> Response {
+    crate::middleware::secure(response.headers_mut());
+    response
+}
+
+/// Readiness, asked of the database once a second at most and by one request at a
+/// time: whoever floods the probes takes no connection from anybody.
+#[derive(Clone)]
+struct Probes {
+    state: HealthState,
+    last: Arc<Mutex<Option<(Instant, Readiness)>>>,
+}
+
+/// Ready, or the line that says why not.
+type Readiness = Result<(), &'static str>;
+
+/// How long an answer of the database holds.
+const READINESS_HOLDS: Duration = Duration::from_secs(1);
+
+impl Probes {
+    async fn readiness(&self) -> Readiness {
+        let mut last = self.last.lock().await;
+        if let Some((at, readiness)) = *last
+            && at.elapsed() < READINESS_HOLDS
+        {
+            return readiness;
+        }
+        let readiness = match tokio::time::timeout(PING_TIMEOUT, self.state.database.ping()).await {
+            Ok(Ok(())) => Ok(()),
+            // Why is in the log: this answer is public.
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "not ready");
+                Err("database unavailable\n")
+            }
+            Err(_) => Err("database slow\n"),
+        };
+        *last = Some((Instant::now(), readiness));
+        readiness
+    }
 }
 
 async fn live() -> &'static str {
     "ok\n"
 }
 
-async fn ready(State(state): State<HealthState>) -> Response {
-    if state.draining.load(Ordering::Relaxed) {
+async fn ready(State(probes): State<Probes>) -> Response {
+    if probes.state.draining.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
-    match tokio::time::timeout(PING_TIMEOUT, state.database.ping()).await {
-        Ok(Ok(())) => "ok\n".into_response(),
-        // Why is in the log: this answer is public.
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "database unavailable\n").into_response()
-        }
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "database slow\n").into_response(),
+    match probes.readiness().await {
+        Ok(()) => "ok\n".into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
     }
 }
 

@@ -102,7 +102,9 @@ pub trait Command: Send + Sync + Sized + 'static {
     fn permission(&self) -> Permission;
 
     /// The canonical request, path ids included, which a repeated key must match.
-    /// Every command that the API takes an `Idempotency-Key` for overrides this.
+    /// Every command that the API takes an `Idempotency-Key` for overrides this. One
+    /// that does not takes no key: without a fingerprint any two requests would be
+    /// the same, and one would be answered with the other's result.
     fn fingerprint(&self) -> serde_json::Value {
         serde_json::Value::Null
     }

@@ -67,12 +67,16 @@ impl Keys {
             {
                 continue;
             }
+            let fingerprint = call.command.fingerprint();
+            if fingerprint.is_null() {
+                continue;
+            }
             let principal = call.context.actor.id;
             keys.positions.push(position);
             keys.names.push(format!("{tenant}/{principal}/{}/{key}", C::NAME));
             keys.principals.push(principal);
             keys.texts.push(key.clone());
-            keys.hashes.push(request_hash(&call.command.fingerprint()));
+            keys.hashes.push(request_hash(&fingerprint));
         }
         keys
     }
@@ -249,7 +253,54 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};
 
-    use super::{check_form, request_hash};
+    use std::sync::Arc;
+
+    use access::Permission;
+    use tenancy::{ActorKind, Blueprint, Clock, OpContext, TenantId, TenantRef, TenantTx};
+    use uuid::Uuid;
+
+    use super::{Keys, check_form, request_hash};
+    use crate::{Call, Command, Refusal, command::Outcome};
+
+    struct Fingerprinted(Value);
+
+    impl Command for Fingerprinted {
+        const NAME: &'static str = "toy.fingerprinted";
+        const RESOURCE: &'static str = "toy";
+        type Output = ();
+
+        fn permission(&self) -> Permission {
+            Permission::SystemUpdate
+        }
+
+        fn fingerprint(&self) -> Value {
+            self.0.clone()
+        }
+
+        async fn execute(&self, _: &TenantTx, _: &OpContext) -> Outcome<()> {
+            Err(Refusal::denied().into())
+        }
+    }
+
+    #[test]
+    fn a_command_without_a_fingerprint_takes_no_key() {
+        let tenant = TenantRef {
+            id: TenantId(Uuid::from_u128(1)),
+            slug: "toys".to_owned(),
+            blueprint: Blueprint::CoreBank,
+            modules: Vec::new(),
+            time_zone: "UTC".to_owned(),
+        };
+        let context = OpContext::system(Arc::new(tenant), ActorKind::Cli, Clock::System);
+        let calls = [Value::Null, json!({ "amount": 1 })].map(|fingerprint| Call {
+            context: context.clone(),
+            idempotency_key: Some("k".to_owned()),
+            command: Fingerprinted(fingerprint),
+        });
+        let keys = Keys::of(context.tenant_id(), &calls, |_| true);
+        assert!(!keys.has(0), "any two such requests would be the same");
+        assert!(keys.has(1));
+    }
 
     /// Any JSON that a request can hold: no fractions, integers up to 2^53 − 1.
     fn requests() -> impl Strategy<Value = Value> {

@@ -20,7 +20,7 @@ const ALWAYS: [(&str, &str); 9] = [
 ];
 
 /// Sets them all; answers are kept by nobody unless their handler said otherwise.
-pub(super) fn secure(headers: &mut HeaderMap) {
+pub(crate) fn secure(headers: &mut HeaderMap) {
     for (name, value) in ALWAYS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }

@@ -21,6 +21,7 @@ use axum::{
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 
+pub(crate) use headers::secure;
 pub(crate) use limits::{Limits, SignIn, count_sign_in};
 
 use crate::{nul, problem::Problem, state::ApiState};

@@ -492,6 +492,10 @@ async fn health_says_what_is_so_and_nothing_more() {
         render_metrics: std::sync::Arc::new(|| "figures 1\n".to_owned()),
     };
     let router = api::health_router(health.clone());
+    let probes = api::probe_router(health.clone());
+    let asked = Request::get("/readyz").body(Body::empty()).unwrap();
+    let answer = probes.oneshot(asked).await.unwrap();
+    assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
     let ask = |path: &'static str| {
         let asked = router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap());
         async move {
