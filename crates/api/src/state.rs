@@ -2,9 +2,10 @@
 
 use std::{ops::Deref, sync::Arc};
 
+use banking::movements::CreateTransfer;
 use hotstate::rate::RateWindows;
 use identity::Identity;
-use operation::Operations;
+use operation::{Group, Operations};
 use tenancy::{
     Blueprint, Clock,
     directory::Directory,
@@ -18,6 +19,8 @@ use crate::{ApiConfig, floods::Floods, route::RouteIndex};
 pub struct ApiParts {
     /// Runs every command and read, under the app role.
     pub operations: Operations,
+    /// Transfers, several to a transaction.
+    pub transfers: Group<CreateTransfer>,
     /// People, sessions and tokens.
     pub identity: Identity,
     /// The tenants.

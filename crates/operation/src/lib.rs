@@ -12,6 +12,7 @@ pub mod access_log;
 mod answer;
 mod authorise;
 pub mod command;
+pub mod group;
 mod idempotency;
 pub mod page;
 pub mod read;
@@ -19,10 +20,11 @@ pub mod refusal;
 mod run;
 mod session;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use access_log::AccessLog;
 pub use command::{Applied, Call, Command, Failure, Reply, Target};
+pub use group::{Group, Grouped};
 pub use page::{Page, PageRequest};
 pub use read::{Found, View};
 pub use refusal::{FieldError, OperationError, Refusal, RefusalKind};
@@ -30,6 +32,7 @@ pub use refusal::{FieldError, OperationError, Refusal, RefusalKind};
 use access::{Policies, Principal};
 use audit::{AuditEvent, EventContext, EventType};
 use tenancy::{Actor, ActorKind, Database, OpContext};
+use tokio_util::task::TaskTracker;
 
 /// Everything an operation needs that is not its own. Cheap to clone.
 #[derive(Clone)]
@@ -37,12 +40,13 @@ pub struct Operations {
     database: Database,
     policies: Arc<Policies>,
     access_log: AccessLog,
+    tasks: TaskTracker,
 }
 
 impl Operations {
     /// Operations over a database under the app role.
     pub fn new(database: Database, policies: Arc<Policies>, access_log: AccessLog) -> Self {
-        Self { database, policies, access_log }
+        Self { database, policies, access_log, tasks: TaskTracker::new() }
     }
 
     /// The database, for the few reads that belong to no view.
@@ -58,6 +62,19 @@ impl Operations {
     /// Where reads are recorded.
     pub fn access_log(&self) -> &AccessLog {
         &self.access_log
+    }
+
+    /// Waits until no operation runs, at most so long; says whether none does. Called
+    /// when nothing is accepted any more: operations whose clients have hung up finish
+    /// as well.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        self.tasks.close();
+        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+    }
+
+    /// The running operations.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
     }
 }
 

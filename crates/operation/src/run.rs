@@ -50,12 +50,12 @@ impl Operations {
         let count = calls.len();
         let operations = self.clone();
         let task =
-            tokio::spawn(async move { operations.run_whole(&calls).await }.in_current_span());
+            self.tasks().spawn(async move { operations.run_whole(&calls).await }.in_current_span());
         // The task ends without an answer only where the runtime is shut down.
         task.await.unwrap_or_else(|_| (0..count).map(|_| Err(OperationError::Aborted)).collect())
     }
 
-    async fn run_whole<C: Command>(&self, calls: &[Call<C>]) -> Results<C::Output> {
+    pub(crate) async fn run_whole<C: Command>(&self, calls: &[Call<C>]) -> Results<C::Output> {
         let Some(first) = calls.first() else { return Vec::new() };
         let tenant = first.context.tenant_id();
         if calls.iter().any(|call| call.context.tenant_id() != tenant) {

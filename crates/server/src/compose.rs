@@ -8,8 +8,9 @@ use std::sync::atomic::AtomicBool;
 use access::Policies;
 use api::{ApiConfig, ApiParts, ApiState};
 use audit::Sealer;
+use banking::movements::CreateTransfer;
 use identity::{Identity, IdentityConfig};
-use operation::{AccessLog, Operations};
+use operation::{AccessLog, Group, Operations};
 use tenancy::directory::Directory;
 use tenancy::keyring::Keyring;
 use tenancy::{ActorKind, Clock, Database, DatabaseConfig, OpContext, TenantRef};
@@ -39,6 +40,8 @@ pub struct Installation {
     pub app: Database,
     /// Runs every command and read.
     pub operations: Operations,
+    /// Transfers, several to a transaction.
+    pub transfers: Group<CreateTransfer>,
     /// People, sessions and tokens.
     pub identity: Identity,
     /// The tenants.
@@ -87,6 +90,7 @@ impl Installation {
         let sealer = Sealer::new(sealer_database, Arc::clone(&keyring), clock.clone());
         Ok(Self {
             app,
+            transfers: Group::new(operations.clone()),
             operations,
             identity,
             directory,
@@ -103,6 +107,7 @@ impl Installation {
     pub fn api_state(&self) -> ApiState {
         ApiState::new(ApiParts {
             operations: self.operations.clone(),
+            transfers: self.transfers.clone(),
             identity: self.identity.clone(),
             directory: self.directory.clone(),
             keyring: Arc::clone(&self.keyring),

@@ -5,7 +5,7 @@
 use access::{Permission, Resource};
 use ledger::{Posting, TransactionType, TransferKind};
 use money::Currency;
-use operation::{Applied, Call, Command, Failure, Refusal, Target, command::Outcome};
+use operation::{Applied, Call, Command, Failure, Grouped, Refusal, Target, command::Outcome};
 use serde_json::{Value, json};
 use tenancy::{DbError, OpContext, TenantTx};
 use uuid::Uuid;
@@ -145,6 +145,12 @@ impl Command for CreateTransfer {
             answer(&call.context, Self::NAME, posting, result.map(drop), Fields::TRANSFER)
         });
         Ok(outcomes.collect())
+    }
+}
+
+impl Grouped for CreateTransfer {
+    fn locks(&self) -> impl Iterator<Item = Uuid> {
+        [self.from_account_id, self.to_account_id].into_iter()
     }
 }
 

@@ -27,6 +27,8 @@ pub use signals::Termination;
 
 /// How long requests in flight may take to finish after a signal.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How long operations whose clients have hung up may take to finish after that.
+const DRAIN_OPERATIONS: Duration = Duration::from_secs(10);
 /// Connections of the operator's listener: scrapes and health checks.
 const OPERATOR_CONNECTIONS: usize = 64;
 
@@ -171,6 +173,9 @@ impl Running {
         tracing::info!("stopping");
         if !self.public.stop(DRAIN).await {
             tracing::warn!("requests were still running after {} s", DRAIN.as_secs());
+        }
+        if !self.installation.operations.drain(DRAIN_OPERATIONS).await {
+            tracing::warn!("operations were still running; what they did is rolled back");
         }
         self.workers.stop().await;
         self.api.record_refused().await;

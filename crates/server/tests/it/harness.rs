@@ -134,6 +134,7 @@ impl App {
             Sealer::new(open(&database, "strongroom_sealer"), Arc::clone(&keyring), clock.clone());
         let state = ApiState::new(ApiParts {
             operations: operations.clone(),
+            transfers: operation::Group::new(operations.clone()),
             identity: identity.clone(),
             directory: directory.clone(),
             keyring: Arc::clone(&keyring),

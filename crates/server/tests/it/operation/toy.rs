@@ -156,6 +156,14 @@ impl Command for MakeToy {
     }
 }
 
+impl operation::Grouped for MakeToy {
+    /// Toys of one label are one object.
+    fn locks(&self) -> impl Iterator<Item = Uuid> {
+        let bytes = self.label.bytes().fold(0_u128, |sum, byte| sum * 257 + u128::from(byte));
+        std::iter::once(Uuid::from_u128(bytes))
+    }
+}
+
 /// A command for nobody in particular.
 struct Greet(String);
 
