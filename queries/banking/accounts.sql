@@ -14,14 +14,21 @@ WHERE account.tenant_id = $1::uuid AND account.id = $2::uuid;
 
 --! facts
 -- The facts of decisions on a batch of accounts, one row for each that exists.
-SELECT wanted.position - 1 AS position,
-    EXISTS (
+-- LATERAL with OFFSET 0 makes it an index lookup for each, whatever the planner
+-- believes of the tables: joined freely, a batch of sixty read all accounts of the
+-- tenant (28 ms instead of 0.3).
+SELECT wanted.position - 1 AS position, found.owned
+FROM unnest($2::uuid[], $3::uuid[]) WITH ORDINALITY AS wanted (account_id, user_id, position)
+CROSS JOIN LATERAL (
+    SELECT EXISTS (
         SELECT 1 FROM account_parties party
         JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
         WHERE party.tenant_id = $1::uuid AND party.account_id = account.id
           AND customer.user_id = wanted.user_id) AS owned
-FROM unnest($2::uuid[], $3::uuid[]) WITH ORDINALITY AS wanted (account_id, user_id, position)
-JOIN savings_accounts account ON account.tenant_id = $1::uuid AND account.id = wanted.account_id;
+    FROM savings_accounts account
+    WHERE account.tenant_id = $1::uuid AND account.id = wanted.account_id
+    OFFSET 0
+) found;
 
 --! counter
 -- What a deposit or withdrawal needs to know before it is posted; neither ever changes.

@@ -19,15 +19,19 @@ FROM transactions
 WHERE tenant_id = $1::uuid AND account_id = $2::uuid AND transaction_date <= $3::date;
 
 --! transfer
--- Either side may see the movement.
+-- Either side may see the movement. The sides of a journal are many people's: whoever is
+-- a party to one of them sees their own entry in that account's history, not the whole.
 SELECT transfer.id, transfer.kind, transfer.status, transfer.amount, transfer.currency, transfer.from_account_id,
     transfer.to_account_id, transfer.description, transfer.reference, transfer.value_date, transfer.booking_date,
     transfer.posted_at, transfer.created_by, transfer.reverses_transfer_id, transfer.created_at,
-    EXISTS (
+    reversal.id AS reversed_by_transfer_id,
+    transfer.kind <> 'journal' AND undone.kind IS DISTINCT FROM 'journal' AND EXISTS (
         SELECT 1 FROM account_parties party
         JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
         WHERE party.tenant_id = $1::uuid
           AND party.account_id IN (transfer.from_account_id, transfer.to_account_id)
           AND customer.user_id = $3::uuid) AS owned
 FROM transfers transfer
+LEFT JOIN transfers reversal ON reversal.tenant_id = $1::uuid AND reversal.reverses_transfer_id = transfer.id
+LEFT JOIN transfers undone ON undone.tenant_id = $1::uuid AND undone.id = transfer.reverses_transfer_id
 WHERE transfer.tenant_id = $1::uuid AND transfer.id = $2::uuid;

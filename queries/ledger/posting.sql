@@ -18,10 +18,10 @@ WHERE tenant_id = $1::uuid AND id = ANY ($2::uuid[]);
 
 --! insert_transfers
 INSERT INTO transfers (tenant_id, id, kind, amount, currency, from_account_id, to_account_id, description, reference,
-    value_date, booking_date, posted_at, created_by, reverses_transfer_id)
+    value_date, booking_date, posted_at, created_by, reverses_transfer_id, hold_id)
 SELECT $1::uuid, posted.*
 FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::uuid[], $7::uuid[], $8::text[], $9::text[],
-    $10::date[], $11::date[], $12::timestamptz[], $13::uuid[], $14::uuid[]) AS posted;
+    $10::date[], $11::date[], $12::timestamptz[], $13::uuid[], $14::uuid[], $15::uuid[]) AS posted;
 
 --! insert_transactions
 INSERT INTO transactions (tenant_id, transaction_id, account_id, transfer_id, account_sequence, transaction_type,
@@ -31,8 +31,9 @@ FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::text[], $7::bi
     $10::text[], $11::date[], $12::timestamptz[]) AS entry;
 
 --! update_accounts
--- The accounts are locked, so what was computed in memory is what stands here.
+-- The accounts are locked, so what was computed in memory is what stands here. The
+-- ids stand here twice: with the join alone the planner may read the whole table.
 UPDATE ledger_accounts account
-SET balance = posted.balance, entry_count = posted.entry_count
-FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS posted (id, balance, entry_count)
-WHERE account.tenant_id = $1::uuid AND account.id = posted.id;
+SET balance = posted.balance, entry_count = posted.entry_count, held = posted.held
+FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[]) AS posted (id, balance, entry_count, held)
+WHERE account.tenant_id = $1::uuid AND account.id = ANY ($2::uuid[]) AND account.id = posted.id;

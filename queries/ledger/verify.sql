@@ -10,7 +10,7 @@ ORDER BY currency;
 -- One page of accounts with what their entries say. One statement, one snapshot:
 -- postings that happen meanwhile are either wholly in it or not at all.
 WITH page AS MATERIALIZED (
-    SELECT id, currency, balance, entry_count FROM ledger_accounts
+    SELECT id, currency, balance, held, entry_count FROM ledger_accounts
     WHERE tenant_id = $1::uuid AND id > $2::uuid
     ORDER BY id
     LIMIT $3::bigint
@@ -19,8 +19,13 @@ SELECT page.id, page.currency, page.balance, page.entry_count,
     coalesce(chain.entries, 0)::bigint AS entries,
     coalesce(chain.total, 0)::text AS total,
     coalesce(chain.last_sequence, 0)::bigint AS last_sequence,
-    chain.first_break
+    chain.first_break,
+    page.held, coalesce(promised.total, 0)::text AS promised
 FROM page
+LEFT JOIN LATERAL (
+    SELECT sum(hold.remaining) AS total FROM holds hold
+    WHERE hold.tenant_id = $1::uuid AND hold.account_id = page.id AND hold.remaining > 0
+) promised ON true
 LEFT JOIN LATERAL (
     SELECT count(*) AS entries, sum(link.amount) AS total, max(link.account_sequence) AS last_sequence,
         min(link.account_sequence) FILTER (
@@ -83,3 +88,18 @@ WHERE entry.tenant_id = $1::uuid
   AND (entry.account_id IN (SELECT id FROM missing_accounts) OR entry.transfer_id IN (SELECT id FROM missing_transfers))
 ORDER BY entry.transaction_id
 LIMIT 1;
+
+--! captures
+-- What each hold says was captured of it against the transfers that name it, in
+-- both directions: a hold without its transfers, transfers without their hold.
+SELECT coalesce(hold.id, paid.hold_id) AS hold_id, coalesce(hold.captured_amount, 0)::bigint AS captured_amount,
+    coalesce(paid.total, 0)::text AS paid
+FROM (SELECT id, captured_amount FROM holds WHERE tenant_id = $1::uuid AND captured_amount > 0) hold
+FULL JOIN (
+    SELECT hold_id, sum(amount) AS total FROM transfers
+    WHERE tenant_id = $1::uuid AND hold_id IS NOT NULL
+    GROUP BY hold_id
+) paid ON paid.hold_id = hold.id
+WHERE hold.captured_amount IS DISTINCT FROM paid.total
+ORDER BY 1
+LIMIT 20;

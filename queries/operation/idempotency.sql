@@ -11,9 +11,14 @@ ORDER BY claim.ordinality;
 -- before the lock was free.
 SELECT wanted.ordinality - 1 AS position, stored.request_hash, stored.status, stored.response
 FROM unnest($2::uuid[], $4::text[]) WITH ORDINALITY AS wanted (principal_id, idempotency_key, ordinality)
-JOIN idempotency_keys stored
-  ON stored.tenant_id = $1::uuid AND stored.principal_id = wanted.principal_id
- AND stored.command = $3::text AND stored.idempotency_key = wanted.idempotency_key;
+CROSS JOIN LATERAL (
+    -- OFFSET 0: an index lookup for each key, however many keys the week has left here.
+    SELECT known.request_hash, known.status, known.response
+    FROM idempotency_keys known
+    WHERE known.tenant_id = $1::uuid AND known.principal_id = wanted.principal_id
+      AND known.command = $3::text AND known.idempotency_key = wanted.idempotency_key
+    OFFSET 0
+) stored;
 
 --! store
 INSERT INTO idempotency_keys (tenant_id, principal_id, command, idempotency_key, request_hash, status, response, created_at)

@@ -44,9 +44,12 @@ resource_kinds! {
     Audit;
     /// A savings account; owned through `account_parties`.
     Account;
-    /// A movement. Creating, depositing, withdrawing and listing may be asked of the account
+    /// A movement. Creating, depositing, withdrawing, charging and listing may be asked of the account
     /// instead; owned means a party to that account (of a transfer: the debited one).
     Transaction;
+    /// Money kept back on an account for another one; owned means a party to the account
+    /// that it is kept back on, held a party to the one that it is promised to.
+    Hold;
     /// A loan or its application.
     Loan;
     /// A report over many records.
@@ -147,9 +150,17 @@ permissions! {
         TransactionCreate = "transaction:create",
         TransactionDeposit = "transaction:deposit",
         TransactionWithdraw = "transaction:withdraw",
+        TransactionFee = "transaction:fee",
+        TransactionPost = "transaction:post",
         TransactionRead = "transaction:read",
         TransactionApprove = "transaction:approve",
         TransactionReverse = "transaction:reverse",
+    }
+    Hold {
+        HoldCreate = "hold:create",
+        HoldRead = "hold:read",
+        HoldCapture = "hold:capture",
+        HoldRelease = "hold:release",
     }
     Loan {
         LoanCreate = "loan:create",
@@ -270,6 +281,7 @@ impl Permission {
                     | Self::TransactionCreate
                     | Self::TransactionDeposit
                     | Self::TransactionWithdraw
+                    | Self::TransactionFee
                     | Self::TransactionRead
                     | Self::CardCreate
             ),

@@ -6,6 +6,10 @@ use crate::client::Network;
 /// The longest request body accepted, in bytes.
 pub const MAXIMUM_BODY_BYTES: usize = 1024 * 1024;
 
+/// The longest batch of transfers accepted, in bytes: a thousand with the longest key,
+/// description and reference, in letters of four bytes, need four fifths of it.
+pub const MAXIMUM_BATCH_BYTES: usize = 2 * 1024 * 1024;
+
 /// Settings of the interface.
 #[derive(Clone, Debug)]
 pub struct ApiConfig {

@@ -133,20 +133,25 @@ impl<S: Sync> FromRequestParts<S> for RequiredIdempotencyKey {
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut lines = headers.get_all("idempotency-key").iter();
     let Some(line) = lines.next() else { return Ok(None) };
-    let wrong = || {
-        let message = "Expected 1 to 255 visible ASCII characters, bare or between double quotes";
-        Problem::malformed_field("Idempotency-Key", "invalid_value", message)
-    };
-    let text = line.to_str().map_err(|_| wrong())?.trim();
+    let key = line.to_str().ok().and_then(key_of).filter(|_| lines.next().is_none());
+    key.map(Some).ok_or_else(|| malformed_key("Idempotency-Key"))
+}
+
+/// A key as it is written in the header, or in a batch: `k` and `"k"` are the same.
+pub(crate) fn key_of(text: &str) -> Option<String> {
+    let text = text.trim();
     let key = match text.strip_prefix('"') {
-        Some(quoted) => unquoted(quoted).ok_or_else(wrong)?,
+        Some(quoted) => unquoted(quoted)?,
         None => text.to_owned(),
     };
     let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
-    if lines.next().is_some() || !visible || !(1..=255).contains(&key.len()) {
-        return Err(wrong());
-    }
-    Ok(Some(key))
+    (visible && (1..=255).contains(&key.len())).then_some(key)
+}
+
+/// 400 about a key that is none.
+pub(crate) fn malformed_key(field: &'static str) -> Problem {
+    let message = "Expected 1 to 255 visible ASCII characters, bare or between double quotes";
+    Problem::malformed_field(field, "invalid_value", message)
 }
 
 /// The rest of a structured-field string after its first quote (RFC 9651 section 4.2.5).

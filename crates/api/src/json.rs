@@ -8,7 +8,7 @@ use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     MAXIMUM_BODY_BYTES, nul,
@@ -26,7 +26,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         require_json(request.headers())?;
-        let bytes = read(request).await?;
+        let bytes = read(request, MAXIMUM_BODY_BYTES).await?;
         parse(&bytes).map(Self)
     }
 }
@@ -39,12 +39,25 @@ impl<T: DeserializeOwned + Default, S: Sync> FromRequest<S> for OptionalJson<T> 
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let headers = request.headers().clone();
-        let bytes = read(request).await?;
+        let bytes = read(request, MAXIMUM_BODY_BYTES).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
         require_json(&headers)?;
         parse(&bytes).map(Self)
+    }
+}
+
+/// A JSON document as it came, for handlers that read its parts one by one; of at most
+/// `LIMIT` bytes.
+pub(crate) struct Document<const LIMIT: usize>(pub(crate) Bytes);
+
+impl<const LIMIT: usize, S: Sync> FromRequest<S> for Document<LIMIT> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        require_json(request.headers())?;
+        read(request, LIMIT).await.map(Self)
     }
 }
 
@@ -73,30 +86,41 @@ fn require_plain(headers: &HeaderMap) -> Result<(), Problem> {
     if plain { Ok(()) } else { Err(Problem::encoded_body()) }
 }
 
-async fn read(request: Request) -> Result<Bytes, Problem> {
+async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAXIMUM_BODY_BYTES as u64) {
-        return Err(body_too_large());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(body_too_large(limit));
     }
-    match Limited::new(request.into_body(), MAXIMUM_BODY_BYTES).collect().await {
+    match Limited::new(request.into_body(), limit).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(body_too_large()),
+        Err(error) if error.is::<LengthLimitError>() => Err(body_too_large(limit)),
         Err(_) => Err(Problem::malformed("malformed_request", "The body ended early")),
     }
 }
 
 /// Parses `T`, which refuses unknown fields itself.
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub(crate) fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Problem> {
+    nul::in_json(bytes)?;
+    parse_outline(bytes)
+}
+
+/// Parses a `T` that leaves its parts unread: each is to be put through [`parse`], and
+/// its texts with it.
+pub(crate) fn parse_outline<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Problem> {
     if depth(bytes) > MAXIMUM_DEPTH {
         let detail = format!("The body is nested deeper than {MAXIMUM_DEPTH} levels");
         return Err(Problem::malformed("malformed_json", detail));
     }
-    nul::in_json(bytes)?;
     // serde would read a struct from a list of its values as well.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(Problem::malformed_field("body", "invalid_value", "Expected an object"));
     }
+    // Keeping track of the path costs more than the parsing: only what failed is read again.
+    serde_json::from_slice(bytes).or_else(|_| parse_slowly(bytes))
+}
+
+fn parse_slowly<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();

@@ -23,6 +23,11 @@ pub(crate) type NamedSchema = (String, RefOr<Schema>);
 pub(crate) trait Example: Serialize + ToSchema {
     /// The value.
     fn example() -> Self;
+
+    /// Its name among the components; a generic type needs one for each argument.
+    fn component_name() -> String {
+        Self::name().into_owned()
+    }
 }
 
 /// What a handler says of itself.
@@ -146,22 +151,33 @@ impl Doc {
 
     /// A JSON answer.
     pub(crate) fn answers<T: Example>(self, status: u16, description: &'static str) -> Self {
-        self.answer_with(status, description, &T::example())
+        self.answer_named(T::component_name(), status, description, &T::example())
     }
 
     /// A JSON answer with an example of its own.
     pub(crate) fn answer_with<T: Serialize + ToSchema>(
-        mut self,
+        self,
         status: u16,
         description: &'static str,
         example: &T,
     ) -> Self {
-        self.schemas_of::<T>();
+        self.answer_named(T::name().into_owned(), status, description, example)
+    }
+
+    fn answer_named<T: Serialize + ToSchema>(
+        mut self,
+        name: String,
+        status: u16,
+        description: &'static str,
+        example: &T,
+    ) -> Self {
+        self.schemas.push((name.clone(), T::schema()));
+        T::schemas(&mut self.schemas);
         self.answers.push(AnswerDoc {
             status,
             description,
             media_type: "application/json",
-            name: Some(T::name().into_owned()),
+            name: Some(name),
             example: serde_json::to_value(example).ok(),
             etag: false,
         });

@@ -67,6 +67,20 @@ impl Problem {
         Self { errors: vec![error], ..Self::malformed("malformed_request", detail) }
     }
 
+    /// 422 `validation_failed` about one field, where no operation has been asked.
+    pub(crate) fn validation(
+        field: impl Into<String>,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        let error = FieldError {
+            field: Cow::Owned(field.into()),
+            code: Cow::Borrowed(code),
+            message: message.into(),
+        };
+        Refusal::validation(vec![error]).into()
+    }
+
     /// 415 for a body under a content coding.
     pub(crate) fn encoded_body() -> Self {
         let message = "The body has to be sent without a content coding";
@@ -110,7 +124,7 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED => {
                 Self::new(status, "method_not_allowed", "This resource does not know that method")
             }
-            StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
+            StatusCode::PAYLOAD_TOO_LARGE => body_too_large(crate::MAXIMUM_BODY_BYTES),
             StatusCode::SERVICE_UNAVAILABLE => Self::unavailable(1),
             _ if status.is_server_error() => Self { status, ..Self::internal() },
             _ => Self::new(status, "malformed_request", "The request cannot be understood"),
@@ -143,8 +157,8 @@ impl Problem {
     }
 }
 
-pub(crate) fn body_too_large() -> Problem {
-    let detail = format!("A body may have at most {} bytes", crate::MAXIMUM_BODY_BYTES);
+pub(crate) fn body_too_large(limit_bytes: usize) -> Problem {
+    let detail = format!("A body may have at most {limit_bytes} bytes here");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }
 

@@ -3,36 +3,9 @@
 
 use access::Permission;
 use axum::routing::MethodRouter;
+pub use hotstate::limits::Class;
 
 use crate::{openapi_parts::Doc, state::ApiState};
-
-/// Classes of requests that are limited together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Sign-in and refresh; counted by their handlers, which know the name.
-    Auth,
-    /// Reading.
-    Read,
-    /// Changing.
-    Write,
-    /// Administration.
-    Admin,
-    /// Whatever has no class of its own, paths that do not exist included.
-    Default,
-}
-
-impl Class {
-    /// The name in `RateLimit-Policy`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auth => "auth",
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Admin => "admin",
-            Self::Default => "default",
-        }
-    }
-}
 
 /// Who may knock at a route. What they may do is decided by the operation behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +98,7 @@ impl Entry {
 
 /// The segments a sloppy server might see: percent-decoded, lower case, without
 /// empty ones, with dots resolved, and without the `/api` alias.
-fn normal_segments(path: &str) -> Vec<String> {
+pub(crate) fn normal_segments(path: &str) -> Vec<String> {
     let mut decoded = path.to_owned();
     // Twice, for `%252e`; a third time is nobody's server.
     for _ in 0..2 {

@@ -3,8 +3,8 @@
 
 use access::Permission::{
     AccountCreate, AccountDelete, AccountRead, AccountUpdate, AuditRead, CustomerCreate,
-    CustomerRead, CustomerUpdate, SettingsView, TransactionCreate, TransactionDeposit,
-    TransactionRead, TransactionWithdraw, UserCreate, UserRead, UserUpdate,
+    CustomerRead, CustomerUpdate, HoldCapture, HoldCreate, HoldRead, HoldRelease, SettingsView, TransactionCreate, TransactionDeposit,
+    TransactionFee, TransactionPost, TransactionRead, TransactionReverse, TransactionWithdraw, UserCreate, UserRead, UserUpdate,
 };
 use axum::{
     Router,
@@ -12,7 +12,7 @@ use axum::{
 };
 
 use crate::{
-    areas::{accounts, audit, auth, customers, settings, transfers, users, well_known},
+    areas::{accounts, audit, auth, customers, holds, postings, settings, transfers, users, well_known},
     middleware,
     route::{
         Access::{self, Needs, Public, SignedIn},
@@ -84,10 +84,20 @@ pub(crate) fn table() -> Vec<Route> {
         DELETE "/v1/accounts/{id}"                         Write   Needs(AccountDelete),       "banking",  accounts::close;
         POST   "/v1/accounts/{id}/deposits"                Write   Needs(TransactionDeposit),  "banking",  accounts::deposit;
         POST   "/v1/accounts/{id}/withdrawals"             Write   Needs(TransactionWithdraw), "banking",  accounts::withdraw;
+        POST   "/v1/accounts/{id}/fees"                    Write   Needs(TransactionFee),      "banking",  accounts::charge;
         GET    "/v1/accounts/{id}/transactions"            Read    Needs(TransactionRead),     "banking",  accounts::transactions;
         GET    "/v1/accounts/{id}/balance"                 Read    Needs(AccountRead),         "banking",  accounts::balance;
         POST   "/v1/transfers"                             Write   Needs(TransactionCreate),   "banking",  transfers::create;
+        POST   "/v1/transfers/batch"                       Write   Needs(TransactionCreate),   "banking",  transfers::create_batch;
         GET    "/v1/transfers/{id}"                        Read    Needs(TransactionRead),     "banking",  transfers::read;
+        POST   "/v1/postings"                              Write   Needs(TransactionPost),     "banking",  postings::create;
+        GET    "/v1/postings/{id}"                         Read    Needs(TransactionRead),     "banking",  postings::read;
+        POST   "/v1/transactions/{id}/reverse"             Write   Needs(TransactionReverse),  "banking",  postings::reverse;
+        GET    "/v1/holds"                                 Read    Needs(HoldRead),            "banking",  holds::list;
+        POST   "/v1/holds"                                 Write   Needs(HoldCreate),          "banking",  holds::create;
+        GET    "/v1/holds/{id}"                            Read    Needs(HoldRead),            "banking",  holds::read;
+        POST   "/v1/holds/{id}/capture"                    Write   Needs(HoldCapture),         "banking",  holds::capture;
+        POST   "/v1/holds/{id}/release"                    Write   Needs(HoldRelease),         "banking",  holds::release;
         GET    "/v1/audit/events"                          Admin   Needs(AuditRead),           "audit",    audit::list;
         GET    "/v1/audit/events/{id}"                     Admin   Needs(AuditRead),           "audit",    audit::read;
         GET    "/v1/audit/events/{id}/proof"               Admin   Needs(AuditRead),           "audit",    audit::prove;
@@ -101,7 +111,7 @@ pub(crate) fn table() -> Vec<Route> {
 
 /// Modules that a later release brings: their paths answer `module_not_enabled` to
 /// the signed-in, as those of a module that the tenant has switched off do.
-const LATER: [&str; 35] = [
+const LATER: [&str; 32] = [
     "access",
     "alerts",
     "api-keys",
@@ -119,7 +129,6 @@ const LATER: [&str; 35] = [
     "compliance",
     "equipment",
     "events",
-    "holds",
     "invitations",
     "kyc",
     "loans",
@@ -134,8 +143,6 @@ const LATER: [&str; 35] = [
     "simulations",
     "standing-orders",
     "tenants",
-    "transactions",
-    "transfers/batch",
     "webhooks",
 ];
 
@@ -156,6 +163,18 @@ pub(crate) fn later_module() -> Place {
 
 /// Everything under one roof, `/api/v1/…` answering as `/v1/…`.
 pub fn router(state: ApiState) -> Router {
+    built(state, None)
+}
+
+/// The API and, on every path that is not its own, the pages of a console: one
+/// frame around both. The pages find an `Arc<tenancy::RequestInfo>` among the
+/// request's extensions, answer for their own errors, and may leave a
+/// `hotstate::limits::Counted` among the response's to be written into its headers.
+pub fn router_with_pages(state: ApiState, pages: Router) -> Router {
+    built(state, Some(pages))
+}
+
+fn built(state: ApiState, pages: Option<Router>) -> Router {
     let mut router = Router::new();
     for route in table() {
         if route.path.starts_with("/v1/") {
@@ -164,7 +183,7 @@ pub fn router(state: ApiState) -> Router {
         router = router.route(route.path, route.handler);
     }
     let router = router.fallback(nothing_here);
-    middleware::around(router, &state).with_state(state)
+    middleware::around(router, &state, pages).with_state(state)
 }
 
 async fn nothing_here() -> http::StatusCode {

@@ -8,9 +8,11 @@
 
 pub mod accounts;
 pub mod customers;
+pub mod holds;
 pub mod import;
 pub mod movements;
 mod paging;
+pub mod proof;
 mod text;
 
 pub use accounts::{
@@ -22,8 +24,12 @@ pub use customers::{
     CustomerStatus, CustomerType, ListCustomers, NewCustomer, PersonalData, ReadCustomer,
     UpdateCustomer,
 };
-pub use ledger::{AccountStatus, TransactionType, TransferKind};
+pub use holds::{
+    AuthoriseHold, CaptureHold, CapturedHold, HoldFilter, HoldList, HoldView, ReleaseHold,
+};
+pub use ledger::{AccountStatus, Hold, HoldStatus, InternalAccount, TransactionType, TransferKind};
 pub use movements::{
-    Balance, BalanceAsOf, CreateTransfer, Deposit, Transaction, TransactionFilter, TransactionList,
-    Transfer, TransferView, Withdraw,
+    Balance, BalanceAsOf, ChargeFee, CreateTransfer, Deposit, JournalAccount, JournalEntry,
+    Movement, MovementView, PostJournal, ReverseTransaction, Transaction, TransactionFilter,
+    TransactionList, Transfer, TransferView, Withdraw,
 };

@@ -8,6 +8,7 @@
 
 mod account;
 mod binaries;
+mod ending;
 mod error;
 mod folder;
 mod postmaster;
@@ -20,6 +21,7 @@ use std::process::Child;
 use zeroize::Zeroizing;
 
 pub use binaries::Binaries;
+pub use ending::Ending;
 pub use error::ClusterError;
 
 use account::Account;
@@ -87,6 +89,10 @@ pub struct PrivateCluster {
     folder: Folder,
     binaries: Binaries,
     password: Zeroizing<String>,
+    account: Account,
+    options: ClusterOptions,
+    /// Kept over [`Self::start_again`].
+    port: u16,
     _lock: Option<File>,
 }
 
@@ -119,7 +125,7 @@ impl PrivateCluster {
         let started = postmaster::stop_orphan(&folder)
             .and_then(|()| postmaster::initialise(&folder, &binaries, &account, options))
             .and_then(|password| {
-                let postmaster = Postmaster::start(&folder, &binaries, &account, options)?;
+                let postmaster = Postmaster::start(&folder, &binaries, &account, options, None)?;
                 Ok((password, postmaster))
             });
         let (password, postmaster) = match started {
@@ -131,11 +137,14 @@ impl PrivateCluster {
         };
         // From here on dropping `cluster` cleans up, also where the watchdog fails.
         let mut cluster = Self {
+            port: postmaster.port(),
             postmaster: Some(postmaster),
             watchdog: None,
             folder,
             binaries,
             password,
+            account,
+            options: options.clone(),
             _lock: Some(lock),
         };
         cluster.watchdog =
@@ -161,7 +170,7 @@ impl PrivateCluster {
 
     /// TCP port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.postmaster.as_ref().map_or(0, Postmaster::port)
+        self.port
     }
 
     /// Folder of the Unix socket.
@@ -184,7 +193,7 @@ impl PrivateCluster {
         &self.binaries
     }
 
-    /// Process id of the server.
+    /// Process id of the server; 0 while it is down.
     pub fn process_id(&self) -> u32 {
         self.postmaster.as_ref().map_or(0, Postmaster::process_id)
     }
@@ -195,6 +204,40 @@ impl PrivateCluster {
     /// [`ClusterError::Stop`] where it is still there after that.
     pub fn stop(mut self) -> Result<(), ClusterError> {
         self.shut_down()
+    }
+
+    /// Ends the server the way an outage does, and leaves its data for
+    /// [`Self::start_again`]. Nothing to do where it is down already.
+    ///
+    /// # Errors
+    /// [`ClusterError::Stop`] where it is still there after half a minute.
+    pub fn end(&mut self, ending: Ending) -> Result<(), ClusterError> {
+        match self.postmaster.take() {
+            Some(postmaster) => postmaster.end(ending),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts the server again after [`Self::end`], on the same port and data; where
+    /// it was killed, PostgreSQL recovers. Nothing to do where it is running.
+    ///
+    /// # Errors
+    /// [`ClusterError`]: a server that does not come up within a minute, as where
+    /// somebody else has taken the port.
+    pub fn start_again(&mut self) -> Result<(), ClusterError> {
+        if self.postmaster.is_some() {
+            return Ok(());
+        }
+        let (account, options) = (&self.account, &self.options);
+        let postmaster =
+            Postmaster::start(&self.folder, &self.binaries, account, options, Some(self.port))?;
+        self.postmaster = Some(postmaster);
+        // The old one watches a process that is no more.
+        if let Some(watchdog) = self.watchdog.take() {
+            watchdog.dismiss();
+        }
+        self.watchdog = Some(Watchdog::until_parent_ends(&self.folder, self.process_id())?);
+        Ok(())
     }
 
     /// Leaves the server running beyond this process, until nobody has held a
@@ -222,17 +265,16 @@ impl PrivateCluster {
     }
 
     fn shut_down(&mut self) -> Result<(), ClusterError> {
-        let Some(postmaster) = self.postmaster.take() else {
-            return Ok(());
-        };
-        let stopped = postmaster.stop();
-        if stopped.is_ok() {
+        let stopped = self.postmaster.take().map(Postmaster::stop);
+        // Without a server: it was left running, or ended and not started again.
+        let over = stopped.as_ref().map_or(self.watchdog.is_some(), Result::is_ok);
+        if over {
             self.folder.remove_if_ephemeral();
         }
         if let Some(watchdog) = self.watchdog.take() {
             watchdog.finish();
         }
-        stopped
+        stopped.unwrap_or(Ok(()))
     }
 }
 

@@ -17,7 +17,8 @@ const START_ATTEMPTS: u32 = 3;
 const START_LIMIT: Duration = Duration::from_secs(60);
 const FAST_STOP_LIMIT: Duration = Duration::from_secs(15);
 const FORCED_STOP_LIMIT: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(20);
+const ORPHANS_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const POLL: Duration = Duration::from_millis(20);
 
 /// A running server.
 #[derive(Debug)]
@@ -27,20 +28,32 @@ pub(crate) struct Postmaster {
 }
 
 impl Postmaster {
-    /// Starts the server and waits until it takes connections.
+    /// Starts the server on `port`, or on a free one, and waits until it takes
+    /// connections.
     pub(crate) fn start(
         folder: &Folder,
         binaries: &Binaries,
         account: &Account,
         options: &ClusterOptions,
+        port: Option<u16>,
     ) -> Result<Self, ClusterError> {
+        let deadline = Instant::now() + ORPHANS_LIMIT;
         let mut attempt = 1;
         loop {
-            match Self::start_once(folder, binaries, account, options) {
+            let chosen = port.map_or_else(free_port, Ok)?;
+            match Self::start_once(folder, binaries, (account, options), chosen) {
                 // Between choosing a free port and the server's bind, another
                 // process may take it: choose again.
                 Err(ClusterError::Start { tail, .. })
-                    if attempt < START_ATTEMPTS && tail.contains("Address already in use") => {}
+                    if port.is_none()
+                        && attempt < START_ATTEMPTS
+                        && tail.contains("Address already in use") => {}
+                // After a killed postmaster its children still end.
+                Err(ClusterError::Start { tail, .. })
+                    if port.is_some() && Instant::now() < deadline && has_living_children(&tail) =>
+                {
+                    std::thread::sleep(POLL);
+                }
                 result => return result,
             }
             attempt += 1;
@@ -50,10 +63,9 @@ impl Postmaster {
     fn start_once(
         folder: &Folder,
         binaries: &Binaries,
-        account: &Account,
-        options: &ClusterOptions,
+        (account, options): (&Account, &ClusterOptions),
+        port: u16,
     ) -> Result<Self, ClusterError> {
-        let port = free_port()?;
         let program = binaries.program("postgres");
         let log = folder.open_log()?;
         let errors = log.try_clone().map_err(ClusterError::file("open", folder.log()))?;
@@ -216,6 +228,13 @@ fn is_ready(file: &Path, process_id: u32) -> bool {
     })
 }
 
+/// The server refuses to start beside the processes of the one before it.
+fn has_living_children(tail: &str) -> bool {
+    ["shared memory block", "Address already in use", "lock file"]
+        .iter()
+        .any(|words| tail.contains(words))
+}
+
 fn recorded_process_id(file: &Path) -> Option<u32> {
     std::fs::read_to_string(file).ok()?.lines().next()?.trim().parse().ok()
 }
@@ -228,7 +247,7 @@ fn is_server_of(process_id: u32, data: &Path) -> bool {
     })
 }
 
-fn wait(limit: Duration, mut is_over: impl FnMut() -> bool) -> bool {
+pub(crate) fn wait(limit: Duration, mut is_over: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     while Instant::now() < deadline {
         if is_over() {

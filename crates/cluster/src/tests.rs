@@ -70,6 +70,28 @@ fn a_persistent_cluster_restarts_is_locked_and_survives_an_orphan() {
 }
 
 #[test]
+fn a_server_comes_back_from_every_ending_where_it_was() {
+    let mut cluster = PrivateCluster::start(&ClusterOptions::ephemeral()).unwrap();
+    let (port, root) = (cluster.port(), cluster.folder.root().to_path_buf());
+    for ending in [Ending::Fast, Ending::Immediate, Ending::Killed, Ending::KilledWhole] {
+        let before = cluster.process_id();
+        cluster.end(ending).unwrap();
+        assert_eq!(cluster.process_id(), 0, "{ending:?}");
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "{ending:?}");
+        cluster.end(ending).unwrap();
+        cluster.start_again().unwrap();
+        let after = cluster.process_id();
+        assert_ne!(after, before, "{ending:?}");
+        cluster.start_again().unwrap();
+        assert_eq!((cluster.process_id(), cluster.port()), (after, port), "{ending:?}");
+        assert!(answers(&cluster), "{ending:?}");
+    }
+    cluster.end(Ending::KilledWhole).unwrap();
+    drop(cluster);
+    assert!(!root.exists(), "an ephemeral folder goes, the server being down or not");
+}
+
+#[test]
 fn a_folder_of_somebody_else_is_refused() {
     let parent = tempfile::tempdir().unwrap();
     std::fs::set_permissions(parent.path(), PermissionsExt::from_mode(0o755)).unwrap();

@@ -56,7 +56,7 @@ impl Identity {
         Ok(self.context_of(context, session, &facts))
     }
 
-    fn context_of(&self, context: OpContext, session: Uuid, facts: &SessionFacts) -> OpContext {
+    pub(crate) fn context_of(&self, context: OpContext, session: Uuid, facts: &SessionFacts) -> OpContext {
         let mut actor = Actor::user(facts.user_id, facts.roles.clone());
         actor.organization = facts.organization;
         actor.department.clone_from(&facts.department);
@@ -67,7 +67,7 @@ impl Identity {
     }
 
     /// Notes activity, at most once a minute and off the request path.
-    fn touch(&self, context: &OpContext, session: Uuid, facts: &SessionFacts) {
+    pub(crate) fn touch(&self, context: &OpContext, session: Uuid, facts: &SessionFacts) {
         let idle_s = context.clock.now().as_second() - facts.last_activity_at.as_second();
         if idle_s < 60 || !self.inner.touched.first((context.tenant_id(), session), ()) {
             return;
@@ -104,7 +104,7 @@ fn check(token: &VerifiedToken, facts: &SessionFacts, now: Timestamp) -> Result<
 }
 
 /// Why the session must not be used from here, where policy pins it.
-fn misplaced(
+pub(crate) fn misplaced(
     context: &OpContext,
     state: &TenantState,
     facts: &SessionFacts,

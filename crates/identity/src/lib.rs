@@ -10,6 +10,7 @@
 mod address;
 mod authenticate;
 mod claims;
+mod console;
 mod context;
 mod events;
 mod login;
@@ -42,6 +43,7 @@ use tenancy::{Clock, TenantId, directory::Directory, keyring::Keyring};
 use uuid::Uuid;
 use vault::{SecretBytes, password::Hasher};
 
+pub use console::{ConsoleGrant, ConsoleSession};
 pub use login::{LoginRequest, TokenGrant};
 pub use me::Me;
 pub use password_policy::{PasswordRules, broken_rules};
@@ -51,7 +53,7 @@ pub use tenants::{NewTenant, TenantRecord};
 pub use users::{Change, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate};
 
 /// What an installation decides about identity.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct IdentityConfig {
     /// `PUBLIC_URL`: the start of issuers, without a slash at its end.
     pub public_url: String,
@@ -78,6 +80,7 @@ pub(crate) struct Inner {
     pub(crate) key_sets: RwLock<std::collections::HashMap<Uuid, Arc<signing::KeySet>>>,
     pub(crate) sessions: LiveSessions<Arc<sessions::SessionFacts>>,
     pub(crate) tokens: Fresh<[u8; 32], Arc<claims::VerifiedToken>>,
+    pub(crate) cookies: Fresh<[u8; 32], Uuid>,
     pub(crate) touched: Fresh<(Uuid, Uuid), ()>,
     pub(crate) floods: Fresh<(Uuid, std::net::IpAddr), ()>,
     pub(crate) account_gate: Gate<(Uuid, String)>,
@@ -135,6 +138,7 @@ impl Identity {
             key_sets: RwLock::default(),
             sessions: LiveSessions::default(),
             tokens: Fresh::new(TOKEN_FRESH_FOR, TOKENS_MAX),
+            cookies: Fresh::new(TOKEN_FRESH_FOR, TOKENS_MAX),
             touched: Fresh::new(MINUTE, TOKENS_MAX),
             floods: Fresh::new(MINUTE, TOKENS_MAX),
             account_gate: Gate::default(),
@@ -144,6 +148,20 @@ impl Identity {
             pretended: AtomicU64::new(0),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The same installation's identity under another clock, sharing nothing that is
+    /// kept in memory: for what has happened on an earlier day (demos).
+    #[must_use]
+    pub fn at(&self, clock: Clock) -> Self {
+        Self::new(
+            self.inner.operations.clone(),
+            self.inner.directory.clone(),
+            Arc::clone(&self.inner.keyring),
+            Arc::clone(&self.inner.hasher),
+            clock,
+            self.inner.config.clone(),
+        )
     }
 
     /// The directory that tenants are resolved by.

@@ -26,8 +26,11 @@ use crate::{
     Identity,
     address::AddressCharge,
     claims::Subject,
+    console::COOKIE,
     context::password_failure,
-    login_commands::{AcceptLogin, Accepted, LoginOutcome, RefuseLogin, RefusedAccount},
+    login_commands::{
+        AcceptLogin, Accepted, LoginOutcome, RefuseLogin, RefusedAccount, SessionSecret,
+    },
     tenant_state::TenantState,
     users::email_key,
 };
@@ -80,6 +83,23 @@ impl std::fmt::Debug for TokenGrant {
     }
 }
 
+/// Whom a session is for.
+#[derive(Clone, Copy)]
+pub(crate) enum SessionFor {
+    /// A client, which gets tokens.
+    Client,
+    /// A browser, which gets a cookie and no token at all.
+    Console,
+}
+
+/// A session that began, and what its owner will present.
+pub(crate) struct Begun {
+    pub(crate) accepted: Accepted,
+    pub(crate) secret: OpaqueToken,
+    pub(crate) context: OpContext,
+    pub(crate) state: Arc<TenantState>,
+}
+
 /// One attempt and what is known of it from the start.
 pub(crate) struct Attempt {
     pub(crate) context: OpContext,
@@ -115,9 +135,35 @@ impl Identity {
         request: LoginRequest,
         from: Arc<RequestInfo>,
     ) -> Result<TokenGrant, OperationError> {
+        let begun = self.begin_session(request, from, SessionFor::Client).await?;
+        let accepted = &begun.accepted;
+        let subject = Subject {
+            user: accepted.user_id,
+            session: accepted.session_id,
+            roles: &accepted.roles,
+            session_expires_at: accepted.expires_at,
+        };
+        let (access_token, expires_in_s) =
+            self.issue_access(&begun.context.tenant, &begun.state, &subject)?;
+        Ok(TokenGrant {
+            access_token,
+            refresh_token: Zeroizing::new(begun.secret.expose().to_owned()),
+            expires_in_s,
+            user_id: accepted.user_id,
+            session_id: accepted.session_id,
+        })
+    }
+
+    /// The one way in, whoever it is for: the same charges, the same answers.
+    pub(crate) async fn begin_session(
+        &self,
+        request: LoginRequest,
+        from: Arc<RequestInfo>,
+        session_for: SessionFor,
+    ) -> Result<Begun, OperationError> {
         let identity = self.clone();
         // A task of its own: who hangs up must not leave a charge without its record.
-        let whole = async move { identity.login_whole(request, from).await };
+        let whole = async move { identity.login_whole(request, from, session_for).await };
         tokio::spawn(whole).await.unwrap_or(Err(OperationError::Aborted))
     }
 
@@ -125,7 +171,8 @@ impl Identity {
         &self,
         request: LoginRequest,
         from: Arc<RequestInfo>,
-    ) -> Result<TokenGrant, OperationError> {
+        session_for: SessionFor,
+    ) -> Result<Begun, OperationError> {
         let Some(tenant) = self.login_tenant(request.tenant.as_deref()).await? else {
             return self.login_nowhere(&request, from).await;
         };
@@ -182,7 +229,7 @@ impl Identity {
                 .await;
         }
         let rehash = if verdict.needs_rehash { self.rehash(&request.password).await } else { None };
-        self.accept(&attempt, account, rehash, entered, charge).await
+        self.accept(&attempt, session_for, account, rehash, (entered, charge)).await
     }
 
     /// An unknown tenant: the same work and the same answer, recorded with the platform.
@@ -190,7 +237,7 @@ impl Identity {
         &self,
         request: &LoginRequest,
         from: Arc<RequestInfo>,
-    ) -> Result<TokenGrant, OperationError> {
+    ) -> Result<Begun, OperationError> {
         let permit = self.inner.hasher.reserve().map_err(password_failure)?;
         let Some(platform) = self.inner.directory.by_slug(PLATFORM).await? else {
             self.pretend(permit, &request.password).await?;
@@ -200,7 +247,11 @@ impl Identity {
         self.fail(&attempt, None, LoginOutcome::Unknown, permit, &request.password).await
     }
 
-    async fn login_tenant(&self, slug: Option<&str>) -> Result<Option<Arc<TenantRef>>, DbError> {
+    /// The tenant of that slug, or the only one of the installation.
+    pub async fn login_tenant(
+        &self,
+        slug: Option<&str>,
+    ) -> Result<Option<Arc<TenantRef>>, DbError> {
         if let Some(slug) = slug {
             return self.inner.directory.by_slug(slug).await;
         }
@@ -278,7 +329,7 @@ impl Identity {
         outcome: LoginOutcome,
         permit: Permit,
         password: &str,
-    ) -> Result<TokenGrant, OperationError> {
+    ) -> Result<Begun, OperationError> {
         self.pretend(permit, password).await?;
         self.record_failure(attempt, account.map(|account| (account, 0)), outcome).await
     }
@@ -288,7 +339,7 @@ impl Identity {
         attempt: &Attempt,
         account: Option<(&Account, i32)>,
         outcome: LoginOutcome,
-    ) -> Result<TokenGrant, OperationError> {
+    ) -> Result<Begun, OperationError> {
         let command = RefuseLogin {
             account: account.map(|(account, failures)| RefusedAccount { id: account.id, failures }),
             identifier_index: attempt.identifier_index,
@@ -304,7 +355,7 @@ impl Identity {
         &self,
         attempt: &Attempt,
         refusal: OperationError,
-    ) -> Result<TokenGrant, OperationError> {
+    ) -> Result<Begun, OperationError> {
         if matches!(refusal, OperationError::Refused(_)) && self.is_news(&attempt.context) {
             // Its own answer is the 401; this one is told to wait.
             let recorded = self.record_failure(attempt, None, LoginOutcome::Blocked).await;
@@ -318,22 +369,29 @@ impl Identity {
     async fn accept(
         &self,
         attempt: &Attempt,
+        session_for: SessionFor,
         account: Account,
         rehash: Option<String>,
-        entered: Entered<(Uuid, String)>,
-        charge: Option<AddressCharge>,
-    ) -> Result<TokenGrant, OperationError> {
+        (entered, charge): (Entered<(Uuid, String)>, Option<AddressCharge>),
+    ) -> Result<Begun, OperationError> {
         let (context, state) = (&attempt.context, &attempt.state);
-        let refresh = OpaqueToken::generate(REFRESH, context.tenant_id())
+        let (kind, lifetime_s) = match session_for {
+            SessionFor::Client => (REFRESH, state.policy.token.refresh_lifetime_s),
+            SessionFor::Console => (COOKIE, state.policy.session.absolute_timeout_s),
+        };
+        let secret = OpaqueToken::generate(kind, context.tenant_id())
             .map_err(|error| DbError::Corrupt(error.to_string()))?;
-        let lifetime = SignedDuration::from_secs(state.policy.token.refresh_lifetime_s);
+        let lifetime = SignedDuration::from_secs(lifetime_s);
         let command = AcceptLogin {
             user: account.id,
             username_key: account.username_key,
             password_changed_at: account.password_changed_at,
             rehash,
             session: context.clock.new_id(),
-            refresh_hash: refresh.hash(),
+            secret: match session_for {
+                SessionFor::Client => SessionSecret::Refresh(secret.hash()),
+                SessionFor::Console => SessionSecret::Cookie(secret.hash()),
+            },
             identifier_index: attempt.identifier_index,
             device: attempt.device,
             expires_at: context.clock.now().checked_add(lifetime).unwrap_or(Timestamp::MAX),
@@ -348,20 +406,7 @@ impl Identity {
         for ended in &accepted.ended {
             self.forget_session(context.tenant.id, *ended);
         }
-        let subject = Subject {
-            user: accepted.user_id,
-            session: accepted.session_id,
-            roles: &accepted.roles,
-            session_expires_at: accepted.expires_at,
-        };
-        let (access_token, expires_in_s) = self.issue_access(&context.tenant, state, &subject)?;
-        Ok(TokenGrant {
-            access_token,
-            refresh_token: Zeroizing::new(refresh.expose().to_owned()),
-            expires_in_s,
-            user_id: accepted.user_id,
-            session_id: accepted.session_id,
-        })
+        Ok(Begun { accepted, secret, context: context.clone(), state: Arc::clone(state) })
     }
 
     /// A hash of today's cost for one of yesterday's; the sign-in does not fail for it.

@@ -33,11 +33,20 @@ pub(crate) struct AcceptLogin {
     pub(crate) password_changed_at: Option<Timestamp>,
     pub(crate) rehash: Option<String>,
     pub(crate) session: Uuid,
-    pub(crate) refresh_hash: [u8; 32],
+    pub(crate) secret: SessionSecret,
     pub(crate) identifier_index: BlindIndex,
     pub(crate) device: [u8; 32],
     pub(crate) expires_at: Timestamp,
     pub(crate) concurrent_limit: u32,
+}
+
+/// The hash of what its owner will present.
+#[derive(Clone, Copy)]
+pub(crate) enum SessionSecret {
+    /// A refresh token: the session is a client's.
+    Refresh([u8; 32]),
+    /// A cookie: the session is the console's and has no tokens.
+    Cookie([u8; 32]),
 }
 
 /// A session that began.
@@ -100,14 +109,26 @@ impl AcceptLogin {
         let tenant = context.tenant_id();
         let (ip, agent) = (context.request.ip, context.request.user_agent.as_deref());
         let (refresh_id, attempt_id) = (context.clock.new_id(), context.clock.new_id());
-        let (refresh_hash, device) = (self.refresh_hash.as_slice(), self.device.as_slice());
+        let device = self.device.as_slice();
+        let (refresh_hash, cookie_hash) = match &self.secret {
+            SessionSecret::Refresh(hash) => (Some(hash.as_slice()), None),
+            SessionSecret::Cookie(hash) => (None, Some(hash.as_slice())),
+        };
         let index = self.identifier_index.as_slice();
         // The new session makes the count full.
         let others = i64::from(self.concurrent_limit.max(1)) - 1;
         let succeed: Parameters<'_, 3> = [&self.username_key, &ip, &agent];
         let end: Parameters<'_, 3> = [&tenant, &self.user, &others];
-        let create: Parameters<'_, 7> =
-            [&tenant, &self.session, &self.user, &device, &ip, &agent, &self.expires_at];
+        let create: Parameters<'_, 8> = [
+            &tenant,
+            &self.session,
+            &self.user,
+            &device,
+            &ip,
+            &agent,
+            &self.expires_at,
+            &cookie_hash,
+        ];
         let issue: Parameters<'_, 7> = [
             &tenant,
             &refresh_id,
@@ -124,9 +145,11 @@ impl AcceptLogin {
             Query::new(END_OLDEST, &end),
             Query::new(SUCCEED, &succeed),
             Query::new(CREATE_SESSION, &create),
-            Query::new(ISSUE_REFRESH, &issue),
             Query::new(RECORD_ATTEMPT, &record),
         ];
+        if refresh_hash.is_some() {
+            queries.push(Query::new(ISSUE_REFRESH, &issue));
+        }
         if self.rehash.is_some() {
             queries.push(Query::new(REHASH, &rehash));
         }

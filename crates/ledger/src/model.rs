@@ -61,6 +61,8 @@ macro_rules! names {
     };
 }
 
+pub(crate) use names;
+
 names! {
     /// Whose account it is.
     AccountClass, "account class" {
@@ -112,6 +114,8 @@ names! {
         Reversal = "reversal",
         /// History brought in from elsewhere.
         Import = "import",
+        /// Several accounts at once, on an accountant's order.
+        Journal = "journal",
     }
 }
 
@@ -132,6 +136,8 @@ names! {
         Interest = "interest",
         /// The counter-entry of a reversed one.
         Reversal = "reversal",
+        /// A leg of an accountant's journal.
+        Journal = "journal",
     }
 }
 

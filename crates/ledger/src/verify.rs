@@ -16,6 +16,7 @@ const TOTALS: &str = tenancy::sql!("ledger/verify.sql", "totals");
 const ACCOUNTS: &str = tenancy::sql!("ledger/verify.sql", "accounts");
 const TRANSFERS: &str = tenancy::sql!("ledger/verify.sql", "transfers");
 const ORPHANS: &str = tenancy::sql!("ledger/verify.sql", "orphans");
+const CAPTURES: &str = tenancy::sql!("ledger/verify.sql", "captures");
 
 /// Accounts of a page: their entries are all read, so it is kept small.
 const ACCOUNTS_PAGE: i64 = 200;
@@ -92,6 +93,26 @@ pub enum Fault {
         account_id: Uuid,
         /// The first entry that does not fit.
         account_sequence: i64,
+    },
+    /// What an account keeps back is not the sum of what remains of its live holds.
+    #[error("account {account_id}: {held} held, its live holds sum to {holds}")]
+    Held {
+        /// The account.
+        account_id: Uuid,
+        /// What stands beside the account.
+        held: i64,
+        /// What remains of its live holds together.
+        holds: String,
+    },
+    /// What was captured of a hold is not what its transfers have paid out.
+    #[error("hold {hold_id}: {captured_amount} captured, its transfers sum to {transfers}")]
+    Captured {
+        /// The hold.
+        hold_id: Uuid,
+        /// What stands in the hold; 0 where there is none.
+        captured_amount: i64,
+        /// What the transfers that name it sum to.
+        transfers: String,
     },
     /// A transfer's entries do not sum to zero, or not to its amount.
     #[error(
@@ -175,6 +196,13 @@ pub async fn verify(
             transfer_id: row.try_get("transfer_id")?,
         });
     }
+    for row in one(database, context, Query::new(CAPTURES, &[&tenant])).await? {
+        report.blame(Fault::Captured {
+            hold_id: row.try_get("hold_id")?,
+            captured_amount: row.try_get("captured_amount")?,
+            transfers: row.try_get("paid")?,
+        });
+    }
     Ok(report)
 }
 
@@ -220,6 +248,10 @@ fn check_account(row: &Row, report: &mut Report) -> Result<(), DbError> {
     }
     if let Some(account_sequence) = row.try_get("first_break")? {
         report.blame(Fault::Chain { account_id, account_sequence });
+    }
+    let (held, promised): (i64, String) = (row.try_get("held")?, row.try_get("promised")?);
+    if promised != held.to_string() {
+        report.blame(Fault::Held { account_id, held, holds: promised });
     }
     Ok(())
 }

@@ -1,14 +1,17 @@
 //! Puts the parts of one process together: databases under their roles, keys,
-//! operations, identity, the API. It refuses to decide anything: everything it
+//! operations, identity, the API, the console. It refuses to decide anything: everything it
 //! needs is handed in.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use access::Policies;
 use api::{ApiConfig, ApiParts, ApiState};
 use audit::Sealer;
 use banking::movements::CreateTransfer;
+use console::{Console, ConsoleParts};
+use hotstate::rate::RateWindows;
 use identity::{Identity, IdentityConfig};
 use operation::{AccessLog, Group, Operations};
 use tenancy::directory::Directory;
@@ -16,6 +19,8 @@ use tenancy::keyring::Keyring;
 use tenancy::{ActorKind, Clock, Database, DatabaseConfig, OpContext, TenantRef};
 use vault::password::{Hasher, HasherOptions, Pepper, Peppers};
 use vault::{RootKeys, SecretBytes};
+
+use crate::serve::proofs;
 
 /// What an installation is put together from.
 pub struct Ingredients {
@@ -56,6 +61,10 @@ pub struct Installation {
     pub clock: Clock,
     /// Set when shutdown begins.
     pub draining: Arc<AtomicBool>,
+    /// How often each tenant's books are proven.
+    pub proof_every: Duration,
+    /// Of this node; the API and the console spend one budget.
+    rates: Arc<RateWindows>,
     api: ApiConfig,
 }
 
@@ -99,6 +108,8 @@ impl Installation {
             sealer: Arc::new(sealer),
             clock,
             draining: Arc::default(),
+            proof_every: proofs::EVERY_DEFAULT,
+            rates: Arc::default(),
             api: ingredients.api,
         })
     }
@@ -112,8 +123,25 @@ impl Installation {
             directory: self.directory.clone(),
             keyring: Arc::clone(&self.keyring),
             clock: self.clock.clone(),
-            rates: Arc::default(),
+            rates: Arc::clone(&self.rates),
             config: self.api.clone(),
+        })
+    }
+
+    /// What pages share.
+    pub fn console(&self) -> Console {
+        Console::new(ConsoleParts {
+            operations: self.operations.clone(),
+            transfers: self.transfers.clone(),
+            identity: self.identity.clone(),
+            directory: self.directory.clone(),
+            keyring: Arc::clone(&self.keyring),
+            clock: self.clock.clone(),
+            rates: Arc::clone(&self.rates),
+            rate_limit_floor_per_minute: self.api.rate_limit_floor_per_minute,
+            public_url: self.api.public_url.clone(),
+            reference: Arc::new(reference()),
+            request_timeout_ms: self.api.request_timeout_ms,
         })
     }
 
@@ -132,4 +160,10 @@ impl Installation {
             crate::cli::exit::Found(format!("there is no active tenant {slug}")).into()
         })
     }
+}
+
+/// The documentation's source. A document that cannot be written down is one that
+/// `/openapi.json` could not serve either.
+fn reference() -> console::Reference {
+    console::Reference::read(&serde_json::to_value(api::openapi()).unwrap_or_default())
 }

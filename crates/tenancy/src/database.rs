@@ -4,7 +4,13 @@
 //! query, COMMIT leave in one flush), a write is one to begin, authorise and load,
 //! as many as its rules need, and one to record and commit.
 
-use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
@@ -12,7 +18,7 @@ use deadpool_postgres::{
 use futures_util::future::{TryFuture, TryMaybeDone, try_join_all, try_maybe_done};
 use tokio_postgres::{Config, NoTls, Row, Statement};
 
-use crate::{DbError, OpContext, Query, TenantTx, transaction::Settings};
+use crate::{DbError, OpContext, Query, TenantTx, reader::Readers, transaction::Settings};
 
 /// How to reach PostgreSQL and how hard to lean on it.
 #[derive(Clone)]
@@ -96,6 +102,7 @@ impl DatabaseConfig {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
+    readers: Arc<Readers>,
     idle_connections: usize,
 }
 
@@ -111,6 +118,10 @@ impl std::fmt::Debug for Database {
 /// Connections older than this are replaced, so that failovers and parameter
 /// changes reach every one of them.
 const MAX_AGE: Duration = Duration::from_secs(3_600);
+
+/// What fails sooner than this on a connection taken from the pool failed because
+/// the connection was dead.
+const DEAD_WITHIN: Duration = Duration::from_secs(1);
 
 impl Database {
     /// Builds the pool; connects on first use.
@@ -137,7 +148,8 @@ impl Database {
             }))
             .build()
             .map_err(|error| DbError::Unavailable(error.to_string()))?;
-        Ok(Self { pool, idle_connections: config.idle_connections })
+        let readers = Arc::new(Readers::new(pool.clone()));
+        Ok(Self { pool, readers, idle_connections: config.idle_connections })
     }
 
     /// Begins a transaction in the context's tenant.
@@ -152,7 +164,8 @@ impl Database {
         context: &OpContext,
         queries: &[Query<'_>],
     ) -> Result<(TenantTx, Vec<Vec<Row>>), DbError> {
-        TenantTx::begin(self.connection().await?, &Settings::of(context), queries).await
+        let settings = Settings::of(context);
+        self.on_living(|connection| TenantTx::begin(connection, &settings, queries)).await
     }
 
     /// Begins a transaction for several actors of one tenant and runs its first
@@ -164,60 +177,34 @@ impl Database {
         others: &[&OpContext],
         queries: &[Query<'_>],
     ) -> Result<(TenantTx, Vec<Vec<Row>>), DbError> {
-        TenantTx::begin_batch(self.connection().await?, (first, others), queries).await
+        self.on_living(|connection| TenantTx::begin_batch(connection, (first, others), queries))
+            .await
     }
 
     /// One read-only transaction in one round trip: BEGIN, settings, the
-    /// statements, COMMIT leave together. A caller that hangs up leaves nothing
+    /// statements, COMMIT leave together; a single statement goes on a shared
+    /// connection with its settings inside it (see `reader`). A caller that hangs up leaves nothing
     /// open: either none or all of it has been sent.
     pub async fn read(
         &self,
         context: &OpContext,
         queries: &[Query<'_>],
     ) -> Result<Vec<Vec<Row>>, DbError> {
-        let mut lent = Lent(Some(self.connection().await?));
-        let client = lent.client()?;
         let settings = Settings::of(context);
-        let set = client.prepare_cached(Settings::SQL).await?;
-        let statements = prepare_all(client, queries).await?;
-        let parameters = settings.parameters();
-        let rows = in_order(
-            statements
-                .iter()
-                .zip(queries)
-                .map(|(statement, query)| client.query(statement, query.parameters)),
-        );
-        // Polled in order, so the messages leave in this order.
-        let outcome = tokio::try_join!(
-            biased;
-            client.batch_execute("BEGIN READ ONLY"),
-            client.query(&set, &parameters),
-            rows,
-            client.batch_execute("COMMIT"),
-        );
-        let client = lent.0.take();
-        match outcome {
-            Ok(((), _, rows, ())) => Ok(rows),
-            Err(error) => {
-                // An error leaves answers of this connection unread or its
-                // transaction open: it is not worth finding out which.
-                drop(client.map(Object::take));
-                Err(error.into())
-            }
+        if let &[query] = queries {
+            return Ok(vec![self.readers.read(&settings, query).await?]);
         }
+        self.on_living(|connection| read_on(connection, &settings, queries)).await
     }
 
     /// A statement over the tables that belong to no tenant (the directory).
     pub(crate) async fn directory_query(&self, query: Query<'_>) -> Result<Vec<Row>, DbError> {
-        let client = self.connection().await?;
-        let statement = client.prepare_cached(query.sql).await?;
-        Ok(client.query(&statement, query.parameters).await?)
+        self.on_living(|connection| directory_query_on(connection, query)).await
     }
 
     /// Answers where a trivial query does: readiness.
     pub async fn ping(&self) -> Result<(), DbError> {
-        let client = self.connection().await?;
-        Ok(client.batch_execute("SELECT 1").await?)
+        self.on_living(ping_on).await
     }
 
     /// A raw connection for the few jobs that act across tenants under a role of
@@ -244,6 +231,83 @@ impl Database {
 
     async fn connection(&self) -> Result<Object, DbError> {
         Ok(self.pool.get().await?)
+    }
+
+    /// Does what may be done again (a read, or the begin of a transaction, which
+    /// nothing was committed in) on a connection of the pool.
+    ///
+    /// A connection that died while it was idle, in a restart of the server or by a
+    /// firewall, may look alive when it is taken. Asking first would cost every
+    /// request a round trip; trying again costs those few one. A failure that took
+    /// its time (a lock, a statement) is no such thing and is told at once.
+    async fn on_living<T, F: Future<Output = Result<T, DbError>>>(
+        &self,
+        work: impl Fn(Object) -> F,
+    ) -> Result<T, DbError> {
+        loop {
+            let connection = self.connection().await?;
+            let was_idle = Object::metrics(&connection).recycle_count > 0;
+            let begun = Instant::now();
+            match work(connection).await {
+                // That one is gone from the pool, so this ends at a new one at the latest.
+                Err(DbError::Unavailable(_)) if was_idle && begun.elapsed() < DEAD_WITHIN => {
+                    metrics::counter!("strongroom_database_dead_connections_total").increment(1);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+async fn ping_on(connection: Object) -> Result<(), DbError> {
+    let mut lent = Lent(Some(connection));
+    lent.client()?.batch_execute("SELECT 1").await?;
+    drop(lent.0.take());
+    Ok(())
+}
+
+async fn directory_query_on(connection: Object, query: Query<'_>) -> Result<Vec<Row>, DbError> {
+    let mut lent = Lent(Some(connection));
+    let client = lent.client()?;
+    let statement = client.prepare_cached(query.sql).await?;
+    let rows = client.query(&statement, query.parameters).await?;
+    drop(lent.0.take());
+    Ok(rows)
+}
+
+async fn read_on(
+    connection: Object,
+    settings: &Settings,
+    queries: &[Query<'_>],
+) -> Result<Vec<Vec<Row>>, DbError> {
+    let mut lent = Lent(Some(connection));
+    let client = lent.client()?;
+    let set = client.prepare_cached(Settings::SQL).await?;
+    let statements = prepare_all(client, queries).await?;
+    let parameters = settings.parameters();
+    let rows = in_order(
+        statements
+            .iter()
+            .zip(queries)
+            .map(|(statement, query)| client.query(statement, query.parameters)),
+    );
+    // Polled in order, so the messages leave in this order.
+    let outcome = tokio::try_join!(
+        biased;
+        client.batch_execute("BEGIN READ ONLY"),
+        client.query(&set, &parameters),
+        rows,
+        client.batch_execute("COMMIT"),
+    );
+    let client = lent.0.take();
+    match outcome {
+        Ok(((), _, rows, ())) => Ok(rows),
+        Err(error) => {
+            // An error leaves answers of this connection unread or its
+            // transaction open: it is not worth finding out which.
+            drop(client.map(Object::take));
+            Err(error.into())
+        }
     }
 }
 

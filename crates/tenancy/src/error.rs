@@ -6,7 +6,9 @@ use tokio_postgres::error::SqlState;
 /// client errors by the domain that knows them, the rest is a 5xx.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// No connection could be had in time, or the server went away: retry later.
+    /// No connection could be had in time, the server went away, or it cannot serve
+    /// now (disk full, read-only, a lock or a statement that took too long): retry later.
+    /// After a COMMIT was sent nobody knows whether it took place.
     #[error("database unavailable: {0}")]
     Unavailable(String),
     /// 40001 or 40P01: run the whole transaction again.
@@ -60,23 +62,56 @@ impl From<tokio_postgres::Error> for DbError {
                 Self::Other(error)
             };
         };
-        let state = database.code();
-        if *state == SqlState::T_R_SERIALIZATION_FAILURE
-            || *state == SqlState::T_R_DEADLOCK_DETECTED
-        {
-            return Self::Retry(error);
-        }
-        // Class 57P: the administrator ended the server or this connection. 53300: too many connections.
-        if state.code().starts_with("57P") || *state == SqlState::TOO_MANY_CONNECTIONS {
-            return Self::Unavailable(error.to_string());
+        match Remedy::of(database.code().code()) {
+            Remedy::RunAgain => return Self::Retry(error),
+            Remedy::ComeBack => return Self::Unavailable(without_values(&error)),
+            Remedy::None => {}
         }
         match database.constraint() {
             Some(name) => Self::Constraint {
                 name: name.to_owned(),
-                state: state.code().to_owned(),
+                state: database.code().code().to_owned(),
                 source: error,
             },
             None => Self::Other(error),
+        }
+    }
+}
+
+/// What helps against an error that PostgreSQL names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remedy {
+    /// The same transaction from its beginning, at once.
+    RunAgain,
+    /// The same request, later or from another server: it was not the request's fault.
+    ComeBack,
+    /// Neither: the statement, or what it found, is wrong.
+    None,
+}
+
+impl Remedy {
+    /// By SQLSTATE (PostgreSQL's documentation, appendix A), the class first where
+    /// all of it is alike.
+    fn of(state: &str) -> Self {
+        match state {
+            // serialization_failure, deadlock_detected.
+            "40001" | "40P01" => Self::RunAgain,
+            // Rolled back by the server, or nobody knows: the idempotency key does.
+            "40000" | "40003"
+            // A standby, or a server made read-only: a failover, or a disk that filled up.
+            | "25006"
+            // Our own transaction waited too long and was ended.
+            | "25P03"
+            // lock_not_available.
+            | "55P03"
+            // query_canceled: the statement's time was up, or the operator cancelled it.
+            | "57014"
+            // system_error, io_error.
+            | "58000" | "58030" => Self::ComeBack,
+            // Classes 08 connection, 53 resources (disk, memory, connections), 57P
+            // the operator (shutdown, crash, not yet up).
+            _ if ["08", "53", "57P"].iter().any(|class| state.starts_with(class)) => Self::ComeBack,
+            _ => Self::None,
         }
     }
 }
@@ -105,6 +140,67 @@ impl From<deadpool_postgres::PoolError> for DbError {
                 other => other,
             },
             other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Remedy::{self, ComeBack, None, RunAgain};
+
+    #[test]
+    fn each_class_of_error_has_one_remedy() {
+        let table = [
+            // Class 08: the connection.
+            ("08000", ComeBack),
+            ("08001", ComeBack),
+            ("08003", ComeBack),
+            ("08004", ComeBack),
+            ("08006", ComeBack),
+            ("08P01", ComeBack),
+            // Class 53: resources.
+            ("53000", ComeBack),
+            ("53100", ComeBack),
+            ("53200", ComeBack),
+            ("53300", ComeBack),
+            ("53400", ComeBack),
+            // Class 57: the operator.
+            ("57014", ComeBack),
+            ("57P01", ComeBack),
+            ("57P02", ComeBack),
+            ("57P03", ComeBack),
+            ("57P04", ComeBack),
+            ("57P05", ComeBack),
+            // Class 40: the transaction.
+            ("40000", ComeBack),
+            ("40001", RunAgain),
+            ("40003", ComeBack),
+            ("40P01", RunAgain),
+            // Class 25: its state. 25P02 is a bug of ours.
+            ("25006", ComeBack),
+            ("25P02", None),
+            ("25P03", ComeBack),
+            // Locks and the system below.
+            ("55P03", ComeBack),
+            ("55000", None),
+            ("58000", ComeBack),
+            ("58030", ComeBack),
+            ("58P01", None),
+            // What another try does not mend.
+            ("22003", None),
+            ("23505", None),
+            ("23514", None),
+            ("28P01", None),
+            ("42501", None),
+            ("42703", None),
+            ("42P01", None),
+            ("54001", None),
+            ("P0001", None),
+            ("XX000", None),
+            ("XX001", None),
+        ];
+        for (state, remedy) in table {
+            assert_eq!(Remedy::of(state), remedy, "{state}");
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod id;
 pub mod keyring;
 pub mod migrate;
 pub mod policy;
+mod reader;
 pub mod sql;
 pub mod transaction;
 

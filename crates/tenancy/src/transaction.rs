@@ -39,6 +39,10 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// What is set, in the order of [`Settings::parameters`].
+    pub(crate) const NAMES: [&'static str; 4] =
+        ["app.current_tenant", "app.current_user_id", "app.current_org_id", "app.now"];
+
     /// One statement sets all of them, so that a begin stays one round trip.
     pub(crate) const SQL: &'static str = "SELECT set_config('app.current_tenant', $1, true), \
          set_config('app.current_user_id', $2, true), set_config('app.current_org_id', $3, true), \

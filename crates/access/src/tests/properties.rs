@@ -120,6 +120,29 @@ proptest! {
         }
     }
 
+    /// A decision that is kept is the decision of everybody who asks the same: whoever
+    /// they are, and whichever object they ask about.
+    #[test]
+    fn what_is_kept_is_what_would_be_decided(
+        (blueprint, roles, member) in actor(),
+        permission in select(Permission::ALL.to_vec()),
+        (person, object_id, object) in (any::<u128>(), any::<u128>(), facts()),
+        plain in any::<bool>(),
+    ) {
+        let free = |facts: Facts| Facts { organization: None, department: None, ..facts };
+        let (member, object) = if plain { (free(member), free(object)) } else { (member, object) };
+        let roles = if plain { &roles[..roles.len().min(1)] } else { &roles[..] };
+        let principal = Principal { user_id: Uuid::from_u128(person), ..principal(roles, &member) };
+        let object =
+            Resource { id: Some(Uuid::from_u128(object_id)), ..resource(permission, &object) };
+        let afresh = POLICIES.decide_uncached(blueprint, &principal, permission, &object);
+        for _ in 0..2 {
+            let decision = POLICIES.decide(blueprint, &principal, permission, &object);
+            prop_assert_eq!(decision.effect, afresh.effect);
+            prop_assert_eq!(&decision.reasons, &afresh.reasons);
+        }
+    }
+
     /// A further role never takes an allow away, never narrows the scope and never takes a
     /// permission off the list. (No prohibition of ours depends on a role.)
     #[test]

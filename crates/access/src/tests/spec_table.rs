@@ -43,9 +43,16 @@ settings:update     yes yes -   -   -   -   -
 /// `key:*` and `privacy:*` for admin and above. Ours where it is silent: freezing a card is
 /// an update, approving KYC is as approving an account, screening is for admin and above;
 /// linking a customer to a login hands over its accounts, so it is as user:update for staff
-/// and nobody's own.
+/// and nobody's own; a fee is as a withdrawal, a journal as a reversal; a hold promises a
+/// transfer, and only staff end one.
 const ADDED: &str = "
 customer:link       yes yes yes -   -   -   -
+transaction:fee     yes yes yes yes yes -   -
+transaction:post    yes yes yes -   -   -   -
+hold:create         yes yes yes yes yes -   own
+hold:read           yes yes yes yes yes yes own
+hold:capture        yes yes yes yes yes -   -
+hold:release        yes yes yes yes yes -   -
 card:create         yes yes yes yes yes -   -
 card:read           yes yes yes yes yes yes own
 card:update         yes yes yes yes yes -   -
@@ -118,6 +125,11 @@ fn core_bank_decides_as_the_table_says() {
                     permission,
                     Permission::TransactionDeposit
                         | Permission::TransactionWithdraw
+                        | Permission::TransactionFee
+                        | Permission::TransactionPost
+                        | Permission::TransactionReverse
+                        | Permission::HoldCapture
+                        | Permission::HoldRelease
                         | Permission::AccountCreate
                         | Permission::AccountUpdate
                         | Permission::AccountDelete
@@ -134,7 +146,13 @@ fn core_bank_decides_as_the_table_says() {
 fn tellers_never_touch_accounts_they_hold() {
     for blueprint in [Blueprint::CoreBank, Blueprint::Standard, Blueprint::CardBank] {
         let everyone = roles(blueprint.roles());
-        for permission in [Permission::TransactionDeposit, Permission::TransactionWithdraw] {
+        for permission in [
+            Permission::TransactionDeposit,
+            Permission::TransactionWithdraw,
+            Permission::TransactionFee,
+            Permission::TransactionPost,
+            Permission::TransactionReverse,
+        ] {
             let object = Resource::for_permission(permission, None);
             let decide = |object: &Resource<'_>| {
                 POLICIES.decide(blueprint, &person(&everyone), permission, object).allowed()
@@ -169,6 +187,29 @@ fn nobody_sets_terms_of_accounts_they_hold_or_pays_them_with_foreign_money() {
             let transfer = Permission::TransactionCreate;
             assert_eq!(decide(transfer, debited, credited), expected, "{blueprint}");
         }
+    }
+}
+
+/// A hold is promised by those who could pay, and ended by neither of its sides.
+#[test]
+fn holds_are_never_ended_by_their_sides() {
+    for blueprint in [Blueprint::CoreBank, Blueprint::Standard, Blueprint::CardBank] {
+        let everyone = roles(blueprint.roles());
+        let decide = |permission, owned, held| {
+            let object = Resource::for_permission(permission, None).owned(owned).held(held);
+            POLICIES.decide(blueprint, &person(&everyone), permission, &object).allowed()
+        };
+        for (owned, held, creates) in
+            [(false, false, true), (false, true, false), (true, false, true), (true, true, true)]
+        {
+            assert_eq!(decide(Permission::HoldCreate, owned, held), creates, "{blueprint}");
+            for permission in [Permission::HoldCapture, Permission::HoldRelease] {
+                let expected = !owned && !held;
+                assert_eq!(decide(permission, owned, held), expected, "{blueprint} {permission}");
+            }
+        }
+        let customer = POLICIES.permissions_of(blueprint, &roles(&["customer"]));
+        assert!(!customer.contains(&"hold:capture") && !customer.contains(&"hold:release"));
     }
 }
 

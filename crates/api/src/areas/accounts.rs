@@ -21,7 +21,7 @@ use crate::{
     wire::{
         List,
         accounts::{Account, Balance, ChangeAccount, OpenAccount as Opening, Transaction},
-        transfers::{CashOrder, Transfer},
+        transfers::{CashOrder, FeeOrder, Transfer},
     },
 };
 
@@ -75,6 +75,7 @@ impl PageParameters for HistoryQuery {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BalanceQuery {
+    #[serde(alias = "date")]
     as_of: Option<Date>,
 }
 
@@ -174,6 +175,17 @@ pub(crate) async fn withdraw(
     .await
 }
 
+pub(crate) async fn charge(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(account_id): Id,
+    RequiredIdempotencyKey(key): RequiredIdempotencyKey,
+    Json(order): Json<FeeOrder>,
+) -> Answer {
+    cash(&state, Call { context, idempotency_key: Some(key), command: order.checked(account_id)? })
+        .await
+}
+
 async fn cash<C: Command<Output = banking::Transfer>>(state: &ApiState, call: Call<C>) -> Answer {
     Ok(reply(state.operations.run_one(call).await?, Transfer::from))
 }
@@ -228,7 +240,7 @@ pub(crate) mod docs {
         wire::{
             EXAMPLE_ID, List,
             accounts::{Account, Balance, ChangeAccount, OpenAccount, Transaction},
-            transfers::{CashOrder, Transfer},
+            transfers::{CashOrder, FeeOrder, Transfer},
         },
     };
 
@@ -280,7 +292,7 @@ pub(crate) mod docs {
             .if_match()
             .answers::<Account>(200, "The account as it is now.")
             .etag()
-            .problem(422, &["validation_failed", "account_closed"])
+            .problem(422, &["validation_failed", "account_closed", "overdraft_in_use"])
     }
 
     pub(crate) fn close() -> Doc {
@@ -310,6 +322,15 @@ pub(crate) mod docs {
             .problem(422, POSTING_PROBLEMS)
     }
 
+    pub(crate) fn charge() -> Doc {
+        Doc::new("chargeFee", "accounts", "Charges a fee")
+            .describe("It is a debit like any other: what the account cannot pay is refused.")
+            .body::<FeeOrder>(json!({ "amount": 500, "description": "Paper statement" }))
+            .moves_money()
+            .answers::<Transfer>(201, "The movement.")
+            .problem(422, POSTING_PROBLEMS)
+    }
+
     pub(crate) fn transactions() -> Doc {
         let kinds = TransactionType::ALL.iter().map(|kind| kind.as_str());
         Doc::new("listTransactions", "accounts", "An account's entries, newest first")
@@ -322,7 +343,7 @@ pub(crate) mod docs {
 
     pub(crate) fn balance() -> Doc {
         Doc::new("readBalance", "accounts", "An account's balance at the end of a day")
-            .query("as_of", date(), "The day; today in the tenant's zone where absent.")
+            .query("as_of", date(), "The day (also as `date`); today in the tenant's zone where absent.")
             .answers::<Balance>(200, "The balance.")
     }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn login(
     Json(body): Json<Login>,
 ) -> Answer {
     let tenant = tenant_named(&state, body.tenant.as_deref()).await?;
-    let tried = body.username.trim().to_lowercase();
+    let tried = hotstate::limits::tried_name(&body.username);
     let request = LoginRequest {
         tenant: body.tenant,
         username: body.username,

@@ -9,6 +9,8 @@ pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod customers;
+pub(crate) mod holds;
+pub(crate) mod postings;
 pub(crate) mod settings;
 pub(crate) mod transfers;
 pub(crate) mod users;

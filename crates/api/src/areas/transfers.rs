@@ -1,15 +1,22 @@
-//! Transfers between accounts.
+//! Transfers between accounts, one by one and in batches.
 
+use access::Permission;
 use axum::extract::State;
-use banking::TransferView;
-use operation::Call;
+use banking::{CreateTransfer, TransferView};
+use operation::{Call, OperationError, RefusalKind, Reply};
+use tenancy::OpContext;
 
 use super::{Answer, ok, reply};
 use crate::{
+    MAXIMUM_BATCH_BYTES,
     extract::{Caller, Id, RequiredIdempotencyKey},
-    json::Json,
+    json::{Document, Json},
+    problem::Problem,
     state::ApiState,
-    wire::transfers::{Transfer, TransferOrder},
+    wire::{
+        batch::{self, BatchResult, BatchResults},
+        transfers::{Transfer, TransferOrder},
+    },
 };
 
 pub(crate) async fn create(
@@ -19,7 +26,66 @@ pub(crate) async fn create(
     Json(order): Json<TransferOrder>,
 ) -> Answer {
     let call = Call { context, idempotency_key: Some(key), command: order.checked()? };
-    Ok(reply(state.operations.run_one(call).await?, Transfer::from))
+    Ok(reply(state.transfers.run_one(call).await?, Transfer::from))
+}
+
+/// A batch is one request to its limits, whatever it holds: they protect the server
+/// from requests, and what a batch may hold is bounded.
+pub(crate) async fn create_batch(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Document(body): Document<MAXIMUM_BATCH_BYTES>,
+) -> Answer {
+    let items = batch::read(&body)?;
+    let mut results: Vec<Result<(), Problem>> = Vec::with_capacity(items.len());
+    let mut calls = Vec::with_capacity(items.len());
+    for item in items {
+        results.push(item.map(|(key, command)| {
+            let idempotency_key = Some(key);
+            calls.push(Call { context: context.clone(), idempotency_key, command });
+        }));
+    }
+    let mut outcomes = run(&state, &context, calls).await?.into_iter();
+    let request_id = &context.request.id;
+    let answer = |read: Result<(), Problem>| match read {
+        Err(problem) => BatchResult::refused(&problem, request_id),
+        Ok(()) => {
+            let outcome = outcomes.next().unwrap_or(Err(OperationError::Aborted));
+            BatchResult::of(outcome, request_id)
+        }
+    };
+    ok(BatchResults { results: results.into_iter().map(answer).collect() })
+}
+
+type Outcome = Result<Reply<banking::Transfer>, OperationError>;
+
+/// Runs what could be read. What concerns the caller, or the database, and not single
+/// items answers the whole request: no permission at all, a session that is over, an
+/// outage.
+async fn run(
+    state: &ApiState,
+    context: &OpContext,
+    mut calls: Vec<Call<CreateTransfer>>,
+) -> Result<Vec<Outcome>, Problem> {
+    let denied = state.operations.scope(context, Permission::TransactionCreate).is_none();
+    if denied {
+        // One refusal to answer and to record, not a thousand.
+        calls.truncate(1);
+    }
+    let mut outcomes = state.transfers.run(calls).await;
+    let is_whole = |outcome: &Outcome| match outcome {
+        Err(OperationError::Refused(refusal)) => {
+            denied || refusal.kind == RefusalKind::Unauthenticated
+        }
+        Err(OperationError::Database(_) | OperationError::Aborted) => true,
+        Ok(_) => false,
+    };
+    if outcomes.iter().all(is_whole)
+        && let Some(Err(error)) = outcomes.pop()
+    {
+        return Err(error.into());
+    }
+    Ok(outcomes)
 }
 
 pub(crate) async fn read(
@@ -40,6 +106,7 @@ pub(crate) mod docs {
         openapi_parts::Doc,
         wire::{
             EXAMPLE_ID, OTHER_ID,
+            batch::{self, BatchResults, TransferBatch},
             transfers::{Transfer, TransferOrder},
         },
     };
@@ -66,6 +133,18 @@ pub(crate) mod docs {
             .moves_money()
             .answers::<Transfer>(201, "The transfer.")
             .problem(422, PROBLEMS)
+    }
+
+    pub(crate) fn create_batch() -> Doc {
+        Doc::new("createTransferBatch", "transfers", "Up to 1,000 transfers, each for itself")
+            .describe(
+                "Each transfer has its own key, its own decision and its own answer, which is that of \
+                 `POST /v1/transfers`; one refusal never touches its neighbours, and a key that stands twice \
+                 replays the first. Keys are shared with single transfers; an `Idempotency-Key` header has no \
+                 meaning here. A batch counts as one request to its limits.",
+            )
+            .body::<TransferBatch>(batch::example())
+            .answers::<BatchResults>(200, "What became of each, in the order of the request.")
     }
 
     pub(crate) fn read() -> Doc {

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tenancy::{Clock, RequestInfo};
 use tracing::Instrument as _;
 
-use super::headers;
+use super::{headers, pages::IsPage};
 use crate::{
     client,
     config::ApiConfig,
@@ -39,6 +39,8 @@ pub(super) async fn frame(
     let trace = trace_id(request.headers()).unwrap_or_default().to_owned();
     let method = request.method().clone();
     request.extensions_mut().insert(Source(Arc::clone(&source)));
+    // For the pages, which are another crate's.
+    request.extensions_mut().insert(Arc::clone(&source));
     let response = if is_served(&request, &state.config) {
         let span = tracing::error_span!("request", request_id = %source.id, trace_id = %trace);
         next.run(request).instrument(span).await
@@ -113,12 +115,17 @@ fn is_served(request: &Request, config: &ApiConfig) -> bool {
 
 fn finished(mut response: Response, request_id: &str) -> Response {
     let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
+    let is_page = response.extensions_mut().remove::<IsPage>().is_some();
+    if !is_page && (status.is_client_error() || status.is_server_error()) {
         let problem = response.extensions_mut().remove::<Problem>();
         let problem = problem.unwrap_or_else(|| Problem::of_status(status));
         write(&mut response, &problem, request_id);
     }
-    headers::secure(response.headers_mut());
+    if is_page {
+        headers::complete(response.headers_mut());
+    } else {
+        headers::secure(response.headers_mut());
+    }
     if let Ok(id) = HeaderValue::from_str(request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }

@@ -14,7 +14,7 @@ use axum::{
 use http::{HeaderMap, StatusCode};
 use tenancy::{OpContext, RequestInfo, TenantRef};
 
-use super::limits::{Counted, Limits, count_address, count_user};
+use super::limits::{self, Counted, Limits, count_address, count_user};
 use crate::{
     extract::{Caller, Source, bearer, no_token},
     floods::Floods,
@@ -44,6 +44,19 @@ pub(super) async fn gate(State(state): State<ApiState>, request: Request, next: 
         None => stray(&state, &source, Class::Default, request, next).await,
     };
     noted(&state, &source, response)
+}
+
+/// Finishes a page of the console, which counts and authenticates by itself; what it
+/// says of either is written down here.
+pub(super) fn page(
+    state: &ApiState,
+    source: &Arc<RequestInfo>,
+    mut response: Response,
+) -> Response {
+    if let Some(counted) = response.extensions_mut().remove::<Counted>() {
+        response = told(response, counted);
+    }
+    noted(state, source, response)
 }
 
 /// The tenant of a caller who was known and refused all the same.
@@ -141,7 +154,7 @@ fn count_stranger(
 }
 
 fn told(mut response: Response, counted: Counted) -> Response {
-    counted.write(response.headers_mut());
+    limits::write(&counted, response.headers_mut());
     response
 }
 

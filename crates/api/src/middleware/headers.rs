@@ -27,3 +27,13 @@ pub(crate) fn secure(headers: &mut HeaderMap) {
     headers.remove(header::SERVER);
     headers.entry(header::CACHE_CONTROL).or_insert_with(|| HeaderValue::from_static("no-store"));
 }
+
+/// Sets those that a page has not set stricter or for itself.
+pub(crate) fn complete(headers: &mut HeaderMap) {
+    for (name, value) in ALWAYS {
+        let name = HeaderName::from_static(name);
+        headers.entry(name).or_insert_with(|| HeaderValue::from_static(value));
+    }
+    headers.remove(header::SERVER);
+    headers.entry(header::CACHE_CONTROL).or_insert_with(|| HeaderValue::from_static("no-store"));
+}

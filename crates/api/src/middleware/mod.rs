@@ -9,6 +9,7 @@ mod frame;
 mod gate;
 mod headers;
 mod limits;
+mod pages;
 
 use std::{any::Any, time::Duration};
 
@@ -27,7 +28,11 @@ pub(crate) use limits::{Limits, SignIn, count_sign_in};
 use crate::{nul, problem::Problem, state::ApiState};
 
 /// Puts everything around the routes. The layer added last is the outermost.
-pub(crate) fn around(router: Router<ApiState>, state: &ApiState) -> Router<ApiState> {
+pub(crate) fn around(
+    router: Router<ApiState>,
+    state: &ApiState,
+    pages: Option<Router>,
+) -> Router<ApiState> {
     let router = router
         .layer(from_fn(nul::outside_bodies))
         .layer(from_fn_with_state(state.clone(), gate::gate))
@@ -36,6 +41,13 @@ pub(crate) fn around(router: Router<ApiState>, state: &ApiState) -> Router<ApiSt
     // The layer answers every OPTIONS: without origins there is nothing to answer.
     let router = match cors(&state.config.cors_origins) {
         Some(layer) => router.layer(layer),
+        None => router,
+    };
+    let router = match pages {
+        Some(router_of_pages) => {
+            let pages = pages::Pages { state: state.clone(), router: router_of_pages };
+            router.layer(from_fn_with_state(pages, pages::pages_first))
+        }
         None => router,
     };
     router.layer(from_fn_with_state(state.clone(), frame::frame))

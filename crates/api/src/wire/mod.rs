@@ -11,7 +11,10 @@
 pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod batch;
 pub(crate) mod customers;
+pub(crate) mod holds;
+pub(crate) mod postings;
 pub(crate) mod problem;
 pub(crate) mod published;
 pub(crate) mod settings;
@@ -36,6 +39,11 @@ pub(crate) struct List<T: ToSchema> {
 impl<T: Example> Example for List<T> {
     fn example() -> Self {
         Self { data: vec![T::example()], next_cursor: None }
+    }
+
+    // One component for every kind of list: they would overwrite each other under one name.
+    fn component_name() -> String {
+        format!("{}List", T::component_name())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Movements of money on the wire.
 
-use banking::{CreateTransfer, Deposit, Transfer as Stored, Withdraw};
+use banking::{ChargeFee, CreateTransfer, Deposit, Transfer as Stored, Withdraw};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -24,7 +24,7 @@ pub(crate) struct Transfer {
     pub(crate) from_account_id: Uuid,
     /// The account credited; for withdrawals the bank's own.
     pub(crate) to_account_id: Uuid,
-    /// `transfer`, `deposit`, `withdrawal`, `fee`, `interest`, `reversal` or `import`.
+    /// `transfer`, `deposit`, `withdrawal`, `fee`, `interest`, `reversal`, `import` or `journal`.
     pub(crate) kind: String,
     /// Text on both statements.
     pub(crate) description: String,
@@ -40,6 +40,8 @@ pub(crate) struct Transfer {
     pub(crate) created_by: Uuid,
     /// The transfer that it undoes.
     pub(crate) reverses_transfer_id: Option<Uuid>,
+    /// The transfer that undid it, where it is read; null in the answer to its order.
+    pub(crate) reversed_by_transfer_id: Option<Uuid>,
     /// When it was stored.
     pub(crate) created_at: String,
 }
@@ -61,6 +63,7 @@ impl From<Stored> for Transfer {
             posted_at: instant(transfer.posted_at),
             created_by: transfer.created_by,
             reverses_transfer_id: transfer.reverses_transfer_id,
+            reversed_by_transfer_id: transfer.reversed_by_transfer_id,
             created_at: instant(transfer.created_at),
         }
     }
@@ -83,6 +86,7 @@ impl Example for Transfer {
             posted_at: EXAMPLE_INSTANT.to_owned(),
             created_by: OTHER_ID,
             reverses_transfer_id: None,
+            reversed_by_transfer_id: None,
             created_at: EXAMPLE_INSTANT.to_owned(),
         }
     }
@@ -112,7 +116,7 @@ pub(crate) struct TransferOrder {
 
 /// A whole number of minor units. One that no integer of ours can hold is an amount
 /// all the same, only too large: it saturates, and the rule that bounds amounts says so.
-fn minor_units<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+pub(crate) fn minor_units<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     struct Whole;
     impl serde::de::Visitor<'_> for Whole {
         type Value = i64;
@@ -197,5 +201,36 @@ impl CashOrder {
         let Deposit { account_id, amount, currency, description, reference, value_date } =
             self.deposit(account_id)?;
         Ok(Withdraw { account_id, amount, currency, description, reference, value_date })
+    }
+}
+
+/// A charge of the bank.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FeeOrder {
+    /// Minor units, 1 to 2^53 − 1.
+    #[serde(deserialize_with = "minor_units")]
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
+    amount: i64,
+    /// ISO 4217; the account's own where absent.
+    #[serde(default)]
+    currency: Option<String>,
+    /// At most 140 characters; may be empty.
+    #[serde(default)]
+    description: Option<String>,
+    /// The bank's own reference.
+    #[serde(default)]
+    reference: Option<String>,
+}
+
+impl FeeOrder {
+    pub(crate) fn checked(self, account_id: Uuid) -> Result<ChargeFee, Problem> {
+        Ok(ChargeFee {
+            account_id,
+            amount: self.amount,
+            currency: self.currency.as_deref().map(currency).transpose()?,
+            description: self.description.unwrap_or_default(),
+            reference: self.reference,
+        })
     }
 }

@@ -296,9 +296,13 @@ impl Command for CloseAccount {
         if !state.status.may_become(AccountStatus::Closed) {
             return Err(account_closed().into());
         }
-        if state.balance != 0 || state.held != 0 {
+        if state.balance != 0 {
             let detail = "Only an account without balance and holds can be closed";
             return Err(Refusal::new(RefusalKind::Rule, "account_not_empty", detail).into());
+        }
+        if state.held != 0 {
+            let detail = "Money is held on the account: capture or release its holds first";
+            return Err(Refusal::new(RefusalKind::Rule, "account_has_holds", detail).into());
         }
         state.status = AccountStatus::Closed;
         let today = business_date(context)?.max(before.opened_date);

@@ -283,8 +283,22 @@ impl AccountChange {
         if let Some(fault) = floor_fault(next.overdraft_limit, next.minimum_balance) {
             return Err(Refusal::validation(vec![fault]));
         }
+        check_overdraft(account, &next)?;
         Ok(next)
     }
+}
+
+/// A limit is not taken from under an overdraft in use, held amounts included: the bank
+/// lowers it to what is used, and no account is ever beyond its limit by our doing. One
+/// that is there already (imported history) keeps its other settings changeable.
+fn check_overdraft(now: &ledger::AccountState, next: &ledger::AccountState) -> Result<(), Refusal> {
+    let lowered = next.overdraft_limit < now.overdraft_limit;
+    // No overflow: all three lie within ± 2^53.
+    if lowered && now.balance - now.held < -next.overdraft_limit {
+        let detail = "More of the overdraft is in use or held than the new limit allows";
+        return Err(Refusal::rule("overdraft_in_use", "overdraft_limit", detail));
+    }
+    Ok(())
 }
 
 /// The account is closed and takes no change.
@@ -393,6 +407,44 @@ mod tests {
         let change =
             AccountChange { status: Some(AccountStatus::Closed), ..AccountChange::default() };
         assert!(change.check().is_err());
+    }
+
+    #[test]
+    fn a_limit_is_not_taken_from_under_an_overdraft() {
+        let account = |balance, held, overdraft_limit| ledger::AccountState {
+            id: Uuid::from_u128(1),
+            class: ledger::model::AccountClass::Customer,
+            currency: "EUR".parse().unwrap(),
+            balance,
+            held,
+            overdraft_limit,
+            minimum_balance: None,
+            status: AccountStatus::Active,
+            entry_count: 0,
+            version: 1,
+        };
+        // balance, held, limit now, limit wanted, whether it may be
+        let table = [
+            (-300, 0, 500, 300, true),
+            (-300, 0, 500, 299, false),
+            (-300, 0, 500, 0, false),
+            (-300, 0, 500, 900, true),
+            (-200, 100, 500, 300, true),
+            (-200, 100, 500, 299, false),
+            (100, 0, 500, 0, true),
+            (100, 101, 500, 0, false),
+            // Beyond it already: not by a limit that was lowered.
+            (-300, 0, 100, 100, true),
+            (-300, 0, 100, 200, true),
+        ];
+        for (balance, held, limit, wanted, good) in table {
+            let change =
+                AccountChange { overdraft_limit: Some(wanted), ..AccountChange::default() };
+            let next = change.applied_to(&account(balance, held, limit));
+            let code = next.err().map(|refusal| refusal.code.to_string());
+            let expected = (!good).then(|| "overdraft_in_use".to_owned());
+            assert_eq!(code, expected, "{balance} {held} {limit} {wanted}");
+        }
     }
 
     #[test]

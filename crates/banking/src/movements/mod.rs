@@ -1,11 +1,14 @@
-//! Money moving: transfers on somebody's order, deposits and withdrawals at the
-//! counter, and the history they leave.
+//! Money moving: transfers on somebody's order, deposits, withdrawals and fees at the
+//! counter, journals and reversals by accountants, and the history they leave.
 //!
 //! Owns who may move what and which field a refusal names. Entries and balances
 //! are the ledger's.
 
 mod error;
+mod fee;
+mod journal;
 mod model;
+mod reversal;
 mod teller;
 mod transfer;
 mod view;
@@ -16,10 +19,13 @@ use operation::event;
 use serde_json::json;
 use tenancy::{DbError, OpContext};
 
-pub use model::{Balance, Transaction, TransactionFilter, Transfer};
+pub use fee::ChargeFee;
+pub use journal::{ENTRIES_MAX, JournalAccount, JournalEntry, PostJournal};
+pub use model::{Balance, Movement, Transaction, TransactionFilter, Transfer};
+pub use reversal::ReverseTransaction;
 pub use teller::{Deposit, Withdraw};
 pub use transfer::CreateTransfer;
-pub use view::{BalanceAsOf, TransactionList, TransferView};
+pub use view::{BalanceAsOf, MovementView, TransactionList, TransferView};
 
 /// The business day that it now is in the tenant's zone.
 pub fn business_date(context: &OpContext) -> Result<Date, DbError> {
@@ -35,14 +41,18 @@ pub fn business_date(context: &OpContext) -> Result<Date, DbError> {
 
 /// The record of a posting: ids, amount, currency and day; no text of anybody's.
 fn posting_event(context: &OpContext, action: &'static str, transfer: &Transfer) -> AuditEvent {
+    let mut values = json!({
+        "kind": transfer.kind,
+        "amount": transfer.amount,
+        "currency": transfer.currency,
+        "from_account_id": transfer.from_account_id,
+        "to_account_id": transfer.to_account_id,
+        "value_date": transfer.value_date.to_string(),
+    });
+    if let Some(undone) = transfer.reverses_transfer_id {
+        values["reverses_transfer_id"] = json!(undone);
+    }
     event(context, EventType::LedgerPosting, action, "transfer")
         .resource_id(transfer.id)
-        .new_values(json!({
-            "kind": transfer.kind,
-            "amount": transfer.amount,
-            "currency": transfer.currency,
-            "from_account_id": transfer.from_account_id,
-            "to_account_id": transfer.to_account_id,
-            "value_date": transfer.value_date.to_string(),
-        }))
+        .new_values(values)
 }

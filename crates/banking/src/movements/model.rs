@@ -1,7 +1,7 @@
 //! Movements and entries as they are read and answered.
 
 use jiff::{Timestamp, civil::Date};
-use ledger::{Posting, TransactionType, TransferKind};
+use ledger::{Posted, Posting, TransactionType, TransferKind};
 use money::Currency;
 use serde::{Deserialize, Serialize};
 use tenancy::DbError;
@@ -39,22 +39,30 @@ pub struct Transfer {
     pub created_by: Uuid,
     /// The transfer that it undoes.
     pub reverses_transfer_id: Option<Uuid>,
+    /// The transfer that undid it, where it is read; the answer to an order was given
+    /// before any could.
+    #[serde(default)]
+    pub reversed_by_transfer_id: Option<Uuid>,
     /// When it was stored; the same instant as `posted_at`.
     pub created_at: Timestamp,
 }
 
 impl Transfer {
-    /// The movement of a posting of two legs that was just made.
+    /// The movement of a posting that was just made: from its first debit to its first
+    /// credit, as the ledger stores it.
     pub(crate) fn of(posting: &Posting) -> Self {
-        let account = |leg: usize| posting.legs.get(leg).map_or(Uuid::nil(), |leg| leg.account_id);
+        let first = |is_credit: bool| {
+            let side = posting.legs.iter().find(|leg| (leg.amount > 0) == is_credit);
+            side.map_or(Uuid::nil(), |leg| leg.account_id)
+        };
         Self {
             id: posting.transfer_id,
             kind: posting.kind,
             status: "posted".to_owned(),
             amount: posting.amount,
             currency: posting.currency,
-            from_account_id: account(0),
-            to_account_id: account(1),
+            from_account_id: first(false),
+            to_account_id: first(true),
             description: posting.description.clone(),
             reference: posting.reference.clone(),
             value_date: posting.value_date,
@@ -62,6 +70,7 @@ impl Transfer {
             posted_at: posting.posted_at,
             created_by: posting.created_by,
             reverses_transfer_id: posting.reverses_transfer_id,
+            reversed_by_transfer_id: None,
             created_at: posting.posted_at,
         }
     }
@@ -83,6 +92,7 @@ impl Transfer {
             posted_at,
             created_by: row.try_get("created_by")?,
             reverses_transfer_id: row.try_get("reverses_transfer_id")?,
+            reversed_by_transfer_id: row.try_get("reversed_by_transfer_id")?,
             // The answer to the order and every later read say the same instant.
             created_at: posted_at,
         })
@@ -139,6 +149,43 @@ impl Transaction {
             status: row.try_get("status")?,
             created_at: row.try_get("created_at")?,
         })
+    }
+}
+
+/// A movement with its entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Movement {
+    /// The movement.
+    pub transfer: Transfer,
+    /// Its entries, debits first, the largest first among them; only of accounts that
+    /// the reader may see.
+    pub entries: Vec<Transaction>,
+}
+
+impl Movement {
+    /// What was just posted, with all its entries.
+    pub(crate) fn of(posting: &Posting, posted: &Posted) -> Self {
+        let transfer = Transfer::of(posting);
+        let mut entries: Vec<Transaction> = (posting.legs.iter().zip(&posted.entries))
+            .map(|(leg, entry)| Transaction {
+                id: entry.transaction_id,
+                account_id: entry.account_id,
+                transfer_id: transfer.id,
+                account_sequence: entry.account_sequence,
+                transaction_type: leg.transaction_type,
+                amount: entry.amount,
+                balance_after: entry.balance_after,
+                description: transfer.description.clone(),
+                reference: transfer.reference.clone(),
+                transaction_date: transfer.value_date,
+                posted_date: transfer.posted_at,
+                status: transfer.status.clone(),
+                created_at: transfer.created_at,
+            })
+            .collect();
+        // The order of the statement that reads them later.
+        entries.sort_by_key(|entry| (entry.amount, entry.account_id));
+        Self { transfer, entries }
     }
 }
 

@@ -57,14 +57,15 @@ pub struct Withdraw {
     pub value_date: Option<Date>,
 }
 
-/// What both have in common.
-struct Order<'a> {
-    account_id: Uuid,
-    amount: i64,
-    currency: Option<Currency>,
-    description: &'a str,
-    reference: Option<&'a str>,
-    value_date: Option<Date>,
+/// What both, and fees, have in common: one customer's account in the path, and one of
+/// the bank's own on the other side.
+pub(super) struct Order<'a> {
+    pub(super) account_id: Uuid,
+    pub(super) amount: i64,
+    pub(super) currency: Option<Currency>,
+    pub(super) description: &'a str,
+    pub(super) reference: Option<&'a str>,
+    pub(super) value_date: Option<Date>,
 }
 
 macro_rules! teller_command {
@@ -118,7 +119,7 @@ teller_command!(Deposit, "deposit.create", "deposit", TransactionDeposit, Deposi
 teller_command!(Withdraw, "withdrawal.create", "withdrawal", TransactionWithdraw, Withdrawal);
 
 impl Order<'_> {
-    fn fingerprint(&self) -> Value {
+    pub(super) fn fingerprint(&self) -> Value {
         json!({
             "account_id": self.account_id,
             "amount": self.amount.to_string(),
@@ -129,7 +130,7 @@ impl Order<'_> {
         })
     }
 
-    async fn execute(
+    pub(super) async fn execute(
         &self,
         transaction: &TenantTx,
         context: &OpContext,
@@ -144,19 +145,16 @@ impl Order<'_> {
             return Err(Refusal::rule("value_date_in_future", "value_date", detail).into());
         }
         let currency = self.currency(transaction, value_date).await?;
-        let cash = ledger::accounts::internal(
-            transaction,
-            &context.clock,
-            InternalAccount::Cash,
-            currency,
-        )
-        .await?;
+        let counter =
+            if kind == TransferKind::Fee { InternalAccount::Fees } else { InternalAccount::Cash };
+        let counter =
+            ledger::accounts::internal(transaction, &context.clock, counter, currency).await?;
         let posting = Posting {
             transfer_id: context.clock.new_id(),
             kind,
             amount: self.amount,
             currency,
-            legs: self.legs(cash, kind),
+            legs: self.legs(counter, kind),
             description: self.description.to_owned(),
             reference: self.reference.filter(|text| !text.is_empty()).map(str::to_owned),
             value_date,
@@ -173,13 +171,17 @@ impl Order<'_> {
         answer(context, action, &posting, result.map(drop), Fields::TELLER)
     }
 
-    fn legs(&self, cash: Uuid, kind: TransferKind) -> Vec<ledger::Leg> {
+    fn legs(&self, counter: Uuid, kind: TransferKind) -> Vec<ledger::Leg> {
+        let own = match kind {
+            TransferKind::Deposit => TransactionType::Deposit,
+            TransferKind::Fee => TransactionType::Fee,
+            _ => TransactionType::Withdrawal,
+        };
+        let (account, counter) = ((self.account_id, own), (counter, own));
         if kind == TransferKind::Deposit {
-            let own = TransactionType::Deposit;
-            Posting::two_legs((cash, own), (self.account_id, own), self.amount)
+            Posting::two_legs(counter, account, self.amount)
         } else {
-            let own = TransactionType::Withdrawal;
-            Posting::two_legs((self.account_id, own), (cash, own), self.amount)
+            Posting::two_legs(account, counter, self.amount)
         }
     }
 

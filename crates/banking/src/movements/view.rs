@@ -7,7 +7,7 @@ use tenancy::{Database, OpContext, Query};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Balance, Transaction, TransactionFilter, Transfer};
+use super::{Balance, Movement, Transaction, TransactionFilter, Transfer};
 use crate::{
     accounts::{ACCOUNT, resource_of},
     paging::invalid_cursor,
@@ -16,6 +16,7 @@ use crate::{
 const ENTRIES: &str = tenancy::sql!("banking/history.sql", "entries");
 const BALANCE_AS_OF: &str = tenancy::sql!("banking/history.sql", "balance_as_of");
 const TRANSFER: &str = tenancy::sql!("banking/history.sql", "transfer");
+const MOVEMENT_ENTRIES: &str = tenancy::sql!("banking/movements.sql", "movement_entries");
 
 /// The entries of one account, the newest first.
 #[derive(Clone, Debug)]
@@ -40,6 +41,14 @@ pub struct BalanceAsOf {
 /// One movement.
 #[derive(Clone, Copy, Debug)]
 pub struct TransferView {
+    /// Which.
+    pub transfer_id: Uuid,
+}
+
+/// One movement with its entries: all of them for whoever may read every account, else
+/// those in accounts of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct MovementView {
     /// Which.
     pub transfer_id: Uuid,
 }
@@ -155,5 +164,41 @@ impl View for TransferView {
         };
         let resource = resource_of(row, Permission::TransactionRead, self.transfer_id)?;
         Ok(Found::Object { value: Transfer::from_row(row)?, resource })
+    }
+}
+
+impl View for MovementView {
+    const NAME: &'static str = "posting.read";
+    const RESOURCE: &'static str = "transfer";
+    type Output = Movement;
+
+    fn permission(&self) -> Permission {
+        Permission::TransactionRead
+    }
+
+    fn object(&self) -> Option<Uuid> {
+        Some(self.transfer_id)
+    }
+
+    async fn load(
+        &self,
+        database: &Database,
+        context: &OpContext,
+        scope: Scope,
+    ) -> Result<Found<Movement>, ViewFailure> {
+        let tenant = context.tenant_id();
+        let actor = context.actor.id;
+        // Everything narrower than "all" is "own": accounts know no other scope.
+        let party = (!scope.is_all()).then_some(actor);
+        let movement: [&(dyn ToSql + Sync); 3] = [&tenant, &self.transfer_id, &actor];
+        let entries: [&(dyn ToSql + Sync); 3] = [&tenant, &self.transfer_id, &party];
+        let queries = [Query::new(TRANSFER, &movement), Query::new(MOVEMENT_ENTRIES, &entries)];
+        let answers = database.read(context, &queries).await?;
+        let [movement, entries] = answers.as_slice() else { return Ok(Found::Missing) };
+        let Some(row) = movement.first() else { return Ok(Found::Missing) };
+        let resource = resource_of(row, Permission::TransactionRead, self.transfer_id)?;
+        let transfer = Transfer::from_row(row)?;
+        let entries = entries.iter().map(Transaction::from_row).collect::<Result<_, _>>()?;
+        Ok(Found::Object { value: Movement { transfer, entries }, resource })
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use money::AMOUNT_MAX;
+use money::{AMOUNT_MAX, Currency};
 use uuid::Uuid;
 
 use super::{Leg, Posted, PostedEntry, Posting, PostingError};
@@ -15,16 +15,43 @@ use crate::model::{AccountClass, AccountState, AccountStatus, TransferKind};
 pub(super) fn apply(
     accounts: &mut HashMap<Uuid, AccountState>,
     posting: &Posting,
-    mut new_id: impl FnMut() -> Uuid,
+    new_id: impl FnMut() -> Uuid,
 ) -> Result<Posted, PostingError> {
-    check_amounts(posting)?;
-    check_accounts(accounts, posting)?;
+    // The bank's own accounts are nobody's to name in a transfer order.
+    let is_nameable = |account: &AccountState| {
+        posting.kind != TransferKind::Transfer || account.class == AccountClass::Customer
+    };
+    check_amounts(posting.amount, &posting.legs)?;
+    let find = |_: usize, id: &Uuid| accounts.get(id).filter(|account| is_nameable(account));
+    check_accounts(find, &posting.legs, posting.currency)?;
     check_balances(accounts, posting)?;
+    Ok(enter(accounts, posting, new_id))
+}
+
+/// [`apply`] for a movement that was promised: its accounts were checked when they
+/// were named, and one of them may be the bank's own.
+pub(super) fn apply_promised(
+    accounts: &mut HashMap<Uuid, AccountState>,
+    posting: &Posting,
+    new_id: impl FnMut() -> Uuid,
+) -> Result<Posted, PostingError> {
+    check_amounts(posting.amount, &posting.legs)?;
+    check_accounts(|_, id| accounts.get(id), &posting.legs, posting.currency)?;
+    check_balances(accounts, posting)?;
+    Ok(enter(accounts, posting, new_id))
+}
+
+/// Writes the entries of a posting that has passed every check.
+fn enter(
+    accounts: &mut HashMap<Uuid, AccountState>,
+    posting: &Posting,
+    mut new_id: impl FnMut() -> Uuid,
+) -> Posted {
     let entries = posting
         .legs
         .iter()
         .filter_map(|leg| {
-            // Present: checked above.
+            // Present: checked before.
             let account = accounts.get_mut(&leg.account_id)?;
             account.balance += leg.amount;
             account.entry_count += 1;
@@ -37,58 +64,50 @@ pub(super) fn apply(
             })
         })
         .collect();
-    Ok(Posted { transfer_id: posting.transfer_id, entries })
+    Posted { transfer_id: posting.transfer_id, entries }
 }
 
 /// What needs no account.
-fn check_amounts(posting: &Posting) -> Result<(), PostingError> {
-    let amounts = || posting.legs.iter().map(|leg| leg.amount);
-    if posting.amount <= 0 || amounts().any(|amount| amount == 0) {
+pub(super) fn check_amounts(amount: i64, legs: &[Leg]) -> Result<(), PostingError> {
+    let amounts = || legs.iter().map(|leg| leg.amount);
+    if amount <= 0 || amounts().any(|amount| amount == 0) {
         return Err(PostingError::InvalidAmount);
     }
-    if posting.amount > AMOUNT_MAX {
+    if amount > AMOUNT_MAX {
         return Err(PostingError::AmountTooLarge);
     }
     let sum: i128 = amounts().map(i128::from).sum();
     let credits: i128 = amounts().filter(|amount| *amount > 0).map(i128::from).sum();
-    if sum != 0 || credits != i128::from(posting.amount) {
+    if sum != 0 || credits != i128::from(amount) {
         return Err(PostingError::Unbalanced);
     }
-    posting.legs.iter().enumerate().try_for_each(|(leg, side)| {
-        let opposite = posting.legs[..leg].iter().any(|earlier| {
+    legs.iter().enumerate().try_for_each(|(leg, side)| {
+        let opposite = legs[..leg].iter().any(|earlier| {
             earlier.account_id == side.account_id && (earlier.amount > 0) != (side.amount > 0)
         });
         if opposite { Err(PostingError::SameAccount { leg }) } else { Ok(()) }
     })
 }
 
-/// Existence, currency, status: each over all legs before the next.
-fn check_accounts(
-    accounts: &HashMap<Uuid, AccountState>,
-    posting: &Posting,
+/// Existence, currency, status: each over all legs before the next. `find` gives the
+/// account of a leg where it may be used for it.
+pub(super) fn check_accounts<'a>(
+    find: impl Fn(usize, &Uuid) -> Option<&'a AccountState>,
+    legs: &[Leg],
+    currency: Currency,
 ) -> Result<(), PostingError> {
-    let found: Vec<&AccountState> = (posting.legs.iter().enumerate())
-        .map(|(leg, side)| {
-            let account = accounts.get(&side.account_id);
-            // The bank's own accounts are nobody's to name in a transfer order.
-            account
-                .filter(|account| {
-                    posting.kind != TransferKind::Transfer
-                        || account.class == AccountClass::Customer
-                })
-                .ok_or(PostingError::UnknownAccount { leg })
-        })
+    let found: Vec<&AccountState> = (legs.iter().enumerate())
+        .map(|(leg, side)| find(leg, &side.account_id).ok_or(PostingError::UnknownAccount { leg }))
         .collect::<Result<_, _>>()?;
-    let first = |wrong: fn(&AccountState, &Posting) -> bool| {
-        found.iter().position(|account| wrong(account, posting))
-    };
-    if let Some(leg) = first(|account, posting| account.currency != posting.currency) {
+    let first =
+        |wrong: &dyn Fn(&AccountState) -> bool| found.iter().position(|account| wrong(account));
+    if let Some(leg) = first(&|account| account.currency != currency) {
         return Err(PostingError::CurrencyMismatch { leg });
     }
-    if let Some(leg) = first(|account, _| account.status == AccountStatus::Closed) {
+    if let Some(leg) = first(&|account| account.status == AccountStatus::Closed) {
         return Err(PostingError::AccountClosed { leg });
     }
-    if let Some(leg) = first(|account, _| account.status == AccountStatus::Frozen) {
+    if let Some(leg) = first(&|account| account.status == AccountStatus::Frozen) {
         return Err(PostingError::AccountFrozen { leg });
     }
     Ok(())

@@ -3,23 +3,29 @@
 //! # Doctrine of locks and round trips
 //! A batch, whatever its size, costs two round trips of its own:
 //! 1. `lock_accounts` takes the row locks of every account of the batch **in id
-//!    order**; `read_accounts` reads them in a **later statement** of the same
-//!    flush, whose snapshot is therefore newer than the locks;
-//! 2. `insert_transfers`, `insert_transactions` and `update_accounts`: one array
-//!    statement each, pipelined. The caller's audit, answers and COMMIT follow.
+//!    order**; `read_accounts` (and `read_holds`) read in a **later statement** of the
+//!    same flush, whose snapshot is therefore newer than the locks;
+//! 2. `insert_transfers`, `insert_transactions`, `update_accounts`, `insert_holds` and
+//!    `update_holds`: one array statement each where there is anything to write,
+//!    pipelined. The caller's audit, answers and COMMIT follow.
 //!
-//! In between, `decide::apply` decides posting after posting in memory, in the
-//! order of arrival, against the locked accounts. A refused posting changes nothing
+//! In between, `decide` and `holding` decide order after order in memory, in the
+//! order of arrival, against the locked accounts. A refused one changes nothing
 //! there, so one refusal never touches its neighbours and no savepoint is needed. A
-//! batch of one is the same code. Everybody who locks accounts goes through
-//! [`lock`], so nobody can deadlock with a batch.
+//! batch of one is the same code. A hold has no lock of its own: its account's is
+//! its lock. Everybody who locks accounts goes through [`lock`] or the book, so there
+//! is one order of locks and nobody can deadlock with a batch.
 
+mod book;
 mod decide;
+#[cfg(test)]
+mod hold_tests;
+mod holding;
 mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use jiff::{Timestamp, civil::Date};
 use money::Currency;
@@ -31,9 +37,8 @@ use crate::model::{AccountState, TransactionType, TransferKind};
 
 const LOCK: &str = tenancy::sql!("ledger/posting.sql", "lock_accounts");
 const READ: &str = tenancy::sql!("ledger/posting.sql", "read_accounts");
-const INSERT_TRANSFERS: &str = tenancy::sql!("ledger/posting.sql", "insert_transfers");
-const INSERT_TRANSACTIONS: &str = tenancy::sql!("ledger/posting.sql", "insert_transactions");
-const UPDATE_ACCOUNTS: &str = tenancy::sql!("ledger/posting.sql", "update_accounts");
+
+pub(crate) use book::{Book, Wanted};
 
 /// One side of a posting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,20 +185,12 @@ pub async fn post(
     clock: &Clock,
     batch: &[Posting],
 ) -> Result<Vec<Result<Posted, PostingError>>, DbError> {
-    let ids: BTreeSet<Uuid> =
+    let accounts =
         batch.iter().flat_map(|posting| posting.legs.iter().map(|leg| leg.account_id)).collect();
-    let ids: Vec<Uuid> = ids.into_iter().collect();
-    let mut accounts = lock(transaction, &ids).await?;
-    let mut journal = rows::Journal::default();
-    let results = batch
-        .iter()
-        .map(|posting| {
-            let posted = decide::apply(&mut accounts, posting, || clock.new_id())?;
-            journal.record(posting, &posted);
-            Ok(posted)
-        })
-        .collect();
-    write(transaction, &journal, &accounts).await?;
+    let wanted = Wanted { accounts, ..Wanted::default() };
+    let mut book = Book::open(transaction, &wanted).await?;
+    let results = batch.iter().map(|posting| book.post(posting, clock)).collect();
+    book.close(transaction).await?;
     Ok(results)
 }
 
@@ -213,27 +210,4 @@ pub async fn lock(
         .iter()
         .map(|row| rows::account(row).map(|account| (account.id, account)))
         .collect()
-}
-
-async fn write(
-    transaction: &TenantTx,
-    journal: &rows::Journal,
-    accounts: &HashMap<Uuid, AccountState>,
-) -> Result<(), DbError> {
-    if journal.is_empty() {
-        return Ok(());
-    }
-    let tenant = transaction.tenant();
-    let changed = journal.changed_accounts(accounts);
-    transaction
-        .pipeline(&[
-            Query::new(INSERT_TRANSFERS, &journal.transfer_parameters(&tenant)),
-            Query::new(INSERT_TRANSACTIONS, &journal.entry_parameters(&tenant)),
-            Query::new(
-                UPDATE_ACCOUNTS,
-                &[&tenant, &changed.ids, &changed.balances, &changed.entry_counts],
-            ),
-        ])
-        .await?;
-    Ok(())
 }

@@ -13,13 +13,13 @@ use uuid::Uuid;
 use super::{Leg, Posting, PostingError, decide::apply};
 use crate::model::{AccountClass, AccountState, AccountStatus, TransactionType, TransferKind};
 
-type Accounts = HashMap<Uuid, AccountState>;
+pub(super) type Accounts = HashMap<Uuid, AccountState>;
 
-fn id(number: u128) -> Uuid {
+pub(super) fn id(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
 
-fn account(number: u128) -> AccountState {
+pub(super) fn account(number: u128) -> AccountState {
     AccountState {
         id: id(number),
         class: AccountClass::Customer,
@@ -34,7 +34,7 @@ fn account(number: u128) -> AccountState {
     }
 }
 
-fn world(accounts: impl IntoIterator<Item = AccountState>) -> Accounts {
+pub(super) fn world(accounts: impl IntoIterator<Item = AccountState>) -> Accounts {
     accounts.into_iter().map(|account| (account.id, account)).collect()
 }
 
@@ -56,7 +56,7 @@ fn posting(kind: TransferKind, amount: i64, legs: Vec<Leg>) -> Posting {
     }
 }
 
-fn transfer(from: u128, to: u128, amount: i64) -> Posting {
+pub(super) fn transfer(from: u128, to: u128, amount: i64) -> Posting {
     let legs = Posting::two_legs(
         (id(from), TransactionType::TransferOut),
         (id(to), TransactionType::TransferIn),

@@ -15,7 +15,7 @@ pub enum Command {
         #[arg(long)]
         production: bool,
     },
-    /// Say what a setting does.
+    /// Say what a setting does, what it accepts, its default, and what it is now and why.
     Explain {
         /// Its name or an alias.
         name: String,
@@ -43,31 +43,113 @@ pub(super) fn run(
             }
             Ok(())
         }
-        Command::Explain { name } => explain(name, output),
+        Command::Explain { name } => explain(name, configuration, output),
     }
 }
 
 #[derive(serde::Serialize)]
 struct Explained {
     setting: &'static str,
-    aliases: String,
+    does: &'static str,
+    accepts: String,
+    default: &'static str,
     value: String,
-    default: Option<&'static str>,
-    secret: bool,
-    documentation: &'static str,
+    source: String,
+    set_by: String,
+    group: &'static str,
 }
 
-fn explain(name: &str, output: Output) -> anyhow::Result<()> {
-    let found = settings::find(&name.to_uppercase());
-    let setting = found.ok_or_else(|| {
-        Usage(format!("there is no setting {name}; `strongroom config check` lists all"))
-    })?;
+fn explain(name: &str, configuration: &Configuration, output: Output) -> anyhow::Result<()> {
+    let wanted = name.to_uppercase();
+    let base = wanted.strip_suffix("_FILE").unwrap_or(&wanted);
+    let found = settings::find(&wanted).or_else(|| settings::find(base));
+    let setting = found.ok_or_else(|| unknown(name, base))?;
+    let group = settings::GROUPS
+        .iter()
+        .find(|group| group.settings.iter().any(|one| one.name == setting.name))
+        .map_or("", |group| group.title);
+    let shown = configuration.shown().into_iter().find(|shown| shown.name == setting.name);
+    let (value, source) = shown
+        .map(|shown| (shown.value.unwrap_or_else(|| "not set".to_owned()), shown.source))
+        .unwrap_or_default();
     output.one(&Explained {
         setting: setting.name,
-        aliases: setting.aliases.join(", "),
-        value: setting.kind.describe(),
-        default: setting.default,
-        secret: setting.secret,
-        documentation: setting.documentation,
+        does: setting.documentation,
+        accepts: setting.kind.describe(),
+        default: setting.default.unwrap_or("none"),
+        value,
+        source,
+        set_by: ways_to_set(setting),
+        group,
     })
+}
+
+/// Every way to set it, the strongest first.
+fn ways_to_set(setting: &settings::Setting) -> String {
+    let names = || std::iter::once(setting.name).chain(setting.aliases.iter().copied());
+    let mut ways: Vec<String> = names().map(|name| format!("{name}=…")).collect();
+    if setting.secret {
+        ways.extend(names().map(|name| format!("{name}_FILE=/path")));
+    }
+    ways.push(format!("{} = … in --config FILE", setting.name.to_lowercase()));
+    ways.join(", ")
+}
+
+/// Names the setting that was probably meant.
+fn unknown(name: &str, wanted: &str) -> Usage {
+    let nearest = settings::all()
+        .flat_map(|setting| std::iter::once(setting.name).chain(setting.aliases.iter().copied()))
+        .map(|known| (distance(wanted, known), known))
+        .min()
+        .filter(|(steps, known)| *steps <= 3.max(known.len() / 3));
+    let meant = nearest.map(|(_, known)| format!(" did you mean {known}?")).unwrap_or_default();
+    Usage(format!("there is no setting {name};{meant} `strongroom config check` lists all"))
+}
+
+/// How many letters must be put in, taken out or replaced (Levenshtein).
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (position, letter) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = position + 1;
+        for (column, other) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *other);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(row[column] + 1).min(row[column + 1] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{distance, unknown, ways_to_set};
+    use crate::config::settings;
+
+    #[test]
+    fn mistyped_names_are_answered_with_the_right_one() {
+        let table = [
+            ("DATABSE_URL", Some("DATABASE_URL")),
+            ("LOG_LEVLE", Some("LOG_LEVEL")),
+            ("ENCRYPTION_KEYS", Some("ENCRYPTION_KEY")),
+            ("COFFEE", None),
+        ];
+        for (given, meant) in table {
+            let words = unknown(given, given).0;
+            match meant {
+                Some(name) => assert!(words.contains(&format!("did you mean {name}?")), "{words}"),
+                None => assert!(!words.contains("did you mean"), "{words}"),
+            }
+        }
+        assert_eq!((distance("abc", "abc"), distance("", "ab"), distance("ab", "b")), (0, 2, 1));
+    }
+
+    #[test]
+    fn secrets_may_come_from_files_and_plain_settings_not() {
+        let ways = |name: &str| settings::find(name).map(ways_to_set).unwrap_or_default();
+        assert!(ways("ENCRYPTION_KEY").contains("ENCRYPTION_KEY_FILE=/path"));
+        assert!(!ways("LOG_LEVEL").contains("_FILE"));
+        assert!(ways("CORS_ORIGINS").starts_with("CORS_ORIGINS=…, ALLOWED_ORIGINS=…"));
+    }
 }

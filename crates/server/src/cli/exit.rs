@@ -54,6 +54,16 @@ pub fn code_of(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(number_of(error))
 }
 
+/// The command that says more about a failure, where one does.
+pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    match number_of(error) {
+        CONFIGURATION | DATABASE | SCHEMA => {
+            Some("doctor   (what is wrong, and which command mends it)")
+        }
+        _ => None,
+    }
+}
+
 fn number_of(error: &anyhow::Error) -> u8 {
     error.chain().find_map(number_of_cause).unwrap_or(FAILED)
 }

@@ -13,7 +13,7 @@ use crate::config::Configuration;
 /// Prove the ledger.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Recompute every balance from its entries: accounts, transfers, trial balance. Ends with 1 where anything differs.
+    /// Recompute every balance from its entries: accounts, transfers, trial balance, and the customers' accounts beside the ledger's. Ends with 1 where anything differs.
     Verify {
         /// Only this tenant.
         #[arg(long, value_name = "SLUG")]
@@ -25,7 +25,7 @@ pub enum Command {
 struct Line {
     tenant: String,
     #[serde(flatten)]
-    report: ledger::verify::Report,
+    proof: banking::proof::Proof,
 }
 
 pub(super) async fn run(
@@ -49,25 +49,26 @@ pub(super) async fn run(
         let slug = tenant.slug.clone();
         let context = OpContext::system(tenant, ActorKind::Cli, Clock::System);
         let progress = Progress::new(&slug, 0);
-        let report =
-            ledger::verify::verify(&context, &database, |at| progress.set_of(at.done, at.total))
+        let proof =
+            banking::proof::prove(&context, &database, |at| progress.set_of(at.done, at.total))
                 .await?;
-        lines.push(Line { tenant: slug, report });
+        lines.push(Line { tenant: slug, proof });
     }
     output.list(
         &["tenant", "accounts", "transfers", "entries", "faults", "first_fault"],
         &lines,
         |line| {
+            let ledger = &line.proof.ledger;
             vec![
                 line.tenant.clone(),
-                line.report.accounts.to_string(),
-                line.report.transfers.to_string(),
-                line.report.entries.to_string(),
-                line.report.fault_count.to_string(),
-                line.report.faults.first().map(ToString::to_string).unwrap_or_default(),
+                ledger.accounts.to_string(),
+                ledger.transfers.to_string(),
+                ledger.entries.to_string(),
+                line.proof.fault_count().to_string(),
+                line.proof.faults().next().unwrap_or_default(),
             ]
         },
     )?;
-    let faults: u64 = lines.iter().map(|line| line.report.fault_count).sum();
+    let faults: u64 = lines.iter().map(|line| line.proof.fault_count()).sum();
     if faults > 0 { Err(Found(format!("the ledger has {faults} faults")).into()) } else { Ok(()) }
 }

@@ -4,19 +4,23 @@
 //! few lines over the module that does the work.
 
 mod audit;
+mod bench;
+mod completion;
 mod config;
 mod docs;
+mod doctor;
 pub mod exit;
 mod import;
 mod ledger;
 mod logging;
+mod man;
 mod migrate;
 pub mod output;
 pub mod progress;
 pub(crate) mod tenant;
 mod user;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -78,6 +82,14 @@ pub enum Command {
     /// Prove the audit log.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Examine an installation; each fault names the command that mends it.
+    Doctor(doctor::Options),
+    /// Print the completion script of a shell.
+    Completion(completion::Options),
+    /// Write a manual page for each command.
+    Man(man::Options),
+    /// Measure this binary beside its limits.
+    Bench(bench::Options),
     /// Write the documentation that follows from the code, as Markdown.
     #[command(subcommand, hide = true)]
     Docs(docs::Command),
@@ -88,7 +100,11 @@ pub enum Command {
 /// # Errors
 /// Whatever ends the process with another code than 0; see [`exit::code_of`].
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
-    let configuration = Configuration::read(&Sources::of_process(cli.global.config.as_deref())?);
+    let mut sources = Sources::of_process(cli.global.config.as_deref())?;
+    if let Some(folder) = attaches_in(&cli.command) {
+        sources = sources.or_running(folder);
+    }
+    let configuration = Configuration::read(&sources);
     let output = Output::new(cli.global.output);
     logging::start(&configuration, &cli.command);
     match cli.command {
@@ -102,6 +118,26 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Import(options) => import::run(options, &configuration, output).await,
         Command::Ledger(command) => ledger::run(command, &configuration, output).await,
         Command::Audit(command) => audit::run(command, &configuration, output).await,
+        Command::Doctor(options) => doctor::run(options, &configuration, output).await,
+        Command::Completion(options) => completion::run(&options, output),
+        Command::Man(options) => man::run(&options, output),
+        Command::Bench(options) => bench::run(options, &configuration, cli.global.output).await,
         Command::Docs(command) => docs::run(&command, output),
+    }
+}
+
+/// The folder in which a command looks for a development installation to work on
+/// where no database is named. What serves never does: it would serve itself.
+fn attaches_in(command: &Command) -> Option<&Path> {
+    match command {
+        Command::Migrate(_)
+        | Command::Config(_)
+        | Command::Tenant(_)
+        | Command::User(_)
+        | Command::Import(_)
+        | Command::Ledger(_)
+        | Command::Audit(_) => Some(Path::new("var")),
+        Command::Doctor(options) => Some(&options.folder),
+        _ => None,
     }
 }

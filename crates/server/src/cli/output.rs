@@ -102,9 +102,25 @@ impl Output {
         }
     }
 
-    fn json<T: Serialize>(self, value: &T) -> anyhow::Result<()> {
+    /// Whether results are written for people.
+    pub fn is_table(self) -> bool {
+        self.format == Format::Table
+    }
+
+    /// Whether results are written as JSON.
+    pub fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// A document of its own shape.
+    pub fn json<T: Serialize>(self, value: &T) -> anyhow::Result<()> {
         self.text(&serde_json::to_string_pretty(value)?)
     }
+}
+
+/// This program as it was called, for commands that people paste.
+pub fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "strongroom".to_owned())
 }
 
 fn plain(value: &serde_json::Value) -> String {

@@ -15,7 +15,9 @@ A setting is looked for in this order, and the first place that has it wins:
 1. the environment;
 2. `.env` in the current folder, in development only;
 3. the TOML file of `--config FILE`: a flat table of the same names in lower case;
-4. the default below.
+4. in development, where no database is named: the installation that `strongroom dev` runs from `./var` (not for `dev` and \
+`serve` themselves);
+5. the default below.
 
 Every secret may come from a file instead: `NAME_FILE` holds its path. A setting's names (aliases, `NAME_FILE`) set to \
 different values are an error, and so is an unknown name in `.env` or TOML. An empty variable counts as not set. \

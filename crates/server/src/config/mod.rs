@@ -4,6 +4,7 @@
 //! It refuses to know what the values are used for.
 
 mod documentation;
+pub mod running;
 mod safety;
 pub mod settings;
 mod source;
@@ -13,6 +14,7 @@ pub mod value;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub use documentation::markdown;
 pub use source::{Found, Origin, Sources};
@@ -91,6 +93,8 @@ impl Deployment {
 /// The configuration, each value checked for its form.
 pub struct Configuration {
     values: source::Values,
+    /// The development installation that it fell back to.
+    running: Option<running::Running>,
     /// Faults of form and place, found while reading.
     faults: Vec<Fault>,
 }
@@ -131,7 +135,27 @@ impl Configuration {
                 faults.push(Fault::new(name, message));
             }
         }
-        Self { values, faults }
+        let attached = |found: &Found| matches!(found.origin, Origin::Running(_));
+        let is_attached = values.get("DATABASE_URL").is_some_and(attached);
+        let running = sources.running.clone().filter(|_| is_attached);
+        Self { values, running, faults }
+    }
+
+    /// The development installation that it fell back to, where no database was named.
+    pub fn running(&self) -> Option<&running::Running> {
+        self.running.as_ref()
+    }
+
+    /// What a setting's value is and where it came from; secrets in the clear.
+    pub(crate) fn found(&self, name: &str) -> Option<&Found> {
+        self.values.get(name)
+    }
+
+    /// Every secret that is set, with where it came from.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = (&'static str, &Found)> {
+        settings::all()
+            .filter(|setting| setting.secret)
+            .filter_map(|setting| Some((setting.name, self.values.get(setting.name)?)))
     }
 
     /// Whether what is set can be read at all: enough for commands that need a
@@ -247,6 +271,12 @@ impl Configuration {
     /// Open client connections.
     pub fn max_connections(&self) -> usize {
         self.number("MAX_CONNECTIONS").unwrap_or(10_000)
+    }
+
+    /// How often each tenant's books are proven.
+    pub fn ledger_proof_every(&self) -> Duration {
+        let seconds = self.number("LEDGER_PROOF_EVERY_S");
+        seconds.map_or(crate::serve::proofs::EVERY_DEFAULT, Duration::from_secs)
     }
 
     /// How to reach the database as the app.

@@ -59,6 +59,7 @@ pub const GROUPS: &[Group] = &[
     Group { title: "Listening", settings: LISTENING },
     Group { title: "Database", settings: DATABASE },
     Group { title: "Keys", settings: KEYS },
+    Group { title: "Workers", settings: WORKERS },
     Group { title: "Policy of new tenants", settings: POLICY },
 ];
 
@@ -225,6 +226,14 @@ const KEYS: &[Setting] = &[
         &["JWT_SECRET"],
     ),
 ];
+
+const WORKERS: &[Setting] = &[plain(
+    "LEDGER_PROOF_EVERY_S",
+    Kind::Integer { least: 60, most: 604_800 },
+    "3600",
+    "How often each tenant's books are proven (`ledger verify`, by one of the nodes), in seconds. What is found wrong is \
+     logged, recorded as a critical audit record and shown in `strongroom_ledger_proof_ok`; alarms are in `ops/alerts`.",
+)];
 
 const POLICY: &[Setting] = &[
     unset(

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::running::Running;
 use super::settings::{self, Setting};
 use super::{Fault, Faults, value};
 
@@ -19,6 +20,8 @@ pub enum Origin {
     DotEnv(PathBuf),
     /// A TOML file.
     Toml(PathBuf),
+    /// The development installation that runs in a folder of this one.
+    Running(PathBuf),
     /// The table.
     Default,
 }
@@ -28,6 +31,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Environment => formatter.write_str("environment"),
             Self::DotEnv(path) | Self::Toml(path) => path.display().fmt(formatter),
+            Self::Running(path) => write!(formatter, "running installation ({})", path.display()),
             Self::Default => formatter.write_str("default"),
         }
     }
@@ -42,6 +46,8 @@ pub struct Sources {
     pub dot_env: Option<(PathBuf, String)>,
     /// The file of `--config`, if given: its path and text.
     pub toml: Option<(PathBuf, String)>,
+    /// The development installation to fall back to where no database is named.
+    pub running: Option<Running>,
 }
 
 impl fmt::Debug for Sources {
@@ -60,7 +66,15 @@ impl Sources {
             std::fs::read_to_string(".env").ok().map(|text| (PathBuf::from(".env"), text));
         let toml =
             toml.map(|path| read(path).map(|text| (path.to_path_buf(), text))).transpose()?;
-        Ok(Self { environment, dot_env, toml })
+        Ok(Self { environment, dot_env, toml, running: None })
+    }
+
+    /// The same, falling back to the development installation that runs in a
+    /// folder, in development and where no database is named.
+    #[must_use]
+    pub fn or_running(mut self, folder: &Path) -> Self {
+        self.running = Running::in_folder(folder);
+        self
     }
 }
 
@@ -79,6 +93,8 @@ pub struct Found {
     pub origin: Origin,
     /// Under which name: the setting's, an alias, or `NAME_FILE`.
     pub key: String,
+    /// The file that `NAME_FILE` names.
+    pub file: Option<PathBuf>,
 }
 
 /// All values by the settings' names. A setting without value and default is absent.
@@ -119,7 +135,34 @@ pub(super) fn resolve(sources: &Sources) -> (Values, Vec<Fault>) {
         }
     }
     compose_database_url(&mut values, &mut faults);
+    if let Some(running) = &sources.running
+        && !values.contains_key("DATABASE_URL")
+        && is_development(&sources.environment, layers_of_toml(&layers))
+    {
+        attach(running, &mut values);
+    }
     (values, faults)
+}
+
+fn layers_of_toml(
+    layers: &[(Origin, BTreeMap<String, String>)],
+) -> Option<&BTreeMap<String, String>> {
+    layers.iter().find(|(origin, _)| matches!(origin, Origin::Toml(_))).map(|(_, table)| table)
+}
+
+/// A key given beside it wins, as it did when the installation was started.
+fn attach(running: &Running, values: &mut Values) {
+    for (name, text) in running.values() {
+        if values.get(name).is_none_or(|found| found.origin == Origin::Default) {
+            let found = Found {
+                text: Zeroizing::new(text.to_owned()),
+                origin: Origin::Running(running.path.clone()),
+                key: name.to_owned(),
+                file: None,
+            };
+            values.insert(name, found);
+        }
+    }
 }
 
 fn is_development(
@@ -149,6 +192,7 @@ fn candidates(
                     text: tidy(setting, text),
                     origin: origin.clone(),
                     key: name.to_owned(),
+                    file: None,
                 });
             }
             let file_key = format!("{name}_FILE");
@@ -162,6 +206,7 @@ fn candidates(
                             text: tidy(setting, &text),
                             origin: origin.clone(),
                             key: file_key,
+                            file: Some(PathBuf::from(path)),
                         });
                     }
                     Err(error) => faults
@@ -186,6 +231,7 @@ fn choose(setting: &Setting, candidates: Vec<Found>, faults: &mut Vec<Fault>) ->
         text: Zeroizing::new(text.to_owned()),
         origin: Origin::Default,
         key: setting.name.to_owned(),
+        file: None,
     });
     let mut candidates = candidates.into_iter();
     let Some(first) = candidates.next() else { return default };
@@ -234,7 +280,10 @@ fn compose_database_url(values: &mut Values, faults: &mut Vec<Fault>) {
         }
         Some(_) => {}
         None => {
-            values.insert("DATABASE_URL", Found { text: url, origin, key: "DB_…".to_owned() });
+            values.insert(
+                "DATABASE_URL",
+                Found { text: url, origin, key: "DB_…".to_owned(), file: None },
+            );
         }
     }
 }

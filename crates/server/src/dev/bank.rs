@@ -1,6 +1,6 @@
-//! Owns the money of a development installation: customers with accounts and a
+//! Owns the money of a load driver's installation: customers with accounts and a
 //! little history, made by one audited operation a chunk, through the same ledger
-//! engine as everything else.
+//! engine as everything else. The living demo is [`super::demo`]'s.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub(super) struct Plan {
 }
 
 /// Three months of somebody's life; ends at 2,471.65.
-pub(super) const DEMO: Plan = Plan {
+pub(super) const BRIEF: Plan = Plan {
     accounts: 2,
     history: &[
         (88, 150_000, "Opening deposit"),

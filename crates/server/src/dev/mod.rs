@@ -2,6 +2,7 @@
 //! money in it, ready in seconds and gone without a trace where it is ephemeral.
 
 mod bank;
+mod demo;
 mod greeting;
 mod people;
 mod place;
@@ -14,13 +15,15 @@ use std::time::Instant;
 use anyhow::Context as _;
 use api::ApiConfig;
 use clap::ValueEnum;
+use tenancy::keyring::KeyringError;
 use tenancy::policy::PolicyOverrides;
-use tenancy::{Blueprint, DatabaseConfig};
+use tenancy::{ActorKind, DatabaseConfig};
 use tokio::net::TcpListener;
 
 use crate::cli::tenant::refused;
 use crate::compose::{Ingredients, Installation};
 use crate::config::Configuration;
+use crate::config::running;
 use crate::serve::listener::bind_loopbacks;
 use crate::serve::{Listening, Running, Termination};
 use people::Peopled;
@@ -44,6 +47,9 @@ pub struct Options {
     /// The data to start with.
     #[arg(long, value_enum, default_value_t = Seed::Demo)]
     seed: Seed,
+    /// Other people and amounts for each number; the same ones for the same number.
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    demo_seed: u64,
     /// Write how to attach, as JSON, once the server answers.
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
@@ -63,9 +69,9 @@ pub struct Options {
 enum Seed {
     /// Only the platform's tenant.
     None,
-    /// A tenant of each blueprint with people, and money in the bank.
+    /// A tenant of each blueprint with people, and ninety days of their lives in the bank.
     Demo,
-    /// The demo, and a tenant of 200 users with 100 accounts each for load drivers.
+    /// The tenants and people of the demo with a little money, and a tenant of 200 users with 100 accounts each for load drivers.
     Load,
 }
 
@@ -81,13 +87,13 @@ pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Res
     );
     let started = Instant::now();
     let mut termination = Termination::listen()?;
+    // Before the ready file is forgotten: it may be the first one's.
+    refuse_a_second(&options, configuration)?;
     if let Some(path) = &options.ready_file {
         Ready::forget(path)?;
     }
     // Taken first: whoever cannot listen should not start a database.
-    let (port, public) = bind_loopbacks(options.port).await.with_context(|| {
-        format!("cannot listen on port {} of the loopback; try --port 0", options.port)
-    })?;
+    let (port, public) = listen(options.port).await?;
     let place = tokio::select! {
         place = Place::prepare(&options.folder, options.ephemeral, configuration) => place?,
         () = termination.next() => return Ok(()),
@@ -105,11 +111,17 @@ pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Res
     };
     // Nobody has to listen (`dev | head`); the ready file has to be there.
     let _ = greeting::print(&ready, !options.strict_limits, started.elapsed());
+    if !options.ephemeral {
+        ready.keep(&options.folder)?;
+    }
     if let Some(path) = &options.ready_file {
         ready.write(path)?;
     }
     termination.next().await;
     let stopping = async {
+        if !options.ephemeral {
+            Ready::take_away(&options.folder, ready.pid);
+        }
         running.stop().await;
         place.leave().await
     };
@@ -118,6 +130,30 @@ pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Res
         // Asked twice: the cluster's watchdog cleans up behind us.
         () = termination.next() => Ok(()),
     }
+}
+
+/// Two installations over one folder would fight for its database; the first
+/// one is there to be used.
+fn refuse_a_second(options: &Options, configuration: &Configuration) -> anyhow::Result<()> {
+    if options.ephemeral || configuration.database().is_ok() {
+        return Ok(());
+    }
+    match running::Running::in_folder(&options.folder).filter(running::Running::is_alive) {
+        Some(first) => anyhow::bail!(
+            "an installation runs from {} already, at {} (process {pid}): use that one, stop it with `kill {pid}`, or \
+             start a second one with --ephemeral --port 0",
+            options.folder.display(),
+            first.base_url,
+            pid = first.pid,
+        ),
+        None => Ok(()),
+    }
+}
+
+async fn listen(port: u16) -> anyhow::Result<(u16, Vec<TcpListener>)> {
+    bind_loopbacks(port).await.with_context(|| {
+        format!("cannot listen on port {port} of the loopback; choose another with --port, or --port 0 for any free one")
+    })
 }
 
 async fn installed(
@@ -129,6 +165,7 @@ async fn installed(
     let base_url = format!("http://localhost:{port}");
     let installation =
         Installation::assemble(ingredients(options, configuration, place, &base_url)?)?;
+    keys_fit(&installation, options).await?;
     let (tenants, manifest) = populate(options, configuration, place, &installation).await?;
     let operator = match TcpListener::bind(("127.0.0.1", METRICS_PORT)).await {
         Ok(listener) if options.port != 0 => listener,
@@ -147,6 +184,23 @@ async fn installed(
         manifest,
     };
     Ok((running, ready))
+}
+
+/// A database that was made under another root key would fail at the first
+/// sign-in; better now, with the reason.
+async fn keys_fit(installation: &Installation, options: &Options) -> anyhow::Result<()> {
+    for tenant in installation.directory.list().await? {
+        let context = installation.context(tenant, ActorKind::Cli);
+        match installation.keyring.tenant(&installation.app, &context).await {
+            Err(KeyringError::Key(_)) => anyhow::bail!(
+                "ENCRYPTION_KEY does not open the keys in this database, which was made under another one: set that \
+                 one, or unset ENCRYPTION_KEY to use {}, or start afresh with --ephemeral or another --folder",
+                options.folder.join(place::KEY_FILE).display()
+            ),
+            opened => opened?,
+        };
+    }
+    Ok(())
 }
 
 fn ingredients(
@@ -190,13 +244,16 @@ async fn populate(
     }
     let overrides = configuration.policy_overrides();
     let mut tenants = people::settle(installation, &place.secrets, &overrides).await?;
-    if let Some(bank) =
-        tenants.iter().find(|peopled| peopled.tenant.blueprint == Blueprint::CoreBank)
-    {
-        bank::seed(installation, &bank.tenant, bank::DEMO).await?;
-    }
     if options.seed == Seed::Demo {
+        for bank in tenants.iter().filter(|peopled| peopled.tenant.has_module("banking")) {
+            let password = place.secrets.password_of(&bank.tenant.slug);
+            demo::seed(installation, &bank.tenant, &password, options.demo_seed).await?;
+        }
         return Ok((tenants, None));
+    }
+    // What load drivers compare needs a bank beside theirs, not ninety days of its life.
+    if let Some(bank) = tenants.iter().find(|peopled| peopled.tenant.slug == people::BANK) {
+        bank::seed(installation, &bank.tenant, bank::BRIEF).await?;
     }
     let load =
         people::load_tenant(installation, &place.secrets, &load_overrides(overrides), LOAD_USERS)

@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use identity::{NewPassword, NewTenant, NewUser, UserFilter};
+use jiff::{SignedDuration, Timestamp};
 use operation::PageRequest;
 use tenancy::policy::PolicyOverrides;
-use tenancy::{ActorKind, Blueprint, TenantRef};
+use tenancy::{ActorKind, Blueprint, Clock, OpContext, TenantRef};
 use zeroize::Zeroizing;
 
+use super::demo::LOGIN_DAYS;
 use super::ready::{Login, TenantLogins};
 use super::secrets::Secrets;
 use crate::cli::tenant::refused;
@@ -22,14 +24,108 @@ const TENANTS: [(Blueprint, &str, &str); 7] = [
     (Blueprint::CreditRisk, "demo-credit", "Demo Credit Risk"),
     (Blueprint::EquipmentErp, "demo-equipment", "Demo Equipment"),
     (Blueprint::Standard, "demo-standard", "Demo Standard"),
-    (Blueprint::Platform, "platform", "Platform"),
+    (Blueprint::Platform, PLATFORM, "Platform"),
 ];
 
-/// Customers of a bank's tenant beside the one that stands for the role.
-const FURTHER_CUSTOMERS: [&str; 4] = ["ada", "bela", "chiara", "dmitri"];
+/// Somebody with a login: user name, role, name, department.
+type Somebody = (&'static str, &'static str, &'static str, &'static str);
+
+/// Customers have none.
+const NO_DEPARTMENT: &str = "";
+
+/// The bank's people: one for each role, who is named after it, then the others. The
+/// customers are those of the living demo.
+const BANK_PEOPLE: [Somebody; 17] = [
+    ("super_admin", "super_admin", "Ingrid Sørensen", "IT Operations"),
+    ("admin", "admin", "Rafael Monteiro", "IT Operations"),
+    ("manager", "manager", "Helene Achterberg", "Branch Köln"),
+    ("officer", "officer", "Marcin Lewandowski", "Counter"),
+    ("customer_service", "customer_service", "Nadia Benali", "Customer Service"),
+    ("auditor", "auditor", "Oluwaseun Bakare", "Internal Audit"),
+    ("customer", "customer", "Katharina Lindqvist", NO_DEPARTMENT),
+    ("ada", "customer", "Adaeze Okonkwo", NO_DEPARTMENT),
+    ("bela", "customer", "Béla Szabó", NO_DEPARTMENT),
+    ("chiara", "customer", "Chiara Moretti", NO_DEPARTMENT),
+    ("dmitri", "customer", "Dmitri Volkov", NO_DEPARTMENT),
+    ("emma", "customer", "Emma Dupont", NO_DEPARTMENT),
+    ("farid", "customer", "Farid Rahimi", NO_DEPARTMENT),
+    ("grete", "customer", "Grete Brandt", NO_DEPARTMENT),
+    ("hugo", "customer", "Hugo Almeida", NO_DEPARTMENT),
+    ("priya", "officer", "Priya Venkatesan", "Lending"),
+    ("jonas", "customer_service", "Jonas Weber", "Customer Service"),
+];
+
+/// The people of the other tenants, one for each role of the blueprint in its order.
+const OTHERS: [(Blueprint, &[(&str, &str)]); 6] = [
+    (
+        Blueprint::DigitalBank,
+        &[
+            ("Sigrid Halvorsen", "Platform"),
+            ("Theo Papadakis", "Compliance"),
+            ("Maya Rosenthal", "Support"),
+            ("Luca Ferraro", NO_DEPARTMENT),
+        ],
+    ),
+    (
+        Blueprint::CardBank,
+        &[
+            ("Anneke Visser", "Card Operations"),
+            ("Samuel Kiprotich", "Support"),
+            ("Camila Herrera", NO_DEPARTMENT),
+        ],
+    ),
+    (
+        Blueprint::CreditRisk,
+        &[
+            ("Viktor Nyström", "Platform"),
+            ("Esther Goldfarb", "Risk Office"),
+            ("Ravi Subramanian", "Corporate Lending"),
+            ("Chloé Perrin", "Corporate Lending"),
+            ("Mateusz Zając", "Analytics"),
+        ],
+    ),
+    (
+        Blueprint::EquipmentErp,
+        &[
+            ("Birgit Oberhauser", "Operations"),
+            ("Dario Conti", "Operations"),
+            ("Yusuf Karaca", "Workshop"),
+            ("Hanna Virtanen", "Workshop"),
+            ("Pedro Sousa", "Stores"),
+        ],
+    ),
+    (
+        Blueprint::Standard,
+        &[
+            ("Astrid Lund", "IT Operations"),
+            ("Gabriel Costa", "IT Operations"),
+            ("Noor van Dijk", "Branch Office"),
+            ("Takeshi Yamamoto", "Counter"),
+            ("Fatima Zahra", "Customer Service"),
+            ("Cormac Byrne", "Internal Audit"),
+            ("Elif Kaya", NO_DEPARTMENT),
+        ],
+    ),
+    (
+        Blueprint::Platform,
+        &[
+            ("Wanda Kessel", "Site Reliability"),
+            ("Ibrahim Sesay", "Site Reliability"),
+            ("Judith Amsel", "Internal Audit"),
+        ],
+    ),
+];
+
+/// The demo's tenants were made so many days ago.
+const FOUNDED_DAYS: i64 = 120;
+
+/// Load drivers' logins have numbers for names.
+const UNNAMED: &str = "Load Driver";
 
 /// The tenant of the blueprint that money moves in.
 pub(super) const BANK: &str = "demo-bank";
+/// The tenant of operators.
+const PLATFORM: &str = "platform";
 /// The tenant of load drivers.
 const LOAD: &str = "load-bank";
 
@@ -47,7 +143,8 @@ pub(super) async fn settle(
     secrets: &Secrets,
     overrides: &PolicyOverrides,
 ) -> anyhow::Result<Vec<Peopled>> {
-    installation.identity.ensure_platform().await.map_err(refused)?;
+    let identity = installation.identity.at(founded(installation, PLATFORM));
+    identity.ensure_platform().await.map_err(refused)?;
     // Each tenant's password costs a quarter of a second: hashed side by side.
     let making = TENANTS.map(|(blueprint, slug, name)| {
         one(installation, secrets, overrides, (blueprint, slug, name))
@@ -63,8 +160,13 @@ pub(super) async fn load_tenant(
     users: usize,
 ) -> anyhow::Result<Peopled> {
     let mut people = people(Blueprint::CoreBank);
-    people.retain(|(_, role)| *role != "customer");
-    people.extend((1..=users).map(|number| (format!("load{number:03}"), "customer")));
+    people.retain(|person| person.role != "customer");
+    people.extend((1..=users).map(|number| Person {
+        username: format!("load{number:03}"),
+        role: "customer",
+        full_name: UNNAMED,
+        department: NO_DEPARTMENT,
+    }));
     inhabit(installation, secrets, overrides, (Blueprint::CoreBank, LOAD, "Load"), people).await
 }
 
@@ -82,7 +184,7 @@ async fn inhabit(
     secrets: &Secrets,
     overrides: &PolicyOverrides,
     (blueprint, slug, name): (Blueprint, &str, &str),
-    people: Vec<(String, &'static str)>,
+    people: Vec<Person>,
 ) -> anyhow::Result<Peopled> {
     if installation.directory.by_slug(slug).await?.is_none() {
         let tenant = NewTenant {
@@ -92,7 +194,8 @@ async fn inhabit(
             time_zone: "UTC".to_owned(),
             overrides: overrides.clone(),
         };
-        installation.identity.create_tenant(tenant).await.map_err(refused)?;
+        let identity = installation.identity.at(founded(installation, slug));
+        identity.create_tenant(tenant).await.map_err(refused)?;
     }
     let tenant = installation.tenant(slug).await?;
     let password = secrets.password_of(slug);
@@ -101,10 +204,10 @@ async fn inhabit(
     }
     let users = people
         .into_iter()
-        .map(|(username, role)| Login {
-            username,
+        .map(|person| Login {
+            username: person.username,
             password: password.to_string(),
-            role: role.to_owned(),
+            role: person.role.to_owned(),
         })
         .collect();
     let logins = TenantLogins { slug: slug.to_owned(), blueprint: blueprint.to_string(), users };
@@ -118,50 +221,102 @@ async fn is_peopled(installation: &Installation, tenant: &Arc<TenantRef>) -> any
     Ok(!page.map_err(refused)?.data.is_empty())
 }
 
-/// User names with their roles, one for each role first.
-fn people(blueprint: Blueprint) -> Vec<(String, &'static str)> {
-    let mut people: Vec<_> =
-        blueprint.roles().iter().map(|&role| (role.to_owned(), role)).collect();
+/// Somebody who is to have a login.
+struct Person {
+    username: String,
+    role: &'static str,
+    full_name: &'static str,
+    department: &'static str,
+}
+
+/// The people of a blueprint's tenant, one for each role first.
+fn people(blueprint: Blueprint) -> Vec<Person> {
     if blueprint == Blueprint::CoreBank {
-        people.extend(FURTHER_CUSTOMERS.map(|name| (name.to_owned(), "customer")));
+        let people = BANK_PEOPLE.iter().map(|&(username, role, full_name, department)| Person {
+            username: username.to_owned(),
+            role,
+            full_name,
+            department,
+        });
+        return people.collect();
     }
-    people
+    let named = OTHERS.iter().find(|(of, _)| *of == blueprint).map_or(&[][..], |(_, names)| names);
+    let named = named.iter().copied().chain(std::iter::repeat((UNNAMED, NO_DEPARTMENT)));
+    let roles = blueprint.roles().iter().zip(named);
+    let people = roles.map(|(&role, (full_name, department))| Person {
+        username: role.to_owned(),
+        role,
+        full_name,
+        department,
+    });
+    people.collect()
 }
 
 async fn make(
     installation: &Installation,
     tenant: &Arc<TenantRef>,
-    people: &[(String, &'static str)],
+    people: &[Person],
     password: &Zeroizing<String>,
 ) -> anyhow::Result<()> {
-    let context = installation.context(Arc::clone(tenant), ActorKind::Cli);
     let hash = installation.identity.hash_password(password).await.map_err(refused)?;
     let users = people
         .iter()
-        .map(|(username, role)| NewUser {
-            username: username.clone(),
-            email: Some(format!("{username}@{}.example", tenant.slug)),
+        .map(|person| NewUser {
+            username: person.username.clone(),
+            email: Some(format!("{}@{}.example", person.username, tenant.slug)),
             phone: None,
-            full_name: Some(full_name(username)),
+            full_name: Some(person.full_name.to_owned()),
             password: NewPassword::Hashed(hash.clone()),
-            role: (*role).to_owned(),
-            department: (tenant.blueprint == Blueprint::EquipmentErp)
-                .then(|| "Workshop".to_owned()),
+            role: person.role.to_owned(),
+            department: Some(person.department.to_owned()).filter(|name| !name.is_empty()),
             organization_id: None,
             referral_code: None,
         })
         .collect();
+    let context =
+        OpContext::system(Arc::clone(tenant), ActorKind::Cli, joined(installation, tenant));
     for made in installation.identity.create_users(&context, users).await.map_err(refused)? {
         made.map_err(refused)?;
     }
     Ok(())
 }
 
-/// `customer_service` → `Customer Service Demo`.
-fn full_name(username: &str) -> String {
-    let words = username.split('_').map(|word| {
-        let (first, rest) = word.split_at(word.len().min(1));
-        format!("{}{rest}", first.to_uppercase())
-    });
-    format!("{} Demo", words.collect::<Vec<_>>().join(" "))
+/// When a tenant was made: in the demo before its history begins.
+fn founded(installation: &Installation, slug: &str) -> Clock {
+    if slug == LOAD {
+        return installation.clock.clone();
+    }
+    let age = SignedDuration::from_hours(24 * FOUNDED_DAYS);
+    Clock::manual(installation.clock.now().checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+/// When the people of a tenant got their logins: in the demo before they used them.
+fn joined(installation: &Installation, tenant: &TenantRef) -> Clock {
+    if tenant.slug == LOAD {
+        return installation.clock.clone();
+    }
+    let age = SignedDuration::from_hours(24 * LOGIN_DAYS);
+    Clock::manual(installation.clock.now().checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tenancy::Blueprint;
+
+    use super::{UNNAMED, people};
+
+    #[test]
+    fn every_role_of_every_blueprint_has_somebody_with_a_name_who_comes_first() {
+        for blueprint in Blueprint::ALL {
+            let people = people(blueprint);
+            let first: Vec<_> = people.iter().take(blueprint.roles().len()).collect();
+            assert!(first.iter().map(|one| one.role).eq(blueprint.roles().iter().copied()));
+            assert!(people.iter().all(|one| one.full_name != UNNAMED), "{blueprint}");
+            assert!(people.iter().all(|one| blueprint.has_role(one.role)), "{blueprint}");
+            let names: BTreeSet<_> = people.iter().map(|one| one.username.as_str()).collect();
+            assert_eq!(names.len(), people.len(), "{blueprint}");
+        }
+    }
 }

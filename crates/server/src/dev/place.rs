@@ -17,6 +17,9 @@ use crate::connect::connect;
 /// The database of a private cluster.
 const DATABASE: &str = "strongroom";
 
+/// The root key of an installation that was given none, in its folder.
+pub(super) const KEY_FILE: &str = "development.key";
+
 /// Where a development installation lives.
 pub(super) struct Place {
     /// The login of everything; its roles are taken on by the connections.
@@ -24,6 +27,17 @@ pub(super) struct Place {
     /// The root key.
     pub secrets: Secrets,
     cluster: Option<PrivateCluster>,
+}
+
+/// PostgreSQL says it in the middle of many lines.
+fn advised(error: anyhow::Error, folder: &Path) -> anyhow::Error {
+    if !format!("{error:#}").contains("No space left on device") {
+        return error;
+    }
+    let folder = folder.display();
+    error.context(format!(
+        "no space is left where the database lies: free some (see df -h {folder}), or choose another --folder"
+    ))
 }
 
 impl Place {
@@ -39,16 +53,21 @@ impl Place {
         let given = configuration.database().ok().map(|config| Zeroizing::new(config.url));
         if !ephemeral {
             std::fs::create_dir_all(folder)
-                .with_context(|| format!("the folder {}", folder.display()))?;
+                .with_context(|| {
+                    let folder = folder.display();
+                    format!("cannot make the folder {folder}; choose another with --folder, or use --ephemeral")
+                })?;
         }
         let secrets = match Secrets::of(configuration) {
             Some(configured) => configured,
             None if ephemeral => Secrets::ephemeral(),
-            None => Secrets::kept_in(&folder.join("development.key"))?,
+            None => Secrets::kept_in(&folder.join(KEY_FILE))?,
         };
         let place = match given {
             Some(url) => Self { url, secrets, cluster: None },
-            None => Self::private(folder.join("postgres"), ephemeral, secrets).await?,
+            None => Self::private(folder.join("postgres"), ephemeral, secrets)
+                .await
+                .map_err(|error| advised(error, folder))?,
         };
         place.migrate().await?;
         Ok(place)

@@ -9,6 +9,8 @@ use anyhow::Context as _;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::config::running;
+
 /// The ready file.
 #[derive(Debug, Serialize)]
 pub(super) struct Ready {
@@ -75,6 +77,36 @@ pub(super) struct ManifestUser {
 }
 
 impl Ready {
+    /// Leaves the note in the installation's folder by which every other command
+    /// finds it. Without the manifest: that is a load driver's.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub(super) fn keep(&self, folder: &Path) -> anyhow::Result<()> {
+        let note = Self { tenants: self.tenants.clone(), ..self.attached() };
+        note.write(&folder.join(running::FILE))
+    }
+
+    fn attached(&self) -> Self {
+        Self {
+            base_url: self.base_url.clone(),
+            metrics_url: self.metrics_url.clone(),
+            pid: self.pid,
+            database_url: self.database_url.clone(),
+            encryption_key: self.encryption_key.clone(),
+            tenants: Vec::new(),
+            manifest: None,
+        }
+    }
+
+    /// Takes the note away, unless another process has put its own there.
+    pub(super) fn take_away(folder: &Path, pid: u32) {
+        if running::Running::in_folder(folder).is_some_and(|note| note.pid == pid) {
+            // Best effort: a note without its process is recognised as such.
+            let _ = std::fs::remove_file(folder.join(running::FILE));
+        }
+    }
+
     /// Removes what an earlier run left, so that nobody attaches to a ghost.
     ///
     /// # Errors

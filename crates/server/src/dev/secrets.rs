@@ -41,7 +41,12 @@ impl Secrets {
     /// # Errors
     /// Where the file cannot be read or written, or holds no key.
     pub(super) fn kept_in(path: &Path) -> anyhow::Result<Self> {
-        let context = || format!("the development key {}", path.display());
+        let context = || {
+            let path = path.display();
+            format!(
+                "cannot use the development key {path}; make the folder yours, or choose another with --folder"
+            )
+        };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -2,6 +2,7 @@
 //! workers, and going down in order.
 
 pub mod listener;
+pub mod proofs;
 pub mod roles;
 mod signals;
 pub mod workers;
@@ -55,7 +56,8 @@ pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Res
         }
     }
     schema_is_ready(configuration, options.migrate).await?;
-    let installation = Installation::assemble(ingredients(configuration).await?)?;
+    let mut installation = Installation::assemble(ingredients(configuration).await?)?;
+    installation.proof_every = configuration.ledger_proof_every();
     let listening = Listening {
         public: vec![bind(configuration.listen_address()?).await?],
         operator: bind(configuration.metrics_address()?).await?,
@@ -157,7 +159,8 @@ impl Running {
             draining: std::sync::Arc::clone(&installation.draining),
             render_metrics: std::sync::Arc::new(move || figures.render()),
         };
-        let routes = api::router(api.clone()).merge(api::probe_router(health.clone()));
+        let routes = api::router_with_pages(api.clone(), console::router(installation.console()))
+            .merge(api::probe_router(health.clone()));
         let public = Acceptor::new(routes, listening.max_connections);
         let operator = Acceptor::new(api::health_router(health), OPERATOR_CONNECTIONS);
         let workers = Workers::start(&installation);

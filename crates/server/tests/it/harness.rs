@@ -132,14 +132,31 @@ impl App {
         );
         let sealer =
             Sealer::new(open(&database, "strongroom_sealer"), Arc::clone(&keyring), clock.clone());
-        let state = ApiState::new(ApiParts {
+        let rates = Arc::<hotstate::rate::RateWindows>::default();
+        let transfers = operation::Group::new(operations.clone());
+        let pages = console::router(console::Console::new(console::ConsoleParts {
             operations: operations.clone(),
-            transfers: operation::Group::new(operations.clone()),
+            transfers: transfers.clone(),
             identity: identity.clone(),
             directory: directory.clone(),
             keyring: Arc::clone(&keyring),
             clock: clock.clone(),
-            rates: Arc::default(),
+            rates: Arc::clone(&rates),
+            rate_limit_floor_per_minute: config.rate_limit_floor_per_minute,
+            public_url: config.public_url.clone(),
+            reference: Arc::new(console::Reference::read(
+                &serde_json::to_value(api::openapi()).unwrap(),
+            )),
+            request_timeout_ms: config.request_timeout_ms,
+        }));
+        let state = ApiState::new(ApiParts {
+            operations: operations.clone(),
+            transfers,
+            identity: identity.clone(),
+            directory: directory.clone(),
+            keyring: Arc::clone(&keyring),
+            clock: clock.clone(),
+            rates,
             config,
         });
         let hash = hasher.hash(PASSWORD).await.unwrap();
@@ -150,7 +167,7 @@ impl App {
             customers: Vec::new(),
         };
         let mut app = Self {
-            router: api::router(state.clone()),
+            router: api::router_with_pages(state.clone(), pages),
             state,
             identity,
             operations,
@@ -374,6 +391,15 @@ impl Ask<'_> {
         self
     }
 
+    /// Fields as a browser submits them.
+    pub(crate) fn form(mut self, fields: &[(&str, &str)]) -> Self {
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        self.headers.insert("content-type", kind);
+        let encoded = fields.iter().map(|(name, value)| format!("{name}={}", percent(value)));
+        self.body = encoded.collect::<Vec<_>>().join("&").into();
+        self
+    }
+
     /// The socket's peer.
     pub(crate) fn peer(mut self, address: &str) -> Self {
         self.peer = address.parse().unwrap();
@@ -420,6 +446,10 @@ impl Answered {
     pub(crate) fn is_success(&self) -> bool {
         StatusCode::from_u16(self.status).is_ok_and(|status| status.is_success())
     }
+}
+
+fn percent(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
 }
 
 fn roots() -> RootKeys {

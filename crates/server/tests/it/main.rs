@@ -1,6 +1,7 @@
 //! The one integration-test binary: whole parts against a real PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod alerts;
 mod api;
 mod audit;
 mod bank_duties;
@@ -8,14 +9,29 @@ mod bank_lists;
 mod bank_plans;
 mod bank_world;
 mod banking;
+mod bench;
+mod browser;
 mod catalogue;
 mod cli;
+mod console;
 mod coverage;
+mod crash;
+mod demo;
+mod doctor;
 mod harness;
+mod holds;
+mod holds_rules;
+mod holds_wire;
 mod identity;
 mod import;
 mod ledger;
+mod money_accounts;
+mod money_batches;
+mod money_journals;
+mod money_proofs;
+mod money_reversals;
 mod operation;
+mod outage;
 mod serving;
 mod statements;
 mod tenancy;

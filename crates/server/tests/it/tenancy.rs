@@ -187,3 +187,70 @@ async fn without_a_tenant_there_are_no_rows() {
     let owner = connect(&world.database.url_as("strongroom_owner")).await;
     assert!(owner.query(OWN, &[]).await.unwrap().is_empty());
 }
+
+/// The tenant that its settings say, and the rows that row security shows.
+const SETTING_AND_ROWS: &str = "SELECT current_setting('app.current_tenant') AS setting, policy.tenant_id \
+     FROM security_policies policy WHERE $1::bigint >= 0 ORDER BY policy.tenant_id;";
+
+#[tokio::test]
+async fn readers_that_share_a_connection_see_their_own_tenant_only() {
+    let world = World::new().await;
+    let reads = (0..400_i64).map(|number| {
+        let context = if number % 2 == 0 { &world.first } else { &world.second };
+        let (pool, context) = (world.pool.clone(), context.clone());
+        tokio::spawn(async move {
+            let rows = pool.read(&context, &[Query::new(SETTING_AND_ROWS, &[&number])]).await;
+            let rows = rows.unwrap().pop().unwrap();
+            assert_eq!(rows.len(), 1);
+            assert_eq!(rows[0].get::<_, Uuid>("tenant_id"), context.tenant_id());
+            assert_eq!(rows[0].get::<_, String>("setting"), context.tenant_id().to_string());
+        })
+    });
+    for read in reads.collect::<Vec<_>>() {
+        read.await.unwrap();
+    }
+    // Nothing of it stays on the connections: not even the next statement would see it.
+    let admin = connect(&world.database.superuser_url()).await;
+    let kept = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'strongroom' \
+                AND datname = current_database()";
+    let connections: i64 = admin.query_one(kept, &[]).await.unwrap().get(0);
+    assert!(connections <= 5, "400 readers shared {connections} connections");
+}
+
+#[tokio::test]
+async fn a_read_of_one_statement_changes_nothing_and_fails_alone() {
+    let world = World::new().await;
+    let admin = connect(&world.database.superuser_url()).await;
+    admin
+        .batch_execute(
+            "CREATE FUNCTION meddle() RETURNS bigint LANGUAGE sql AS \
+             'UPDATE security_policies SET version = version + 1 RETURNING version'; \
+             GRANT EXECUTE ON FUNCTION meddle() TO strongroom_app",
+        )
+        .await
+        .unwrap();
+    let meddling = world.pool.read(&world.first, &[Query::new("SELECT meddle()", &[])]).await;
+    assert_eq!(meddling.unwrap_err().state(), Some("25006"));
+    assert_eq!(world.version(&world.first).await, 1);
+    let (failing, working) = ([Query::new("SELECT 1 / 0", &[])], [Query::new(OWN, &[])]);
+    let (broken, whole) = tokio::join!(
+        world.pool.read(&world.first, &failing),
+        world.pool.read(&world.first, &working),
+    );
+    assert_eq!(broken.unwrap_err().state(), Some("22012"));
+    assert_eq!(whole.unwrap()[0].len(), 1);
+    world.assert_apart().await;
+}
+
+#[tokio::test]
+async fn shared_connections_that_died_are_replaced_unseen() {
+    let world = World::new().await;
+    let admin = connect(&world.database.superuser_url()).await;
+    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                WHERE application_name = 'strongroom' AND datname = current_database()";
+    for _ in 0..10 {
+        world.assert_apart().await;
+        admin.query(kill, &[]).await.unwrap();
+        world.assert_apart().await;
+    }
+}

@@ -226,6 +226,7 @@ async fn the_hot_statements_use_their_indexes_as_the_app_role() {
         ("username_key = 'alice'", "users", "users_username_key"),
         ("email_index = '\\x00'", "users", "users_email_key"),
         ("token_hash = '\\x00'", "refresh_tokens", "refresh_tokens_hash_key"),
+        ("console_token_hash = '\\x00'", "user_sessions", "user_sessions_console_token_key"),
         ("id = '00000000-0000-0000-0000-000000000001'", "user_sessions", "user_sessions_pkey"),
     ];
     for (condition, from, index) in table {

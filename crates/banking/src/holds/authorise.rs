@@ -1,0 +1,308 @@
+//! Keeping money back. A batch is one call of the ledger, decided in memory: one
+//! refusal leaves its neighbours alone.
+
+use std::collections::HashMap;
+
+use access::{Permission, Resource};
+use audit::EventType;
+use jiff::Timestamp;
+use ledger::{
+    Hold, InternalAccount,
+    holds::{Authorisation, Destination, HoldError},
+};
+use money::Currency;
+use operation::{Applied, Call, Command, Refusal, Target, command::Outcome, event};
+use serde_json::{Value, json};
+use tenancy::{DbError, OpContext, TenantTx};
+use uuid::Uuid;
+
+use super::{LIFETIME_DEFAULT, LIFETIME_MAX, RESOURCE, error::refusal};
+use crate::{
+    accounts::facts,
+    text::{check_note, fault},
+};
+
+const SIDES: &str = tenancy::sql!("banking/holds.sql", "sides");
+
+/// Keeps money back on an account for another one. Answers 201.
+///
+/// Refusals, first found: `account_id` not to be used by the actor (`not_found`), text
+/// or expiry not acceptable, then the ledger's in the order of [`HoldError`] and
+/// [`ledger::PostingError`].
+#[derive(Clone, Debug)]
+pub struct AuthoriseHold {
+    /// The account to keep it back on; a customer must be a party to it.
+    pub account_id: Uuid,
+    /// The account it is promised to: anybody's in the tenant, of the actor's own only
+    /// where the other is as well. None means the bank's settlement account.
+    pub to_account_id: Option<Uuid>,
+    /// Minor units; anything but 1 to 2^53 − 1 is refused.
+    pub amount: i64,
+    /// Of the amount; none means the account's own.
+    pub currency: Option<Currency>,
+    /// Text on both statements when it is captured; may be empty.
+    pub description: String,
+    /// The payer's or an outside system's reference.
+    pub reference: Option<String>,
+    /// When it ends by itself: later than now, at most [`LIFETIME_MAX`] ahead. None
+    /// means [`LIFETIME_DEFAULT`] ahead.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What is known of an account before it is locked; none of it ever changes.
+struct Side {
+    currency: Currency,
+    settlement_id: Option<Uuid>,
+}
+
+impl AuthoriseHold {
+    /// What can be said without looking anything up; all faults together.
+    fn check(&self, now: Timestamp) -> Result<Timestamp, Refusal> {
+        let texts = [
+            check_note("description", &self.description),
+            check_note("reference", self.reference.as_deref().unwrap_or_default()),
+        ];
+        let mut faults: Vec<_> = texts.into_iter().filter_map(Result::err).collect();
+        let expires_at = self.expires_at.map_or(now + LIFETIME_DEFAULT, whole_microseconds);
+        if expires_at <= now {
+            faults.push(fault("expires_at", "expires_in_past", "Must lie in the future"));
+        } else if expires_at > now + LIFETIME_MAX {
+            faults.push(fault("expires_at", "expires_too_late", "At most 30 days ahead"));
+        }
+        if faults.is_empty() { Ok(expires_at) } else { Err(Refusal::validation(faults)) }
+    }
+
+    fn order(
+        &self,
+        context: &OpContext,
+        (side, settlement): (&Side, Option<Uuid>),
+        (now, expires_at): (Timestamp, Timestamp),
+    ) -> Result<Authorisation, DbError> {
+        let destination = match (self.to_account_id, settlement) {
+            (Some(id), _) => Destination::Customer(id),
+            (None, Some(id)) => Destination::Internal(id),
+            (None, None) => return Err(DbError::Corrupt("no settlement account".to_owned())),
+        };
+        Ok(Authorisation {
+            hold_id: context.clock.new_id(),
+            account_id: self.account_id,
+            destination,
+            amount: self.amount,
+            currency: self.currency.unwrap_or(side.currency),
+            description: self.description.clone(),
+            reference: self.reference.clone().filter(|text| !text.is_empty()),
+            expires_at,
+            created_by: context.actor.id,
+            at: now,
+        })
+    }
+}
+
+impl Command for AuthoriseHold {
+    const NAME: &'static str = "hold.create";
+    const RESOURCE: &'static str = RESOURCE;
+    type Output = Hold;
+
+    fn permission(&self) -> Permission {
+        Permission::HoldCreate
+    }
+
+    fn fingerprint(&self) -> Value {
+        json!({
+            "account_id": self.account_id,
+            "to_account_id": self.to_account_id,
+            "amount": self.amount.to_string(),
+            "currency": self.currency,
+            "description": self.description,
+            "reference": self.reference,
+            "expires_at": self.expires_at.map(|at| at.to_string()),
+        })
+    }
+
+    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Hold> {
+        let call = Call { context: context.clone(), idempotency_key: None, command: self.clone() };
+        let mut outcomes = Self::execute_all(transaction, &[&call]).await?;
+        outcomes.pop().unwrap_or_else(|| Err(nothing().into()))
+    }
+
+    async fn targets(
+        transaction: &TenantTx,
+        calls: &[&Call<Self>],
+    ) -> Result<Vec<Target>, DbError> {
+        let field = Some("account_id");
+        // Both sides in one statement. A promise to settlement is held by nobody: the
+        // nil id is no account.
+        let side = |account: fn(&Self) -> Uuid| {
+            calls.iter().map(move |call| (account(&call.command), call.context.actor.id))
+        };
+        let payers = side(|command| command.account_id);
+        let payees = side(|command| command.to_account_id.unwrap_or_default());
+        let wanted: Vec<(Uuid, Uuid)> = payers.chain(payees).collect();
+        let facts = facts(transaction, &wanted).await?;
+        let (payers, payees) = facts.split_at(calls.len());
+        let targets = calls.iter().zip(payers.iter().zip(payees)).map(|(call, sides)| match sides {
+            (None, _) => Target::Missing { field },
+            (&Some(owned), held) => Target::Object {
+                resource: Resource::for_permission(
+                    Permission::HoldCreate,
+                    Some(call.command.account_id),
+                )
+                .owned(owned)
+                .held(held.unwrap_or(false)),
+                read_permission: Permission::HoldRead,
+                field,
+            },
+        });
+        Ok(targets.collect())
+    }
+
+    async fn execute_all(
+        transaction: &TenantTx,
+        calls: &[&Call<Self>],
+    ) -> Result<Vec<Outcome<Hold>>, DbError> {
+        let sides = sides(transaction, calls).await?;
+        let mut made: HashMap<Currency, Uuid> = HashMap::new();
+        let mut orders = Vec::with_capacity(calls.len());
+        let mut checked = Vec::with_capacity(calls.len());
+        for call in calls {
+            let (command, context) = (&call.command, &call.context);
+            let now = context.clock.now();
+            let verdict = command.check(now).and_then(|expires_at| {
+                let side = sides.get(&command.account_id);
+                Ok((side.ok_or_else(|| Refusal::invisible("account_id"))?, expires_at))
+            });
+            if let Ok((side, expires_at)) = &verdict {
+                let settlement = settlement(transaction, call, side, &mut made).await?;
+                orders.push(command.order(context, (side, settlement), (now, *expires_at))?);
+            }
+            checked.push(verdict.map(drop));
+        }
+        let results = ledger::holds::authorise(transaction, &orders).await?;
+        let mut results = results.into_iter();
+        let outcomes = calls.iter().zip(checked).map(|(call, check)| {
+            check?;
+            answer(&call.context, results.next().ok_or_else(nothing)?)
+        });
+        Ok(outcomes.collect())
+    }
+}
+
+/// What of the accounts of a batch never changes: one round trip.
+async fn sides(
+    transaction: &TenantTx,
+    calls: &[&Call<AuthoriseHold>],
+) -> Result<HashMap<Uuid, Side>, DbError> {
+    let ids: Vec<Uuid> = calls.iter().map(|call| call.command.account_id).collect();
+    let rows = transaction.query(SIDES, &[&transaction.tenant(), &ids]).await?;
+    rows.iter()
+        .map(|row| {
+            let currency = ledger::model::stored_currency(row.try_get("currency")?)?;
+            let settlement_id = row.try_get("settlement_id")?;
+            Ok((row.try_get("id")?, Side { currency, settlement_id }))
+        })
+        .collect()
+}
+
+/// The bank's settlement account where the order names nobody; made before anything is
+/// locked, where this is the first promise of its currency.
+async fn settlement(
+    transaction: &TenantTx,
+    call: &Call<AuthoriseHold>,
+    side: &Side,
+    made: &mut HashMap<Currency, Uuid>,
+) -> Result<Option<Uuid>, DbError> {
+    if call.command.to_account_id.is_some() || side.settlement_id.is_some() {
+        return Ok(side.settlement_id);
+    }
+    if let Some(&id) = made.get(&side.currency) {
+        return Ok(Some(id));
+    }
+    let (clock, account) = (&call.context.clock, InternalAccount::Settlement);
+    let id = ledger::accounts::internal(transaction, clock, account, side.currency).await?;
+    made.insert(side.currency, id);
+    Ok(Some(id))
+}
+
+fn answer(context: &OpContext, result: Result<Hold, HoldError>) -> Outcome<Hold> {
+    let hold = result.map_err(refusal)?;
+    let record = event(context, EventType::DataModification, AuthoriseHold::NAME, RESOURCE)
+        .resource_id(hold.id)
+        .new_values(json!({
+            "account_id": hold.account_id,
+            "to_account_id": hold.to_account_id,
+            "amount": hold.amount,
+            "currency": hold.currency,
+            "expires_at": hold.expires_at.to_string(),
+            "status": hold.status,
+        }));
+    Ok(Applied { output: hold, status: 201, events: vec![record] })
+}
+
+fn nothing() -> DbError {
+    DbError::Corrupt("an authorisation without a result".to_owned())
+}
+
+/// What PostgreSQL can store; the fraction beyond it is cut off.
+fn whole_microseconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use uuid::Uuid;
+
+    use super::AuthoriseHold;
+
+    fn order(expires_at: Option<Timestamp>) -> AuthoriseHold {
+        AuthoriseHold {
+            account_id: Uuid::nil(),
+            to_account_id: None,
+            amount: 1,
+            currency: None,
+            description: String::new(),
+            reference: None,
+            expires_at,
+        }
+    }
+
+    #[test]
+    fn a_hold_ends_later_and_within_thirty_days() {
+        let now: Timestamp = "2026-03-01T12:00:00.000001Z".parse().unwrap();
+        let days = |days: i64| now + SignedDuration::from_hours(24 * days);
+        let microsecond = SignedDuration::from_micros(1);
+        // expires_at, what it becomes or the code
+        let table = [
+            (None, Ok(days(7))),
+            (Some(now), Err("expires_in_past")),
+            // Cut to what the database stores, it is now.
+            (Some(now + SignedDuration::from_nanos(900)), Err("expires_in_past")),
+            (Some(now + microsecond), Ok(now + microsecond)),
+            (Some(days(-1)), Err("expires_in_past")),
+            (Some(Timestamp::MIN), Err("expires_in_past")),
+            (Some(days(30)), Ok(days(30))),
+            (Some(days(30) + microsecond), Err("expires_too_late")),
+            (Some(Timestamp::MAX), Err("expires_too_late")),
+        ];
+        for (expires_at, expected) in table {
+            let checked = order(expires_at).check(now);
+            let found = checked.as_ref().map_err(|refusal| {
+                assert_eq!(refusal.errors[0].field, "expires_at");
+                &*refusal.errors[0].code
+            });
+            assert_eq!(found.copied(), expected, "{expires_at:?}");
+        }
+    }
+
+    #[test]
+    fn texts_and_expiry_are_at_fault_together() {
+        let refused = AuthoriseHold {
+            description: "x".repeat(141),
+            reference: Some("a\u{7}".to_owned()),
+            ..order(Some(Timestamp::MIN))
+        };
+        let refusal = refused.check(Timestamp::UNIX_EPOCH).unwrap_err();
+        let fields: Vec<_> = refusal.errors.iter().map(|error| &*error.field).collect();
+        assert_eq!(fields, ["description", "reference", "expires_at"]);
+    }
+}

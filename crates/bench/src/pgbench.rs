@@ -1,0 +1,102 @@
+//! Owns the limit of writes: pgbench running one transaction per transfer. Refuses to
+//! know what it is compared with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cluster::Binaries;
+use tokio_postgres::config::Host;
+
+const SCRIPT: &str = include_str!("../sql/limit_transfer.pgbench");
+const CLIENTS: &str = "64";
+const THREADS: &str = "2";
+
+/// pgbench, ready to run.
+#[derive(Debug)]
+pub(crate) struct Pgbench {
+    program: PathBuf,
+    script: PathBuf,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Pgbench {
+    /// Of the installed PostgreSQL, against `database_url`; its script is put into `folder`.
+    pub(crate) fn prepare(database_url: &str, folder: &std::path::Path) -> anyhow::Result<Self> {
+        let program = Binaries::find(None)?.program("pgbench");
+        anyhow::ensure!(
+            program.is_file(),
+            "{} is missing; install it: apt-get install postgresql-contrib",
+            program.display()
+        );
+        let script = folder.join("transfer.pgbench");
+        std::fs::write(&script, one_line_statements(SCRIPT))?;
+        let config: tokio_postgres::Config = database_url.parse()?;
+        let host = match config.get_hosts() {
+            [Host::Tcp(host), ..] => host.clone(),
+            _ => "127.0.0.1".to_owned(),
+        };
+        let password = config.get_password().unwrap_or_default();
+        // Not among the arguments, where every process of the machine could read it.
+        let environment = vec![
+            ("PGHOST", host),
+            ("PGPORT", config.get_ports().first().copied().unwrap_or(5432).to_string()),
+            ("PGUSER", config.get_user().unwrap_or("postgres").to_owned()),
+            ("PGPASSWORD", String::from_utf8_lossy(password).into_owned()),
+            ("PGDATABASE", config.get_dbname().unwrap_or("postgres").to_owned()),
+        ];
+        Ok(Self { program, script, environment })
+    }
+
+    /// Transfers a second over `duration`, in whole seconds and at least one.
+    pub(crate) async fn run(&self, duration: Duration) -> anyhow::Result<f64> {
+        let seconds = duration.as_secs().max(1).to_string();
+        let output = tokio::process::Command::new(&self.program)
+            .args(["-n", "-M", "prepared", "-c", CLIENTS, "-j", THREADS, "-T", &seconds, "-f"])
+            .arg(&self.script)
+            .envs(self.environment.iter().map(|(name, value)| (*name, value)))
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let complaint = || format!("pgbench: {}", String::from_utf8_lossy(&output.stderr));
+        anyhow::ensure!(output.status.success(), complaint());
+        transactions_per_second(&text).with_context(complaint)
+    }
+}
+
+/// pgbench ends a statement at a semicolon, and comments run to the end of a line.
+fn one_line_statements(script: &str) -> String {
+    let lines = script.lines().filter(|line| !line.trim_start().starts_with("--"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// `tps = 5203.449 (without initial connection time)`.
+fn transactions_per_second(output: &str) -> Option<f64> {
+    let line = output.lines().find_map(|line| line.strip_prefix("tps = "))?;
+    line.split(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SCRIPT, one_line_statements, transactions_per_second};
+
+    #[test]
+    fn the_rate_is_found_in_what_pgbench_says() {
+        let output = "latency average = 9.5 ms\ntps = 5203.449 (without initial connection time)\n";
+        assert_eq!(transactions_per_second(output), Some(5_203.449));
+        assert_eq!(transactions_per_second("pgbench: fatal"), None);
+    }
+
+    #[test]
+    fn the_script_names_no_variable_by_accident() {
+        // A colon before a digit or letter is a variable to pgbench, also in quotes.
+        let script = one_line_statements(SCRIPT).replace("::", "");
+        let known = ["from_account", "to_account", "client_id"];
+        for (position, _) in script.match_indices(':') {
+            let rest = &script[position + 1..];
+            let is_name = rest.starts_with(|letter: char| letter.is_ascii_alphanumeric());
+            assert!(!is_name || known.iter().any(|name| rest.starts_with(name)), "{rest:.40}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Owns how each row is measured. Refuses to know goals and reports.
+
+mod audit;
+mod footprint;
+mod http;
+mod login;
+mod primitive;
+mod token;
+
+use std::time::Duration;
+
+use crate::report::Outcome;
+use crate::stage::Stage;
+use crate::statistics::{Round, Summary};
+
+/// How hard to try.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    pub(crate) quick: bool,
+    pub(crate) rounds: usize,
+    /// Of one half of a round.
+    pub(crate) window: Duration,
+}
+
+impl Effort {
+    pub(crate) fn new(quick: bool) -> Self {
+        let (rounds, window_ms) = if quick { (2, 1_000) } else { (5, 4_000) };
+        Self { quick, rounds, window: Duration::from_millis(window_ms) }
+    }
+
+    /// Within one process a tenth of the time says as much.
+    fn short_window(self) -> Duration {
+        self.window / 10
+    }
+}
+
+/// Measures a row that needs nothing but this process.
+pub(crate) fn in_process(name: &str, effort: Effort) -> anyhow::Result<Outcome> {
+    match name {
+        "cedar" => primitive::cedar(effort),
+        "seal" => primitive::seal(effort),
+        "open" => primitive::open(effort),
+        _ => anyhow::bail!("nothing measures {name}"),
+    }
+}
+
+/// Measures a row on the stage.
+pub(crate) async fn on_stage(name: &str, stage: &Stage, effort: Effort) -> anyhow::Result<Outcome> {
+    match name {
+        "read-account" => http::read_account(stage, effort).await,
+        "transfer-single" => http::transfer_single(stage, effort).await,
+        "transfer-batch" => http::transfer_batch(stage, effort).await,
+        "hot-account" => http::hot_account(stage, effort).await,
+        "login" => login::throughput(stage, effort).await,
+        "reads-under-login-flood" => login::reads_under_flood(stage, effort).await,
+        "token-cached" => token::cached(stage, effort).await,
+        "token-uncached" => token::uncached(stage, effort).await,
+        "audit-append" => audit::append(stage, effort).await,
+        "audit-verify" => audit::verify(stage, effort).await,
+        "start" => footprint::start(stage, effort).await,
+        "memory-idle" => footprint::memory_idle(stage, effort).await,
+        "memory-busy" => footprint::memory_busy(stage, effort).await,
+        _ => anyhow::bail!("nothing measures {name}"),
+    }
+}
+
+/// Interleaves both halves: each round begins with the half that the last one ended
+/// with, so that neither always runs on a warmer machine.
+async fn alternate(
+    effort: Effort,
+    mut measured: impl AsyncFnMut() -> anyhow::Result<f64>,
+    mut limit: impl AsyncFnMut() -> anyhow::Result<f64>,
+) -> anyhow::Result<Outcome> {
+    let mut rounds = Vec::with_capacity(effort.rounds);
+    for number in 0..effort.rounds {
+        rounds.push(if number % 2 == 0 {
+            let measured = measured().await?;
+            Round { measured, limit: limit().await? }
+        } else {
+            let limit = limit().await?;
+            Round { measured: measured().await?, limit }
+        });
+    }
+    Ok(Outcome { summary: Summary::of(&rounds), rounds: rounds.len(), note: None })
+}
+
+/// Of a figure that has no limit beside it.
+fn figures(values: &[f64]) -> Outcome {
+    let rounds: Vec<_> =
+        values.iter().map(|measured| Round { measured: *measured, limit: 1.0 }).collect();
+    Outcome { summary: Summary::of(&rounds), rounds: rounds.len(), note: None }
+}

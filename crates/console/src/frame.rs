@@ -1,0 +1,292 @@
+//! What every request for a page passes: who asks, how often, whether a form is ours;
+//! and on the way out the headers, and the drawing of what went wrong.
+//!
+//! No handler can forget any of it: the form's token is checked before a handler is
+//! found, and routes for the signed-in turn everybody else away by themselves.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use hotstate::limits::{Class, Counted, count_address, count_user};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use identity::ConsoleSession;
+use operation::RefusalKind;
+use tenancy::RequestInfo;
+
+use crate::{
+    areas, cookies,
+    fault::Fault,
+    flash::Flash,
+    guard,
+    page::Theme,
+    params::{MAXIMUM_FORM_BYTES, Params, Submitted},
+    security,
+    state::Console,
+};
+
+/// What the frame learnt of a request.
+pub(crate) struct Visit {
+    /// Of this answer's policy.
+    pub(crate) nonce: String,
+    pub(crate) theme: Option<Theme>,
+    pub(crate) session: Option<ConsoleSession>,
+    /// A cookie came along that no longer opens anything.
+    pub(crate) expired: bool,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    /// What a form before sign-in must repeat; new where the browser brought none.
+    pub(crate) before: String,
+    pub(crate) flash: Option<Flash>,
+    pub(crate) source: Arc<RequestInfo>,
+    /// htmx asks for a part of a page.
+    pub(crate) is_fragment: bool,
+}
+
+/// Asked for by anybody, and guarded all the same.
+const OPEN_FORMS: [&str; 2] = ["/login", "/preferences/theme"];
+
+pub(crate) async fn frame(
+    State(console): State<Console>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.uri().path().starts_with("/assets/") {
+        return finished_asset(next.run(request).await);
+    }
+    let Some(source) = request.extensions().get::<Arc<RequestInfo>>().cloned() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let seen = session(&console, request.headers(), &source).await;
+    let (session, expired, broken) = match seen {
+        Ok((session, expired)) => (session, expired, None),
+        Err(fault) => (None, false, Some(fault)),
+    };
+    let visit = Arc::new(visit(&request, session, expired, source));
+    let (counted, admitted) = match broken {
+        Some(fault) => (None, Err(fault)),
+        None => admitted(&console, &visit, request).await,
+    };
+    let mut response = match admitted {
+        Ok(request) => next.run(request).await,
+        Err(fault) => fault.into_response(),
+    };
+    if let Some(counted) = counted {
+        response.extensions_mut().insert(counted);
+    }
+    finished(&console, &visit, response)
+}
+
+/// The session behind the cookie, and whether there was one that is no more.
+async fn session(
+    console: &Console,
+    headers: &HeaderMap,
+    source: &Arc<RequestInfo>,
+) -> Result<(Option<ConsoleSession>, bool), Fault> {
+    let Some(cookie) = cookies::read(headers, cookies::SESSION) else { return Ok((None, false)) };
+    match console.identity.authenticate_cookie(cookie, Arc::clone(source)).await {
+        Ok(session) => Ok((Some(session), false)),
+        Err(refusal) if refusal.kind == RefusalKind::Unauthenticated => Ok((None, true)),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+fn visit(
+    request: &Request,
+    session: Option<ConsoleSession>,
+    expired: bool,
+    source: Arc<RequestInfo>,
+) -> Visit {
+    let headers = request.headers();
+    let known = cookies::read(headers, cookies::BEFORE).filter(|value| value.len() == 64);
+    Visit {
+        nonce: security::nonce(),
+        theme: cookies::read(headers, cookies::THEME).and_then(Theme::read),
+        session,
+        expired,
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().unwrap_or_default().to_owned(),
+        before: known.map_or_else(new_token, str::to_owned),
+        flash: cookies::read(headers, cookies::FLASH).and_then(Flash::read),
+        source,
+        is_fragment: headers.contains_key("hx-request"),
+    }
+}
+
+fn new_token() -> String {
+    use std::fmt::Write as _;
+    vault::random_bytes::<32>().iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Counts the request and checks its form; gives it back with what handlers need.
+async fn admitted(
+    console: &Console,
+    visit: &Arc<Visit>,
+    mut request: Request,
+) -> (Option<Counted>, Result<Request, Fault>) {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let counted = match counted(console, visit, is_read).await {
+        Ok((counted, None)) => counted,
+        Ok((counted, Some(seconds))) => return (counted, Err(Fault::too_many(seconds))),
+        Err(fault) => return (None, Err(fault)),
+    };
+    // Attempts at the query's own encoding of U+0000 reach no handler either.
+    if request.uri().path().contains("%00") {
+        return (counted, Err(Fault::not_found()));
+    }
+    request.extensions_mut().insert(Arc::clone(visit));
+    if is_read {
+        return (counted, Ok(request));
+    }
+    (counted, checked_form(console, visit, request).await)
+}
+
+/// A sign-in counts itself, under the name tried.
+async fn counted(
+    console: &Console,
+    visit: &Visit,
+    is_read: bool,
+) -> Result<(Option<Counted>, Option<u64>), Fault> {
+    let now_ms = console.now_ms();
+    let Some(session) = &visit.session else {
+        if visit.path == "/login" && !is_read {
+            return Ok((None, None));
+        }
+        let limits = console.limits(None, Class::Default);
+        let (counted, wait_s) = count_address(&console.rates, limits, visit.source.ip, now_ms);
+        return Ok((Some(counted), wait_s));
+    };
+    let policy = console.identity.policy(&session.context).await?;
+    let class = if is_read { Class::Read } else { Class::Write };
+    let limits = console.limits(Some(&policy.rate_limits), class);
+    let (counted, wait_s) = count_user(&console.rates, limits, &session.context, now_ms);
+    Ok((Some(counted), wait_s))
+}
+
+async fn checked_form(
+    console: &Console,
+    visit: &Visit,
+    request: Request,
+) -> Result<Request, Fault> {
+    // The signed-out are sent to the sign-in by the route; there is nothing to guard.
+    if visit.session.is_none() && !OPEN_FORMS.contains(&visit.path.as_str()) {
+        return Ok(request);
+    }
+    if *request.method() != Method::POST {
+        return Err(Fault::wrong_method());
+    }
+    let (parts, body) = request.into_parts();
+    if !guard::is_of_our_origin(&parts.headers, &console.public_url) {
+        return Err(Fault::foreign_form());
+    }
+    let form = Params::parse(&collected(body).await?).ok_or_else(|| Fault::malformed("form"))?;
+    let before = cookies::read(&parts.headers, cookies::BEFORE);
+    if !guard::owns_form(visit.session.as_ref(), before, &parts.headers, &form) {
+        return Err(Fault::foreign_form());
+    }
+    let mut request = Request::from_parts(parts, Body::empty());
+    request.extensions_mut().insert(Submitted(form));
+    Ok(request)
+}
+
+async fn collected(body: Body) -> Result<Bytes, Fault> {
+    let whole = Limited::new(body, MAXIMUM_FORM_BYTES).collect().await;
+    whole.map(http_body_util::Collected::to_bytes).map_err(|_| Fault::too_large())
+}
+
+/// Sends everybody without a session to the sign-in, and back afterwards.
+pub(crate) async fn signed_in_only(request: Request, next: Next) -> Response {
+    let visit = request.extensions().get::<Arc<Visit>>().cloned();
+    match visit {
+        Some(visit) if visit.session.is_some() => next.run(request).await,
+        Some(visit) => {
+            let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+            areas::sign_in::elsewhere(&visit, is_read)
+        }
+        None => Fault::internal().into_response(),
+    }
+}
+
+/// No page takes longer.
+pub(crate) async fn in_time(
+    State(console): State<Console>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let limit = Duration::from_millis(console.request_timeout_ms);
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Fault::unavailable(1).into_response(),
+    }
+}
+
+/// A panic is a page that says nothing of it.
+pub(crate) fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    tracing::error!("a page panicked");
+    Fault::internal().into_response()
+}
+
+fn finished(console: &Console, visit: &Visit, mut response: Response) -> Response {
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED
+        && response.extensions().get::<Fault>().is_none()
+    {
+        response.extensions_mut().insert(Fault::wrong_method());
+    }
+    if let Some(fault) = response.extensions_mut().remove::<Fault>() {
+        response = drawn(console, visit, &fault, response);
+    }
+    let is_html = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    // Shown on the page that this is; redirects hand it on.
+    if visit.flash.is_some() && is_html && !visit.is_fragment {
+        cookies::set(response.headers_mut(), cookies::FLASH, "", cookies::Keep::Drop);
+    }
+    if visit.expired && visit.session.is_none() {
+        let ours = response.headers().get_all(header::SET_COOKIE).iter();
+        let replaced = ours
+            .filter_map(|line| line.to_str().ok())
+            .any(|line| line.starts_with("__Host-strongroom="));
+        if !replaced {
+            cookies::set(response.headers_mut(), cookies::SESSION, "", cookies::Keep::Drop);
+        }
+    }
+    let trusted = response.extensions_mut().remove::<security::TrustedTypes>();
+    security::secure(response.headers_mut(), &visit.nonce, trusted);
+    response
+}
+
+fn drawn(console: &Console, visit: &Visit, fault: &Fault, mut response: Response) -> Response {
+    if fault.sign_in {
+        let mut elsewhere = areas::sign_in::elsewhere(visit, true);
+        std::mem::swap(elsewhere.extensions_mut(), response.extensions_mut());
+        return elsewhere;
+    }
+    let html = areas::error::draw(console, visit, fault).unwrap_or_else(|error| {
+        tracing::error!(%error, "the page for an error failed");
+        fault.title.to_owned()
+    });
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.remove(header::CONTENT_LENGTH);
+    *response.status_mut() = fault.status;
+    *response.body_mut() = Body::from(html);
+    response
+}
+
+fn finished_asset(mut response: Response) -> Response {
+    if let Some(fault) = response.extensions_mut().remove::<Fault>() {
+        return fault.status.into_response();
+    }
+    response
+}

@@ -1,0 +1,216 @@
+//! One batch over the locked accounts: opened (locked and read), asked order after
+//! order, closed (written). Everything that writes balances, entries or holds goes
+//! through here.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use jiff::Timestamp;
+use tenancy::{Clock, DbError, Query, TenantTx};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{Posted, Posting, PostingError, decide, holding, rows};
+use crate::{
+    holds::{Authorisation, Capture, Captured, Changed, Hold, HoldError, Release},
+    model::AccountState,
+};
+
+const LOCK: &str = tenancy::sql!("ledger/posting.sql", "lock_accounts");
+const READ: &str = tenancy::sql!("ledger/posting.sql", "read_accounts");
+const LOCK_OF_HOLDS: &str = tenancy::sql!("ledger/holds.sql", "lock_accounts");
+const READ_OF_HOLDS: &str = tenancy::sql!("ledger/holds.sql", "read_accounts");
+const READ_HOLDS: &str = tenancy::sql!("ledger/holds.sql", "read_holds");
+const INSERT_TRANSFERS: &str = tenancy::sql!("ledger/posting.sql", "insert_transfers");
+const INSERT_TRANSACTIONS: &str = tenancy::sql!("ledger/posting.sql", "insert_transactions");
+const UPDATE_ACCOUNTS: &str = tenancy::sql!("ledger/posting.sql", "update_accounts");
+const INSERT_HOLDS: &str = tenancy::sql!("ledger/holds.sql", "insert_holds");
+const UPDATE_HOLDS: &str = tenancy::sql!("ledger/holds.sql", "update_holds");
+
+/// What a batch is about.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// To be locked.
+    pub(crate) accounts: BTreeSet<Uuid>,
+    /// Only to be read: what never changes of them is what matters.
+    pub(crate) looked_at: BTreeSet<Uuid>,
+    /// Holds whose both accounts are to be locked.
+    pub(crate) captured: Vec<Uuid>,
+    /// Holds whose own account is to be locked.
+    pub(crate) released: Vec<Uuid>,
+}
+
+/// The locked accounts of a batch, their holds, and what is to be written.
+pub(crate) struct Book {
+    accounts: HashMap<Uuid, AccountState>,
+    /// Read without a lock: never written.
+    seen: HashMap<Uuid, AccountState>,
+    holds: HashMap<Uuid, Hold>,
+    journal: rows::Journal,
+    authorised: BTreeSet<Uuid>,
+    changed: BTreeSet<Uuid>,
+}
+
+/// What closing a book has found out.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    changed_at: HashMap<Uuid, Timestamp>,
+}
+
+impl Written {
+    /// Sets when a changed hold says it changed: the database's word, as every later
+    /// read will say it.
+    pub(crate) fn date(&self, hold: &mut Hold) {
+        if let Some(&at) = self.changed_at.get(&hold.id) {
+            hold.updated_at = at;
+        }
+    }
+}
+
+impl Book {
+    /// Locks and reads, in one round trip.
+    pub(crate) async fn open(transaction: &TenantTx, wanted: &Wanted) -> Result<Self, DbError> {
+        let tenant = transaction.tenant();
+        let locked: Vec<Uuid> = wanted.accounts.iter().copied().collect();
+        let read: Vec<Uuid> = wanted.accounts.union(&wanted.looked_at).copied().collect();
+        let holds: Vec<Uuid> = wanted.captured.iter().chain(&wanted.released).copied().collect();
+        let answers = if holds.is_empty() {
+            transaction
+                .pipeline(&[
+                    Query::new(LOCK, &[&tenant, &locked]),
+                    Query::new(READ, &[&tenant, &read]),
+                ])
+                .await?
+        } else {
+            let released = &wanted.released;
+            transaction
+                .pipeline(&[
+                    Query::new(LOCK_OF_HOLDS, &[&tenant, &locked, &wanted.captured, released]),
+                    Query::new(READ_OF_HOLDS, &[&tenant, &read, &holds]),
+                    Query::new(READ_HOLDS, &[&tenant, &holds]),
+                ])
+                .await?
+        };
+        let rows = |at: usize| answers.get(at).map_or(&[][..], Vec::as_slice);
+        Self::of(rows(0), rows(1), rows(2))
+    }
+
+    /// Only what the locking statement gave back is locked: an account that came to
+    /// light later (of a hold that was committed in between) is only seen.
+    fn of(locked: &[Row], read: &[Row], holds: &[Row]) -> Result<Self, DbError> {
+        let locked: HashSet<Uuid> =
+            locked.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+        let mut accounts = HashMap::with_capacity(locked.len());
+        let mut seen = HashMap::new();
+        for row in read {
+            let account = rows::account(row)?;
+            let place = if locked.contains(&account.id) { &mut accounts } else { &mut seen };
+            place.insert(account.id, account);
+        }
+        let holds = holds
+            .iter()
+            .map(|row| Hold::from_row(row).map(|hold| (hold.id, hold)))
+            // A hold without its lock is not to be touched.
+            .filter(|hold| {
+                hold.as_ref().map_or(true, |(_, hold)| accounts.contains_key(&hold.account_id))
+            })
+            .collect::<Result<_, DbError>>()?;
+        Ok(Self {
+            accounts,
+            seen,
+            holds,
+            journal: rows::Journal::default(),
+            authorised: BTreeSet::new(),
+            changed: BTreeSet::new(),
+        })
+    }
+
+    /// Decides a posting.
+    pub(crate) fn post(
+        &mut self,
+        posting: &Posting,
+        clock: &Clock,
+    ) -> Result<Posted, PostingError> {
+        let posted = decide::apply(&mut self.accounts, posting, || clock.new_id())?;
+        self.journal.record(posting, &posted, None);
+        Ok(posted)
+    }
+
+    /// Decides an authorisation.
+    pub(crate) fn authorise(&mut self, order: &Authorisation) -> Result<Hold, HoldError> {
+        let hold = holding::authorise(&mut self.accounts, &self.seen, &mut self.holds, order)?;
+        self.authorised.insert(hold.id);
+        Ok(hold)
+    }
+
+    /// Decides a capture.
+    pub(crate) fn capture(
+        &mut self,
+        order: &Capture,
+        clock: &Clock,
+    ) -> Result<Captured, HoldError> {
+        let done =
+            holding::capture(&mut self.accounts, &mut self.holds, order, || clock.new_id())?;
+        self.journal.record(&done.posting, &done.posted, Some(order.hold_id));
+        self.changed.insert(order.hold_id);
+        Ok(done)
+    }
+
+    /// Decides a release.
+    pub(crate) fn release(&mut self, order: Release) -> Result<Changed, HoldError> {
+        let who = (order.hold_id, order.at);
+        let done = holding::release(&mut self.accounts, &mut self.holds, who)?;
+        self.changed.insert(order.hold_id);
+        Ok(done)
+    }
+
+    /// Decides whether the clock has ended a hold.
+    pub(crate) fn expire(&mut self, order: Release) -> Result<Changed, HoldError> {
+        let who = (order.hold_id, order.at);
+        let done = holding::expire(&mut self.accounts, &mut self.holds, who)?;
+        self.changed.insert(order.hold_id);
+        Ok(done)
+    }
+
+    /// Writes what was decided, in one round trip; none where nothing was.
+    pub(crate) async fn close(self, transaction: &TenantTx) -> Result<Written, DbError> {
+        let held = self.authorised.iter().chain(&self.changed).filter_map(|id| self.holds.get(id));
+        let touched = self.journal.accounts().chain(held.map(|hold| hold.account_id));
+        let accounts = rows::Changed::of(touched, &self.accounts);
+        // One that was authorised in this batch is inserted as it is by now.
+        let changed: Vec<Uuid> = self.changed.difference(&self.authorised).copied().collect();
+        let columns = |ids: &mut dyn Iterator<Item = &Uuid>| -> rows::Holds {
+            ids.filter_map(|id| self.holds.get(id)).collect()
+        };
+        let new_holds = columns(&mut self.authorised.iter());
+        let changed_holds = columns(&mut changed.iter());
+        if accounts.ids.is_empty() {
+            return Ok(Written::default());
+        }
+        let tenant = transaction.tenant();
+        let transfers = self.journal.transfer_parameters(&tenant);
+        let entries = self.journal.entry_parameters(&tenant);
+        let balances = accounts.parameters(&tenant);
+        let inserted = new_holds.insert_parameters(&tenant);
+        let updated = changed_holds.update_parameters(&tenant);
+        let mut queries = Vec::with_capacity(5);
+        if !self.journal.is_empty() {
+            queries.push(Query::new(INSERT_TRANSFERS, &transfers));
+            queries.push(Query::new(INSERT_TRANSACTIONS, &entries));
+        }
+        queries.push(Query::new(UPDATE_ACCOUNTS, &balances));
+        if !new_holds.is_empty() {
+            queries.push(Query::new(INSERT_HOLDS, &inserted));
+        }
+        if !changed_holds.is_empty() {
+            queries.push(Query::new(UPDATE_HOLDS, &updated));
+        }
+        let answers = transaction.pipeline(&queries).await?;
+        let dated = answers.last().filter(|_| !changed_holds.is_empty());
+        let changed_at = dated
+            .into_iter()
+            .flatten()
+            .map(|row| Ok((row.try_get("id")?, row.try_get("updated_at")?)))
+            .collect::<Result<_, DbError>>()?;
+        Ok(Written { changed_at })
+    }
+}

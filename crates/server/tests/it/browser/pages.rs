@@ -1,0 +1,137 @@
+//! The table of pages: a page engineer adds a line, the walk does the rest. One test,
+//! one browser, one database for all of them; what each page does is tested elsewhere.
+
+use super::{Browser, Page, Person, Stop, Walker};
+use crate::harness::{App, PASSWORD};
+
+/// Who looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    /// Nobody signed in.
+    Anybody,
+    /// The bank's person with this user name.
+    Signed(&'static str),
+}
+
+/// Who, the screenshots' name, path and the status expected. Ids in braces are those of
+/// the first customer and of their first account.
+const PAGES: &[(Who, &str, &str, u16)] = &[
+    (Who::Anybody, "login", "/login", 200),
+    (Who::Anybody, "docs", "/docs", 200),
+    (Who::Anybody, "docs-search", "/docs?q=transfer", 200),
+    (Who::Anybody, "docs-operation", "/docs/operations/createTransfer", 200),
+    (Who::Anybody, "docs-list", "/docs/operations/listAccounts", 200),
+    (Who::Anybody, "docs-start", "/docs/guides/getting-started", 200),
+    (Who::Anybody, "docs-idempotency", "/docs/guides/idempotency", 200),
+    (Who::Anybody, "docs-pages", "/docs/guides/pagination", 200),
+    (Who::Anybody, "docs-money", "/docs/guides/money-and-dates", 200),
+    (Who::Anybody, "docs-errors", "/docs/errors", 200),
+    (Who::Anybody, "docs-nothing", "/docs/operations/none", 404),
+    (Who::Signed("admin"), "overview", "/", 200),
+    (Who::Signed("admin"), "not-found", "/nothing/here", 404),
+];
+
+/// Signs in by the page, as a person does.
+pub(crate) async fn sign_in(person: &Person, app: &App, username: &str) -> Page {
+    let page = person.page().await;
+    page.goto("/login").await.expect_status(200);
+    if page.count("#tenant").await > 0 {
+        page.type_text("#tenant", &app.bank.slug).await;
+    }
+    page.type_text("#username", username).await;
+    page.type_text("#password", PASSWORD).await;
+    page.press("Enter").await;
+    page.wait_until("location.pathname !== '/login'").await;
+    page.settle().await;
+    page
+}
+
+#[tokio::test]
+async fn every_page_is_clean_in_every_variant() {
+    let app = App::start().await;
+    let (port, _acceptor) = app.listen().await;
+    let origin = format!("http://localhost:{port}");
+    let browser = Browser::start().await;
+    let mut walker = Walker::default();
+    let (mut who, mut page) = (Who::Anybody, browser.person(&origin).await.page().await);
+    for (whose, name, path, status) in PAGES {
+        if *whose != who {
+            who = *whose;
+            let person = browser.person(&origin).await;
+            page = match who {
+                Who::Anybody => person.page().await,
+                Who::Signed(username) => sign_in(&person, &app, username).await,
+            };
+        }
+        let first = &app.bank.customers[0];
+        let path = path
+            .replace("{customer}", &first.id.to_string())
+            .replace("{account}", &first.accounts[0].to_string());
+        walker.visit(&page, &Stop::new(*name, path).answering(*status)).await;
+    }
+    walker.finish();
+}
+
+#[tokio::test]
+async fn the_documentation_is_searched_followed_and_used_without_scripts() {
+    let app = App::start().await;
+    let (port, _acceptor) = app.listen().await;
+    let origin = format!("http://localhost:{port}");
+    let browser = Browser::start().await;
+    let person = browser.person(&origin).await;
+    let page = person.page().await;
+    let shown = "document.querySelectorAll('[data-words]:not([hidden])').length";
+
+    page.goto("/docs").await.expect_status(200);
+    let all = page.eval(shown).await.as_u64().unwrap();
+    let document = api::openapi();
+    let operations = serde_json::to_value(&document).unwrap()["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|item| item.as_object().unwrap().len() as u64)
+        .sum::<u64>();
+    assert_eq!(all, operations, "every operation of the document has its line");
+    page.press("/").await;
+    page.press("c r e a t e t r a n s f e r").await;
+    page.wait_until(&format!("{shown} === 1")).await;
+    page.click("[data-words]:not([hidden]) a").await;
+    page.wait_for("#problems").await;
+    assert_eq!(page.path().await, "/docs/operations/createTransfer");
+    page.click_text("a", "insufficient_funds").await;
+    page.wait_until("document.querySelector(':target')?.id === 'insufficient_funds'").await;
+    page.assert_clean();
+
+    let quiet = browser.person(&origin).await.page().await;
+    quiet.set_scripts(false).await;
+    quiet.goto("/docs?q=createTransfer").await.expect_status(200);
+    assert_eq!(quiet.count("[data-words]").await, 1);
+    swagger(&page).await;
+}
+
+/// Swagger UI draws every operation under the strict policy, in both lights, opens one
+/// and sends a request, without a single violation.
+async fn swagger(page: &Page) {
+    let visit = page.goto("/docs/swagger").await;
+    let policy = &visit.expect_status(200).headers["content-security-policy"];
+    assert!(!policy.contains("unsafe-"), "{policy}");
+    assert!(policy.contains("require-trusted-types-for 'script'"), "{policy}");
+    assert!(policy.ends_with("trusted-types default dompurify dompurify#page"), "{policy}");
+    page.wait_for(".opblock").await;
+    page.click("#operations-keys-readOpenApi .opblock-summary-control").await;
+    page.click(".try-out__btn").await;
+    page.click(".execute").await;
+    page.wait_for_text(".live-responses-table .response-col_status", "200").await;
+    page.settle().await;
+    page.screenshot("swagger-desktop-light").await;
+    // The policy lets through nothing that runs, whoever asks.
+    let cleaned = page
+        .eval(
+            "(() => { const box = document.createElement('div'); \
+              box.innerHTML = '<p onclick=\"1\">x</p><script>1</script>'; \
+              return box.innerHTML; })()",
+        )
+        .await;
+    assert_eq!(cleaned, "<p>x</p>");
+    page.assert_clean();
+}

@@ -1,0 +1,106 @@
+//! Owns the walk over many pages: each in four variants, each held to the same rules.
+//! Refuses to stop at the first fault: the report names all of them.
+
+use serde_json::Value;
+
+use super::{
+    accessibility::barriers,
+    page::{Media, Page, Scheme, Viewport},
+};
+
+const VARIANTS: [(&str, Viewport, Scheme); 4] = [
+    ("desktop-light", Viewport::Desktop, Scheme::Light),
+    ("desktop-dark", Viewport::Desktop, Scheme::Dark),
+    ("phone-light", Viewport::Phone, Scheme::Light),
+    ("phone-dark", Viewport::Phone, Scheme::Dark),
+];
+
+/// What lies beyond the right edge without a scroll area of its own around it.
+const OVERFLOW: &str = r"((width) => {
+    const root = document.scrollingElement;
+    if (root.scrollWidth <= width) return [];
+    const scrolls = (element) => element && element !== document.body
+        && (['auto', 'scroll', 'hidden', 'clip'].includes(getComputedStyle(element).overflowX)
+            || scrolls(element.parentElement));
+    const wide = [...document.body.querySelectorAll('*')].filter((element) =>
+        element.getBoundingClientRect().right > width + 1 && !scrolls(element.parentElement));
+    return [`${root.scrollWidth} px wide`, ...wide.slice(0, 5).map((element) =>
+        element.outerHTML.slice(0, 120))];
+})";
+
+/// A page to walk over.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop {
+    /// The screenshots' name.
+    pub(crate) name: String,
+    /// Path and query.
+    pub(crate) path: String,
+    /// What the document answers.
+    pub(crate) status: u16,
+}
+
+impl Stop {
+    /// A page that answers 200.
+    pub(crate) fn new(name: impl Into<String>, path: impl Into<String>) -> Self {
+        Self { name: name.into(), path: path.into(), status: 200 }
+    }
+
+    /// A page that answers something else, an error page for example.
+    pub(crate) fn answering(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+}
+
+/// Visits pages and gathers what is wrong with them.
+#[derive(Default)]
+pub(crate) struct Walker {
+    faults: Vec<String>,
+    visited: usize,
+}
+
+impl Walker {
+    /// Visits one page in every variant: the status asked for, nothing the browser
+    /// complains of, no sideways scrolling, no barrier; a screenshot of each in
+    /// `target/screenshots/<name>-<variant>.png`.
+    pub(crate) async fn visit(&mut self, page: &Page, stop: &Stop) {
+        for (variant, viewport, scheme) in VARIANTS {
+            page.set_viewport(viewport).await;
+            page.emulate(Media { scheme, ..Media::default() }).await;
+            let visit = page.goto(&stop.path).await;
+            let mut faults = Vec::new();
+            if visit.status != stop.status {
+                faults.push(format!("answered {} instead of {}", visit.status, stop.status));
+            }
+            let overflow = page.eval(&format!("{OVERFLOW}({})", viewport.size().0)).await;
+            let overflow: Vec<String> =
+                overflow.as_array().into_iter().flatten().map(word).collect();
+            if !overflow.is_empty() {
+                faults.push(format!("scrolls sideways: {}", overflow.join("\n      ")));
+            }
+            faults.extend(barriers(page).await);
+            page.screenshot(&format!("{}-{variant}", stop.name)).await;
+            faults.extend(page.take_findings().iter().map(ToString::to_string));
+            let place = format!("{} ({}) {variant}", stop.name, stop.path);
+            self.faults.extend(faults.into_iter().map(|fault| format!("{place}: {fault}")));
+        }
+        self.visited += 1;
+    }
+
+    /// Every fault so far; forgotten.
+    pub(crate) fn take_faults(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.faults)
+    }
+
+    /// # Panics
+    /// With every fault of every page, or where no page was visited.
+    pub(crate) fn finish(mut self) {
+        assert!(self.visited > 0, "no page was visited");
+        let faults = self.take_faults();
+        assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+    }
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
