@@ -42,6 +42,24 @@ have_postgresql() {
     return 1
 }
 
+# What the tests of pages drive: any Chromium in PATH.
+have_browser() {
+    local browser
+    for browser in chromium chromium-browser google-chrome google-chrome-stable; do
+        if have "$browser"; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Where none can be had, those tests fail and say so: nothing is skipped.
+install_browser() {
+    if ! have_browser; then
+        install_packages chromium fonts-liberation
+    fi
+}
+
 # What every build and every private cluster needs.
 install_base() {
     local missing=()

@@ -28,6 +28,10 @@ pub(crate) trait Example: Serialize + ToSchema {
     fn component_name() -> String {
         Self::name().into_owned()
     }
+
+    /// The components that it refers to beyond those that its schema names itself: the
+    /// arguments of a generic type.
+    fn arguments(_schemas: &mut Vec<NamedSchema>) {}
 }
 
 /// What a handler says of itself.
@@ -150,7 +154,8 @@ impl Doc {
     }
 
     /// A JSON answer.
-    pub(crate) fn answers<T: Example>(self, status: u16, description: &'static str) -> Self {
+    pub(crate) fn answers<T: Example>(mut self, status: u16, description: &'static str) -> Self {
+        T::arguments(&mut self.schemas);
         self.answer_named(T::component_name(), status, description, &T::example())
     }
 

@@ -235,8 +235,7 @@ impl Command for RecordProof {
         let parameters: [&(dyn ToSql + Sync); 5] =
             [&transaction.tenant(), &accounts, &transfers, &entries, &faults];
         transaction.execute(RECORD, &parameters).await?;
-        let kind =
-            if faults == 0 { EventType::JobRun } else { EventType::SecurityViolation };
+        let kind = if faults == 0 { EventType::JobRun } else { EventType::SecurityViolation };
         let record = event(context, kind, Self::NAME, Self::RESOURCE)
             .outcome(if faults == 0 { Ended::Success } else { Ended::Failed })
             .details(json!({

@@ -51,10 +51,13 @@ pub async fn serve(database_url: &str, ready_file: &Path) -> anyhow::Result<()> 
     let unfinished = ready_file.with_extension("unfinished");
     std::fs::write(&unfinished, serde_json::to_vec(&ready)?).context("the ready file")?;
     std::fs::rename(&unfinished, ready_file).context("the ready file")?;
-    axum::serve(axum::serve::ListenerExt::tap_io(listener, |stream| {
-        // Without it the answer would wait for an acknowledgement.
-        let _ = stream.set_nodelay(true);
-    }), routes)
+    axum::serve(
+        axum::serve::ListenerExt::tap_io(listener, |stream| {
+            // Without it the answer would wait for an acknowledgement.
+            let _ = stream.set_nodelay(true);
+        }),
+        routes,
+    )
     .await?;
     Ok(())
 }
@@ -65,6 +68,7 @@ struct Bare {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the wire's names")]
 struct Account {
     id: Uuid,
     account_number: String,

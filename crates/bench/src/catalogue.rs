@@ -134,7 +134,13 @@ pub const ALL: &[Entry] = &[
         Goal::at_least(1_000_000.0),
         "records/s",
     ),
-    served("start", "`strongroom serve` on a migrated database, until ready", None, Goal::at_most(300.0), "ms"),
+    served(
+        "start",
+        "`strongroom serve` on a migrated database, until ready",
+        None,
+        Goal::at_most(300.0),
+        "ms",
+    ),
     served("memory-idle", "resident memory of `serve`, idle", None, Goal::at_most(60.0), "MB"),
     served(
         "memory-busy",

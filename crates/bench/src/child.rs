@@ -68,11 +68,18 @@ impl Process {
             }
             tokio::time::sleep(POLL).await;
         }
-        anyhow::bail!("the server was not ready within {} s: {}", READY_LIMIT.as_secs(), self.tail())
+        anyhow::bail!(
+            "the server was not ready within {} s: {}",
+            READY_LIMIT.as_secs(),
+            self.tail()
+        )
     }
 
     /// Waits for a JSON file that the process writes when it is ready.
-    pub(crate) async fn ready_file<T: DeserializeOwned>(&mut self, path: &Path) -> anyhow::Result<T> {
+    pub(crate) async fn ready_file<T: DeserializeOwned>(
+        &mut self,
+        path: &Path,
+    ) -> anyhow::Result<T> {
         self.until(async || {
             let text = std::fs::read(path).ok()?;
             serde_json::from_slice(&text).ok()

@@ -63,7 +63,7 @@ pub fn chosen(names: &[String]) -> Result<Vec<&'static Entry>, UnknownName> {
 }
 
 /// Measures. A row that cannot be measured says why and counts as missed; `progress`
-/// hears of each row before it starts. Dropping the future ends what was started.
+/// hears of each row before it starts and of its figures. Dropping the future ends what was started.
 ///
 /// # Errors
 /// An unknown name, or a stage that cannot be set up.
@@ -87,7 +87,9 @@ pub async fn run(
             Some(stage) if entry.needs_server => rows::on_stage(entry.name, stage, effort).await,
             _ => rows::in_process(entry.name, effort),
         };
-        rows.push(Row::of(entry, outcome, options.quick));
+        let row = Row::of(entry, outcome, options.quick);
+        progress(&format!("  {}", row.cells().join("  ")));
+        rows.push(row);
     }
     Ok(Report { machine, commit: options.commit.clone(), quick: options.quick, rows })
 }

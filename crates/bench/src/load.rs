@@ -197,8 +197,7 @@ async fn drive_here<S: Source>(
         total.latencies_us.extend(load.latencies_us);
         last = last.max(until);
     }
-    total.elapsed =
-        if plan.at_most.is_some() { last.duration_since(begin) } else { plan.duration };
+    total.elapsed = if plan.at_most.is_some() { last.duration_since(begin) } else { plan.duration };
     Ok(total)
 }
 
@@ -220,9 +219,10 @@ async fn run<S: Source>(
     let mut request = Vec::with_capacity(1_024);
     // Spread over the period, or all would send at once.
     let mut due = Instant::now()
-        + window.plan.every.map_or(Duration::ZERO, |every| {
-            every.mul_f64(float(number as u64) * 0.618 % 1.0)
-        });
+        + window
+            .plan
+            .every
+            .map_or(Duration::ZERO, |every| every.mul_f64(float(number as u64) * 0.618 % 1.0));
     let mut last = window.begin;
     loop {
         let sent = window.sent.fetch_add(1, Ordering::Relaxed);

@@ -174,9 +174,8 @@ fn figure(value: Option<f64>) -> String {
         _ => 2,
     };
     let plain = format!("{value:.digits$}");
-    let (whole, rest) = plain.split_once('.').map_or((plain.as_str(), None), |(whole, rest)| {
-        (whole, Some(rest))
-    });
+    let (whole, rest) =
+        plain.split_once('.').map_or((plain.as_str(), None), |(whole, rest)| (whole, Some(rest)));
     let mut text = String::with_capacity(plain.len() + 4);
     for (position, digit) in whole.chars().enumerate() {
         if position > 0 && (whole.len() - position).is_multiple_of(3) && digit.is_ascii_digit() {
@@ -199,8 +198,13 @@ mod tests {
 
     #[test]
     fn figures_read_well() {
-        let table =
-            [(0.8512, "0.85"), (12.34, "12.3"), (123.4, "123"), (12_345.6, "12,346"), (1e6, "1,000,000")];
+        let table = [
+            (0.8512, "0.85"),
+            (12.34, "12.3"),
+            (123.4, "123"),
+            (12_345.6, "12,346"),
+            (1e6, "1,000,000"),
+        ];
         for (value, text) in table {
             assert_eq!(figure(Some(value)), text);
         }
@@ -220,7 +224,8 @@ mod tests {
     fn a_row_without_a_limit_is_judged_by_what_was_measured() {
         let entry = catalogue::find("cedar").unwrap();
         let summary = |measured| Summary::of(&[Round { measured, limit: 1.0 }]);
-        for (measured, passed) in [(entry.goal.value - 1.0, true), (entry.goal.value + 1.0, false)] {
+        for (measured, passed) in [(entry.goal.value - 1.0, true), (entry.goal.value + 1.0, false)]
+        {
             let outcome = Outcome { summary: summary(measured), rounds: 1, note: None };
             let row = Row::of(entry, Ok(outcome), false);
             assert_eq!((row.passed, row.limit), (passed, None));

@@ -83,7 +83,10 @@ impl Stage {
     pub(crate) async fn set_up(setup: &Setup) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let ready_file = folder.path().join("ready.json");
-        let mut server = start_dev(&setup.program, &ready_file, &[], folder.path().join("dev.log"))?;
+        // The goals of tokens are about RS256, which a core bank does not choose by itself.
+        let settings = [("JWT_ALGORITHM", "RS256")];
+        let log = folder.path().join("dev.log");
+        let mut server = start_dev(&setup.program, &ready_file, &settings, log)?;
         let ready: Ready = server.ready_file(&ready_file).await?;
         let address = address_of(&ready.base_url)?;
         connect(&ready.database_url).await?.batch_execute(LIMIT_TABLES).await?;
@@ -144,8 +147,7 @@ pub(crate) fn start_dev(
     log: PathBuf,
 ) -> anyhow::Result<Process> {
     let path = ready_file.to_str().context("the temporary folder's name is no text")?;
-    let arguments =
-        ["dev", "--seed", "load", "--ephemeral", "--port", "0", "--ready-file", path];
+    let arguments = ["dev", "--seed", "load", "--ephemeral", "--port", "0", "--ready-file", path];
     Process::start(program, &arguments, environment, log)
 }
 

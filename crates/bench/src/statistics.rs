@@ -126,8 +126,12 @@ mod tests {
 
     #[test]
     fn the_median_is_in_the_middle() {
-        let table: [(&[f64], f64); 4] =
-            [(&[3.0], 3.0), (&[9.0, 1.0, 2.0], 2.0), (&[4.0, 1.0], 2.5), (&[1.0, 8.0, 2.0, 4.0], 3.0)];
+        let table: [(&[f64], f64); 4] = [
+            (&[3.0], 3.0),
+            (&[9.0, 1.0, 2.0], 2.0),
+            (&[4.0, 1.0], 2.5),
+            (&[1.0, 8.0, 2.0, 4.0], 3.0),
+        ];
         for (values, expected) in table {
             assert_eq!(median(values.iter().copied()), expected, "{values:?}");
         }

@@ -309,11 +309,7 @@ pub async fn expire(
 }
 
 /// Live holds whose time is over, at most so many, the oldest first.
-pub async fn due(
-    transaction: &TenantTx,
-    at: Timestamp,
-    limit: i64,
-) -> Result<Vec<Uuid>, DbError> {
+pub async fn due(transaction: &TenantTx, at: Timestamp, limit: i64) -> Result<Vec<Uuid>, DbError> {
     let rows = transaction.query(DUE, &[&transaction.tenant(), &at, &limit]).await?;
     rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }

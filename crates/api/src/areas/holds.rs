@@ -11,9 +11,7 @@ use uuid::Uuid;
 
 use super::{Answer, ok, ok_versioned, reply, tag};
 use crate::{
-    extract::{
-        Caller, Id, PageParameters, Paging, Parameters, RequiredIdempotencyKey, named,
-    },
+    extract::{Caller, Id, PageParameters, Paging, Parameters, RequiredIdempotencyKey, named},
     json::{Json, OptionalJson},
     state::ApiState,
     wire::{

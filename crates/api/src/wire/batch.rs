@@ -173,8 +173,12 @@ impl BatchResult {
 
 impl Example for BatchResults {
     fn example() -> Self {
-        let made =
-            BatchResult { status: 201, transfer: Some(Transfer::example()), problem: None, replayed: false };
+        let made = BatchResult {
+            status: 201,
+            transfer: Some(Transfer::example()),
+            problem: None,
+            replayed: false,
+        };
         let refused = BatchResult {
             status: 422,
             transfer: None,
@@ -227,16 +231,25 @@ mod tests {
             (item("7", ""), Some(("malformed_request", "idempotency_key"))),
             (item("\"k\"", r#","extra":1"#), Some(("malformed_request", "extra"))),
             (item("\"k\"", r#","amount":2"#), Some(("malformed_request", "amount"))),
-            (item("\"k\"", r#","description":"\u0000""#), Some(("malformed_request", "description"))),
+            (
+                item("\"k\"", r#","description":"\u0000""#),
+                Some(("malformed_request", "description")),
+            ),
             (item("\"k\"", "").replace("EUR", "ZZZ"), Some(("malformed_request", "currency"))),
             (item("\"k\"", "").replace(":1,", ":1.5,"), Some(("malformed_request", "amount"))),
-            (format!(r#"{{"idempotency_key":"k","to_account_id":"{id}"}}"#), Some(("malformed_request", "from_account_id"))),
+            (
+                format!(r#"{{"idempotency_key":"k","to_account_id":"{id}"}}"#),
+                Some(("malformed_request", "from_account_id")),
+            ),
             ("{}".to_owned(), Some(("malformed_request", "from_account_id"))),
             ("null".to_owned(), Some(("malformed_request", "transfers[17]"))),
             ("[]".to_owned(), Some(("malformed_request", "transfers[18]"))),
             ("\"text\"".to_owned(), Some(("malformed_request", "transfers[19]"))),
             ("7".to_owned(), Some(("malformed_request", "transfers[20]"))),
-            (format!("{}1{}", "[".repeat(62), "]".repeat(62)), Some(("malformed_request", "transfers[21]"))),
+            (
+                format!("{}1{}", "[".repeat(62), "]".repeat(62)),
+                Some(("malformed_request", "transfers[21]")),
+            ),
         ];
         // Three good ones first: faults have to be named by their own place.
         let texts: Vec<String> = std::iter::repeat_n(item("\"k\"", ""), 3)
@@ -275,7 +288,12 @@ mod tests {
             (r#"{"transfers":{}}"#.to_owned(), 400, "malformed_request", "transfers"),
             (r#"{"transfers":null}"#.to_owned(), 400, "malformed_request", "transfers"),
             (r#"{"transfers":[],"atomic":true}"#.to_owned(), 400, "malformed_request", "atomic"),
-            (r#"{"transfers":[],"transfers":[]}"#.to_owned(), 400, "malformed_request", "transfers"),
+            (
+                r#"{"transfers":[],"transfers":[]}"#.to_owned(),
+                400,
+                "malformed_request",
+                "transfers",
+            ),
             (r#"{"transfers":[{]}"#.to_owned(), 400, "malformed_json", ""),
             (many(1).replace("}]", "}"), 400, "malformed_json", ""),
             (deep, 400, "malformed_json", ""),

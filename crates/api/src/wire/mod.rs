@@ -45,6 +45,11 @@ impl<T: Example> Example for List<T> {
     fn component_name() -> String {
         format!("{}List", T::component_name())
     }
+
+    fn arguments(schemas: &mut Vec<crate::openapi_parts::NamedSchema>) {
+        schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(schemas);
+    }
 }
 
 /// An instant on the wire: RFC 3339, UTC, microseconds.

@@ -155,7 +155,10 @@ mod tests {
                 format!(r#"{{"account_id":"{id}","internal_account":"fees","amount":1}}"#),
                 Some("entries[0]"),
             ),
-            (r#"{"internal_account":"vault","amount":1}"#.to_owned(), Some("entries[0].internal_account")),
+            (
+                r#"{"internal_account":"vault","amount":1}"#.to_owned(),
+                Some("entries[0].internal_account"),
+            ),
             (r#"{"internal_account":"fees"}"#.to_owned(), Some("entries[0].amount")),
             (r#"{"internal_account":"fees","amount":0.5}"#.to_owned(), Some("entries[0].amount")),
             (r#"{"internal_account":"fees","amount":1,"x":1}"#.to_owned(), Some("entries[0].x")),

@@ -140,19 +140,20 @@ impl Command for AuthoriseHold {
         let wanted: Vec<(Uuid, Uuid)> = payers.chain(payees).collect();
         let facts = facts(transaction, &wanted).await?;
         let (payers, payees) = facts.split_at(calls.len());
-        let targets = calls.iter().zip(payers.iter().zip(payees)).map(|(call, sides)| match sides {
-            (None, _) => Target::Missing { field },
-            (&Some(owned), held) => Target::Object {
-                resource: Resource::for_permission(
-                    Permission::HoldCreate,
-                    Some(call.command.account_id),
-                )
-                .owned(owned)
-                .held(held.unwrap_or(false)),
-                read_permission: Permission::HoldRead,
-                field,
-            },
-        });
+        let targets =
+            calls.iter().zip(payers.iter().zip(payees)).map(|(call, sides)| match sides {
+                (None, _) => Target::Missing { field },
+                (&Some(owned), held) => Target::Object {
+                    resource: Resource::for_permission(
+                        Permission::HoldCreate,
+                        Some(call.command.account_id),
+                    )
+                    .owned(owned)
+                    .held(held.unwrap_or(false)),
+                    read_permission: Permission::HoldRead,
+                    field,
+                },
+            });
         Ok(targets.collect())
     }
 

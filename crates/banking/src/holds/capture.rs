@@ -91,10 +91,8 @@ impl Command for CaptureHold {
         calls: &[&Call<Self>],
     ) -> Result<Vec<Outcome<CapturedHold>>, DbError> {
         let Some(first) = calls.first() else { return Ok(Vec::new()) };
-        let orders: Vec<Capture> = calls
-            .iter()
-            .map(|call| call.command.order(&call.context))
-            .collect::<Result<_, _>>()?;
+        let orders: Vec<Capture> =
+            calls.iter().map(|call| call.command.order(&call.context)).collect::<Result<_, _>>()?;
         let results = ledger::holds::capture(transaction, &first.context.clock, &orders).await?;
         let outcomes = calls.iter().zip(results);
         Ok(outcomes.map(|(call, result)| answer(&call.context, result)).collect())

@@ -38,8 +38,7 @@ impl Command for ExpireHolds {
     async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<u64> {
         let at = context.clock.now();
         let due = ledger::holds::due(transaction, at, self.limit).await?;
-        let orders: Vec<Release> =
-            due.into_iter().map(|hold_id| Release { hold_id, at }).collect();
+        let orders: Vec<Release> = due.into_iter().map(|hold_id| Release { hold_id, at }).collect();
         let results = ledger::holds::expire(transaction, &orders).await?;
         // What is refused here was ended by somebody else since it was looked for.
         let ended: Vec<Changed> = results.into_iter().flatten().collect();
@@ -70,10 +69,7 @@ pub async fn expire_due(
     Ok(ended)
 }
 
-async fn is_any_due(
-    operations: &Operations,
-    context: &OpContext,
-) -> Result<bool, OperationError> {
+async fn is_any_due(operations: &Operations, context: &OpContext) -> Result<bool, OperationError> {
     let transaction = operations.database().begin(context).await?;
     let due = ledger::holds::due(&transaction, context.clock.now(), 1).await?;
     transaction.commit().await?;

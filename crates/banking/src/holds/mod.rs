@@ -46,8 +46,7 @@ async fn path_targets(
 ) -> Result<Vec<Target>, DbError> {
     let (holds, users): (Vec<Uuid>, Vec<Uuid>) = wanted.iter().copied().unzip();
     let rows = transaction.query(FACTS, &[&transaction.tenant(), &holds, &users]).await?;
-    let mut targets: Vec<Target> =
-        wanted.iter().map(|_| Target::Missing { field: None }).collect();
+    let mut targets: Vec<Target> = wanted.iter().map(|_| Target::Missing { field: None }).collect();
     for row in rows {
         let position = usize::try_from(row.try_get::<_, i64>("position")?).ok();
         let place = position.and_then(|at| Some((targets.get_mut(at)?, wanted.get(at)?)));

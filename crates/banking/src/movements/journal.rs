@@ -216,11 +216,7 @@ impl PostJournal {
     }
 
     /// The legs in the order of the request, the bank's own accounts looked up.
-    async fn legs(
-        &self,
-        transaction: &TenantTx,
-        context: &OpContext,
-    ) -> Result<Vec<Leg>, DbError> {
+    async fn legs(&self, transaction: &TenantTx, context: &OpContext) -> Result<Vec<Leg>, DbError> {
         let mut internal = BTreeMap::new();
         for entry in &self.entries {
             if let JournalAccount::Internal(account) = entry.account {
@@ -306,11 +302,7 @@ mod tests {
             (&[AMOUNT_MAX + 1, -AMOUNT_MAX - 1], "amount_too_large", "entries[0].amount"),
             (&[i64::MIN, i64::MAX, 1], "amount_too_large", "entries[0].amount"),
             (&[i64::MAX, i64::MAX, 2], "amount_too_large", "entries[0].amount"),
-            (
-                &[AMOUNT_MAX, AMOUNT_MAX, -AMOUNT_MAX, -AMOUNT_MAX],
-                "amount_too_large",
-                "entries",
-            ),
+            (&[AMOUNT_MAX, AMOUNT_MAX, -AMOUNT_MAX, -AMOUNT_MAX], "amount_too_large", "entries"),
         ];
         for (amounts, code, field) in table {
             let expected = Some((code.to_owned(), field.to_owned()));

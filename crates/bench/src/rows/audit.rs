@@ -30,7 +30,8 @@ const SEALING_LIMIT: Duration = Duration::from_secs(60);
 const VERIFIED_MINIMUM: u64 = 20_000;
 const VERIFIED_FULL: u64 = 100_000;
 
-const HEIGHT: &str = "SELECT coalesce(max(log_index) + 1, 0)::bigint FROM audit_leaves WHERE tenant_id = $1::uuid";
+const HEIGHT: &str =
+    "SELECT coalesce(max(log_index) + 1, 0)::bigint FROM audit_leaves WHERE tenant_id = $1::uuid";
 
 pub(super) async fn append(stage: &Stage, effort: Effort) -> anyhow::Result<Outcome> {
     let log = Log::of(stage).await?;
@@ -61,7 +62,7 @@ pub(super) async fn verify(stage: &Stage, effort: Effort) -> anyhow::Result<Outc
         let report = reports.first().context("the tenant has no log")?;
         anyhow::ensure!(report.fault.is_none(), "the log does not verify: {:?}", report.fault);
         let records = float(report.sealed + report.waiting);
-        rates.push(records / (processor_time() - spent).as_secs_f64());
+        rates.push(records / processor_time().saturating_sub(spent).as_secs_f64());
         wall.push(records / started.elapsed().as_secs_f64());
     }
     let wall = crate::statistics::median(wall);
@@ -90,8 +91,7 @@ impl Log {
     async fn of(stage: &Stage) -> anyhow::Result<Self> {
         let url = stage.ready.database_url.as_str();
         let database = Database::new(&DatabaseConfig::new(url).with_role("strongroom_app"))?;
-        let tenant =
-            Directory::new(database.clone()).by_slug(&stage.ready.manifest.tenant).await?;
+        let tenant = Directory::new(database.clone()).by_slug(&stage.ready.manifest.tenant).await?;
         let tenant = tenant.context("the load tenant is missing")?;
         let mut bare = Vec::with_capacity(WRITERS);
         for _ in 0..WRITERS {

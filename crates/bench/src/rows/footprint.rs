@@ -73,7 +73,8 @@ pub(super) async fn memory_busy(stage: &Stage, effort: Effort) -> anyhow::Result
     for number in 0..BUSY_CONNECTIONS {
         second_stage_reads.push(Reads::of(&token, number));
     }
-    let busy = drive(address_of(&ready.base_url)?, second_stage_reads, Plan::lasting(effort.window));
+    let busy =
+        drive(address_of(&ready.base_url)?, second_stage_reads, Plan::lasting(effort.window));
     let watch = async {
         // In the middle of the window, all connections being open by then.
         tokio::time::sleep(effort.window.mul_f64(0.9)).await;

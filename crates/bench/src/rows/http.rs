@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use uuid::Uuid;
@@ -33,7 +34,6 @@ impl Dice {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        #[expect(clippy::cast_possible_truncation, reason = "31 bits, and a remainder of a length")]
         let index = number as usize % from.len();
         &from[index]
     }
@@ -205,9 +205,20 @@ async fn transfers_a_second(
     Ok(drive(stage.address, sources, plan).await?.per_second())
 }
 
+/// Counted, for a window would cut batches that take a good part of it.
+fn batches(effort: Effort) -> Plan {
+    Plan {
+        warm_up: Duration::ZERO,
+        duration: Duration::from_secs(120),
+        at_most: Some(if effort.quick { 12 } else { 60 }),
+        every: None,
+    }
+}
+
 async fn against_pgbench(stage: &Stage, effort: Effort, batch: bool) -> anyhow::Result<Outcome> {
     let pgbench = Pgbench::prepare(&stage.ready.database_url, stage.folder.path())?;
-    let (to, plan) = (everywhere(stage), Plan::lasting(effort.window));
+    let to = everywhere(stage);
+    let plan = if batch { batches(effort) } else { Plan::lasting(effort.window) };
     alternate(
         effort,
         async || transfers_a_second(stage, &to, batch, plan).await,

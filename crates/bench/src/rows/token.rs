@@ -38,7 +38,10 @@ pub(super) async fn cached(stage: &Stage, effort: Effort) -> anyhow::Result<Outc
             let (started, mut calls) = (Instant::now(), 0);
             while started.elapsed() < effort.short_window() {
                 for _ in 0..256 {
-                    identity.authenticate(token, Arc::clone(&from)).await.map_err(refused)?;
+                    identity
+                        .authenticate(token, Arc::clone(&from))
+                        .await
+                        .map_err(|refusal| refused(&refusal))?;
                 }
                 calls += 256;
             }
@@ -62,10 +65,16 @@ pub(super) async fn uncached(stage: &Stage, effort: Effort) -> anyhow::Result<Ou
                 // A new one has seen no token; the first call loads tenant and session.
                 let identity = verifying.identity();
                 let (first, unseen) = tokens.split_first().context("no token")?;
-                identity.authenticate(first, Arc::clone(&from)).await.map_err(refused)?;
+                identity
+                    .authenticate(first, Arc::clone(&from))
+                    .await
+                    .map_err(|refusal| refused(&refusal))?;
                 let started = Instant::now();
                 for token in unseen {
-                    identity.authenticate(token, Arc::clone(&from)).await.map_err(refused)?;
+                    identity
+                        .authenticate(token, Arc::clone(&from))
+                        .await
+                        .map_err(|refusal| refused(&refusal))?;
                 }
                 spent += started.elapsed();
                 calls += unseen.len() as u64;
@@ -77,7 +86,7 @@ pub(super) async fn uncached(stage: &Stage, effort: Effort) -> anyhow::Result<Ou
     .await
 }
 
-fn refused(refusal: operation::Refusal) -> anyhow::Error {
+fn refused(refusal: &operation::Refusal) -> anyhow::Error {
     anyhow::anyhow!("a genuine token was refused: {refusal:?}")
 }
 

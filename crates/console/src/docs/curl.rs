@@ -12,7 +12,8 @@ pub(super) fn curl(operation: &Operation, public_url: &str) -> String {
         // Writing to a String cannot fail, here and below.
         let _ = write!(text, " -X {}", operation.method);
     }
-    let _ = write!(text, " \"{public_url}{}{}\"", with_variables(&operation.path), query(operation));
+    let _ =
+        write!(text, " \"{public_url}{}{}\"", with_variables(&operation.path), query(operation));
     if !matches!(operation.access, Access::Public(_)) {
         line(&mut text, "-H \"Authorization: Bearer $TOKEN\"");
     }

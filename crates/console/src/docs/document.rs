@@ -134,9 +134,10 @@ impl Reference {
 
     /// The operation of that id.
     pub(super) fn operation(&self, id: &str) -> Option<(&Area, &Operation)> {
-        let all = self.areas.iter().flat_map(|area| {
-            area.operations.iter().map(move |operation| (area, operation))
-        });
+        let all = self
+            .areas
+            .iter()
+            .flat_map(|area| area.operations.iter().map(move |operation| (area, operation)));
         all.into_iter().find(|(_, operation)| operation.id == id)
     }
 
@@ -282,6 +283,16 @@ fn codes(areas: &[Area]) -> Vec<Code> {
                     code.detail = text(&example["detail"]);
                 }
             }
+        }
+    }
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for code in all.values() {
+        *seen.entry(code.detail.clone()).or_default() += 1;
+    }
+    // What several say says nothing of any.
+    for code in all.values_mut() {
+        if seen.get(&code.detail).is_some_and(|&times| times > 1) {
+            code.detail.clear();
         }
     }
     all.into_values().collect()

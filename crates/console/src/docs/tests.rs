@@ -114,8 +114,13 @@ fn every_code_is_gathered_with_its_statuses_and_operations() {
 fn a_search_needs_every_word_wherever_it_stands() {
     let reference = Reference::read(&document());
     let table = [
-        ("", 2), ("things", 2), ("delete", 1), ("THING:CREATE", 1), ("makes post", 1),
-        ("makes delete", 0), ("<script>", 0),
+        ("", 2),
+        ("things", 2),
+        ("delete", 1),
+        ("THING:CREATE", 1),
+        ("makes post", 1),
+        ("makes delete", 0),
+        ("<script>", 0),
     ];
     for (query, count) in table {
         let found: usize = reference.search(query).iter().map(|(_, found)| found.len()).sum();

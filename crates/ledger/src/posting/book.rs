@@ -148,8 +148,7 @@ impl Book {
         order: &Capture,
         clock: &Clock,
     ) -> Result<Captured, HoldError> {
-        let done =
-            holding::capture(&mut self.accounts, &mut self.holds, order, || clock.new_id())?;
+        let done = holding::capture(&mut self.accounts, &mut self.holds, order, || clock.new_id())?;
         self.journal.record(&done.posting, &done.posted, Some(order.hold_id));
         self.changed.insert(order.hold_id);
         Ok(done)

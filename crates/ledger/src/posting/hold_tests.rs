@@ -111,11 +111,7 @@ fn a_hold_is_authorised_where_its_transfer_could_be_posted() {
             Authorisation { destination: internal(2), ..base(1, 2, 5) },
             posting(P::UnknownAccount { leg: 1 }),
         ),
-        (
-            "other currency before status",
-            base(3, 5, 1),
-            posting(P::CurrencyMismatch { leg: 1 }),
-        ),
+        ("other currency before status", base(3, 5, 1), posting(P::CurrencyMismatch { leg: 1 })),
         ("on koruna", base(5, 2, 1), posting(P::CurrencyMismatch { leg: 0 })),
         ("on closed", base(3, 2, 1), posting(P::AccountClosed { leg: 0 })),
         ("for closed", base(1, 3, 5_000), posting(P::AccountClosed { leg: 1 })),
@@ -285,7 +281,8 @@ fn every_transition_is_in_the_table_and_the_table_is_reached() {
 fn the_clock_decides_who_may_end_a_hold() {
     for (second, released, expired) in [(99, true, Err(E::NotDue)), (100, false, Ok(()))] {
         let (mut accounts, mut holds) = with_hold(0);
-        let ended = holding::expire(&mut accounts.clone(), &mut holds.clone(), (id(50), at(second)));
+        let ended =
+            holding::expire(&mut accounts.clone(), &mut holds.clone(), (id(50), at(second)));
         assert_eq!(ended.map(drop), expired, "{second}");
         let let_go = holding::release(&mut accounts, &mut holds, (id(50), at(second)));
         assert_eq!(let_go.is_ok(), released, "{second}");

@@ -82,8 +82,7 @@ pub(super) fn capture(
     let mut after = before.clone();
     after.captured_amount += amount;
     after.last_transfer_id = Some(order.transfer_id);
-    let status =
-        if stays > 0 { HoldStatus::PartiallyCaptured } else { HoldStatus::Captured };
+    let status = if stays > 0 { HoldStatus::PartiallyCaptured } else { HoldStatus::Captured };
     let change = keep(accounts, holds, before, after, (status, stays));
     Ok(Captured { change, posting, posted })
 }

@@ -57,10 +57,10 @@ pub(super) async fn run(
         quick: options.quick,
         commit: option_env!("STRONGROOM_COMMIT").map(str::to_owned),
     };
-    let measuring = bench::run(&setup, &wanted, |name| {
+    let measuring = bench::run(&setup, &wanted, |text| {
         use std::io::Write as _;
         // Nobody has to watch.
-        let _ = writeln!(std::io::stderr(), "measuring: {name}");
+        let _ = writeln!(std::io::stderr(), "{text}");
     });
     let report = tokio::select! {
         report = measuring => report?,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use banking::proof::{self, RecordProof, Standing};
 use jiff::Timestamp;
 use operation::Call;
-use tenancy::{ActorKind, TenantRef};
+use tenancy::{ActorKind, OpContext};
 use tokio_util::sync::CancellationToken;
 
 use crate::compose::Installation;
@@ -49,15 +49,25 @@ pub async fn pass(installation: &Installation) {
         Ok(tenants) => tenants,
         Err(error) => return failed(&error.into(), "every tenant"),
     };
-    let mut standings = Vec::new();
+    let mut standings = Some(Vec::new());
     for tenant in tenants {
-        let slug = tenant.slug.clone();
-        match in_turn(installation, tenant).await {
-            Ok(standing) => standings.extend(standing),
-            Err(error) => failed(&error, &slug),
+        let context = installation.context(Arc::clone(&tenant), ActorKind::Worker);
+        if let Err(error) = in_turn(installation, &context).await {
+            failed(&error, &tenant.slug);
+        }
+        // Of the tenant whose proof failed as well: how long ago it last succeeded is
+        // what the alarm needs. Where that cannot be read, what was shown before stays.
+        match proof::standing(&context, &installation.app).await {
+            Ok(standing) => standings.iter_mut().for_each(|all: &mut Vec<_>| all.extend(standing)),
+            Err(error) => {
+                failed(&error.into(), &tenant.slug);
+                standings = None;
+            }
         }
     }
-    show(installation, &standings);
+    if let Some(standings) = standings {
+        show(installation, &standings);
+    }
 }
 
 fn failed(error: &anyhow::Error, tenant: &str) {
@@ -65,34 +75,25 @@ fn failed(error: &anyhow::Error, tenant: &str) {
     tracing::error!(tenant, error = %format!("{error:#}"), "the books could not be proven");
 }
 
-/// Proves a tenant's books if it is their turn, and says how they stand.
-async fn in_turn(
-    installation: &Installation,
-    tenant: Arc<TenantRef>,
-) -> anyhow::Result<Option<Standing>> {
-    let slug = tenant.slug.clone();
-    let context = installation.context(tenant, ActorKind::Worker);
+/// Proves a tenant's books if it is their turn.
+async fn in_turn(installation: &Installation, context: &OpContext) -> anyhow::Result<()> {
     // A little less than a period: a node that comes back on time finds its own due.
     let due_after_s = i64::try_from(installation.proof_every.as_secs() * 9 / 10)?;
-    if proof::claim(&context, &installation.app, due_after_s).await? {
-        let proving = proof::prove(&context, &installation.app, |_| {});
-        let proof = tokio::time::timeout(PROOF_MAX, proving).await??;
-        if proof.fault_count() > 0 {
-            metrics::counter!("strongroom_ledger_proof_faults_total")
-                .increment(proof.fault_count());
-            let first = proof.faults().next().unwrap_or_default();
-            tracing::error!(
-                tenant = slug,
-                faults = proof.fault_count(),
-                first,
-                "the books are wrong"
-            );
-        }
-        let command = RecordProof::from(&proof);
-        let call = Call { context: context.clone(), idempotency_key: None, command };
-        installation.operations.run_one(call).await?;
+    if !proof::claim(context, &installation.app, due_after_s).await? {
+        return Ok(());
     }
-    Ok(proof::standing(&context, &installation.app).await?)
+    let proving = proof::prove(context, &installation.app, |_| {});
+    let proof = tokio::time::timeout(PROOF_MAX, proving).await??;
+    let faults = proof.fault_count();
+    if faults > 0 {
+        metrics::counter!("strongroom_ledger_proof_faults_total").increment(faults);
+        let first = proof.faults().next().unwrap_or_default();
+        tracing::error!(tenant = context.tenant.slug, faults, first, "the books are wrong");
+    }
+    let command = RecordProof::from(&proof);
+    let call = Call { context: context.clone(), idempotency_key: None, command };
+    installation.operations.run_one(call).await?;
+    Ok(())
 }
 
 /// The same on every node, whichever did the proofs.

@@ -410,7 +410,7 @@ async fn the_overview_shows_what_is_theirs() {
     let number: String = app
         .superuser
         .query_one(
-            "SELECT account_number FROM accounts WHERE id = $1",
+            "SELECT account_number FROM savings_accounts WHERE id = $1",
             &[&app.bank.customers[1].accounts[0]],
         )
         .await

@@ -171,7 +171,7 @@ impl Scene {
         if round.number % 2 == 0 {
             sign_in(self.server.port, self.bank.customers[0].username).await;
         }
-        let shown = &faults[..faults.len().min(10)];
+        let shown = &faults[..faults.len().min(5)];
         assert!(
             faults.is_empty(),
             "seed {}, {round:?}: {} faults\n{}\nthe server said:\n{}",

@@ -281,7 +281,7 @@ async fn nobody_is_ever_beyond_their_limit(demo: &Demo) {
         .await;
     let impossible = demo
         .number(
-            "SELECT count(*) FROM transfers WHERE value_date > booking_date OR booking_date <> posted_at::date
+            "SELECT count(*) FROM transfers WHERE value_date > booking_date OR booking_date <> (posted_at AT TIME ZONE 'UTC')::date
                  OR posted_at > now() OR booking_date < current_date - 91",
         )
         .await;

@@ -154,7 +154,7 @@ async fn keys_are_one_with_single_transfers_and_refusals_are_remembered() {
     // Under a new key the money is there; and after seven days the old one is forgotten.
     let fresh = send(&app, &token, &[item("fresh", from, to, too_much)]).await;
     assert_eq!(fresh.body["results"][0]["status"], 201);
-    let remembered = "SELECT count(*) FROM idempotency_keys WHERE created_at > now() - interval '1 minute' AND key = 'big'";
+    let remembered = "SELECT count(*) FROM idempotency_keys WHERE created_at > now() - interval '1 minute' AND idempotency_key = 'big'";
     let count: i64 = app.superuser.query_one(remembered, &[]).await.unwrap().get(0);
     assert_eq!(count, 1);
     app.superuser

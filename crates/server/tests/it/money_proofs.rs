@@ -116,7 +116,7 @@ async fn a_fault_is_loud_recorded_and_gone_when_mended() {
     let (first, second) = (installation(&world), installation(&world));
     let events = |kind: &'static str| {
         let sql = format!(
-            "SELECT severity, result, convert_from(record, 'UTF8') FROM audit_log \
+            "SELECT severity::text, result::text, convert_from(record, 'UTF8') FROM audit_log \
              WHERE action = 'ledger.prove' AND event_type = '{kind}' ORDER BY event_id"
         );
         let world = &world;
@@ -152,7 +152,7 @@ async fn a_fault_is_loud_recorded_and_gone_when_mended() {
     let records = events("security_violation").await;
     assert_eq!(records.len(), 1);
     let (severity, result): (String, String) = (records[0].get(0), records[0].get(1));
-    assert_eq!((severity.as_str(), result.as_str()), ("critical", "failure"));
+    assert_eq!((severity.as_str(), result.as_str()), ("critical", "failed"));
     let record: String = records[0].get(2);
     assert!(record.contains("trial balance of EUR is 1, not 0"), "{record}");
 

@@ -143,8 +143,8 @@ fn chiara(cast: &mut Cast, lender: usize) {
         at(cast.days_ago(26), 23, 41),
         person,
         (current, lender),
-        150_000,
-        "Deposit for the new room",
+        480_000,
+        "Deposit for the new flat",
     );
     cast.wishes.ordered(
         at(cast.days_ago(26), 23, 44),

@@ -57,6 +57,8 @@ pub(super) fn play(
         play.end_day();
         day = day.saturating_add(1.day());
     }
+    // The ends of months go account by account; each account keeps its own order.
+    play.steps.sort_by_key(|step| step.at);
     play.steps
 }
 

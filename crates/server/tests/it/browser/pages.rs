@@ -1,6 +1,8 @@
 //! The table of pages: a page engineer adds a line, the walk does the rest. One test,
 //! one browser, one database for all of them; what each page does is tested elsewhere.
 
+use std::collections::BTreeMap;
+
 use super::{Browser, Page, Person, Stop, Walker};
 use crate::harness::{App, PASSWORD};
 
@@ -93,20 +95,53 @@ async fn the_documentation_is_searched_followed_and_used_without_scripts() {
         .sum::<u64>();
     assert_eq!(all, operations, "every operation of the document has its line");
     page.press("/").await;
-    page.press("c r e a t e t r a n s f e r").await;
+    page.press("b a t c h").await;
     page.wait_until(&format!("{shown} === 1")).await;
     page.click("[data-words]:not([hidden]) a").await;
     page.wait_for("#problems").await;
-    assert_eq!(page.path().await, "/docs/operations/createTransfer");
+    assert_eq!(page.path().await, "/docs/operations/createTransferBatch");
+    page.goto("/docs/operations/createTransfer").await.expect_status(200);
     page.click_text("a", "insufficient_funds").await;
     page.wait_until("document.querySelector(':target')?.id === 'insufficient_funds'").await;
     page.assert_clean();
 
     let quiet = browser.person(&origin).await.page().await;
     quiet.set_scripts(false).await;
-    quiet.goto("/docs?q=createTransfer").await.expect_status(200);
+    quiet.goto("/docs?q=transfers+batch").await.expect_status(200);
     assert_eq!(quiet.count("[data-words]").await, 1);
     swagger(&page).await;
+}
+
+#[tokio::test]
+async fn every_link_of_the_documentation_leads_somewhere() {
+    let app = App::start().await;
+    let mut open = vec!["/docs".to_owned()];
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    let mut anchors = Vec::new();
+    while let Some(path) = open.pop() {
+        let (path, anchor) = path.split_once('#').unwrap_or((&path, ""));
+        if !anchor.is_empty() {
+            anchors.push((path.to_owned(), anchor.to_owned()));
+        }
+        if seen.contains_key(path) {
+            continue;
+        }
+        let answer = app.get(path).header("accept", "text/html").send().await;
+        assert_eq!(answer.status, 200, "{path}");
+        for href in answer.text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            if href.starts_with("/docs") {
+                open.push(href.to_owned());
+            } else if href.starts_with('#') {
+                anchors.push((path.to_owned(), href[1..].to_owned()));
+            }
+        }
+        seen.insert(path.to_owned(), answer.text);
+    }
+    for (path, anchor) in anchors {
+        assert!(seen[&path].contains(&format!("id=\"{anchor}\"")), "{path}#{anchor}");
+    }
+    let operations = seen.keys().filter(|path| path.starts_with("/docs/operations/")).count();
+    assert!(operations > 30, "{operations} pages of operations");
 }
 
 /// Swagger UI draws every operation under the strict policy, in both lights, opens one

@@ -11,7 +11,7 @@ use server::serve::listener::{Acceptor, bind_loopbacks};
 
 use super::{Browser, Kind, Page, Stop, Walker};
 
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src *; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src * data:; \
                       connect-src 'self'; form-action 'self'; frame-ancestors 'none'; \
                       base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 

@@ -31,7 +31,7 @@ const UNAUDITED: &str = "SELECT moved.reference, count(log.event_id), count(leaf
 /// The remembered answers say what is posted.
 const MISREMEMBERED: &str = "SELECT moved.reference FROM transfers moved \
      LEFT JOIN idempotency_keys known ON known.tenant_id = moved.tenant_id \
-         AND known.idempotency_key = moved.reference AND known.response ->> 'id' = moved.id::text \
+         AND known.idempotency_key = moved.reference AND known.response -> 'ok' ->> 'id' = moved.id::text \
      WHERE moved.tenant_id = $1 AND moved.reference ~ '^r[0-9]+-c' AND known.status IS DISTINCT FROM 201 LIMIT 3";
 const CHECKPOINT: &str =
     "SELECT note FROM audit_checkpoints WHERE tenant_id = $1 ORDER BY tree_size DESC LIMIT 1";

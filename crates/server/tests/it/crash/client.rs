@@ -78,8 +78,9 @@ impl Answer {
     /// What is wrong with a 503 that the contract promises: a problem with a stable
     /// code that says nothing else, and when to come back.
     pub(crate) fn faults_of_unavailable(&self) -> Vec<String> {
-        let members: Vec<&String> =
-            self.body.as_object().into_iter().flatten().map(|(name, _)| name).collect();
+        let body = self.body.as_object().into_iter().flatten();
+        let mut members: Vec<&String> = body.map(|(name, _)| name).collect();
+        members.sort();
         let checks = [
             (self.status == 503, "status"),
             (self.header("content-type") == "application/problem+json", "media type"),
