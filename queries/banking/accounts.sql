@@ -49,6 +49,8 @@ JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = accou
 WHERE account.tenant_id = $1::uuid
   AND (account.created_at, account.id) < ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR ledger.status = $4)
+  AND ($6::text IS NULL OR account.account_type = $6)
+  AND ($7::text IS NULL OR ledger.currency = $7)
 ORDER BY account.created_at DESC, account.id DESC
 LIMIT $5::bigint;
 
@@ -63,6 +65,8 @@ JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = accou
 WHERE account.tenant_id = $1::uuid
   AND (account.created_at, account.id) < ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR ledger.status = $4)
+  AND ($8::text IS NULL OR account.account_type = $8)
+  AND ($9::text IS NULL OR ledger.currency = $9)
   AND account.customer_id = $7::uuid
   AND ($6::uuid IS NULL OR EXISTS (
         SELECT 1 FROM account_parties party
@@ -84,6 +88,8 @@ JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = accou
 WHERE mine.tenant_id = $1::uuid AND mine.user_id = $6::uuid
   AND (account.created_at, account.id) < ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR ledger.status = $4)
+  AND ($7::text IS NULL OR account.account_type = $7)
+  AND ($8::text IS NULL OR ledger.currency = $8)
 ORDER BY account.created_at DESC, account.id DESC
 LIMIT $5::bigint;
 
@@ -98,6 +104,8 @@ JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = accou
 WHERE account.tenant_id = $1::uuid
   AND (account.created_at, account.id) < ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR ledger.status = $4)
+  AND ($9::text IS NULL OR account.account_type = $9)
+  AND ($10::text IS NULL OR ledger.currency = $10)
   AND ($7::uuid IS NULL OR account.customer_id = $7)
   AND account.account_number = $8::text
   AND ($6::uuid IS NULL OR EXISTS (

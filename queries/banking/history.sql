@@ -24,7 +24,7 @@ WHERE tenant_id = $1::uuid AND account_id = $2::uuid AND transaction_date <= $3:
 SELECT transfer.id, transfer.kind, transfer.status, transfer.amount, transfer.currency, transfer.from_account_id,
     transfer.to_account_id, transfer.description, transfer.reference, transfer.value_date, transfer.booking_date,
     transfer.posted_at, transfer.created_by, transfer.reverses_transfer_id, transfer.created_at,
-    reversal.id AS reversed_by_transfer_id,
+    reversal.id AS reversed_by_transfer_id, approval.id AS approval_id,
     transfer.kind <> 'journal' AND undone.kind IS DISTINCT FROM 'journal' AND EXISTS (
         SELECT 1 FROM account_parties party
         JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
@@ -34,4 +34,5 @@ SELECT transfer.id, transfer.kind, transfer.status, transfer.amount, transfer.cu
 FROM transfers transfer
 LEFT JOIN transfers reversal ON reversal.tenant_id = $1::uuid AND reversal.reverses_transfer_id = transfer.id
 LEFT JOIN transfers undone ON undone.tenant_id = $1::uuid AND undone.id = transfer.reverses_transfer_id
+LEFT JOIN approvals approval ON approval.tenant_id = $1::uuid AND approval.object_id = transfer.id
 WHERE transfer.tenant_id = $1::uuid AND transfer.id = $2::uuid;

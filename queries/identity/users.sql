@@ -70,3 +70,12 @@ UPDATE users SET
     full_name_sealed = CASE WHEN $13::boolean THEN $14::bytea ELSE full_name_sealed END,
     version = version + 1
 WHERE tenant_id = $1::uuid AND id = $2::uuid;
+
+--! names
+-- User names by id, and ids by user name; $2 asks for all, otherwise only $3, oneself.
+-- Those who were removed keep the name under which they acted.
+SELECT person.id, person.username
+FROM users person
+WHERE person.tenant_id = $1::uuid
+  AND ($2::boolean OR person.id = $3::uuid)
+  AND (person.id = ANY ($4::uuid[]) OR person.username_key = ANY ($5::text[]));

@@ -5,11 +5,7 @@
 
 use std::fmt;
 
-use axum::{
-    extract::{Query, RawPathParams, Request, rejection::RawPathParamsRejection},
-    middleware::Next,
-    response::{IntoResponse as _, Response},
-};
+use axum::extract::{Query, RawPathParams};
 use http::Uri;
 use serde::{
     Deserialize, Deserializer,
@@ -22,20 +18,12 @@ const MESSAGE: &str = "U+0000 is not accepted in any text";
 const ESCAPE: &[u8] = br"\u0000";
 
 /// Turns away requests with the character in their path or query; inside the gate,
-/// so that they are counted and their callers known.
-pub(crate) async fn outside_bodies(
-    path: Result<RawPathParams, RawPathParamsRejection>,
-    request: Request,
-    next: Next,
-) -> Response {
-    // A path that is no text at all is the handler's to refuse.
-    let path = path.ok();
-    let in_path = path.iter().flatten().find(|(_, value)| value.contains('\0'));
-    let field = in_path.map(|(name, _)| name.to_owned()).or_else(|| in_query(request.uri()));
-    match field {
-        Some(field) => refused(field).into_response(),
-        None => next.run(request).await,
-    }
+/// so that they are counted and their callers known. A path that is no text at all is
+/// the handler's to refuse.
+pub(crate) fn outside_bodies(path: Option<&RawPathParams>, uri: &Uri) -> Result<(), Problem> {
+    let in_path = path.into_iter().flatten().find(|(_, value)| value.contains('\0'));
+    let field = in_path.map(|(name, _)| name.to_owned()).or_else(|| in_query(uri));
+    field.map_or(Ok(()), |field| Err(refused(field)))
 }
 
 /// The first parameter that holds it, in its name or its value.

@@ -7,21 +7,29 @@
 //! leaves a record.
 
 pub mod accounts;
+pub mod approvals;
 pub mod customers;
 pub mod holds;
 pub mod import;
 pub mod movements;
+pub mod overview;
 mod paging;
+pub mod payee;
 pub mod proof;
 mod text;
 
 pub use accounts::{
-    Account, AccountChange, AccountFilter, AccountList, AccountType, AccountView, CloseAccount,
-    NewAccount, OpenAccount, Party, PartyRole, UpdateAccount,
+    Account, AccountChange, AccountFilter, AccountList, AccountParties, AccountSeries, AccountType,
+    AccountView, CloseAccount, EntryFilter, EntrySearch, NewAccount, OpenAccount, Party,
+    PartyAccounts, PartyRole, Series, UpdateAccount,
+};
+pub use approvals::{
+    Approval, ApprovalFilter, ApprovalKind, ApprovalList, ApprovalStatus, ApprovalView,
+    ApproveRequest, RejectRequest,
 };
 pub use customers::{
     CreateCustomer, Customer, CustomerChange, CustomerFilter, CustomerPage, CustomerRecord,
-    CustomerStatus, CustomerType, ListCustomers, NewCustomer, PersonalData, ReadCustomer,
+    CustomerStatus, CustomerType, ListCustomers, NameCustomers, NewCustomer, PersonalData, ReadCustomer,
     UpdateCustomer,
 };
 pub use holds::{

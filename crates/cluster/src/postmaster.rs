@@ -50,7 +50,9 @@ impl Postmaster {
                         && tail.contains("Address already in use") => {}
                 // After a killed postmaster its children still end.
                 Err(ClusterError::Start { tail, .. })
-                    if port.is_some() && Instant::now() < deadline && has_living_children(&tail) =>
+                    if port.is_some()
+                        && Instant::now() < deadline
+                        && has_living_children(&tail) =>
                 {
                     std::thread::sleep(POLL);
                 }

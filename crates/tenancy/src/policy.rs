@@ -39,6 +39,10 @@ pub struct SecurityPolicy {
     pub mfa: MfaPolicy,
     /// Requests a minute.
     pub rate_limits: RateLimitPolicy,
+    /// A transfer of more than so many minor units, of whatever currency, waits for a
+    /// second person; none does where absent, as in policies from before there was one.
+    #[serde(default)]
+    pub transfer_ceiling_minor: Option<i64>,
 }
 
 /// Access and refresh tokens.
@@ -156,6 +160,8 @@ pub struct PolicyOverrides {
     pub default_per_minute: Option<u32>,
     /// `API_RATE_LIMIT_PER_HOUR`.
     pub overall_per_hour: Option<u32>,
+    /// Of no variable: what `tenant create --transfer-ceiling` says.
+    pub transfer_ceiling_minor: Option<i64>,
 }
 
 const MINUTE_S: i64 = 60;
@@ -189,6 +195,9 @@ impl SecurityPolicy {
         replace(&mut limits.overall_per_hour, overrides.overall_per_hour);
         if overrides.totp_issuer.is_some() {
             self.mfa.totp_issuer.clone_from(&overrides.totp_issuer);
+        }
+        if overrides.transfer_ceiling_minor.is_some() {
+            self.transfer_ceiling_minor = overrides.transfer_ceiling_minor;
         }
         self
     }
@@ -234,6 +243,7 @@ impl SecurityPolicy {
                 admin: 200,
                 overall_per_hour: 1_000,
             },
+            transfer_ceiling_minor: None,
         }
     }
 
@@ -320,8 +330,33 @@ fn names(list: &[&str]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::SecurityPolicy;
+    #![allow(clippy::unwrap_used)]
+
+    use super::{PolicyOverrides, SecurityPolicy};
     use crate::Blueprint;
+
+    #[test]
+    fn no_blueprint_has_a_ceiling_and_policies_without_the_field_are_still_read() {
+        let all = [
+            Blueprint::CoreBank,
+            Blueprint::EquipmentErp,
+            Blueprint::DigitalBank,
+            Blueprint::CardBank,
+            Blueprint::CreditRisk,
+            Blueprint::Standard,
+            Blueprint::Platform,
+        ];
+        for blueprint in all {
+            let policy = SecurityPolicy::of(blueprint);
+            assert_eq!(policy.transfer_ceiling_minor, None, "{blueprint}");
+            let mut stored = serde_json::to_value(&policy).unwrap();
+            stored.as_object_mut().unwrap().remove("transfer_ceiling_minor").unwrap();
+            assert_eq!(serde_json::from_value::<SecurityPolicy>(stored).unwrap(), policy);
+            let overrides =
+                PolicyOverrides { transfer_ceiling_minor: Some(7), ..PolicyOverrides::default() };
+            assert_eq!(policy.with(&overrides).transfer_ceiling_minor, Some(7));
+        }
+    }
 
     #[test]
     fn every_blueprint_starts_from_its_column_of_the_specification() {

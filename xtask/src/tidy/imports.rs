@@ -112,7 +112,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Third-party crates that only some of ours may know.
 const CONFINED: &[(&str, &[&str], &str)] = &[
-    ("axum", &["api", "bench", "server"], "domains know no HTTP"),
+    ("axum", &["api", "bench", "console", "server"], "domains know no HTTP"),
     ("tower-http", &["api", "console", "server"], "domains know no HTTP"),
     ("hyper", &["server"], "only the composition root listens"),
     ("bcrypt", &["vault", "bench"], "all cryptography is the vault's; bench measures beside it"),

@@ -89,6 +89,7 @@ pub(crate) async fn list(
         account_number: query.account_number,
         customer_id: query.customer_id,
         status: named::<AccountStatus>("status", query.status.as_deref())?,
+        ..AccountFilter::default()
     };
     let view = AccountList { filter, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;

@@ -7,7 +7,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::{Request, State},
+    extract::{RawPathParams, Request},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -18,16 +18,23 @@ use super::limits::{self, Counted, Limits, count_address, count_user};
 use crate::{
     extract::{Caller, Source, bearer, no_token},
     floods::Floods,
+    nul,
     problem::Problem,
     route::{Access, Class, Place},
     routes,
     state::ApiState,
 };
 
-pub(super) async fn gate(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+pub(super) async fn gate(
+    state: ApiState,
+    path: Option<RawPathParams>,
+    request: Request,
+    next: Next,
+) -> Response {
     let Some(Source(source)) = request.extensions().get::<Source>().cloned() else {
         return Problem::internal().into_response();
     };
+    let next = Inside { path, next };
     let place = state.index.locate(request.method(), request.uri().path());
     let response = match place {
         Some(place) if !place.exact => stray(&state, &source, place.class, request, next).await,
@@ -59,6 +66,21 @@ pub(super) fn page(
     noted(state, source, response)
 }
 
+/// The handler, behind the last look at what it will be handed.
+struct Inside {
+    path: Option<RawPathParams>,
+    next: Next,
+}
+
+impl Inside {
+    async fn run(self, request: Request) -> Response {
+        match nul::outside_bodies(self.path.as_ref(), request.uri()) {
+            Ok(()) => self.next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
+    }
+}
+
 /// The tenant of a caller who was known and refused all the same.
 #[derive(Clone)]
 struct Refused(Arc<TenantRef>);
@@ -78,7 +100,7 @@ async fn stray(
     source: &RequestInfo,
     class: Class,
     request: Request,
-    next: Next,
+    next: Inside,
 ) -> Response {
     let (counted, verdict) = count_stranger(state, source.ip, class);
     match verdict {
@@ -89,7 +111,12 @@ async fn stray(
 
 /// Sign-in and refresh count themselves, under the name tried; what failed before
 /// it could (a malformed body) is counted here.
-async fn sign_in(state: &ApiState, source: &RequestInfo, request: Request, next: Next) -> Response {
+async fn sign_in(
+    state: &ApiState,
+    source: &RequestInfo,
+    request: Request,
+    next: Inside,
+) -> Response {
     let mut response = next.run(request).await;
     if let Some(counted) = response.extensions_mut().remove::<Counted>() {
         return told(response, counted);
@@ -105,7 +132,7 @@ async fn known(
     source: &Arc<RequestInfo>,
     place: &Place,
     mut request: Request,
-    next: Next,
+    next: Inside,
 ) -> Response {
     let caller = match authenticated(state, source, request.headers()).await {
         Ok(caller) => caller,

@@ -11,21 +11,25 @@ mod headers;
 mod limits;
 mod pages;
 
-use std::{any::Any, time::Duration};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use axum::{
     Router,
-    extract::{Request, State},
-    middleware::{Next, from_fn, from_fn_with_state},
+    extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
+use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, header};
-use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
+use tower_http::cors::CorsLayer;
 
 pub(crate) use headers::secure;
 pub(crate) use limits::{Limits, SignIn, count_sign_in};
 
-use crate::{nul, problem::Problem, state::ApiState};
+use crate::{problem::Problem, state::ApiState};
+
+/// The parameters of a path that is text.
+type RawPath = Result<RawPathParams, RawPathParamsRejection>;
 
 /// Puts everything around the routes. The layer added last is the outermost.
 pub(crate) fn around(
@@ -33,11 +37,8 @@ pub(crate) fn around(
     state: &ApiState,
     pages: Option<Router>,
 ) -> Router<ApiState> {
-    let router = router
-        .layer(from_fn(nul::outside_bodies))
-        .layer(from_fn_with_state(state.clone(), gate::gate))
-        .layer(from_fn_with_state(state.clone(), in_time))
-        .layer(CatchPanicLayer::custom(panicked));
+    // One layer for all that is ours: each costs every request a boxed future.
+    let router = router.layer(from_fn_with_state(state.clone(), in_time));
     // The layer answers every OPTIONS: without origins there is nothing to answer.
     let router = match cors(&state.config.cors_origins) {
         Some(layer) => router.layer(layer),
@@ -53,18 +54,26 @@ pub(crate) fn around(
     router.layer(from_fn_with_state(state.clone(), frame::frame))
 }
 
-async fn in_time(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+/// The gate and the handler behind it, for so long and no longer, come what may.
+async fn in_time(
+    State(state): State<ApiState>,
+    path: RawPath,
+    request: Request,
+    next: Next,
+) -> Response {
     let limit = Duration::from_millis(state.config.request_timeout_ms);
-    match tokio::time::timeout(limit, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Problem::unavailable(1).into_response(),
-    }
+    let work = unpanicked(gate::gate(state, path.ok(), request, next));
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Problem::unavailable(1).into_response())
 }
 
-fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    // The payload may hold anything, a secret included: the panic hook has logged where.
-    tracing::error!("a handler panicked");
-    Problem::internal().into_response()
+async fn unpanicked(work: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        // The payload may hold anything, a secret included: the panic hook has logged where.
+        tracing::error!("a handler panicked");
+        Problem::internal().into_response()
+    })
 }
 
 fn cors(origins: &[String]) -> Option<CorsLayer> {
@@ -91,20 +100,11 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
-    use axum::{Router, body::Body, extract::Request, routing::get};
-    use tower::ServiceExt as _;
-    use tower_http::catch_panic::CatchPanicLayer;
-
     use crate::problem::Problem;
 
     #[tokio::test]
     async fn a_panic_is_a_problem_that_says_nothing() {
-        async fn careless() {
-            panic!("the secret is 42");
-        }
-        let router: Router =
-            Router::new().route("/", get(careless)).layer(CatchPanicLayer::custom(super::panicked));
-        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        let response = super::unpanicked(async { panic!("the secret is 42") }).await;
         let problem = response.extensions().get::<Problem>().unwrap();
         assert_eq!((problem.status.as_u16(), problem.code.as_ref()), (500, "internal_error"));
         assert!(!problem.body("r").to_string().contains("42"));

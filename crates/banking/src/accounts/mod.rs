@@ -4,6 +4,8 @@
 //! the ledger account of the same id and are changed under the ledger's lock.
 
 mod model;
+mod parties;
+mod series;
 mod view;
 
 use std::collections::{HashMap, HashSet};
@@ -22,6 +24,10 @@ use uuid::Uuid;
 
 pub use model::{Account, AccountChange, AccountType, NewAccount, Opening, Party, PartyRole};
 pub(crate) use model::{account_closed, parsed_by_name};
+pub use parties::{AccountParties, PARTY_ACCOUNTS_MAX, PartyAccounts};
+pub use series::{
+    AccountSeries, EntryFilter, EntrySearch, SEARCH_ENTRIES_MAX, SERIES_DAYS_MAX, Series,
+};
 pub use view::{AccountFilter, AccountList, AccountView};
 pub(crate) use view::{facts, resource_of};
 

@@ -2,12 +2,13 @@
 
 use access::{Permission, Resource, Scope};
 use ledger::AccountStatus;
+use money::Currency;
 use operation::{Found, Page, PageRequest, View, read::ViewFailure};
 use tenancy::{Database, DbError, OpContext, Query, TenantTx};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use super::{ACCOUNT, Account};
+use super::{ACCOUNT, Account, AccountType};
 use crate::paging::Position;
 
 const FACTS: &str = tenancy::sql!("banking/accounts.sql", "facts");
@@ -32,6 +33,10 @@ pub struct AccountFilter {
     pub customer_id: Option<Uuid>,
     /// In this status.
     pub status: Option<AccountStatus>,
+    /// Of this type.
+    pub account_type: Option<AccountType>,
+    /// Holding this currency.
+    pub currency: Option<Currency>,
 }
 
 /// Accounts, the newest first, then by id.
@@ -106,7 +111,8 @@ impl AccountList {
     ) -> Result<Vec<Row>, ViewFailure> {
         let bound = Position::of(&self.page)?;
         let tenant = context.tenant_id();
-        let AccountFilter { account_number, customer_id, status } = &self.filter;
+        let AccountFilter { account_number, customer_id, status, account_type, currency } =
+            &self.filter;
         let status = status.map(AccountStatus::as_str);
         // Everything narrower than "all" is "own": accounts know no other scope.
         let party = (!scope.is_all()).then_some(context.actor.id);
@@ -121,12 +127,17 @@ impl AccountList {
             customer_id,
             account_number,
         ];
-        let query = match (account_number, customer_id, party) {
-            (Some(_), _, _) => Query::new(LIST_BY_NUMBER, &all),
-            (None, Some(_), _) => Query::new(LIST_OF_CUSTOMER, &all[..7]),
-            (None, None, Some(_)) => Query::new(LIST_OWN, &all[..6]),
-            (None, None, None) => Query::new(LIST_ALL, &all[..5]),
+        let (sql, count) = match (account_number, customer_id, party) {
+            (Some(_), _, _) => (LIST_BY_NUMBER, 8),
+            (None, Some(_), _) => (LIST_OF_CUSTOMER, 7),
+            (None, None, Some(_)) => (LIST_OWN, 6),
+            (None, None, None) => (LIST_ALL, 5),
         };
+        let account_type = account_type.map(AccountType::as_str);
+        let currency = currency.map(Currency::code);
+        let narrow: [&(dyn ToSql + Sync); 2] = [&account_type, &currency];
+        let parameters = [&all[..count], &narrow].concat();
+        let query = Query::new(sql, &parameters);
         Ok(database.read(context, &[query]).await?.pop().unwrap_or_default())
     }
 }

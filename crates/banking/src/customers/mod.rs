@@ -5,6 +5,7 @@
 //! an audit record, one a page.
 
 mod model;
+mod names;
 mod read;
 mod seal;
 
@@ -26,6 +27,7 @@ pub use model::{
     Customer, CustomerChange, CustomerRecord, CustomerStatus, CustomerType, NewCustomer,
     PersonalData,
 };
+pub use names::NameCustomers;
 pub use read::{CustomerFilter, CustomerPage, ListCustomers, ReadCustomer};
 
 use self::seal::Columns;

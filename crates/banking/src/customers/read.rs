@@ -202,7 +202,7 @@ impl Command for ListCustomers {
     }
 }
 
-fn opened(keys: &TenantKeys, row: &Row) -> Result<Customer, DbError> {
+pub(super) fn opened(keys: &TenantKeys, row: &Row) -> Result<Customer, DbError> {
     let record = CustomerRecord::from_row(row)?;
     let personal = seal::open(keys, row).map_err(|error| match DbError::from(error) {
         DbError::Corrupt(what) => DbError::Corrupt(format!("customer {}: {what}", record.id)),

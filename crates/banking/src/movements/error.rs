@@ -15,7 +15,7 @@ enum Naming {
     Sides,
     /// The path names the one account; the other is the bank's own.
     Account,
-    /// The path names a movement, which names everything else.
+    /// The path names a movement, or the order of one, which names everything else.
     Movement,
     /// The body lists the legs as `entries`.
     Entries,
@@ -28,6 +28,8 @@ impl Fields {
     pub(crate) const TELLER: Self = Self(Naming::Account);
     /// A reversal names nothing but the movement.
     pub(crate) const REVERSAL: Self = Self(Naming::Movement);
+    /// An approval names nothing but the order that waits.
+    pub(crate) const APPROVAL: Self = Self(Naming::Movement);
     /// A journal names its legs one by one.
     pub(crate) const JOURNAL: Self = Self(Naming::Entries);
 

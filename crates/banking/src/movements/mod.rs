@@ -19,6 +19,7 @@ use operation::event;
 use serde_json::json;
 use tenancy::{DbError, OpContext};
 
+pub(crate) use error::Fields;
 pub use fee::ChargeFee;
 pub use journal::{ENTRIES_MAX, JournalAccount, JournalEntry, PostJournal};
 pub use model::{Balance, Movement, Transaction, TransactionFilter, Transfer};
@@ -40,7 +41,7 @@ pub fn business_date(context: &OpContext) -> Result<Date, DbError> {
 }
 
 /// The record of a posting: ids, amount, currency and day; no text of anybody's.
-fn posting_event(context: &OpContext, action: &'static str, transfer: &Transfer) -> AuditEvent {
+pub(crate) fn posting_event(context: &OpContext, action: &'static str, transfer: &Transfer) -> AuditEvent {
     let mut values = json!({
         "kind": transfer.kind,
         "amount": transfer.amount,

@@ -15,7 +15,8 @@ pub struct Transfer {
     pub id: Uuid,
     /// Why it was made.
     pub kind: TransferKind,
-    /// `posted`; approvals will add others.
+    /// `posted`; of an order over the ceiling that is not, `pending_approval`, `rejected`
+    /// or `expired`. Its days and `posted_at` are then those of the order.
     pub status: String,
     /// Minor units.
     pub amount: i64,
@@ -43,6 +44,10 @@ pub struct Transfer {
     /// before any could.
     #[serde(default)]
     pub reversed_by_transfer_id: Option<Uuid>,
+    /// The approval that it waits for, or was posted by; the answer to an approved order
+    /// said it while it waited.
+    #[serde(default)]
+    pub approval_id: Option<Uuid>,
     /// When it was stored; the same instant as `posted_at`.
     pub created_at: Timestamp,
 }
@@ -71,8 +76,20 @@ impl Transfer {
             created_by: posting.created_by,
             reverses_transfer_id: posting.reverses_transfer_id,
             reversed_by_transfer_id: None,
+            approval_id: None,
             created_at: posting.posted_at,
         }
+    }
+
+    /// A movement that was ordered and waits for approval.
+    pub(crate) fn pending(posting: &Posting, approval_id: Uuid) -> Self {
+        let status = "pending_approval".to_owned();
+        Self { status, approval_id: Some(approval_id), ..Self::of(posting) }
+    }
+
+    /// Whether it has moved anything.
+    pub fn is_posted(&self) -> bool {
+        self.status == "posted"
     }
 
     pub(crate) fn from_row(row: &Row) -> Result<Self, DbError> {
@@ -93,6 +110,7 @@ impl Transfer {
             created_by: row.try_get("created_by")?,
             reverses_transfer_id: row.try_get("reverses_transfer_id")?,
             reversed_by_transfer_id: row.try_get("reversed_by_transfer_id")?,
+            approval_id: row.try_get("approval_id")?,
             // The answer to the order and every later read say the same instant.
             created_at: posted_at,
         })

@@ -1,23 +1,25 @@
 //! Transfers between accounts on somebody's order. A batch is one call of the
 //! posting engine: decided in memory, so there is no savepoint, and one refusal
-//! leaves its neighbours alone.
+//! leaves its neighbours alone. What exceeds the tenant's ceiling is not posted but
+//! waits for a second person ([`crate::approvals`]).
 
 use access::{Permission, Resource};
 use ledger::{Posting, TransactionType, TransferKind};
 use money::Currency;
 use operation::{Applied, Call, Command, Failure, Grouped, Refusal, Target, command::Outcome};
 use serde_json::{Value, json};
-use tenancy::{DbError, OpContext, TenantTx};
+use tenancy::{DbError, OpContext, Query, TenantTx};
 use uuid::Uuid;
 
 use super::{Transfer, business_date, error::Fields, posting_event};
-use crate::{accounts::facts, text::check_note};
+use crate::{accounts::facts, approvals, text::check_note};
 
-/// Moves money from one account to another. Answers 201.
+/// Moves money from one account to another. Answers 201; over the tenant's ceiling with
+/// a transfer that waits for approval (`pending_approval`) and has moved nothing.
 ///
 /// Refusals, first found: `from_account_id` not to be used by the actor
 /// (`not_found`), text too long, then the ledger's in the order of
-/// [`ledger::PostingError`].
+/// [`ledger::PostingError`]; of what has to wait all but those about the balance.
 #[derive(Clone, Debug)]
 pub struct CreateTransfer {
     /// The account to debit; a customer must be a party to it.
@@ -132,19 +134,41 @@ impl Command for CreateTransfer {
                 postings.push(call.command.posting(&call.context)?);
             }
         }
-        let results = match calls.first() {
-            Some(first) => ledger::post(transaction, &first.context.clock, &postings).await?,
-            None => Vec::new(),
-        };
+        let Some(first) = calls.first() else { return Ok(Vec::new()) };
+        let tenant = transaction.tenant();
+        let results = ledger::posting::post_admitted(
+            transaction,
+            &first.context.clock,
+            &postings,
+            Query::new(approvals::CEILING, &[&tenant]),
+            approvals::admitted,
+        )
+        .await?;
+        let mut waiting = approvals::Requests::default();
         let mut posted = postings.iter().zip(results);
-        let outcomes = calls.iter().zip(checked).map(|(call, check)| {
-            check?;
+        let mut outcomes = Vec::with_capacity(calls.len());
+        for (call, check) in calls.iter().zip(checked) {
+            if let Err(refusal) = check {
+                outcomes.push(Err(refusal.into()));
+                continue;
+            }
             let (posting, result) = posted
                 .next()
                 .ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
-            answer(&call.context, Self::NAME, posting, result.map(drop), Fields::TRANSFER)
-        });
-        Ok(outcomes.collect())
+            outcomes.push(match result {
+                Ok(None) => {
+                    let (approval_id, record) = waiting.add(&call.context, Self::NAME, posting)?;
+                    let output = Transfer::pending(posting, approval_id);
+                    Ok(Applied { output, status: 201, events: vec![record] })
+                }
+                done => {
+                    let done = done.map(drop);
+                    answer(&call.context, Self::NAME, posting, done, Fields::TRANSFER)
+                }
+            });
+        }
+        waiting.store(transaction).await?;
+        Ok(outcomes)
     }
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{Balance, Movement, Transaction, TransactionFilter, Transfer};
 use crate::{
     accounts::{ACCOUNT, resource_of},
+    approvals,
     paging::invalid_cursor,
 };
 
@@ -38,7 +39,7 @@ pub struct BalanceAsOf {
     pub date: Date,
 }
 
-/// One movement.
+/// One movement, posted or waiting for approval.
 #[derive(Clone, Copy, Debug)]
 pub struct TransferView {
     /// Which.
@@ -158,7 +159,7 @@ impl View for TransferView {
     ) -> Result<Found<Transfer>, ViewFailure> {
         let tenant = context.tenant_id();
         let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &self.transfer_id, &context.actor.id];
-        let answers = database.read(context, &[Query::new(TRANSFER, &parameters)]).await?;
+        let answers = database.read(context, &[Query::new(approvals::TRANSFER, &parameters)]).await?;
         let Some(row) = answers.first().and_then(|rows| rows.first()) else {
             return Ok(Found::Missing);
         };

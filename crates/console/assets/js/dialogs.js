@@ -31,7 +31,7 @@
     const opener = target.closest("[data-open]");
     if (opener) { event.preventDefault(); open(opener.dataset.open); return; }
     const closer = target.closest("[data-close]");
-    if (closer) { closer.closest("dialog")?.close(); return; }
+    if (closer) { event.preventDefault(); closer.closest("dialog")?.close(); return; }
     const dismiss = target.closest("[data-dismiss]");
     if (dismiss) { dismiss.closest(".toast")?.remove(); return; }
     // A click on the dialog itself is one on its backdrop: its content fills it.

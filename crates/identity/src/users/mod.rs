@@ -6,6 +6,7 @@
 
 mod commands;
 mod model;
+mod names;
 mod read;
 #[cfg(test)]
 mod tests;

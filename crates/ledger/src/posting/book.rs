@@ -94,6 +94,27 @@ impl Book {
         Self::of(rows(0), rows(1), rows(2))
     }
 
+    /// [`Book::open`] of accounts alone, with a question asked in the same round trip; it
+    /// sees what was committed when the locks were had.
+    pub(crate) async fn open_asking(
+        transaction: &TenantTx,
+        accounts: &BTreeSet<Uuid>,
+        question: Query<'_>,
+    ) -> Result<(Self, Vec<Row>), DbError> {
+        let tenant = transaction.tenant();
+        let locked: Vec<Uuid> = accounts.iter().copied().collect();
+        let mut answers = transaction
+            .pipeline(&[
+                Query::new(LOCK, &[&tenant, &locked]),
+                Query::new(READ, &[&tenant, &locked]),
+                question,
+            ])
+            .await?;
+        let answer = answers.pop().unwrap_or_default();
+        let rows = |at: usize| answers.get(at).map_or(&[][..], Vec::as_slice);
+        Ok((Self::of(rows(0), rows(1), &[])?, answer))
+    }
+
     /// Only what the locking statement gave back is locked: an account that came to
     /// light later (of a hold that was committed in between) is only seen.
     fn of(locked: &[Row], read: &[Row], holds: &[Row]) -> Result<Self, DbError> {
@@ -135,6 +156,11 @@ impl Book {
         Ok(posted)
     }
 
+    /// Whether a posting could be made but for the balances; nothing changes.
+    pub(crate) fn check(&self, posting: &Posting) -> Result<(), PostingError> {
+        decide::check(&self.accounts, posting)
+    }
+
     /// Decides an authorisation.
     pub(crate) fn authorise(&mut self, order: &Authorisation) -> Result<Hold, HoldError> {
         let hold = holding::authorise(&mut self.accounts, &self.seen, &mut self.holds, order)?;
@@ -170,11 +196,15 @@ impl Book {
         Ok(done)
     }
 
+    /// The accounts that have new entries or other holds, some of them repeatedly.
+    fn touched(&self) -> impl Iterator<Item = Uuid> {
+        let held = self.authorised.iter().chain(&self.changed).filter_map(|id| self.holds.get(id));
+        self.journal.accounts().chain(held.map(|hold| hold.account_id))
+    }
+
     /// Writes what was decided, in one round trip; none where nothing was.
     pub(crate) async fn close(self, transaction: &TenantTx) -> Result<Written, DbError> {
-        let held = self.authorised.iter().chain(&self.changed).filter_map(|id| self.holds.get(id));
-        let touched = self.journal.accounts().chain(held.map(|hold| hold.account_id));
-        let accounts = rows::Changed::of(touched, &self.accounts);
+        let accounts = rows::Changed::of(self.touched(), &self.accounts);
         // One that was authorised in this batch is inserted as it is by now.
         let changed: Vec<Uuid> = self.changed.difference(&self.authorised).copied().collect();
         let columns = |ids: &mut dyn Iterator<Item = &Uuid>| -> rows::Holds {
@@ -211,5 +241,32 @@ impl Book {
             .map(|row| Ok((row.try_get("id")?, row.try_get("updated_at")?)))
             .collect::<Result<_, DbError>>()?;
         Ok(Written { changed_at })
+    }
+}
+
+/// A book over accounts that a model keeps, in the place of a database.
+#[cfg(test)]
+impl Book {
+    pub(super) fn in_memory(
+        accounts: HashMap<Uuid, AccountState>,
+        seen: HashMap<Uuid, AccountState>,
+        holds: HashMap<Uuid, Hold>,
+    ) -> Self {
+        Self {
+            accounts,
+            seen,
+            holds,
+            journal: rows::Journal::default(),
+            authorised: BTreeSet::new(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// What closing would write.
+    pub(super) fn written(&self) -> (Vec<AccountState>, Vec<Hold>) {
+        let touched: BTreeSet<Uuid> = self.touched().collect();
+        let accounts = touched.iter().filter_map(|id| self.accounts.get(id)).cloned();
+        let holds = self.authorised.union(&self.changed).filter_map(|id| self.holds.get(id));
+        (accounts.collect(), holds.cloned().collect())
     }
 }

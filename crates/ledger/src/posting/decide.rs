@@ -17,15 +17,23 @@ pub(super) fn apply(
     posting: &Posting,
     new_id: impl FnMut() -> Uuid,
 ) -> Result<Posted, PostingError> {
+    check(accounts, posting)?;
+    check_balances(accounts, posting)?;
+    Ok(enter(accounts, posting, new_id))
+}
+
+/// Everything that [`apply`] looks for but the balances.
+pub(super) fn check(
+    accounts: &HashMap<Uuid, AccountState>,
+    posting: &Posting,
+) -> Result<(), PostingError> {
     // The bank's own accounts are nobody's to name in a transfer order.
     let is_nameable = |account: &AccountState| {
         posting.kind != TransferKind::Transfer || account.class == AccountClass::Customer
     };
     check_amounts(posting.amount, &posting.legs)?;
     let find = |_: usize, id: &Uuid| accounts.get(id).filter(|account| is_nameable(account));
-    check_accounts(find, &posting.legs, posting.currency)?;
-    check_balances(accounts, posting)?;
-    Ok(enter(accounts, posting, new_id))
+    check_accounts(find, &posting.legs, posting.currency)
 }
 
 /// [`apply`] for a movement that was promised: its accounts were checked when they

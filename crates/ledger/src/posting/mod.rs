@@ -21,6 +21,8 @@ mod decide;
 #[cfg(test)]
 mod hold_tests;
 mod holding;
+#[cfg(test)]
+mod model_tests;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,7 @@ use jiff::{Timestamp, civil::Date};
 use money::Currency;
 use serde::{Deserialize, Serialize};
 use tenancy::{Clock, DbError, Query, TenantTx};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::model::{AccountState, TransactionType, TransferKind};
@@ -190,6 +193,38 @@ pub async fn post(
     let wanted = Wanted { accounts, ..Wanted::default() };
     let mut book = Book::open(transaction, &wanted).await?;
     let results = batch.iter().map(|posting| book.post(posting, clock)).collect();
+    book.close(transaction).await?;
+    Ok(results)
+}
+
+/// [`post`] of those postings that are `admitted` by what a question of the caller's is
+/// answered, asked in the round trip of the locks; it costs none of its own.
+///
+/// A posting that is not admitted moves nothing: it is checked for everything that needs
+/// no balance, in the same order, and is `None` where it could be made.
+pub async fn post_admitted(
+    transaction: &TenantTx,
+    clock: &Clock,
+    batch: &[Posting],
+    question: Query<'_>,
+    admitted: impl FnOnce(&[Row], &[Posting]) -> Result<Vec<bool>, DbError>,
+) -> Result<Vec<Result<Option<Posted>, PostingError>>, DbError> {
+    let accounts =
+        batch.iter().flat_map(|posting| posting.legs.iter().map(|leg| leg.account_id)).collect();
+    let (mut book, answer) = Book::open_asking(transaction, &accounts, question).await?;
+    let admitted = admitted(&answer, batch)?;
+    if admitted.len() != batch.len() {
+        return Err(DbError::Corrupt("another number of admissions than postings".to_owned()));
+    }
+    let results = (batch.iter().zip(admitted))
+        .map(|(posting, admitted)| {
+            if admitted {
+                book.post(posting, clock).map(Some)
+            } else {
+                book.check(posting).map(|()| None)
+            }
+        })
+        .collect();
     book.close(transaction).await?;
     Ok(results)
 }

@@ -343,6 +343,7 @@ impl Configuration {
             totp_interval_s: self.number("MFA_TOTP_INTERVAL"),
             default_per_minute: self.number("API_RATE_LIMIT_PER_MINUTE"),
             overall_per_hour: self.number("API_RATE_LIMIT_PER_HOUR"),
+            transfer_ceiling_minor: None,
         }
     }
 

@@ -467,8 +467,8 @@ async fn settings_document_and_later_modules() {
         "/v1/loans/x/approve",
         "/v1/cards",
         "/v1/auth/mfa/setup",
-        "/v1/transfers/batch",
-        "/api/v1/approvals",
+        "/v1/webhooks",
+        "/api/v1/standing-orders",
     ] {
         let later = app.post(path).bearer(&token).json(&json!({})).send().await;
         assert_eq!((later.status, later.code()), (404, "module_not_enabled"), "{path}");

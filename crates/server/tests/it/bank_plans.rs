@@ -63,7 +63,7 @@ async fn hot_statements_never_scan_a_table() {
     let (beyond, last) = (jiff::Timestamp::MAX, Uuid::max());
     let (limit, no_text, no_date) = (51_i64, None::<String>, None::<jiff::civil::Date>);
     let (number, day) = ("000000000777", jiff::civil::date(2026, 2, 1));
-    let (end, amounts) = (i64::MAX, vec![1_i64]);
+    let (end, amounts, none) = (i64::MAX, vec![1_i64], None::<i64>);
     let index = [1_u8; 33].to_vec();
     let (nobody, nothing) = (None::<Uuid>, None::<Vec<u8>>);
     let statements: Vec<(&str, &str, Parameters<'_>)> = vec![
@@ -85,22 +85,25 @@ async fn hot_statements_never_scan_a_table() {
         (
             "accounts",
             tenancy::sql!("banking/accounts.sql", "list_all"),
-            vec![&tenant, &beyond, &last, &no_text, &limit],
+            vec![&tenant, &beyond, &last, &no_text, &limit, &no_text, &no_text],
         ),
         (
             "own accounts",
             tenancy::sql!("banking/accounts.sql", "list_own"),
-            vec![&tenant, &beyond, &last, &no_text, &limit, &user],
+            vec![&tenant, &beyond, &last, &no_text, &limit, &user, &no_text, &no_text],
         ),
         (
             "a customer's accounts",
             tenancy::sql!("banking/accounts.sql", "list_of_customer"),
-            vec![&tenant, &beyond, &last, &no_text, &limit, &nobody, &id],
+            vec![&tenant, &beyond, &last, &no_text, &limit, &nobody, &id, &no_text, &no_text],
         ),
         (
             "an account by number",
             tenancy::sql!("banking/accounts.sql", "list_by_number"),
-            vec![&tenant, &beyond, &last, &no_text, &limit, &nobody, &nobody, &number],
+            vec![
+                &tenant, &beyond, &last, &no_text, &limit, &nobody, &nobody, &number, &no_text,
+                &no_text,
+            ],
         ),
         (
             "entries",
@@ -111,6 +114,34 @@ async fn hot_statements_never_scan_a_table() {
             "balance as of",
             tenancy::sql!("banking/history.sql", "balance_as_of"),
             vec![&tenant, &id, &day],
+        ),
+        (
+            "end-of-day balances",
+            tenancy::sql!("banking/series.sql", "end_of_day"),
+            vec![&tenant, &id, &day],
+        ),
+        (
+            "a search in entries",
+            tenancy::sql!("banking/series.sql", "search"),
+            vec![
+                &tenant, &id, &end, &limit, &limit, &no_date, &no_date, &no_text, &none, &none,
+                &no_text,
+            ],
+        ),
+        (
+            "an account's parties",
+            tenancy::sql!("banking/parties.sql", "parties_of_account"),
+            vec![&tenant, &id, &nobody],
+        ),
+        (
+            "a customer's parts",
+            tenancy::sql!("banking/parties.sql", "accounts_of_party"),
+            vec![&tenant, &id, &nobody, &limit],
+        ),
+        (
+            "customers by id",
+            tenancy::sql!("banking/parties.sql", "customers_by_id"),
+            vec![&tenant, &ids, &nobody],
         ),
         (
             "transfer",

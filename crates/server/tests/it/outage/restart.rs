@@ -28,6 +28,10 @@ async fn probe(
         match client.send(&request).await {
             Ok(answer) if answer.took > ANSWER_LIMIT => faults.push(format!("slow: {answer:?}")),
             Ok(answer) if answer.status == 200 => good += 1,
+            // Whose tenant cannot be asked is under the strictest limit of sign-ins.
+            Ok(answer) if answer.code() == "rate_limited" && request.bearer.is_none() => {
+                unavailable += 1;
+            }
             Ok(answer) => {
                 unavailable += 1;
                 faults.extend(answer.faults_of_unavailable());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use testkit::connect;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +16,9 @@ async fn what_is_in_flight_finishes_and_the_probe_says_that_it_ends() {
     let mut site = Site::open(&[("LOG_LEVEL", "info")]).await;
     let (port, account) = (site.server.port, site.bank.customers[0].accounts[0]);
     let lock = format!("BEGIN; SELECT FROM ledger_accounts WHERE id = '{account}' FOR UPDATE");
-    site.superuser.batch_execute(&lock).await.unwrap();
+    // Not over the connection that looks: within a transaction it would see the first look for ever.
+    let holder = connect(&site.database.superuser_url()).await;
+    holder.batch_execute(&lock).await.unwrap();
     let held = site.transfer("held");
     let waiting = held.clone();
     let asked = tokio::spawn(async move { Client::new(port).send(&waiting).await });
@@ -33,7 +36,7 @@ async fn what_is_in_flight_finishes_and_the_probe_says_that_it_ends() {
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err(), "nobody new is taken");
     site.server.assert_lives();
 
-    site.superuser.batch_execute("ROLLBACK").await.unwrap();
+    holder.batch_execute("ROLLBACK").await.unwrap();
     let first = id_of(&asked.await.unwrap().unwrap(), "the one in flight");
     assert_eq!(site.server.wait_for_end(Duration::from_secs(15)).await, Some(0));
     let left = site.posted("left").await;

@@ -1,0 +1,295 @@
+//! Approving and rejecting: the second pair of eyes.
+
+use access::{Permission, Principal, Resource};
+use audit::{AuditEvent, EventType};
+use ledger::{Posting, TransactionType, TransferKind};
+use operation::{
+    Applied, Command, Failure, Operations, Refusal, RefusalKind, Target, command::Outcome, event,
+};
+use serde_json::{Value, json};
+use tenancy::{ActorKind, Actor, DbError, OpContext, TenantTx};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::{
+    Approval, ApprovalStatus, RESOURCE, path_target, payload::OrderedTransfer,
+};
+use crate::{
+    accounts::facts,
+    movements::{Fields, Transfer, business_date, posting_event},
+    text::check_note,
+};
+
+const LOCK: &str = tenancy::sql!("banking/approvals.sql", "lock");
+const MAKER: &str = tenancy::sql!("banking/approvals.sql", "maker");
+const DECIDE: &str = tenancy::sql!("banking/approvals.sql", "decide");
+
+/// Approves what waits and does it. Answers 200 with the approval. One that the actor
+/// may not read is 404.
+///
+/// Refusals, first found: the note too long; `approval_decided`; `approval_expired`;
+/// `approval_tampered`; `maker_not_permitted`; then the ledger's in the order of
+/// [`ledger::PostingError`], about the field `id`. None of them ends the approval.
+pub struct ApproveRequest {
+    /// Whose policies say whether the maker still may.
+    pub operations: Operations,
+    /// Which (from the path).
+    pub approval_id: Uuid,
+    /// What to say to it.
+    pub note: Option<String>,
+}
+
+/// Rejects what waits; nothing moves. Answers 200 with the approval. One that the actor
+/// may not read is 404.
+///
+/// Refusals, first found: the note too long; `approval_decided`; `approval_expired`.
+#[derive(Clone, Debug)]
+pub struct RejectRequest {
+    /// Which (from the path).
+    pub approval_id: Uuid,
+    /// What to say to it.
+    pub note: Option<String>,
+}
+
+impl Command for ApproveRequest {
+    const NAME: &'static str = "approval.approve";
+    const RESOURCE: &'static str = RESOURCE;
+    type Output = Approval;
+
+    fn permission(&self) -> Permission {
+        Permission::TransactionApprove
+    }
+
+    fn fingerprint(&self) -> Value {
+        json!({ "approval_id": self.approval_id, "note": self.note })
+    }
+
+    async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
+        path_target(transaction, context, self.approval_id).await
+    }
+
+    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Approval> {
+        let note = checked_note(self.note.as_deref())?;
+        let approval = locked(transaction, context, self.approval_id).await?;
+        let Some(order) = OrderedTransfer::untampered(transaction.tenant(), &approval) else {
+            return Err(tampered(context, Self::NAME, &approval));
+        };
+        self.check_maker(transaction, context, &approval, &order).await?;
+        let posting = posting(context, &approval, order)?;
+        let batch = std::slice::from_ref(&posting);
+        let result = ledger::post(transaction, &context.clock, batch).await?.pop();
+        let result =
+            result.ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
+        result.map_err(|error| Fields::APPROVAL.refusal(error))?;
+        let verdict = (ApprovalStatus::Approved, note, Some(posting.transfer_id));
+        let decided = decide(transaction, context, &approval, verdict).await?;
+        let posted = posting_event(context, Self::NAME, &Transfer::of(&posting));
+        let events = vec![posted, decided_event(context, Self::NAME, &approval, &decided)];
+        Ok(Applied { output: decided, status: 200, events })
+    }
+}
+
+impl Command for RejectRequest {
+    const NAME: &'static str = "approval.reject";
+    const RESOURCE: &'static str = RESOURCE;
+    type Output = Approval;
+
+    fn permission(&self) -> Permission {
+        Permission::TransactionApprove
+    }
+
+    fn fingerprint(&self) -> Value {
+        json!({ "approval_id": self.approval_id, "note": self.note })
+    }
+
+    async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
+        path_target(transaction, context, self.approval_id).await
+    }
+
+    async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Approval> {
+        let note = checked_note(self.note.as_deref())?;
+        let approval = locked(transaction, context, self.approval_id).await?;
+        let verdict = (ApprovalStatus::Rejected, note, None);
+        let decided = decide(transaction, context, &approval, verdict).await?;
+        let mut events = vec![decided_event(context, Self::NAME, &approval, &decided)];
+        // Rejecting ends it, whatever it says by now; that it was changed is told all the same.
+        if OrderedTransfer::untampered(transaction.tenant(), &approval).is_none() {
+            events.push(tampered_event(context, Self::NAME, &approval));
+        }
+        Ok(Applied { output: decided, status: 200, events })
+    }
+}
+
+impl ApproveRequest {
+    /// Whether the maker may still give this order, by what they are now.
+    async fn check_maker(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        approval: &Approval,
+        order: &OrderedTransfer,
+    ) -> Result<(), Failure> {
+        let maker = approval.requested_by;
+        let is_the_systems =
+            [ActorKind::Cli, ActorKind::Worker].iter().any(|kind| Actor::system(*kind).id == maker);
+        if is_the_systems {
+            return Ok(());
+        }
+        let wanted = [(order.from_account_id, maker), (order.to_account_id, maker)];
+        let sides = facts(transaction, &wanted).await?;
+        let parameters: [&(dyn ToSql + Sync); 2] = [&transaction.tenant(), &maker];
+        let row = transaction.query_opt(MAKER, &parameters).await?;
+        let row = row.ok_or_else(maker_not_permitted)?;
+        let roles: Vec<String> = row.try_get("roles").map_err(DbError::from)?;
+        let department: Option<String> = row.try_get("department").map_err(DbError::from)?;
+        let principal = Principal {
+            user_id: maker,
+            roles: &roles,
+            organization: row.try_get("organization_id").map_err(DbError::from)?,
+            department: department.as_deref(),
+        };
+        let side = |at: usize| sides.get(at).copied().flatten().unwrap_or(false);
+        let permission = Permission::TransactionCreate;
+        let resource = Resource::for_permission(permission, Some(order.from_account_id))
+            .owned(side(0))
+            .held(side(1));
+        let is_active: bool = row.try_get("is_active").map_err(DbError::from)?;
+        let policies = self.operations.policies();
+        let decision =
+            policies.decide(context.tenant.blueprint, &principal, permission, &resource);
+        if is_active && decision.allowed() { Ok(()) } else { Err(maker_not_permitted().into()) }
+    }
+}
+
+/// The approval behind its lock, where it can be decided by the actor, now.
+async fn locked(
+    transaction: &TenantTx,
+    context: &OpContext,
+    approval_id: Uuid,
+) -> Result<Approval, Failure> {
+    let row = transaction.query_opt(LOCK, &[&transaction.tenant(), &approval_id]).await?;
+    let approval = Approval::from_row(&row.ok_or_else(Refusal::not_found)?)?;
+    // Policy has said so of everybody whom it is asked about; the system is not asked.
+    if approval.requested_by == context.actor.id {
+        return Err(Refusal::denied().into());
+    }
+    let over = |status: ApprovalStatus| {
+        let (code, detail) = match status {
+            ApprovalStatus::Expired => ("approval_expired", "Nobody has decided in time"),
+            _ => ("approval_decided", "Somebody has decided before"),
+        };
+        Refusal::new(RefusalKind::Rule, code, detail)
+    };
+    if !approval.status.may_become(ApprovalStatus::Approved) {
+        return Err(over(approval.status).into());
+    }
+    if approval.expires_at <= context.clock.now() {
+        return Err(over(ApprovalStatus::Expired).into());
+    }
+    Ok(approval)
+}
+
+fn posting(
+    context: &OpContext,
+    approval: &Approval,
+    order: OrderedTransfer,
+) -> Result<Posting, DbError> {
+    let today = business_date(context)?;
+    Ok(Posting {
+        transfer_id: approval.object_id,
+        kind: TransferKind::Transfer,
+        amount: order.amount,
+        currency: order.currency,
+        legs: Posting::two_legs(
+            (order.from_account_id, TransactionType::TransferOut),
+            (order.to_account_id, TransactionType::TransferIn),
+            order.amount,
+        ),
+        description: order.description,
+        reference: order.reference,
+        value_date: today,
+        booking_date: today,
+        posted_at: context.clock.now(),
+        created_by: approval.requested_by,
+        reverses_transfer_id: None,
+        waive_limits: false,
+    })
+}
+
+/// Writes the decision; the approval as it is then.
+async fn decide(
+    transaction: &TenantTx,
+    context: &OpContext,
+    approval: &Approval,
+    (status, note, result_id): (ApprovalStatus, Option<String>, Option<Uuid>),
+) -> Result<Approval, DbError> {
+    let (actor, now) = (context.actor.id, context.clock.now());
+    let parameters: [&(dyn ToSql + Sync); 7] = [
+        &transaction.tenant(),
+        &approval.id,
+        &status.as_str(),
+        &actor,
+        &now,
+        &note,
+        &result_id,
+    ];
+    let row = transaction.query_opt(DECIDE, &parameters).await?;
+    let row = row.ok_or_else(|| DbError::Corrupt("an approval changed under its lock".to_owned()))?;
+    Ok(Approval {
+        status,
+        decided_by: Some(actor),
+        decided_at: Some(now),
+        decision_note: note,
+        result_id,
+        version: row.try_get("version")?,
+        ..approval.clone()
+    })
+}
+
+/// A note that says nothing is none.
+fn checked_note(note: Option<&str>) -> Result<Option<String>, Refusal> {
+    let note = note.map(str::trim).filter(|note| !note.is_empty());
+    check_note("note", note.unwrap_or_default())
+        .map_err(|fault| Refusal::validation(vec![fault]))?;
+    Ok(note.map(str::to_owned))
+}
+
+fn maker_not_permitted() -> Refusal {
+    let detail = "Whoever ordered it may not order it any more";
+    Refusal::new(RefusalKind::Rule, "maker_not_permitted", detail)
+}
+
+/// Refused, and the record of it kept: somebody has written to the database.
+fn tampered(context: &OpContext, action: &'static str, approval: &Approval) -> Failure {
+    let detail = "The order is not the one that was given";
+    Failure::RefusedAndKept {
+        refusal: Refusal::new(RefusalKind::Rule, "approval_tampered", detail),
+        events: vec![tampered_event(context, action, approval).outcome(audit::Outcome::Failed)],
+    }
+}
+
+fn tampered_event(context: &OpContext, action: &'static str, approval: &Approval) -> AuditEvent {
+    event(context, EventType::SecurityViolation, action, RESOURCE)
+        .resource_id(approval.id)
+        .details(json!({ "code": "approval_tampered", "payload_hash": approval.payload_hash }))
+}
+
+/// The record of a decision: ids, states, the hash; no text of anybody's.
+fn decided_event(
+    context: &OpContext,
+    action: &'static str,
+    before: &Approval,
+    after: &Approval,
+) -> AuditEvent {
+    event(context, EventType::DataModification, action, RESOURCE)
+        .resource_id(after.id)
+        .old_values(json!({ "status": before.status }))
+        .new_values(json!({
+            "status": after.status,
+            "object_id": after.object_id,
+            "result_id": after.result_id,
+            "requested_by": after.requested_by,
+            "decided_by": after.decided_by,
+            "payload_hash": after.payload_hash,
+        }))
+}

@@ -1,0 +1,74 @@
+//! Four eyes: orders that one person gives and another has to approve before they are
+//! done. Today transfers over the tenant's ceiling ([`ApprovalKind`] is where others
+//! come in).
+//!
+//! Owns what waits, what it is bound to, who may decide, and what becomes of it.
+//!
+//! Decided as banks do it:
+//! - an order waits where its amount is **greater** than the ceiling that holds at the
+//!   moment of the order; a ceiling that is moved later changes nothing for what waits
+//!   or was done. The bank's own runs have no exemption;
+//! - it is checked as any transfer is, but for the balance: nothing is posted and
+//!   **nothing is kept back** while it waits (who wants the money kept back authorises a
+//!   hold), so the ledger looks again, and at the funds, when it is approved;
+//! - nobody decides what they have ordered, or what pays or is paid by an account that
+//!   they are a party to: policy says so of every role, the commands of the system itself,
+//!   and the table of the maker whoever asks;
+//! - what is approved is the order by its hash: one that was changed in the database is
+//!   refused, with a critical record; it may still be rejected;
+//! - its maker must still be one who may order it: active, with a role that may, and
+//!   where policy asks, still a party to the account. Else it stays pending, and can be
+//!   rejected, or approved once the maker may again;
+//! - what the ledger refuses at that moment (funds, a frozen account) leaves it pending:
+//!   it can be approved, with another key, when that is mended;
+//! - it is posted in the approving transaction under the id that was answered to the
+//!   order, ordered by its maker, valued on the day of the approval;
+//! - after [`LIFETIME`] it is over, whether or not a worker has written so yet.
+
+mod decide;
+mod expire;
+mod model;
+mod payload;
+mod request;
+mod view;
+
+use access::{Permission, Resource};
+use jiff::SignedDuration;
+use operation::Target;
+use tenancy::{DbError, OpContext, TenantTx};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+pub use decide::{ApproveRequest, RejectRequest};
+pub use expire::{ExpireApprovals, expire_due};
+pub use model::{Approval, ApprovalKind, ApprovalStatus, TRANSITIONS, UnknownApprovalName};
+pub use view::{ApprovalFilter, ApprovalList, ApprovalView};
+
+pub(crate) use request::{CEILING, Requests, admitted};
+pub(crate) use view::TRANSFER;
+
+/// How long an order waits for a second person.
+pub const LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+const FACTS: &str = tenancy::sql!("banking/approvals.sql", "facts");
+const RESOURCE: &str = "approval";
+
+/// The facts of a decision on an approval that the path names.
+async fn path_target(
+    transaction: &TenantTx,
+    context: &OpContext,
+    approval_id: Uuid,
+) -> Result<Target, DbError> {
+    let parameters: [&(dyn ToSql + Sync); 3] =
+        [&transaction.tenant(), &approval_id, &context.actor.id];
+    let Some(row) = transaction.query_opt(FACTS, &parameters).await? else {
+        return Ok(Target::Missing { field: None });
+    };
+    Ok(Target::Object {
+        resource: Resource::for_permission(Permission::TransactionApprove, Some(approval_id))
+            .owned(row.try_get("owned")?)
+            .held(row.try_get("held")?),
+        read_permission: Permission::TransactionRead,
+        field: None,
+    })
+}

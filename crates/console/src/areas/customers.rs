@@ -1,0 +1,230 @@
+//! Customers: the list, its file, and the page of one. Names are sealed at rest, so
+//! every look goes through commands that leave a record.
+//!
+//! Refuses to change anybody: that is `customer_forms`.
+
+use std::{collections::HashMap, sync::Arc};
+
+use access::Permission;
+use askama::Template;
+use axum::extract::Path;
+use banking::{
+    Account, Customer, CustomerFilter, CustomerPage, CustomerStatus, CustomerType, ListCustomers,
+    NameCustomers, PartyAccounts, PartyRole, ReadCustomer,
+};
+use operation::PageRequest;
+use uuid::Uuid;
+
+use crate::{
+    fault::{Answer, Fault},
+    kit,
+    page::Page,
+    params::Params,
+    visitor::Visitor,
+};
+
+const PATH: &str = "/customers";
+/// Rows of a file at most; every page of them leaves a record.
+const EXPORT_ROWS_MAX: usize = 1_000;
+/// Rows that a file reads at a time.
+const EXPORT_PAGE_ROWS: u32 = 200;
+
+#[derive(Template)]
+#[template(path = "areas/customers.html")]
+struct Customers {
+    page: Page,
+    params: Params,
+    statuses: Vec<(String, String)>,
+    types: Vec<(String, String)>,
+    may_create: bool,
+    list: Rows,
+}
+
+#[derive(Template)]
+#[template(path = "areas/customers_rows.html")]
+struct Rows {
+    customers: Vec<Line>,
+    is_filtered: bool,
+    export: String,
+    first: Option<String>,
+    next: Option<String>,
+}
+
+/// A customer as a row draws it.
+struct Line {
+    id: Uuid,
+    name: String,
+    contact: String,
+    customer_type: String,
+    kyc_status: String,
+    status: &'static str,
+    since: kit::Markup,
+}
+
+#[derive(Template)]
+#[template(path = "areas/customer.html")]
+struct One {
+    page: Page,
+    customer: Customer,
+    name: String,
+    accounts: Option<Vec<(PartyRole, Account)>>,
+    created: kit::Markup,
+    updated: kit::Markup,
+    may_update: bool,
+    may_open: bool,
+    may_audit: bool,
+}
+
+/// `GET /customers`.
+pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
+    let request = visitor.page_request(PATH, &params).await?;
+    let found = read_page(&visitor, &params, request).await?;
+    let zone = visitor.zone();
+    let customers = found.data.iter().map(|customer| Line::of(customer, &zone)).collect();
+    let list = Rows {
+        customers,
+        is_filtered: is_filtered(&params),
+        export: params.link("/customers/export", "cursor", ""),
+        first: params.get("cursor").map(|_| params.link(PATH, "cursor", "")),
+        next: visitor.next_page(PATH, &params, found.next.as_deref()).await?,
+    };
+    if visitor.wants_fragment() {
+        return visitor.show(&list);
+    }
+    let page = visitor
+        .page("Customers")
+        .lead("People and businesses, the newest first. Looking is recorded.")
+        .api(params.link("/v1/customers", "cursor", ""));
+    visitor.show(&Customers {
+        page,
+        params,
+        statuses: choices(&CustomerStatus::ALL.map(CustomerStatus::as_str)),
+        types: choices(&CustomerType::ALL.map(CustomerType::as_str)),
+        may_create: visitor.may(Permission::CustomerCreate),
+        list,
+    })
+}
+
+/// `GET /customers/export`: what the list shows, as a file, up to a bound.
+pub(crate) async fn export(visitor: Visitor, params: Params) -> Answer {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut after = None;
+    while rows.len() < EXPORT_ROWS_MAX {
+        let request = PageRequest { limit: EXPORT_PAGE_ROWS, after };
+        let found = read_page(&visitor, &params, request).await?;
+        rows.extend(found.data.iter().map(exported));
+        let Some(next) = found.next else { break };
+        after = Some(next);
+    }
+    let header =
+        ["Id", "Name", "Type", "E-mail", "Telephone", "Status", "KYC status", "Customer since"];
+    visitor.csv("customers", &header, &rows)
+}
+
+/// `GET /customers/{id}`.
+pub(crate) async fn show(visitor: Visitor, Path(customer_id): Path<Uuid>) -> Answer {
+    let customer = read_one(&visitor, customer_id).await?;
+    let accounts = if visitor.may(Permission::AccountRead) {
+        Some(visitor.read(&PartyAccounts { customer_id }).await?)
+    } else {
+        None
+    };
+    let zone = visitor.zone();
+    let name = kit::customer_name(&customer.personal);
+    let page = visitor
+        .page(name.clone())
+        .crumb("Customers", PATH)
+        .api(format!("/v1/customers/{customer_id}"));
+    visitor.show(&One {
+        page,
+        name,
+        created: kit::time(customer.record.created_at, &zone),
+        updated: kit::time(customer.record.updated_at, &zone),
+        may_update: visitor.may(Permission::CustomerUpdate),
+        may_open: visitor.may(Permission::AccountCreate),
+        may_audit: visitor.may(Permission::AuditRead),
+        accounts,
+        customer,
+    })
+}
+
+/// One customer, opened; the look is recorded.
+pub(crate) async fn read_one(visitor: &Visitor, customer_id: Uuid) -> Result<Customer, Fault> {
+    let keyring = Arc::clone(&visitor.console.keyring);
+    visitor.open(ReadCustomer { keyring, customer_id }).await
+}
+
+/// The names behind a few ids, as far as they are the visitor's to read; one record.
+pub(crate) async fn names(
+    visitor: &Visitor,
+    ids: Vec<Uuid>,
+) -> Result<HashMap<Uuid, String>, Fault> {
+    if ids.is_empty() || !visitor.may(Permission::CustomerRead) {
+        return Ok(HashMap::new());
+    }
+    let keyring = Arc::clone(&visitor.console.keyring);
+    let operations = &visitor.console.operations;
+    let mut names =
+        visitor.open(NameCustomers::new(operations, visitor.context(), keyring, ids)).await?;
+    for name in names.values_mut().filter(|name| name.is_empty()) {
+        "Unnamed".clone_into(name);
+    }
+    Ok(names)
+}
+
+/// The options of a closed vocabulary, behind “all”.
+pub(crate) fn choices(codes: &[&str]) -> Vec<(String, String)> {
+    let all = std::iter::once((String::new(), "All".to_owned()));
+    all.chain(codes.iter().map(|code| ((*code).to_owned(), kit::words(code)))).collect()
+}
+
+async fn read_page(
+    visitor: &Visitor,
+    params: &Params,
+    request: PageRequest,
+) -> Result<CustomerPage, Fault> {
+    let filter = CustomerFilter {
+        email: params.get("email").map(str::to_owned),
+        phone: params.get("phone").map(|phone| phone.replace([' ', '-', '(', ')'], "")),
+        status: params.parsed::<CustomerStatus>("status")?,
+        customer_type: params.parsed::<CustomerType>("customer_type")?,
+    };
+    let keyring = Arc::clone(&visitor.console.keyring);
+    let operations = &visitor.console.operations;
+    let command = ListCustomers::new(operations, visitor.context(), keyring, filter, request);
+    visitor.open(command).await
+}
+
+fn is_filtered(params: &Params) -> bool {
+    ["email", "phone", "status", "customer_type"].iter().any(|name| params.get(name).is_some())
+}
+
+fn exported(customer: &Customer) -> Vec<String> {
+    let (record, personal) = (&customer.record, &customer.personal);
+    vec![
+        record.id.to_string(),
+        kit::customer_name(personal),
+        record.customer_type.to_string(),
+        personal.email.clone().unwrap_or_default(),
+        personal.phone.clone().unwrap_or_default(),
+        record.status.to_string(),
+        record.kyc_status.clone(),
+        record.created_at.to_string(),
+    ]
+}
+
+impl Line {
+    fn of(customer: &Customer, zone: &jiff::tz::TimeZone) -> Self {
+        let (record, personal) = (&customer.record, &customer.personal);
+        let contact = personal.email.clone().or_else(|| personal.phone.clone());
+        Self {
+            id: record.id,
+            name: kit::customer_name(personal),
+            contact: contact.unwrap_or_default(),
+            customer_type: kit::words(record.customer_type.as_str()),
+            kyc_status: record.kyc_status.clone(),
+            status: record.status.as_str(),
+            since: kit::date(record.created_at.to_zoned(zone.clone()).date()),
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! A transfer: written, shown once more as it would be done, done once, and looked at
+//! afterwards; and its undoing.
+
+use access::Permission;
+use askama::Template;
+use banking::{
+    Account, AccountFilter, AccountList, AccountStatus, CreateTransfer, MovementView,
+    ReverseTransaction, Transaction, Transfer, TransferKind,
+    movements::business_date,
+    payee::{MovementSides, Payee, Side},
+};
+use axum::extract::Path;
+use http::StatusCode;
+use jiff::{civil::Date, tz::TimeZone};
+use operation::{Call, OperationError, PageRequest, Refusal, RefusalKind};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::moving;
+use crate::{
+    fault::{Answer, Fault},
+    form::Form,
+    kit,
+    page::Page,
+    params::Params,
+    visitor::Visitor,
+};
+
+/// Accounts that the list to choose from holds; nobody chooses among more.
+const CHOICES: u32 = 100;
+
+#[derive(Template)]
+#[template(path = "areas/transfer_new.html")]
+struct NewTransfer {
+    page: Page,
+    form: Form,
+    /// One's own accounts to choose from; none for those who type a number.
+    choices: Option<Vec<(String, String)>>,
+}
+
+#[derive(Template)]
+#[template(path = "areas/transfer_confirm.html")]
+struct Confirm {
+    page: Page,
+    form: Form,
+    once: String,
+    who: String,
+    from: Account,
+    from_owner: Option<String>,
+    to: Payee,
+    to_owner: Option<String>,
+    amount: i64,
+    today: Date,
+    remains: i64,
+    balance_after: i64,
+}
+
+#[derive(Template)]
+#[template(path = "areas/transfer.html")]
+struct Shown {
+    page: Page,
+    zone: TimeZone,
+    transfer: Transfer,
+    who: Option<String>,
+    entries: Vec<(Transaction, Option<Side>)>,
+    from: Option<Side>,
+    to: Option<Side>,
+    may_reverse: bool,
+    reverse: Option<String>,
+    once: String,
+    account_link: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "areas/transfer_reverse.html")]
+struct AskReversal {
+    page: Page,
+    form: Form,
+    once: String,
+    transfer: Transfer,
+}
+
+/// What a form asks for, as far as it can be read.
+struct Order {
+    from: Account,
+    to: Payee,
+    amount: i64,
+}
+
+fn needs(visitor: &Visitor, permission: Permission) -> Result<(), Fault> {
+    if !visitor.context().tenant.has_module("banking") {
+        return Err(Fault::not_found());
+    }
+    if visitor.may(permission) { Ok(()) } else { Err(Fault::denied()) }
+}
+
+/// `GET /transfers`: there is no list of movements but an account's; a page reloaded
+/// behind a refused form comes here.
+pub(crate) async fn begin(visitor: Visitor) -> Answer {
+    visitor.redirect("/transfers/new")
+}
+
+/// `GET /transfers/new?from_account_id=&to_account_id=&amount=`.
+pub(crate) async fn new(visitor: Visitor, params: Params) -> Answer {
+    needs(&visitor, Permission::TransactionCreate)?;
+    draw(&visitor, Form::new(&params), StatusCode::OK).await
+}
+
+/// `POST /transfers/new`: nothing moves; what would is shown.
+pub(crate) async fn review(visitor: Visitor, params: Params) -> Answer {
+    needs(&visitor, Permission::TransactionCreate)?;
+    let order = match resolve(&visitor, &params).await? {
+        Ok(order) if params.get("change").is_none() => order,
+        Ok(_) => return draw(&visitor, Form::new(&params), StatusCode::OK).await,
+        Err(form) => return draw(&visitor, form, StatusCode::UNPROCESSABLE_ENTITY).await,
+    };
+    let form = affordable(Form::new(&params), &order);
+    if form.is_faulty() {
+        return draw(&visitor, form, StatusCode::UNPROCESSABLE_ENTITY).await;
+    }
+    let Order { from, to, amount } = order;
+    let body = json!({
+        "from_account_id": from.id, "to_account_id": to.account_id, "amount": amount,
+        "currency": from.currency, "description": params.text("description"),
+    });
+    let page = visitor
+        .page("Confirm the transfer")
+        .lead("Nothing has moved yet. Check every line; a transfer is final once it is made.")
+        .crumb("New transfer", "/transfers/new")
+        .api_call("POST", "/v1/transfers", serde_json::to_string_pretty(&body).ok());
+    visitor.show(&Confirm {
+        page,
+        form,
+        once: visitor.once(),
+        who: visitor.session.username.clone(),
+        from_owner: moving::owner(&visitor, from.id).await?,
+        to_owner: moving::owner(&visitor, to.account_id).await?,
+        today: business_date(visitor.context())?,
+        remains: from.available_balance - amount,
+        balance_after: from.balance - amount,
+        from,
+        to,
+        amount,
+    })
+}
+
+/// `POST /transfers`: done once, however often the form is sent.
+pub(crate) async fn create(visitor: Visitor, params: Params) -> Answer {
+    needs(&visitor, Permission::TransactionCreate)?;
+    let once = visitor.once_of(&params)?;
+    // Balances are not looked at here: a form sent twice finds them as it left them.
+    let order = match resolve(&visitor, &params).await? {
+        Ok(order) => order,
+        Err(form) => return draw(&visitor, form, StatusCode::UNPROCESSABLE_ENTITY).await,
+    };
+    let command = CreateTransfer {
+        from_account_id: order.from.id,
+        to_account_id: order.to.account_id,
+        amount: order.amount,
+        currency: order.from.currency,
+        description: params.text("description").to_owned(),
+        reference: params.get("reference").map(str::to_owned),
+    };
+    let context = visitor.context().clone();
+    let call = Call { context, idempotency_key: Some(once), command };
+    let reply = match visitor.console.transfers.run_one(call).await {
+        Ok(reply) => reply,
+        Err(OperationError::Refused(refusal)) if is_for_the_form(refusal.kind) => {
+            let status = StatusCode::from_u16(refusal.kind.status());
+            let status = status.unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
+            return draw(&visitor, Form::refused(&params, &in_words(refusal)), status).await;
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if reply.output.status != "posted" {
+        return waiting(&visitor, reply.output);
+    }
+    let said = if reply.replayed {
+        "This transfer had been made before; nothing moved twice"
+    } else {
+        "Transfer made"
+    };
+    visitor.redirect_saying(&format!("/transfers/{}", reply.output.id), said)
+}
+
+/// `GET /transfers/{id}`.
+pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
+    if !visitor.context().tenant.has_module("banking") {
+        return Err(Fault::not_found());
+    }
+    let movement = visitor.read(&MovementView { transfer_id: id }).await?;
+    let sides = visitor.read(&MovementSides { transfer_id: id }).await?;
+    let transfer = movement.transfer;
+    let side = |id: Uuid| sides.iter().find(|side| side.account_id == id).cloned();
+    let reversible = !matches!(transfer.kind, TransferKind::Reversal | TransferKind::Import);
+    let may_reverse = reversible
+        && transfer.reversed_by_transfer_id.is_none()
+        && visitor.may(Permission::TransactionReverse);
+    let page = visitor
+        .page(title(&transfer))
+        .api(format!("/v1/transfers/{id}"));
+    visitor.show(&Shown {
+        page,
+        zone: visitor.zone(),
+        who: who(&visitor, transfer.created_by).await?,
+        from: side(transfer.from_account_id),
+        to: side(transfer.to_account_id),
+        account_link: sides
+            .iter()
+            .find(|side| side.is_readable)
+            .map(|side| format!("/accounts/{}", side.account_id)),
+        entries: movement
+            .entries
+            .into_iter()
+            .map(|entry| {
+                let side = side(entry.account_id);
+                (entry, side)
+            })
+            .collect(),
+        may_reverse,
+        reverse: may_reverse.then(|| format!("/transfers/{id}/reverse")),
+        once: visitor.once(),
+        transfer,
+    })
+}
+
+/// `GET /transfers/{id}/reverse`: the question, for those without scripts.
+pub(crate) async fn ask_reversal(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
+    needs(&visitor, Permission::TransactionReverse)?;
+    draw_reversal(&visitor, id, Form::default(), StatusCode::OK).await
+}
+
+/// `POST /transfers/{id}/reverse`.
+pub(crate) async fn reverse(visitor: Visitor, Path(id): Path<Uuid>, params: Params) -> Answer {
+    needs(&visitor, Permission::TransactionReverse)?;
+    let once = visitor.once_of(&params)?;
+    let (form, value_date) = moving::day(Form::new(&params), &params, "value_date");
+    if form.is_faulty() {
+        return draw_reversal(&visitor, id, form, StatusCode::UNPROCESSABLE_ENTITY).await;
+    }
+    let reason = params.get("reason").map(str::to_owned);
+    let command = ReverseTransaction { transaction_id: id, reason, value_date };
+    match visitor.attempt(command, Some(once)).await? {
+        Ok(reply) => {
+            let to = format!("/transfers/{}", reply.output.id);
+            visitor.redirect_saying(&to, "Reversed: this is the counter-movement")
+        }
+        Err(refusal) => {
+            let form = Form::refused(&params, &in_words(refusal));
+            draw_reversal(&visitor, id, form, StatusCode::UNPROCESSABLE_ENTITY).await
+        }
+    }
+}
+
+async fn draw(visitor: &Visitor, form: Form, status: StatusCode) -> Answer {
+    let chooses =
+        !visitor.console.operations.scope(visitor.context(), Permission::AccountRead).is_all();
+    let choices = if chooses { Some(choices(visitor).await?) } else { None };
+    let body = json!({
+        "from_account_id": Uuid::nil(), "to_account_id": Uuid::nil(), "amount": 2_500,
+        "currency": "EUR", "description": "Rent",
+    });
+    let lead = "You see everything once more before it is done.";
+    let page = visitor.page("New transfer").lead(lead).api_call(
+        "POST",
+        "/v1/transfers",
+        serde_json::to_string_pretty(&body).ok(),
+    );
+    visitor.show_as(status, &NewTransfer { page, form, choices })
+}
+
+async fn choices(visitor: &Visitor) -> Result<Vec<(String, String)>, Fault> {
+    let filter =
+        AccountFilter { status: Some(AccountStatus::Active), ..AccountFilter::default() };
+    let page = PageRequest { limit: CHOICES, after: None };
+    let found = visitor.read(&AccountList { filter, page }).await?;
+    let choice = |account: Account| {
+        let kind = kit::words(account.account_type.as_str());
+        let available = kit::amount_text(account.available_balance, account.currency);
+        let code = account.currency.code();
+        let label = format!("{} · {kind} · {available} {code} available", account.account_number);
+        (account.id.to_string(), label)
+    };
+    Ok(found.data.into_iter().map(choice).collect())
+}
+
+/// Reads the form: accounts that exist for this person, an amount, texts.
+async fn resolve(visitor: &Visitor, params: &Params) -> Result<Result<Order, Form>, Fault> {
+    let mut form = moving::texts(Form::new(params), params);
+    let from = match params.get("from_account_id") {
+        Some(text) => moving::readable(visitor, text).await?,
+        None => None,
+    };
+    if from.is_none() {
+        let text = params.text("from_account_id");
+        let (code, message) = if text.is_empty() {
+            ("required", "Say which account to take it from".to_owned())
+        } else {
+            moving::unknown_number(text)
+        };
+        form = form.fault("from_account_id", code, message);
+    }
+    let to = match params.get("to_account_id") {
+        Some(text) => moving::payee(visitor, text).await?,
+        None => None,
+    };
+    match &to {
+        None => {
+            let text = params.text("to_account_id");
+            let (code, message) = if text.is_empty() {
+                ("required", "Enter the number of the account to pay".to_owned())
+            } else {
+                moving::unknown_number(text)
+            };
+            form = form.fault("to_account_id", code, message);
+        }
+        Some(to) if from.as_ref().is_some_and(|from| from.id == to.account_id) => {
+            let message = "This is the account that the money comes from";
+            form = form.fault("to_account_id", "same_account", message);
+        }
+        Some(to) => {
+            if let Some(from) = from.as_ref().filter(|from| from.currency != to.currency) {
+                let (theirs, ours) = (to.currency.code(), from.currency.code());
+                let message = format!("This account holds {theirs}, the other one {ours}");
+                form = form.fault("to_account_id", "currency_mismatch", message);
+            }
+        }
+    }
+    let currency = from.as_ref().map(|from| from.currency).or(to.as_ref().map(|to| to.currency));
+    let mut amount = None;
+    if let Some(currency) = currency {
+        (form, amount) = moving::amount(form, params, currency);
+    }
+    Ok(match (from, to, amount) {
+        (Some(from), Some(to), Some(amount)) if !form.is_faulty() => Ok(Order { from, to, amount }),
+        _ => Err(form),
+    })
+}
+
+/// What is known to fail is said before it is tried; the command decides all the same.
+fn affordable(form: Form, order: &Order) -> Form {
+    let from = &order.from;
+    if from.status != AccountStatus::Active {
+        let message = format!("This account is {}: no money leaves it", from.status.as_str());
+        return form.fault("from_account_id", "account_frozen", message);
+    }
+    if order.amount > from.available_balance {
+        let available = kit::amount_text(from.available_balance, from.currency);
+        let message = format!("Only {available} {} is available", from.currency.code());
+        return form.fault("amount", "insufficient_funds", message);
+    }
+    form
+}
+
+/// The interface's field names mean nothing to people.
+pub(crate) fn in_words(mut refusal: Refusal) -> Refusal {
+    let told = match refusal.code.as_ref() {
+        "insufficient_funds" => Some("There is not enough money on the account"),
+        "account_frozen" => Some("The account is frozen: no money moves on it"),
+        "account_closed" => Some("The account is closed"),
+        "not_found" => Some("There is no such account that you can use"),
+        "idempotency_key_reused" => {
+            Some("This form was used for something else before. Check it and confirm again")
+        }
+        "idempotency_in_flight" => {
+            Some("It is being done at this moment. Wait a little and look before you try again")
+        }
+        _ => None,
+    };
+    if let Some(told) = told {
+        told.clone_into(&mut refusal.detail);
+        for error in &mut refusal.errors {
+            told.clone_into(&mut error.message);
+        }
+    }
+    refusal
+}
+
+const fn is_for_the_form(kind: RefusalKind) -> bool {
+    matches!(kind, RefusalKind::Malformed | RefusalKind::Rule | RefusalKind::Conflict)
+}
+
+/// Ordered, and not yet made: somebody else has to agree.
+fn waiting(visitor: &Visitor, transfer: Transfer) -> Answer {
+    let page = visitor
+        .page(title(&transfer))
+        .lead("It waits for a second person. Nothing has moved yet.")
+        .crumb("New transfer", "/transfers/new");
+    visitor.show(&Shown {
+        page,
+        zone: visitor.zone(),
+        who: Some(visitor.session.username.clone()),
+        entries: Vec::new(),
+        from: None,
+        to: None,
+        may_reverse: false,
+        reverse: None,
+        once: String::new(),
+        account_link: None,
+        transfer,
+    })
+}
+
+async fn draw_reversal(visitor: &Visitor, id: Uuid, form: Form, status: StatusCode) -> Answer {
+    let transfer = visitor.read(&MovementView { transfer_id: id }).await?.transfer;
+    let page = visitor
+        .page("Reverse this movement?")
+        .lead("A second movement undoes it, leg by leg. Both stay in the books for ever.")
+        .crumb(title(&transfer), format!("/transfers/{id}"))
+        .api_call("POST", format!("/v1/transactions/{id}/reverse"), Some("{}".to_owned()));
+    let once = visitor.once();
+    visitor.show_as(status, &AskReversal { page, form, once, transfer })
+}
+
+/// Who ordered it: oneself always, others for those who may know people.
+async fn who(visitor: &Visitor, user: Uuid) -> Result<Option<String>, Fault> {
+    if user == visitor.context().actor.id {
+        return Ok(Some(visitor.session.username.clone()));
+    }
+    let all = visitor.console.operations.scope(visitor.context(), Permission::UserRead).is_all();
+    if !all {
+        return Ok(None);
+    }
+    let names = visitor.console.identity.user_names(visitor.context(), &[user], &[]).await?;
+    Ok(names.into_iter().next().map(|(_, name)| name))
+}
+
+fn title(transfer: &Transfer) -> String {
+    let kind = kit::words(transfer.kind.as_str());
+    let amount = kit::amount_text(transfer.amount, transfer.currency);
+    format!("{kind} of {amount} {}", transfer.currency.code())
+}
+
+/// A side in words: a number, or the bank's own account.
+pub(crate) fn side_name(side: Option<&Side>) -> String {
+    let Some(side) = side else { return "Not yours to see".to_owned() };
+    match (&side.account_number, &side.code) {
+        (Some(number), _) => number.clone(),
+        (None, Some(code)) => format!("The bank’s {}", code.replace('_', " ")),
+        (None, None) => "The bank".to_owned(),
+    }
+}

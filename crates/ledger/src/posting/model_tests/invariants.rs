@@ -1,0 +1,78 @@
+//! What is true of every ledger at every moment, whatever was ordered. Asked of the
+//! stored books alone; the reference has no say here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::store::Store;
+use crate::model::{AccountClass, AccountState};
+
+/// The first thing that is wrong.
+pub(super) fn broken(store: &Store) -> Option<String> {
+    let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
+    for account in store.accounts.values() {
+        *sums.entry(account.currency.code()).or_default() += i128::from(account.balance);
+        if let Some(fault) = of_account(store, account) {
+            return Some(format!("account {:x}: {fault}", account.id.as_u128()));
+        }
+    }
+    if let Some((currency, sum)) = sums.iter().find(|(_, sum)| **sum != 0) {
+        return Some(format!("the balances in {currency} sum to {sum}"));
+    }
+    let ids: BTreeSet<Uuid> = store.entries.iter().map(|entry| entry.0.transaction_id).collect();
+    if ids.len() != store.entries.len() {
+        return Some("two entries have one id".to_owned());
+    }
+    let mut transfers: BTreeMap<Uuid, i128> = BTreeMap::new();
+    for (entry, transfer, _) in &store.entries {
+        *transfers.entry(*transfer).or_default() += i128::from(entry.amount);
+    }
+    let unbalanced = transfers.iter().find(|(_, sum)| **sum != 0);
+    unbalanced.map(|(transfer, sum)| format!("the entries of {transfer} sum to {sum}"))
+}
+
+fn of_account(store: &Store, account: &AccountState) -> Option<String> {
+    let entries = store.entries.iter().filter(|entry| entry.0.account_id == account.id);
+    let (mut balance, mut count) = (0_i64, 0);
+    for (entry, ..) in entries {
+        balance += entry.amount;
+        count += 1;
+        if entry.account_sequence != count || entry.balance_after != balance {
+            return Some(format!("the chain breaks at {entry:?}: {balance} is expected"));
+        }
+    }
+    if (account.balance, account.entry_count) != (balance, count) {
+        return Some(format!("{account:?} beside {count} entries that sum to {balance}"));
+    }
+    let live = store.holds.values().filter(|hold| hold.account_id == account.id);
+    let held: i64 = live.map(|hold| if hold.status.is_live() { hold.remaining } else { 0 }).sum();
+    if account.held != held {
+        return Some(format!("{} held beside live holds of {held}", account.held));
+    }
+    if account.class == AccountClass::Internal {
+        return None;
+    }
+    let available = i128::from(account.available());
+    let spare = i128::from(account.balance) - i128::from(held) - i128::from(account.floor());
+    if available != spare.max(0) {
+        return Some(format!("{available} available, {spare} above the floor"));
+    }
+    let own = i128::from(account.balance) - i128::from(held);
+    if account.overdraft_limit == 0 && available > own.max(0) {
+        return Some(format!("{available} available of {own}"));
+    }
+    None
+}
+
+/// What no order takes an account below: its floor, unless it lies below already (the
+/// terms were changed, or history said so), and then it falls no further.
+pub(super) fn fell(before: &Store, after: &Store) -> Option<String> {
+    after.accounts.values().find_map(|now| {
+        let was = before.accounts.get(&now.id)?;
+        let free = |account: &AccountState| account.balance - account.held;
+        let is_bound = now.class == AccountClass::Customer && now.floor() == was.floor();
+        (is_bound && free(now) < now.floor() && free(now) < free(was))
+            .then(|| format!("account {:x} fell to {}, held {}", now.id.as_u128(), now.balance, now.held))
+    })
+}

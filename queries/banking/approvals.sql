@@ -1,0 +1,185 @@
+--! ceiling
+-- Asked in the round trip of the accounts' locks, so that a batch of transfers pays no
+-- round trip for it and a ceiling that was lowered is obeyed at once.
+SELECT (policy ->> 'transfer_ceiling_minor')::bigint AS ceiling
+FROM security_policies
+WHERE tenant_id = $1::uuid;
+
+--! insert_approvals
+INSERT INTO approvals (tenant_id, kind, id, payload, payload_hash, object_id, from_account_id, to_account_id, amount,
+    currency, requested_by, requested_at, expires_at)
+SELECT $1::uuid, $2::text, given.*
+FROM unnest($3::uuid[], $4::jsonb[], $5::bytea[], $6::uuid[], $7::uuid[], $8::uuid[], $9::bigint[], $10::text[],
+    $11::uuid[], $12::timestamptz[], $13::timestamptz[]) AS given;
+
+--! facts
+-- Whether the actor has a side in it: as its maker or a party to the account debited
+-- (owned), or as a party to the account credited (held).
+SELECT approval.id,
+    approval.requested_by = $3::uuid OR EXISTS (
+        SELECT 1 FROM account_parties party
+        JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
+        WHERE party.tenant_id = $1::uuid AND party.account_id = approval.from_account_id
+          AND customer.user_id = $3::uuid) AS owned,
+    EXISTS (
+        SELECT 1 FROM account_parties party
+        JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
+        WHERE party.tenant_id = $1::uuid AND party.account_id = approval.to_account_id
+          AND customer.user_id = $3::uuid) AS held
+FROM approvals approval
+WHERE approval.tenant_id = $1::uuid AND approval.id = $2::uuid;
+
+--! lock
+-- Whoever decides waits here for whoever decides already, and then sees what they
+-- decided. The approval is locked before any account; nobody locks them the other way
+-- round (a new approval is inserted, and waited for by nobody).
+SELECT id, kind, status, payload, payload_hash, object_id, from_account_id, to_account_id, amount, currency,
+    requested_by, requested_at, expires_at, decided_by, decided_at, decision_note, result_id, version
+FROM approvals
+WHERE tenant_id = $1::uuid AND id = $2::uuid
+FOR UPDATE;
+
+--! maker
+-- Who has asked for it, as they are now: what they may has to be asked again. A row that
+-- the actor may not see is answered as nobody, and nobody may order anything.
+SELECT person.is_active AND person.deleted_at IS NULL AS is_active, person.organization_id, person.department,
+    ARRAY(SELECT held.role FROM user_roles held
+          WHERE held.tenant_id = $1::uuid AND held.user_id = person.id
+          ORDER BY held.role) AS roles
+FROM users person
+WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid;
+
+--! decide
+UPDATE approvals
+SET status = $3::text, decided_by = $4::uuid, decided_at = $5::timestamptz, decision_note = $6::text,
+    result_id = $7::uuid, version = version + 1
+WHERE tenant_id = $1::uuid AND id = $2::uuid AND status = 'pending'
+RETURNING version;
+
+--! approval
+-- One with what policy needs to know. What the clock has ended says so, worker or none.
+SELECT approval.id, approval.kind,
+    CASE WHEN approval.status = 'pending' AND approval.expires_at <= app_now() THEN 'expired'
+         ELSE approval.status END AS status,
+    approval.payload, approval.payload_hash, approval.object_id, approval.from_account_id, approval.to_account_id,
+    approval.amount, approval.currency, approval.requested_by, approval.requested_at, approval.expires_at,
+    approval.decided_by, approval.decided_at, approval.decision_note, approval.result_id, approval.version,
+    approval.requested_by = $3::uuid OR EXISTS (
+        SELECT 1 FROM account_parties party
+        JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
+        WHERE party.tenant_id = $1::uuid AND party.account_id = approval.from_account_id
+          AND customer.user_id = $3::uuid) AS owned
+FROM approvals approval
+WHERE approval.tenant_id = $1::uuid AND approval.id = $2::uuid;
+
+--! list_all
+-- Newest first, then by id; the bound is always given, so that the index is entered at it.
+SELECT id, kind,
+    CASE WHEN status = 'pending' AND expires_at <= app_now() THEN 'expired' ELSE status END AS status,
+    payload, payload_hash, object_id, from_account_id, to_account_id, amount, currency, requested_by, requested_at,
+    expires_at, decided_by, decided_at, decision_note, result_id, version
+FROM approvals
+WHERE tenant_id = $1::uuid
+  AND (requested_at, id) < ($2::timestamptz, $3::uuid)
+  AND ($4::text IS NULL
+       OR CASE WHEN status = 'pending' AND expires_at <= app_now() THEN 'expired' ELSE status END = $4)
+  AND ($5::text IS NULL OR kind = $5)
+ORDER BY requested_at DESC, id DESC
+LIMIT $6::bigint;
+
+--! list_own
+-- What the actor has asked for, and what is asked of the money in their accounts: of
+-- each no more than a page, so that the cost follows what they have.
+SELECT approval.id, approval.kind,
+    CASE WHEN approval.status = 'pending' AND approval.expires_at <= app_now() THEN 'expired'
+         ELSE approval.status END AS status,
+    approval.payload, approval.payload_hash, approval.object_id, approval.from_account_id, approval.to_account_id,
+    approval.amount, approval.currency, approval.requested_by, approval.requested_at, approval.expires_at,
+    approval.decided_by, approval.decided_at, approval.decision_note, approval.result_id, approval.version
+FROM (
+    (SELECT made.id FROM approvals made
+     WHERE made.tenant_id = $1::uuid AND made.requested_by = $7::uuid
+       AND (made.requested_at, made.id) < ($2::timestamptz, $3::uuid)
+       AND ($4::text IS NULL
+            OR CASE WHEN made.status = 'pending' AND made.expires_at <= app_now() THEN 'expired'
+                    ELSE made.status END = $4)
+       AND ($5::text IS NULL OR made.kind = $5)
+     ORDER BY made.requested_at DESC, made.id DESC
+     LIMIT $6::bigint)
+    UNION
+    (SELECT asked.id
+     FROM customers mine
+     JOIN account_parties party ON party.tenant_id = $1::uuid AND party.customer_id = mine.id
+     CROSS JOIN LATERAL (
+        SELECT of_account.id FROM approvals of_account
+        WHERE of_account.tenant_id = $1::uuid AND of_account.from_account_id = party.account_id
+          AND (of_account.requested_at, of_account.id) < ($2::timestamptz, $3::uuid)
+          AND ($4::text IS NULL
+               OR CASE WHEN of_account.status = 'pending' AND of_account.expires_at <= app_now() THEN 'expired'
+                       ELSE of_account.status END = $4)
+          AND ($5::text IS NULL OR of_account.kind = $5)
+        ORDER BY of_account.requested_at DESC, of_account.id DESC
+        LIMIT $6::bigint
+     ) asked
+     WHERE mine.tenant_id = $1::uuid AND mine.user_id = $7::uuid)
+) own
+JOIN approvals approval ON approval.tenant_id = $1::uuid AND approval.id = own.id
+ORDER BY approval.requested_at DESC, approval.id DESC
+LIMIT $6::bigint;
+
+--! transfer
+-- One movement by its id, posted or not: what waits for approval, or was refused it, has
+-- its id already. One statement, so that readable, unreadable and missing cost the same.
+-- Before it is posted only the side that pays sees it, and whoever ordered it.
+SELECT transfer.id, transfer.kind, transfer.status, transfer.amount, transfer.currency, transfer.from_account_id,
+    transfer.to_account_id, transfer.description, transfer.reference, transfer.value_date, transfer.booking_date,
+    transfer.posted_at, transfer.created_by, transfer.reverses_transfer_id, reversal.id AS reversed_by_transfer_id,
+    approval.id AS approval_id,
+    transfer.kind <> 'journal' AND undone.kind IS DISTINCT FROM 'journal' AND EXISTS (
+        SELECT 1 FROM account_parties party
+        JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
+        WHERE party.tenant_id = $1::uuid
+          AND party.account_id IN (transfer.from_account_id, transfer.to_account_id)
+          AND customer.user_id = $3::uuid) AS owned
+FROM transfers transfer
+LEFT JOIN transfers reversal ON reversal.tenant_id = $1::uuid AND reversal.reverses_transfer_id = transfer.id
+LEFT JOIN transfers undone ON undone.tenant_id = $1::uuid AND undone.id = transfer.reverses_transfer_id
+LEFT JOIN approvals approval ON approval.tenant_id = $1::uuid AND approval.object_id = transfer.id
+WHERE transfer.tenant_id = $1::uuid AND transfer.id = $2::uuid
+UNION ALL
+SELECT approval.object_id, 'transfer',
+    CASE WHEN approval.status = 'pending' AND approval.expires_at > app_now() THEN 'pending_approval'
+         WHEN approval.status = 'rejected' THEN 'rejected'
+         ELSE 'expired' END,
+    approval.amount, approval.currency, approval.from_account_id, approval.to_account_id,
+    coalesce(approval.payload ->> 'description', ''), approval.payload ->> 'reference',
+    (approval.requested_at AT TIME ZONE 'UTC')::date, (approval.requested_at AT TIME ZONE 'UTC')::date,
+    approval.requested_at, approval.requested_by, NULL::uuid, NULL::uuid, approval.id,
+    approval.requested_by = $3::uuid OR EXISTS (
+        SELECT 1 FROM account_parties party
+        JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
+        WHERE party.tenant_id = $1::uuid AND party.account_id = approval.from_account_id
+          AND customer.user_id = $3::uuid)
+FROM approvals approval
+WHERE approval.tenant_id = $1::uuid AND approval.object_id = $2::uuid AND approval.kind = 'transfer'
+  AND approval.status <> 'approved';
+
+--! due
+-- Approvals that the clock has ended and nobody has written so of, the oldest first.
+SELECT id FROM approvals
+WHERE tenant_id = $1::uuid AND status = 'pending' AND expires_at <= $2::timestamptz
+ORDER BY expires_at, id
+LIMIT $3::bigint;
+
+--! expire
+-- What somebody is deciding just now is left to them: they find it expired themselves.
+UPDATE approvals ended
+SET status = 'expired', decided_at = $2::timestamptz, version = ended.version + 1
+WHERE ended.tenant_id = $1::uuid
+  AND ended.id IN (
+    SELECT due.id FROM approvals due
+    WHERE due.tenant_id = $1::uuid AND due.status = 'pending' AND due.expires_at <= $2::timestamptz
+    ORDER BY due.expires_at, due.id
+    LIMIT $3::bigint
+    FOR UPDATE SKIP LOCKED)
+RETURNING ended.id, ended.object_id, ended.requested_by;
