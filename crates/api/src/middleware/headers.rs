@@ -1,5 +1,7 @@
 //! Owns the security headers of every answer. A snapshot over all routes keeps them.
 
+use std::sync::LazyLock;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Name and value of each, as the specification writes them.
@@ -19,10 +21,20 @@ const ALWAYS: [(&str, &str); 9] = [
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
 ];
 
+/// Headers that come besides: type, length, tag, limits, request id.
+const ROOM: usize = 10;
+
+/// The same, parsed once.
+static PARSED: LazyLock<Vec<(HeaderName, HeaderValue)>> = LazyLock::new(|| {
+    let parsed = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+    ALWAYS.map(parsed).into()
+});
+
 /// Sets them all; answers are kept by nobody unless their handler said otherwise.
 pub(crate) fn secure(headers: &mut HeaderMap) {
-    for (name, value) in ALWAYS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    headers.reserve(PARSED.len() + ROOM);
+    for (name, value) in PARSED.iter() {
+        headers.insert(name, value.clone());
     }
     headers.remove(header::SERVER);
     headers.entry(header::CACHE_CONTROL).or_insert_with(|| HeaderValue::from_static("no-store"));
@@ -30,9 +42,8 @@ pub(crate) fn secure(headers: &mut HeaderMap) {
 
 /// Sets those that a page has not set stricter or for itself.
 pub(crate) fn complete(headers: &mut HeaderMap) {
-    for (name, value) in ALWAYS {
-        let name = HeaderName::from_static(name);
-        headers.entry(name).or_insert_with(|| HeaderValue::from_static(value));
+    for (name, value) in PARSED.iter() {
+        headers.entry(name).or_insert_with(|| value.clone());
     }
     headers.remove(header::SERVER);
     headers.entry(header::CACHE_CONTROL).or_insert_with(|| HeaderValue::from_static("no-store"));

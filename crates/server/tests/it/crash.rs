@@ -168,8 +168,10 @@ impl Scene {
         }));
         faults.extend(self.server.panics());
         // Sign-in has come back as well; every second round, for it is slow by intent.
+        // The new token goes on: the old session ends when ten newer ones are open.
         if round.number % 2 == 0 {
-            sign_in(self.server.port, self.bank.customers[0].username).await;
+            let username = self.bank.customers[0].username;
+            self.tokens[0] = sign_in(self.server.port, username).await;
         }
         let shown = &faults[..faults.len().min(5)];
         assert!(

@@ -44,8 +44,7 @@ fn random_banks_do_what_the_reference_ledger_says() {
         seen
     };
     let seen = thread::scope(|scope| {
-        let parts: Vec<_> =
-            (0..THREADS).map(|thread| scope.spawn(move || part(thread))).collect();
+        let parts: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || part(thread))).collect();
         let mut seen = BTreeMap::new();
         parts.into_iter().for_each(|part| merge(&mut seen, part.join().expect("a judged bank")));
         seen

@@ -122,6 +122,9 @@ pub(crate) struct Reference {
     pub(crate) holds: BTreeMap<u64, Hold>,
 }
 
+/// An entry as it is answered: account, its place there from 1, amount, balance behind it.
+pub(crate) type Written = (u64, usize, i128, i128);
+
 impl Account {
     pub(crate) fn new(is_internal: bool, currency: &'static str) -> Self {
         Self {
@@ -191,6 +194,23 @@ impl Reference {
             self.accounts.get_mut(&account).unwrap().entries.push(entry);
         }
         Ok(())
+    }
+
+    /// The entries of a movement, by its accounts in the order of its legs.
+    pub(crate) fn written(&self, legs: &[u64], transfer: u64) -> Vec<Written> {
+        let mut used: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut written = Vec::new();
+        for &number in legs {
+            let entries = &self.accounts[&number].entries;
+            let skipped = used.entry(number).or_default();
+            let mut own =
+                entries.iter().enumerate().filter(|(_, entry)| entry.transfer == transfer);
+            let (place, entry) = own.nth(*skipped).unwrap();
+            *skipped += 1;
+            let after = entries[..=place].iter().map(|entry| entry.amount).sum();
+            written.push((number, place + 1, entry.amount, after));
+        }
+        written
     }
 
     /// Everything of a movement that no balance decides.

@@ -23,18 +23,56 @@ pub(super) enum Amount {
 
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    Pay { from: u64, to: u64, amount: Amount, currency: &'static str, how: How },
-    Post { legs: Vec<(u64, i64)>, amount: i64, currency: &'static str, how: How },
-    Authorise { from: u64, to: u64, to_internal: bool, amount: Amount, seconds: i64 },
+    Pay {
+        from: u64,
+        to: u64,
+        amount: Amount,
+        currency: &'static str,
+        how: How,
+    },
+    Post {
+        legs: Vec<(u64, i64)>,
+        amount: i64,
+        currency: &'static str,
+        how: How,
+    },
+    Authorise {
+        from: u64,
+        to: u64,
+        to_internal: bool,
+        amount: Amount,
+        seconds: i64,
+    },
     /// Holds are counted as they are made; the count goes round.
-    Capture { hold: u64, amount: Option<Amount>, is_final: bool },
-    Release { hold: u64 },
-    Expire { hold: u64 },
-    Status { account: u64, is_frozen: bool },
-    Overdraft { account: u64, limit: i64 },
-    Minimum { account: u64, minimum: Option<i64> },
-    Close { account: u64 },
-    Wait { seconds: i64 },
+    Capture {
+        hold: u64,
+        amount: Option<Amount>,
+        is_final: bool,
+    },
+    Release {
+        hold: u64,
+    },
+    Expire {
+        hold: u64,
+    },
+    Status {
+        account: u64,
+        is_frozen: bool,
+    },
+    Overdraft {
+        account: u64,
+        limit: i64,
+    },
+    Minimum {
+        account: u64,
+        minimum: Option<i64>,
+    },
+    Close {
+        account: u64,
+    },
+    Wait {
+        seconds: i64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +224,7 @@ fn amount(dice: &mut Dice) -> Amount {
 }
 
 fn extreme(dice: &mut Dice) -> i64 {
-    let ends = [MAX - 1, MAX, MAX + 1, MAX / 2, -MAX, i64::MAX, i64::MIN, i64::MIN + 1, i64::MAX - 1];
+    let ends =
+        [MAX - 1, MAX, MAX + 1, MAX / 2, -MAX, i64::MAX, i64::MIN, i64::MIN + 1, i64::MAX - 1];
     dice.of(&ends)
 }

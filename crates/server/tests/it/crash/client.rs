@@ -141,13 +141,14 @@ impl Client {
         }
     }
 
-    /// Sends a request and hangs up without waiting for the answer.
-    pub(crate) async fn send_and_hang_up(&mut self, request: &Request) {
+    /// Sends a request and hangs up after a while, the answer being there or not.
+    pub(crate) async fn send_and_hang_up(&mut self, request: &Request, after: Duration) {
         let text = request.text(self.port);
         // Whether it arrives is what is left open.
         if let Ok(stream) = self.stream().await {
             let _ = stream.write_all(text.as_bytes()).await;
             let _ = stream.flush().await;
+            tokio::time::sleep(after).await;
         }
         self.stream = None;
     }

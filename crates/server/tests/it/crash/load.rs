@@ -164,7 +164,8 @@ impl Worker {
         while begun.elapsed() < GIVE_UP {
             if self.dice.once_in(25) {
                 self.outcome.met.hung_up += 1;
-                self.client.send_and_hang_up(&request).await;
+                let after = self.dice.between_ms(0, 30);
+                self.client.send_and_hang_up(&request, after).await;
             }
             match self.client.send(&request).await {
                 Ok(answer) => {

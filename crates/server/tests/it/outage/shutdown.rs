@@ -22,8 +22,9 @@ async fn what_is_in_flight_finishes_and_the_probe_says_that_it_ends() {
     let held = site.transfer("held");
     let waiting = held.clone();
     let asked = tokio::spawn(async move { Client::new(port).send(&waiting).await });
-    // Another one's client does not wait for the answer.
-    Client::new(port).send_and_hang_up(&site.transfer("left")).await;
+    // Another one's client waits until it is an operation, but not for the answer.
+    let a_while = Duration::from_secs(1);
+    Client::new(port).send_and_hang_up(&site.transfer("left"), a_while).await;
     let stuck = "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() \
          AND wait_event_type = 'Lock' HAVING count(*) >= 1";
     super::wait_for(&site.superuser, stuck).await;
