@@ -21,7 +21,7 @@ use crate::{
     problem::PROBLEM_JSON,
     route::{Access, Route},
     routes,
-    wire::problem::{ProblemBody, ServerProblemBody, problem_example},
+    wire::problem::{DETAILS, ProblemBody, ServerProblemBody, problem_example},
 };
 
 const SCHEME: &str = "access_token";
@@ -62,7 +62,16 @@ pub fn openapi() -> OpenApi {
         .responses_from_iter(responses)
         .security_scheme(SCHEME, SecurityScheme::Http(bearer))
         .build();
-    OpenApiBuilder::new().info(info()).paths(paths).components(Some(components)).build()
+    let problems: serde_json::Map<_, _> =
+        DETAILS.into_iter().map(|(code, detail)| (code.to_owned(), json!(detail))).collect();
+    let ours = Extensions::from_iter([("x-strongroom", json!({ "problems": problems }))]);
+    let mut document = OpenApiBuilder::new()
+        .info(info())
+        .paths(paths)
+        .components(Some(components))
+        .build();
+    document.extensions = Some(ours);
+    document
 }
 
 fn info() -> utoipa::openapi::Info {

@@ -3,7 +3,7 @@
 
 use access::Permission::{
     AccountCreate, AccountDelete, AccountRead, AccountUpdate, AuditRead, CustomerCreate,
-    CustomerRead, CustomerUpdate, HoldCapture, HoldCreate, HoldRead, HoldRelease, SettingsView, TransactionCreate, TransactionDeposit,
+    CustomerRead, CustomerUpdate, HoldCapture, HoldCreate, HoldRead, HoldRelease, SettingsView, TransactionApprove, TransactionCreate, TransactionDeposit,
     TransactionFee, TransactionPost, TransactionRead, TransactionReverse, TransactionWithdraw, UserCreate, UserRead, UserUpdate,
 };
 use axum::{
@@ -12,7 +12,7 @@ use axum::{
 };
 
 use crate::{
-    areas::{accounts, audit, auth, customers, holds, postings, settings, transfers, users, well_known},
+    areas::{accounts, approvals, audit, auth, customers, holds, postings, settings, transfers, users, well_known},
     middleware,
     route::{
         Access::{self, Needs, Public, SignedIn},
@@ -98,6 +98,10 @@ pub(crate) fn table() -> Vec<Route> {
         GET    "/v1/holds/{id}"                            Read    Needs(HoldRead),            "banking",  holds::read;
         POST   "/v1/holds/{id}/capture"                    Write   Needs(HoldCapture),         "banking",  holds::capture;
         POST   "/v1/holds/{id}/release"                    Write   Needs(HoldRelease),         "banking",  holds::release;
+        GET    "/v1/approvals"                             Read    Needs(TransactionRead),     "banking",  approvals::list;
+        GET    "/v1/approvals/{id}"                        Read    Needs(TransactionRead),     "banking",  approvals::read;
+        POST   "/v1/approvals/{id}/approve"                Write   Needs(TransactionApprove),  "banking",  approvals::approve;
+        POST   "/v1/approvals/{id}/reject"                 Write   Needs(TransactionApprove),  "banking",  approvals::reject;
         GET    "/v1/audit/events"                          Admin   Needs(AuditRead),           "audit",    audit::list;
         GET    "/v1/audit/events/{id}"                     Admin   Needs(AuditRead),           "audit",    audit::read;
         GET    "/v1/audit/events/{id}/proof"               Admin   Needs(AuditRead),           "audit",    audit::prove;
@@ -111,11 +115,10 @@ pub(crate) fn table() -> Vec<Route> {
 
 /// Modules that a later release brings: their paths answer `module_not_enabled` to
 /// the signed-in, as those of a module that the tenant has switched off do.
-const LATER: [&str; 32] = [
+const LATER: [&str; 31] = [
     "access",
     "alerts",
     "api-keys",
-    "approvals",
     "auth/devices",
     "auth/mfa",
     "auth/password",

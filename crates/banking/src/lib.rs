@@ -29,8 +29,8 @@ pub use approvals::{
 };
 pub use customers::{
     CreateCustomer, Customer, CustomerChange, CustomerFilter, CustomerPage, CustomerRecord,
-    CustomerStatus, CustomerType, ListCustomers, NameCustomers, NewCustomer, PersonalData, ReadCustomer,
-    UpdateCustomer,
+    CustomerStatus, CustomerType, ListCustomers, NameCustomers, NewCustomer, PersonalData,
+    ReadCustomer, UpdateCustomer,
 };
 pub use holds::{
     AuthoriseHold, CaptureHold, CapturedHold, HoldFilter, HoldList, HoldView, ReleaseHold,

@@ -195,8 +195,7 @@ impl View for MovementDays {
         let first = audit::event::first_event_id_at(instant.timestamp());
         let parameters: [&(dyn ToSql + Sync); 4] = [&tenant, &first, &self.from, &bound];
         let answers = database.read(context, &[Query::new(MOVEMENT_DAYS, &parameters)]).await?;
-        let days: Vec<_> =
-            answers.iter().flatten().map(day_of).collect::<Result<_, DbError>>()?;
+        let days: Vec<_> = answers.iter().flatten().map(day_of).collect::<Result<_, DbError>>()?;
         let is_cut = days.iter().map(|day| day.count).sum::<u64>() > MOVEMENTS_MAX;
         let count = days.len();
         Ok(Found::List { value: Activity { days, is_cut }, count })

@@ -71,6 +71,8 @@ const PACKED: [u8; 2] = [0x1f, 0x8b];
 const LATIN: &[u8] = include_bytes!("../assets/fonts/inter-latin-wght-normal.woff2");
 const LATIN_EXT: &[u8] = include_bytes!("../assets/fonts/inter-latin-ext-wght-normal.woff2");
 const FAVICON: &str = include_str!("../assets/favicon.svg");
+/// A guilloche, as on securities: the sign-in's ornament, drawn by ourselves.
+const ROSETTE: &str = include_str!("../assets/rosette.svg");
 
 /// Where the files are, for templates.
 pub(crate) struct Addresses {
@@ -80,6 +82,7 @@ pub(crate) struct Addresses {
     pub(crate) htmx_csp: String,
     pub(crate) font: String,
     pub(crate) icon: String,
+    pub(crate) rosette: String,
 }
 
 static FILES: LazyLock<Vec<(String, Asset)>> = LazyLock::new(files);
@@ -90,6 +93,7 @@ static ADDRESSES: LazyLock<Addresses> = LazyLock::new(|| Addresses {
     htmx_csp: address("htmx-csp.js"),
     font: address("inter-latin.woff2"),
     icon: address("icon.svg"),
+    rosette: address("rosette.svg"),
 });
 
 /// Where the files are.
@@ -113,6 +117,7 @@ fn files() -> Vec<(String, Asset)> {
         asset("htmx-csp.js", script, HTMX_CSP.as_bytes()),
         asset("app.js", script, SCRIPTS.join("\n").as_bytes()),
         asset("icon.svg", "image/svg+xml", FAVICON.as_bytes()),
+        asset("rosette.svg", "image/svg+xml", ROSETTE.as_bytes()),
     ];
     files.extend(SWAGGER.map(|(name, kind, bytes)| asset(name, kind, bytes)));
     // The style sheet names the fonts by their content as well.

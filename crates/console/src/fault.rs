@@ -33,7 +33,7 @@ impl Fault {
 
     /// 404, whether it does not exist or is not for them.
     pub(crate) fn not_found() -> Self {
-        let detail = "It may have moved, or it is not yours to see.";
+        let detail = "This page does not exist, or it is not yours to see. Check the address.";
         Self::new(StatusCode::NOT_FOUND, "There is nothing here", detail)
     }
 
@@ -45,26 +45,28 @@ impl Fault {
 
     /// 403: a form that is not of this session, or comes from another site.
     pub(crate) fn foreign_form() -> Self {
-        let detail = "Nothing was changed. Open the page again and repeat what you did.";
+        let detail = "Nothing was changed. This happens when you have signed in again, or signed \
+            out, in another tab since the form was opened. Open the page again and repeat \
+            what you did.";
         Self::new(StatusCode::FORBIDDEN, "This form is no longer valid", detail)
     }
 
     /// 400 for a parameter of the address or a form that was tampered with.
     pub(crate) fn malformed(field: &str) -> Self {
-        let detail = format!("“{field}” in the address is not something we can read.");
+        let detail = format!("We cannot read what was sent as “{field}”. Nothing was changed.");
         Self::new(StatusCode::BAD_REQUEST, "That does not look right", detail)
     }
 
     /// 405.
     pub(crate) fn wrong_method() -> Self {
-        let detail = "This address cannot be used in that way.";
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Not like this", detail)
+        let detail = "This address is not for opening directly. Nothing was changed.";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "This cannot be opened", detail)
     }
 
     /// 413.
     pub(crate) fn too_large() -> Self {
-        let detail = "The form is larger than we accept. Nothing was changed.";
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "That is too much", detail)
+        let detail = "It holds more than we accept at once (64 KB). Nothing was changed.";
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large", detail)
     }
 
     /// 429.
@@ -76,14 +78,16 @@ impl Fault {
 
     /// 500.
     pub(crate) fn internal() -> Self {
-        let detail = "It is our mistake, not yours, and it has been logged.";
+        let detail = "The mistake is ours and has been logged. If it happens again, tell your \
+            administrator the number below.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong", detail)
     }
 
     /// 503.
     pub(crate) fn unavailable(seconds: u64) -> Self {
-        let detail =
-            "We cannot reach our own data at the moment. Nothing was lost; try again shortly.";
+        // Not “nothing was changed”: a commit whose answer was lost may have happened.
+        let detail = "We cannot reach our data at the moment. Try again shortly. If you sent \
+            a form, look whether it was done before you send it again.";
         let fault = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Back in a moment", detail);
         Self { retry_after_s: Some(seconds), ..fault }
     }

@@ -40,10 +40,14 @@ pub(crate) struct Visit {
     pub(crate) expired: bool,
     pub(crate) path: String,
     pub(crate) query: String,
+    /// Name and port that the browser asked for; anybody may have written them.
+    pub(crate) host: Option<String>,
     /// What a form before sign-in must repeat; new where the browser brought none.
     pub(crate) before: String,
     pub(crate) flash: Option<Flash>,
     pub(crate) source: Arc<RequestInfo>,
+    /// GET or HEAD.
+    pub(crate) is_read: bool,
     /// htmx asks for a part of a page.
     pub(crate) is_fragment: bool,
 }
@@ -111,11 +115,18 @@ fn visit(
         expired,
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
+        host: host(request).map(str::to_owned),
         before: known.map_or_else(new_token, str::to_owned),
         flash: cookies::read(headers, cookies::FLASH).and_then(Flash::read),
         source,
+        is_read: matches!(*request.method(), Method::GET | Method::HEAD),
         is_fragment: headers.contains_key("hx-request"),
     }
+}
+
+fn host(request: &Request) -> Option<&str> {
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    named.or_else(|| request.uri().authority().map(http::uri::Authority::as_str))
 }
 
 fn new_token() -> String {
@@ -133,7 +144,7 @@ async fn admitted(
     visit: &Arc<Visit>,
     mut request: Request,
 ) -> (Option<Counted>, Result<Request, Fault>) {
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_read = visit.is_read;
     let counted = match counted(console, visit, is_read).await {
         Ok((counted, None)) => counted,
         Ok((counted, Some(seconds))) => return (counted, Err(Fault::too_many(seconds))),
@@ -208,10 +219,7 @@ pub(crate) async fn signed_in_only(request: Request, next: Next) -> Response {
     let visit = request.extensions().get::<Arc<Visit>>().cloned();
     match visit {
         Some(visit) if visit.session.is_some() => next.run(request).await,
-        Some(visit) => {
-            let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-            areas::sign_in::elsewhere(&visit, is_read)
-        }
+        Some(visit) => areas::sign_in::elsewhere(&visit),
         None => Fault::internal().into_response(),
     }
 }
@@ -268,7 +276,7 @@ fn finished(console: &Console, visit: &Visit, mut response: Response) -> Respons
 
 fn drawn(console: &Console, visit: &Visit, fault: &Fault, mut response: Response) -> Response {
     if fault.sign_in {
-        let mut elsewhere = areas::sign_in::elsewhere(visit, true);
+        let mut elsewhere = areas::sign_in::elsewhere(visit);
         std::mem::swap(elsewhere.extensions_mut(), response.extensions_mut());
         return elsewhere;
     }

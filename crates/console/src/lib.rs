@@ -16,8 +16,6 @@
 //!
 //! `crates/console/README.md` shows each component.
 
-#![allow(dead_code, reason = "a kit: parts of it wait for the pages being built on it")]
-
 mod areas;
 mod assets;
 mod cookies;

@@ -100,7 +100,11 @@ impl Page {
             crumbs: Vec::new(),
             api: None,
             flash: visit.flash.clone(),
-            public_url: console.public_url.clone(),
+            public_url: visited(
+                &console.public_url,
+                &console.allowed_hosts,
+                visit.host.as_deref().unwrap_or_default(),
+            ),
             assets: assets::addresses(),
             request_id: visit.source.id.clone(),
         }
@@ -152,7 +156,8 @@ impl Page {
     /// The curl that gives what the page shows.
     pub(crate) fn curl(&self) -> Option<String> {
         let call = self.api.as_ref()?;
-        let mut text = format!("curl {}{} \\\n", self.public_url, shell_quoted(&call.path));
+        let address = format!("{}{}", self.public_url, call.path);
+        let mut text = format!("curl {} \\\n", shell_quoted(&address));
         if call.method != "GET" {
             text.push_str(&format!("  -X {} \\\n", call.method));
         }
@@ -169,13 +174,63 @@ impl Page {
     }
 }
 
-/// A path as a shell takes it: quoted where it holds more than a plain path does.
-fn shell_quoted(path: &str) -> String {
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
-    if path.bytes().all(plain) {
-        path.to_owned()
+/// The address that examples show: the one visited where it is surely ours (an allowed
+/// host, or a loopback while our public address is one), else the public one. What a
+/// stranger wrote into `Host` is never repeated.
+fn visited(public_url: &str, allowed_hosts: &[String], host: &str) -> String {
+    let (scheme, public) = public_url.split_once("://").unwrap_or(("https", public_url));
+    let name = name_of(host);
+    let is_loopback = |name: &str| matches!(name, "localhost" | "127.0.0.1" | "[::1]");
+    let is_ours = allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+        || (is_loopback(name) && is_loopback(name_of(public)));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+    if is_ours && host.bytes().all(is_plain) {
+        format!("{scheme}://{host}")
     } else {
-        format!("'{}'", path.replace('\'', "%27"))
+        public_url.to_owned()
+    }
+}
+
+/// A host without its port.
+fn name_of(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// An address as a shell takes it: quoted where it holds more than a plain one does.
+fn shell_quoted(address: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.:".contains(&byte);
+    if address.bytes().all(plain) {
+        address.to_owned()
+    } else {
+        format!("'{}'", address.replace('\'', "%27"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::visited;
+
+    #[test]
+    fn examples_name_the_address_visited_only_where_it_is_ours() {
+        let allowed = ["bank.example".to_owned(), "www.bank.example".to_owned()];
+        let public = "https://bank.example";
+        for (public, host, shown) in [
+            (public, "bank.example", public),
+            (public, "WWW.bank.example:8443", "https://WWW.bank.example:8443"),
+            (public, "evil.example", public),
+            (public, "bank.example.evil.example", public),
+            (public, "localhost:8080", public),
+            (public, "", public),
+            (public, "bank.example:80$(reboot)", public),
+            ("http://localhost:8080", "127.0.0.1:9000", "http://127.0.0.1:9000"),
+            ("http://localhost:8080", "[::1]:9000", "http://[::1]:9000"),
+            ("http://localhost:8080", "localhost.evil.example", "http://localhost:8080"),
+        ] {
+            assert_eq!(visited(public, &allowed, host), shown, "{host}");
+        }
+        assert_eq!(visited("https://b.example", &[], "evil.example"), "https://b.example");
     }
 }

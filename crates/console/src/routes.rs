@@ -8,7 +8,10 @@ use axum::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    areas::{overview, palette, preferences, sign_in},
+    areas::{
+        account, account_settings, accounts, audit, customer_forms, customers, holds, overview,
+        palette, preferences, settings, sign_in, teller, transfers,
+    },
     assets, docs,
     fault::Fault,
     frame,
@@ -33,6 +36,47 @@ pages! {
     get  "/"              overview::show;
     get  "/palette"       palette::look_up;
     post "/logout"        sign_in::leave;
+    get  "/activity.csv"  overview::csv;
+    get  "/transfers"     transfers::begin;
+    post "/transfers"     transfers::create;
+    get  "/transfers/new" transfers::new;
+    post "/transfers/new" transfers::review;
+    get  "/transfers/{id}" transfers::show;
+    get  "/transfers/{id}/reverse" transfers::ask_reversal;
+    post "/transfers/{id}/reverse" transfers::reverse;
+    get  "/accounts/{id}/deposit" teller::ask_deposit;
+    post "/accounts/{id}/deposit" teller::deposit;
+    get  "/accounts/{id}/withdraw" teller::ask_withdrawal;
+    post "/accounts/{id}/withdraw" teller::withdraw;
+    get  "/accounts/{id}/fee" teller::ask_fee;
+    post "/accounts/{id}/fee" teller::charge;
+    get  "/audit"         audit::list;
+    get  "/audit.csv"     audit::csv;
+    get  "/audit/verify"  audit::verify;
+    get  "/audit/{id}"    audit::show;
+    get  "/audit/{id}/proof.json" audit::proof;
+    get  "/settings"      settings::show;
+    get  "/customers"                 customers::list;
+    get  "/customers/export"          customers::export;
+    get  "/customers/new"             customer_forms::blank;
+    post "/customers/new"             customer_forms::create;
+    get  "/customers/{id}"            customers::show;
+    get  "/customers/{id}/edit"       customer_forms::edit;
+    post "/customers/{id}/edit"       customer_forms::save;
+    get  "/accounts"                  accounts::list;
+    get  "/accounts/export"           accounts::export;
+    get  "/accounts/new"              accounts::blank;
+    post "/accounts/new"              accounts::open;
+    get  "/accounts/{id}"             account::show;
+    get  "/accounts/{id}/export"      account::export;
+    get  "/accounts/{id}/holds"       holds::list;
+    get  "/accounts/{id}/settings"    account_settings::show;
+    post "/accounts/{id}/settings"    account_settings::save;
+    post "/accounts/{id}/status"      account_settings::change_status;
+    post "/accounts/{id}/close"       account_settings::close;
+    get  "/holds/{id}"                holds::show;
+    post "/holds/{id}/capture"        holds::capture;
+    post "/holds/{id}/release"        holds::release;
 }
 
 /// Everything under one roof. The host that mounts it gives each request an

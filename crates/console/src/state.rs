@@ -36,6 +36,9 @@ pub struct ConsoleParts {
     pub rate_limit_floor_per_minute: Option<u32>,
     /// Scheme and authority under which people reach us, without a trailing slash.
     pub public_url: String,
+    /// Names of hosts, without a port, under which we are served besides; requests for
+    /// others are refused before they come here. Empty: any name reaches us.
+    pub allowed_hosts: Vec<String>,
     /// What `/docs` shows: the OpenAPI document, read.
     pub reference: Arc<crate::Reference>,
     /// How long a request may take in all.
@@ -47,7 +50,7 @@ pub struct ConsoleParts {
 pub struct Console(Arc<Shared>);
 
 /// Everything behind a [`Console`].
-pub struct Shared {
+struct Shared {
     parts: ConsoleParts,
     base_limits: RateLimitPolicy,
 }

@@ -56,7 +56,12 @@ impl Identity {
         Ok(self.context_of(context, session, &facts))
     }
 
-    pub(crate) fn context_of(&self, context: OpContext, session: Uuid, facts: &SessionFacts) -> OpContext {
+    pub(crate) fn context_of(
+        &self,
+        context: OpContext,
+        session: Uuid,
+        facts: &SessionFacts,
+    ) -> OpContext {
         let mut actor = Actor::user(facts.user_id, facts.roles.clone());
         actor.organization = facts.organization;
         actor.department.clone_from(&facts.department);

@@ -232,7 +232,8 @@ pub enum HoldError {
     /// Not positive.
     #[error("the amount must be positive")]
     InvalidAmount,
-    /// Beyond 2^53 − 1, or everything held on the account together would be.
+    /// Beyond 2^53 − 1. Also, and looked for last, where everything held on the account
+    /// together would be.
     #[error("the amount is beyond 2^53 - 1 minor units")]
     AmountTooLarge,
     /// No such hold in this tenant.

@@ -140,6 +140,7 @@ impl Installation {
             rates: Arc::clone(&self.rates),
             rate_limit_floor_per_minute: self.api.rate_limit_floor_per_minute,
             public_url: self.api.public_url.clone(),
+            allowed_hosts: self.api.allowed_hosts.clone(),
             reference: Arc::new(reference()),
             request_timeout_ms: self.api.request_timeout_ms,
         })

@@ -128,6 +128,7 @@ fn core_bank_decides_as_the_table_says() {
                         | Permission::TransactionFee
                         | Permission::TransactionPost
                         | Permission::TransactionReverse
+                        | Permission::TransactionApprove
                         | Permission::HoldCapture
                         | Permission::HoldRelease
                         | Permission::AccountCreate

@@ -125,13 +125,17 @@ pub(crate) mod docs {
 
     pub(crate) fn create() -> Doc {
         Doc::new("createTransfer", "transfers", "Moves money from one account to another")
-            .describe("An account that you cannot use is answered as one that does not exist: 422, with the field.")
+            .describe(
+                "An account that you cannot use is answered as one that does not exist: 422, with the field. \
+                 Over the tenant's ceiling the transfer is `pending_approval`: nothing has moved and nothing is \
+                 kept back until a second person approves it, and the transfer then has the same id.",
+            )
             .body::<TransferOrder>(json!({
                 "from_account_id": EXAMPLE_ID, "to_account_id": OTHER_ID, "amount": 2_500,
                 "currency": "EUR", "description": "Rent",
             }))
             .moves_money()
-            .answers::<Transfer>(201, "The transfer.")
+            .answers::<Transfer>(201, "The transfer, posted or waiting for approval.")
             .problem(422, PROBLEMS)
     }
 
@@ -148,7 +152,8 @@ pub(crate) mod docs {
     }
 
     pub(crate) fn read() -> Doc {
-        Doc::new("readTransfer", "transfers", "One movement")
+        Doc::new("readTransfer", "transfers", "One movement, posted or not")
+            .describe("One that waits for approval is seen by the side that pays and by whoever ordered it.")
             .answers::<Transfer>(200, "The movement.")
     }
 }

@@ -51,18 +51,70 @@ pub(crate) struct ServerProblemBody {
     request_id: String,
 }
 
+/// The sentence of each code that always says the same, as the code that refuses says
+/// it; a test holds the two together.
+pub(crate) const DETAILS: [(&str, &str); 45] = [
+    ("account_closed", "The account is closed"),
+    ("account_frozen", "The account is frozen"),
+    ("account_not_empty", "Only an account without balance and holds can be closed"),
+    ("already_reversed", "The movement has been reversed before"),
+    ("amount_too_large", "The amount must be at most 2^53 - 1 minor units"),
+    ("approval_decided", "Somebody has decided before"),
+    ("approval_expired", "Nobody has decided in time"),
+    ("approval_tampered", "The order is not the one that was given"),
+    ("capture_exceeds_hold", "The amount is more than remains of the hold"),
+    ("currency_mismatch", "The account holds another currency"),
+    ("customer_inactive", "The customer is not active"),
+    ("email_taken", "This e-mail address is taken"),
+    ("hold_captured", "The hold has been captured and is over"),
+    ("hold_expired", "The hold has expired and is over"),
+    ("hold_released", "The hold has been released and is over"),
+    ("idempotency_in_flight", "Try again"),
+    ("idempotency_key_required", "Send an Idempotency-Key header: this request moves money"),
+    ("idempotency_key_reused", "This Idempotency-Key was used for another request"),
+    ("insufficient_funds", "The available balance is less than the amount"),
+    ("invalid_amount", "The amount must be at least one minor unit"),
+    ("invalid_credentials", "User name or password is wrong"),
+    ("invalid_cursor", "The cursor belongs to another list"),
+    ("invalid_sizes", "Expected 0 < from ≤ to ≤ the log's signed size"),
+    ("invalid_token", "A valid access token is needed"),
+    ("maker_not_permitted", "Whoever ordered it may not order it any more"),
+    ("malformed_json", "The body is not valid JSON"),
+    ("module_not_enabled", "This module is not enabled for the tenant"),
+    ("not_found", "No such object"),
+    ("not_sealed_yet", "The event is being sealed: try again in a second"),
+    ("overdraft_in_use", "More of the overdraft is in use or held than the new limit allows"),
+    ("permission_denied", "Insufficient permissions"),
+    ("precondition_required", "Send If-Match with the ETag of the object as you read it"),
+    ("privilege_escalation", "This role holds more than you do"),
+    ("referral_code_unknown", "Nobody has this referral code"),
+    ("same_account", "Money cannot be moved to the account it comes from"),
+    ("token_expired", "Token has expired"),
+    ("token_revoked", "Token has been revoked"),
+    ("unbalanced", "The entries do not sum to zero"),
+    ("unknown_role", "This tenant has no such role"),
+    ("unsupported_media_type", "The body has to be sent as Content-Type: application/json"),
+    ("username_taken", "This user name is taken"),
+    ("value_date_before_opening", "The value date must not lie before the account's opening"),
+    ("value_date_before_original", "The value date must not lie before that of the movement"),
+    ("value_date_in_future", "The value date must not lie in the future"),
+    ("version_conflict", "The object has changed since it was read; read it again"),
+];
+
+fn detail_of(code: &str) -> &'static str {
+    let known = DETAILS.iter().find(|(known, _)| *known == code);
+    known.map_or("The request cannot be answered as asked", |(_, detail)| *detail)
+}
+
 /// A problem as it would really be written.
 pub(crate) fn problem_example(status: u16, code: &'static str) -> Value {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
     let (detail, field) = match code {
-        "token_expired" => ("Token has expired", None),
-        "invalid_token" => ("A valid access token is needed", None),
-        "permission_denied" => ("Insufficient permissions", None),
         "rate_limited" => ("Try again in 30 seconds", None),
-        "not_found" => ("No such object", None),
         "malformed_request" => ("amount: Expected an integer within its range", Some("amount")),
         "validation_failed" => ("One or more fields are not acceptable", Some("description")),
-        _ => ("The request cannot be answered as asked", None),
+        "insufficient_funds" => (detail_of(code), Some("amount")),
+        _ => (detail_of(code), None),
     };
     let mut problem = Problem::new(status, code, detail);
     problem.errors.extend(field.map(|field| FieldError {
@@ -71,4 +123,44 @@ pub(crate) fn problem_example(status: u16, code: &'static str) -> Value {
         message: "Expected another value".to_owned(),
     }));
     problem.body("0192e4c8-7f3a-7c1e-9b1f-3f1d2c4b5a69")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::{Path, PathBuf};
+
+    use super::DETAILS;
+
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|kind| kind == "rs") && !path.ends_with(THIS) {
+                found.push(path);
+            }
+        }
+    }
+
+    const THIS: &str = "api/src/wire/problem.rs";
+
+    #[test]
+    fn documented_sentences_are_those_that_are_said() {
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut paths = Vec::new();
+        for name in ["access", "api", "audit", "banking", "identity", "ledger", "operation"] {
+            sources(&crates.join(name).join("src"), &mut paths);
+        }
+        let texts: Vec<String> =
+            paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        for (code, detail) in DETAILS {
+            let said = texts.iter().any(|text| {
+                text.contains(&format!("\"{code}\"")) && text.contains(&format!("\"{detail}\""))
+            });
+            assert!(said, "no source refuses {code} with {detail:?}");
+        }
+        assert!(DETAILS.is_sorted_by_key(|(code, _)| *code));
+    }
 }

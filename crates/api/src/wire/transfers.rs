@@ -14,7 +14,8 @@ use crate::{openapi_parts::Example, problem::Problem};
 pub(crate) struct Transfer {
     /// Its id.
     pub(crate) id: Uuid,
-    /// `posted`.
+    /// `posted`; over the tenant's ceiling `pending_approval`, until it is posted,
+    /// `rejected` or `expired`.
     pub(crate) status: String,
     /// Minor units.
     pub(crate) amount: i64,
@@ -30,24 +31,27 @@ pub(crate) struct Transfer {
     pub(crate) description: String,
     /// The payer's reference.
     pub(crate) reference: Option<String>,
-    /// The day from which it bears interest.
-    pub(crate) value_date: String,
-    /// The business day on which it was booked.
-    pub(crate) booking_date: String,
-    /// When it was posted.
-    pub(crate) posted_at: String,
+    /// The day from which it bears interest; null until it is posted.
+    pub(crate) value_date: Option<String>,
+    /// The business day on which it was booked; null until it is posted.
+    pub(crate) booking_date: Option<String>,
+    /// When it was posted; null until it is.
+    pub(crate) posted_at: Option<String>,
     /// Who ordered it.
     pub(crate) created_by: Uuid,
     /// The transfer that it undoes.
     pub(crate) reverses_transfer_id: Option<Uuid>,
     /// The transfer that undid it, where it is read; null in the answer to its order.
     pub(crate) reversed_by_transfer_id: Option<Uuid>,
+    /// The approval that it waits for, or was posted by.
+    pub(crate) approval_id: Option<Uuid>,
     /// When it was stored.
     pub(crate) created_at: String,
 }
 
 impl From<Stored> for Transfer {
     fn from(transfer: Stored) -> Self {
+        let posted = transfer.is_posted().then_some(());
         Self {
             id: transfer.id,
             status: transfer.status,
@@ -58,12 +62,13 @@ impl From<Stored> for Transfer {
             kind: transfer.kind.to_string(),
             description: transfer.description,
             reference: transfer.reference,
-            value_date: transfer.value_date.to_string(),
-            booking_date: transfer.booking_date.to_string(),
-            posted_at: instant(transfer.posted_at),
+            value_date: posted.map(|()| transfer.value_date.to_string()),
+            booking_date: posted.map(|()| transfer.booking_date.to_string()),
+            posted_at: posted.map(|()| instant(transfer.posted_at)),
             created_by: transfer.created_by,
             reverses_transfer_id: transfer.reverses_transfer_id,
             reversed_by_transfer_id: transfer.reversed_by_transfer_id,
+            approval_id: transfer.approval_id,
             created_at: instant(transfer.created_at),
         }
     }
@@ -81,12 +86,13 @@ impl Example for Transfer {
             kind: "transfer".to_owned(),
             description: "Rent".to_owned(),
             reference: None,
-            value_date: EXAMPLE_DATE.to_owned(),
-            booking_date: EXAMPLE_DATE.to_owned(),
-            posted_at: EXAMPLE_INSTANT.to_owned(),
+            value_date: Some(EXAMPLE_DATE.to_owned()),
+            booking_date: Some(EXAMPLE_DATE.to_owned()),
+            posted_at: Some(EXAMPLE_INSTANT.to_owned()),
             created_by: OTHER_ID,
             reverses_transfer_id: None,
             reversed_by_transfer_id: None,
+            approval_id: None,
             created_at: EXAMPLE_INSTANT.to_owned(),
         }
     }

@@ -61,7 +61,10 @@ impl View for AccountParties {
         for row in rows {
             let customer_id = row.try_get("customer_id").map_err(DbError::from)?;
             let role: &str = row.try_get("party_role").map_err(DbError::from)?;
-            value.push(Party { customer_id, party_role: role.parse::<PartyRole>().map_err(DbError::from)? });
+            value.push(Party {
+                customer_id,
+                party_role: role.parse::<PartyRole>().map_err(DbError::from)?,
+            });
         }
         Ok(Found::Object { value, resource })
     }
@@ -90,7 +93,8 @@ impl View for PartyAccounts {
         let mut value = Vec::new();
         for row in answers.first().into_iter().flatten() {
             let role: &str = row.try_get("party_role").map_err(DbError::from)?;
-            value.push((role.parse::<PartyRole>().map_err(DbError::from)?, Account::from_row(row)?));
+            value
+                .push((role.parse::<PartyRole>().map_err(DbError::from)?, Account::from_row(row)?));
         }
         let count = value.len();
         Ok(Found::List { value, count })

@@ -7,9 +7,7 @@ use access::{Permission, Scope};
 use jiff::{ToSpan as _, civil::Date};
 use ledger::TransactionType;
 use money::Currency;
-use operation::{
-    Found, Page, PageRequest, Refusal, RefusalKind, View, read::ViewFailure,
-};
+use operation::{Found, Page, PageRequest, Refusal, RefusalKind, View, read::ViewFailure};
 use tenancy::{Database, DbError, OpContext, Query};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;

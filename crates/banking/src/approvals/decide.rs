@@ -7,13 +7,11 @@ use operation::{
     Applied, Command, Failure, Operations, Refusal, RefusalKind, Target, command::Outcome, event,
 };
 use serde_json::{Value, json};
-use tenancy::{ActorKind, Actor, DbError, OpContext, TenantTx};
+use tenancy::{Actor, ActorKind, DbError, OpContext, TenantTx};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{
-    Approval, ApprovalStatus, RESOURCE, path_target, payload::OrderedTransfer,
-};
+use super::{Approval, ApprovalStatus, RESOURCE, path_target, payload::OrderedTransfer};
 use crate::{
     accounts::facts,
     movements::{Fields, Transfer, business_date, posting_event},
@@ -155,8 +153,7 @@ impl ApproveRequest {
             .held(side(1));
         let is_active: bool = row.try_get("is_active").map_err(DbError::from)?;
         let policies = self.operations.policies();
-        let decision =
-            policies.decide(context.tenant.blueprint, &principal, permission, &resource);
+        let decision = policies.decide(context.tenant.blueprint, &principal, permission, &resource);
         if is_active && decision.allowed() { Ok(()) } else { Err(maker_not_permitted().into()) }
     }
 }
@@ -224,17 +221,11 @@ async fn decide(
     (status, note, result_id): (ApprovalStatus, Option<String>, Option<Uuid>),
 ) -> Result<Approval, DbError> {
     let (actor, now) = (context.actor.id, context.clock.now());
-    let parameters: [&(dyn ToSql + Sync); 7] = [
-        &transaction.tenant(),
-        &approval.id,
-        &status.as_str(),
-        &actor,
-        &now,
-        &note,
-        &result_id,
-    ];
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&transaction.tenant(), &approval.id, &status.as_str(), &actor, &now, &note, &result_id];
     let row = transaction.query_opt(DECIDE, &parameters).await?;
-    let row = row.ok_or_else(|| DbError::Corrupt("an approval changed under its lock".to_owned()))?;
+    let row =
+        row.ok_or_else(|| DbError::Corrupt("an approval changed under its lock".to_owned()))?;
     Ok(Approval {
         status,
         decided_by: Some(actor),

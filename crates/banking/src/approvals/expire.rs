@@ -76,8 +76,8 @@ pub async fn expire_due(
     let mut ended = 0;
     for _ in 0..BATCHES_MAX {
         let (tenant, now) = (context.tenant_id(), context.clock.now());
-        let due = [Query::new(DUE, &[&tenant, &now, &1_i64])];
-        let found = operations.database().read(context, &due).await?;
+        let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &now, &1_i64];
+        let found = operations.database().read(context, &[Query::new(DUE, &parameters)]).await?;
         if found.iter().all(Vec::is_empty) {
             break;
         }

@@ -183,8 +183,7 @@ mod tests {
     fn only_what_waits_can_change_and_never_back() {
         for from in ApprovalStatus::ALL {
             for to in ApprovalStatus::ALL {
-                let expected =
-                    *from == ApprovalStatus::Pending && *to != ApprovalStatus::Pending;
+                let expected = *from == ApprovalStatus::Pending && *to != ApprovalStatus::Pending;
                 assert_eq!(from.may_become(*to), expected, "{from} → {to}");
             }
         }

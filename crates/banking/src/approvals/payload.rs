@@ -50,12 +50,8 @@ impl OrderedTransfer {
             return None;
         }
         let order: Self = serde_json::from_value(approval.payload.clone()).ok()?;
-        let beside = (
-            approval.from_account_id,
-            approval.to_account_id,
-            approval.amount,
-            approval.currency,
-        );
+        let beside =
+            (approval.from_account_id, approval.to_account_id, approval.amount, approval.currency);
         let inside = (
             Some(order.from_account_id),
             Some(order.to_account_id),

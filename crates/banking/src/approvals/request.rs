@@ -21,7 +21,8 @@ const INSERT: &str = tenancy::sql!("banking/approvals.sql", "insert_approvals");
 
 /// Which postings may be made at once, by the answer to [`CEILING`].
 pub(crate) fn admitted(answer: &[Row], batch: &[Posting]) -> Result<Vec<bool>, DbError> {
-    let ceiling: Option<i64> = answer.first().map(|row| row.try_get("ceiling")).transpose()?.flatten();
+    let ceiling: Option<i64> =
+        answer.first().map(|row| row.try_get("ceiling")).transpose()?.flatten();
     Ok(batch.iter().map(|posting| !exceeds(ceiling, posting.amount)).collect())
 }
 

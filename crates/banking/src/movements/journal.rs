@@ -114,11 +114,7 @@ impl Command for PostJournal {
         let amount = self.check()?;
         let today = business_date(context)?;
         let value_date = self.value_date.unwrap_or(today);
-        if value_date > today {
-            let detail = "The value date must not lie in the future";
-            return Err(Refusal::rule("value_date_in_future", "value_date", detail).into());
-        }
-        self.check_accounts(transaction, value_date).await?;
+        self.check_accounts(transaction, value_date, today).await?;
         let posting = Posting {
             transfer_id: context.clock.new_id(),
             kind: TransferKind::Journal,
@@ -161,7 +157,6 @@ impl PostJournal {
             let detail = format!("A journal has 2 to {ENTRIES_MAX} entries");
             return Err(rule("entry_count", "entries", &detail));
         }
-        let mut seen = HashSet::new();
         for (leg, entry) in self.entries.iter().enumerate() {
             let field = || format!("entries[{leg}].amount");
             if entry.amount == 0 {
@@ -171,6 +166,9 @@ impl PostJournal {
                 let detail = "The amount must be at most 2^53 - 1 minor units";
                 return Err(rule("amount_too_large", field(), detail));
             }
+        }
+        let mut seen = HashSet::new();
+        for (leg, entry) in self.entries.iter().enumerate() {
             if !seen.insert(entry.account) {
                 let detail = "An account stands in one entry of a journal";
                 return Err(rule("same_account", format!("entries[{leg}]"), detail));
@@ -191,11 +189,13 @@ impl PostJournal {
         })
     }
 
-    /// Customers' accounts exist, and were open on the value date. One round trip.
+    /// Customers' accounts exist, and were open on the value date, which is not ahead. One
+    /// round trip.
     async fn check_accounts(
         &self,
         transaction: &TenantTx,
         value_date: Date,
+        today: Date,
     ) -> Result<(), Failure> {
         let ids: Vec<Uuid> = self.customers().map(|(_, id)| id).collect();
         let parameters: [&(dyn ToSql + Sync); 2] = [&transaction.tenant(), &ids];
@@ -207,6 +207,10 @@ impl PostJournal {
             .map_err(DbError::from)?;
         if let Some((leg, _)) = self.customers().find(|(_, id)| !opened.contains_key(id)) {
             return Err(invisible(format!("entries[{leg}].account_id").into()).into());
+        }
+        if value_date > today {
+            let detail = "The value date must not lie in the future";
+            return Err(Refusal::rule("value_date_in_future", "value_date", detail).into());
         }
         if opened.values().any(|opened| value_date < *opened) {
             let detail = "The value date must not lie before an account's opening";

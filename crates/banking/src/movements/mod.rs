@@ -41,7 +41,11 @@ pub fn business_date(context: &OpContext) -> Result<Date, DbError> {
 }
 
 /// The record of a posting: ids, amount, currency and day; no text of anybody's.
-pub(crate) fn posting_event(context: &OpContext, action: &'static str, transfer: &Transfer) -> AuditEvent {
+pub(crate) fn posting_event(
+    context: &OpContext,
+    action: &'static str,
+    transfer: &Transfer,
+) -> AuditEvent {
     let mut values = json!({
         "kind": transfer.kind,
         "amount": transfer.amount,

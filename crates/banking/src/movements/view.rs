@@ -159,7 +159,8 @@ impl View for TransferView {
     ) -> Result<Found<Transfer>, ViewFailure> {
         let tenant = context.tenant_id();
         let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &self.transfer_id, &context.actor.id];
-        let answers = database.read(context, &[Query::new(approvals::TRANSFER, &parameters)]).await?;
+        let answers =
+            database.read(context, &[Query::new(approvals::TRANSFER, &parameters)]).await?;
         let Some(row) = answers.first().and_then(|rows| rows.first()) else {
             return Ok(Found::Missing);
         };

@@ -45,6 +45,12 @@
       if (!menu.contains(target)) menu.open = false;
     }
   });
+  // Whoever tabs on leaves the menu behind.
+  document.addEventListener("focusin", (event) => {
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     for (const menu of document.querySelectorAll("details.menu[open]")) {

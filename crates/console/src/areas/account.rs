@@ -42,7 +42,6 @@ pub(crate) struct Head {
     pub(crate) tabs: Vec<(String, &'static str, bool)>,
     /// Address and label of what the person may do with it.
     pub(crate) actions: Vec<(String, &'static str)>,
-    pub(crate) may_read_customers: bool,
 }
 
 #[derive(Template)]
@@ -115,10 +114,7 @@ pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>, params: Params)
     let period = |label, wanted: i32, value: &str| {
         (params.link(&path, "days", value), label, days == wanted)
     };
-    let periods = vec![
-        period("90 days", DAYS_DEFAULT, ""),
-        period("1 year", DAYS_YEAR, "365"),
-    ];
+    let periods = vec![period("90 days", DAYS_DEFAULT, ""), period("1 year", DAYS_YEAR, "365")];
     let page = page_of(&visitor, &account)
         .api(api_of(&params, &format!("/v1/accounts/{id}/transactions")));
     let head = head_of(&visitor, account, "entries").await?;
@@ -152,8 +148,16 @@ pub(crate) async fn export(visitor: Visitor, Path(id): Path<Uuid>, params: Param
         after = Some(next);
     }
     let header = [
-        "Value date", "Posted", "Type", "Description", "Reference", "Amount", "Balance",
-        "Currency", "Sequence", "Transfer",
+        "Value date",
+        "Posted",
+        "Type",
+        "Description",
+        "Reference",
+        "Amount",
+        "Balance",
+        "Currency",
+        "Sequence",
+        "Transfer",
     ];
     visitor.csv(&format!("account-{}", account.account_number), &header, &rows)
 }
@@ -172,8 +176,7 @@ pub(crate) async fn head_of(
 ) -> Result<Head, Fault> {
     let id = account.id;
     let parties = visitor.read(&AccountParties { account_id: id }).await?;
-    let mut known =
-        names(visitor, parties.iter().map(|party| party.customer_id).collect()).await?;
+    let mut known = names(visitor, parties.iter().map(|party| party.customer_id).collect()).await?;
     let parties = parties.iter().map(|party| {
         let name = known.remove(&party.customer_id);
         (party.customer_id, name, kit::words(party.party_role.as_str()))
@@ -201,7 +204,6 @@ pub(crate) async fn head_of(
         parties: parties.collect(),
         tabs,
         actions: actions.collect(),
-        may_read_customers: visitor.may(Permission::CustomerRead),
         account,
     })
 }
@@ -286,8 +288,7 @@ impl Entry {
     fn of(entry: Transaction, zone: &TimeZone) -> Self {
         let booked = entry.posted_date.to_zoned(zone.clone()).date();
         let kind = kit::words(entry.transaction_type.as_str());
-        let title =
-            if entry.description.is_empty() { kind.clone() } else { entry.description };
+        let title = if entry.description.is_empty() { kind.clone() } else { entry.description };
         Self {
             transfer_id: entry.transfer_id,
             title,

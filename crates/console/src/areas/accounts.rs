@@ -88,8 +88,7 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
     if visitor.wants_fragment() {
         return visitor.show(&list);
     }
-    let customer =
-        customer_id.and_then(|id| known.remove(&id).map(|name| (id, name)));
+    let customer = customer_id.and_then(|id| known.remove(&id).map(|name| (id, name)));
     let page = visitor
         .page("Accounts")
         .lead("All that you may see, the newest first.")
@@ -122,8 +121,19 @@ pub(crate) async fn export(visitor: Visitor, params: Params) -> Answer {
         after = Some(next);
     }
     let header = [
-        "Number", "Type", "Status", "Currency", "Balance", "Available", "Overdraft limit",
-        "Minimum balance", "Interest rate", "Opened", "Closed", "Owner", "Id",
+        "Number",
+        "Type",
+        "Status",
+        "Currency",
+        "Balance",
+        "Available",
+        "Overdraft limit",
+        "Minimum balance",
+        "Interest rate",
+        "Opened",
+        "Closed",
+        "Owner",
+        "Id",
     ];
     visitor.csv("accounts", &header, &rows)
 }
@@ -208,11 +218,11 @@ fn with_owners(
     accounts: Vec<Account>,
     names: &HashMap<Uuid, String>,
 ) -> Vec<(Account, Option<String>)> {
-    let named = |account: Account| {
+    let with_owner = |account: Account| {
         let owner = names.get(&account.customer_id).cloned();
         (account, owner)
     };
-    accounts.into_iter().map(named).collect()
+    accounts.into_iter().map(with_owner).collect()
 }
 
 fn exported(account: &Account) -> Vec<String> {
@@ -235,9 +245,8 @@ fn exported(account: &Account) -> Vec<String> {
 }
 
 fn opening_of(form: &Params) -> Result<NewAccount, Form> {
-    let wrong = |field: &'static str, message: &str| {
-        Form::new(form).fault(field, "invalid_value", message)
-    };
+    let wrong =
+        |field: &'static str, message: &str| Form::new(form).fault(field, "invalid_value", message);
     let customer_id = form.text("customer_id").parse();
     let customer_id = customer_id.map_err(|_| wrong("customer_id", "Name the customer by id"))?;
     let currency: Currency =
@@ -248,9 +257,8 @@ fn opening_of(form: &Params) -> Result<NewAccount, Form> {
     account.overdraft_limit = amount_of(form, "overdraft_limit", currency)?.unwrap_or(0);
     account.minimum_balance = amount_of(form, "minimum_balance", currency)?;
     if let Some(rate) = form.get("interest_rate") {
-        account.interest_rate = rate
-            .parse()
-            .map_err(|_| wrong("interest_rate", "Percent a year, like 4.25"))?;
+        account.interest_rate =
+            rate.parse().map_err(|_| wrong("interest_rate", "Percent a year, like 4.25"))?;
     }
     Ok(account)
 }

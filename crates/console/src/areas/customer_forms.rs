@@ -182,7 +182,11 @@ fn personal_of(form: &Params) -> Result<PersonalData, Form> {
 
 /// What the form shows, and no field besides; of their own record people change contact
 /// details only.
-fn change_of(form: &Params, personal: PersonalData, status: Option<CustomerStatus>) -> CustomerChange {
+fn change_of(
+    form: &Params,
+    personal: PersonalData,
+    status: Option<CustomerStatus>,
+) -> CustomerChange {
     let shows = |name: &str| form.raw(name).is_some();
     CustomerChange {
         first_name: shows("first_name").then_some(personal.first_name),

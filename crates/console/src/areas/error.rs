@@ -2,13 +2,17 @@
 
 use askama::Template;
 
-use crate::{fault::Fault, frame::Visit, kit, page::Page, state::Console};
+use crate::{
+    fault::Fault, frame::Visit, kit, page::Page, state::Console, visitor::own_path,
+};
 
 #[derive(Template)]
 #[template(path = "areas/error.html")]
 struct ErrorPage<'a> {
     page: Page,
     fault: &'a Fault,
+    /// Where another try would go.
+    back: Option<String>,
 }
 
 pub(crate) fn draw(
@@ -17,7 +21,14 @@ pub(crate) fn draw(
     fault: &Fault,
 ) -> Result<String, askama::Error> {
     let page = Page::of(console, visit, fault.title);
-    ErrorPage { page, fault }.render()
+    ErrorPage { page, fault, back: back(visit) }.render()
+}
+
+/// What trying again means: the page that was asked for. A form's address cannot be
+/// opened; the browser's own way back leads to the form.
+fn back(visit: &Visit) -> Option<String> {
+    let query = if visit.query.is_empty() { "" } else { "?" };
+    visit.is_read.then(|| format!("{}{query}{}", visit.path, visit.query))
 }
 
 impl ErrorPage<'_> {
@@ -25,7 +36,25 @@ impl ErrorPage<'_> {
         kit::icon(match self.fault.status.as_u16() {
             403 => "lock",
             404 => "search",
+            429 | 503 => "clock",
             _ => "alert",
         })
+    }
+
+    /// Address, label and class of each way on, the likeliest first. A refusal that the
+    /// same address would meet again offers no second try.
+    fn ways_on(&self) -> Vec<(&str, &'static str, &'static str)> {
+        let home = match self.page.person {
+            Some(_) => ("/", "Go to the overview"),
+            None if self.page.path.starts_with("/docs") => ("/docs", "Go to the reference"),
+            None => ("/", "Go to the start"),
+        };
+        let may_pass = self.fault.retry_after_s.is_some() || self.fault.status.is_server_error();
+        match self.back.as_deref().and_then(own_path) {
+            Some(back) if may_pass => {
+                vec![(back, "Try again", " button--primary"), (home.0, home.1, "")]
+            }
+            _ => vec![(home.0, home.1, " button--primary")],
+        }
     }
 }

@@ -1,7 +1,18 @@
 //! The pages, an area each: handlers and the structs of their templates.
 
+pub(crate) mod account;
+pub(crate) mod account_settings;
+pub(crate) mod accounts;
+pub(crate) mod audit;
+pub(crate) mod customer_forms;
+pub(crate) mod customers;
 pub(crate) mod error;
+pub(crate) mod holds;
+pub(crate) mod moving;
 pub(crate) mod overview;
 pub(crate) mod palette;
 pub(crate) mod preferences;
+pub(crate) mod settings;
 pub(crate) mod sign_in;
+pub(crate) mod teller;
+pub(crate) mod transfers;

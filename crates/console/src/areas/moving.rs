@@ -70,8 +70,10 @@ pub(crate) fn amount(form: Form, params: &Params, currency: Currency) -> (Form, 
             (form.fault("amount", "amount_too_large", "The amount is too large"), None)
         }
         Err(money::AmountError::TooPrecise { exponent, .. }) => {
-            let message =
-                format!("{} has {exponent} decimal places: write it like {example}", currency.code());
+            let message = format!(
+                "{} has {exponent} decimal places: write it like {example}",
+                currency.code()
+            );
             (form.fault("amount", "invalid_value", message), None)
         }
         Err(money::AmountError::NotANumber(_)) => {
@@ -112,8 +114,7 @@ pub(crate) async fn owner(visitor: &Visitor, account: Uuid) -> Result<Option<Str
         Err(fault) => return Err(fault),
     };
     let keyring = std::sync::Arc::clone(&visitor.console.keyring);
-    let customer =
-        visitor.open(ReadCustomer { keyring, customer_id: account.customer_id }).await?;
+    let customer = visitor.open(ReadCustomer { keyring, customer_id: account.customer_id }).await?;
     Ok(Some(kit::customer_name(&customer.personal)))
 }
 

@@ -7,8 +7,7 @@ use banking::{
     movements::business_date,
     overview::{
         Activity, Books, BooksOverview, COUNTED_MAX, CustomerCount, LastProof, LatestMovements,
-        MOVEMENTS_MAX, MovementDays, NumberedEntry, NumberedMovement, OwnChanges,
-        OwnLatestEntries,
+        MOVEMENTS_MAX, MovementDays, NumberedEntry, NumberedMovement, OwnChanges, OwnLatestEntries,
     },
 };
 use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
@@ -67,7 +66,7 @@ struct Customer {
     greeting: Greeting,
     zone: TimeZone,
     accounts: Vec<(Account, Markup, String)>,
-    totals: Vec<(Currency, i64)>,
+    totals: Vec<Markup>,
     more_accounts: bool,
     latest: Vec<NumberedEntry>,
     form: Form,
@@ -172,11 +171,8 @@ async fn staff(visitor: &Visitor, params: &Params, wish: Wish) -> Answer {
     let main = books.held.first().map(|(currency, _)| *currency);
     let figures = figures(&books, customers, activity.as_ref(), today);
     let chart = activity.map(|activity| chart(params, wish, today, main, &activity));
-    let statuses = books
-        .accounts
-        .iter()
-        .map(|(status, count)| (status.as_str().to_owned(), *count))
-        .collect();
+    let statuses =
+        books.accounts.iter().map(|(status, count)| (status.as_str().to_owned(), *count)).collect();
     visitor.show(&Staff {
         page: visitor.page("Overview").api("/v1/accounts"),
         greeting: greeting(visitor),
@@ -323,9 +319,8 @@ async fn customer(visitor: &Visitor) -> Answer {
         }
     }
     let choices = found.data.iter().filter(|account| account.status.as_str() == "active");
-    let choices = choices
-        .map(|account| (account.id.to_string(), account.account_number.clone()))
-        .collect();
+    let choices =
+        choices.map(|account| (account.id.to_string(), account.account_number.clone())).collect();
     let accounts = found
         .data
         .into_iter()
@@ -341,7 +336,7 @@ async fn customer(visitor: &Visitor) -> Answer {
         greeting: greeting(visitor),
         zone: visitor.zone(),
         accounts,
-        totals,
+        totals: totals.iter().map(|(currency, sum)| kit::money(*sum, *currency)).collect(),
         more_accounts: found.next.is_some(),
         latest,
         form: Form::default(),

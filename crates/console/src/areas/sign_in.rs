@@ -214,14 +214,14 @@ pub(crate) async fn leave(visitor: Visitor) -> Answer {
 }
 
 /// To the sign-in, and (for what was read) back to where they were.
-pub(crate) fn elsewhere(visit: &Visit, is_read: bool) -> Response {
+pub(crate) fn elsewhere(visit: &Visit) -> Response {
     let mut back = visit.path.clone();
     if !visit.query.is_empty() {
         back.push('?');
         back.push_str(&visit.query);
     }
     let mut query = form_urlencoded::Serializer::new(String::new());
-    if is_read && !visit.is_fragment && back != "/" && own_path(&back).is_some() {
+    if visit.is_read && !visit.is_fragment && back != "/" && own_path(&back).is_some() {
         query.append_pair("next", &back);
     }
     if visit.expired {

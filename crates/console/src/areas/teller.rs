@@ -91,6 +91,7 @@ struct Counter {
     account: Account,
     action: String,
     verb: &'static str,
+    hint: String,
     takes_a_day: bool,
 }
 
@@ -216,6 +217,8 @@ fn draw(visitor: &Visitor, act: Act, account: Account, form: Form, status: Statu
             format!("/v1/accounts/{}/{}", account.id, act.resource()),
             serde_json::to_string_pretty(&body).ok(),
         );
+    let currency = account.currency;
+    let hint = format!("In {}, like {}.", currency.code(), currency.format_minor(123_450));
     let action = format!("/accounts/{}/{}", account.id, act.path());
     let counter = Counter {
         page,
@@ -224,6 +227,7 @@ fn draw(visitor: &Visitor, act: Act, account: Account, form: Form, status: Statu
         account,
         action,
         verb: act.title(),
+        hint,
         takes_a_day: act.takes_a_day(),
     };
     visitor.show_as(status, &counter)

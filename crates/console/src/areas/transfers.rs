@@ -3,13 +3,13 @@
 
 use access::Permission;
 use askama::Template;
+use axum::extract::Path;
 use banking::{
     Account, AccountFilter, AccountList, AccountStatus, CreateTransfer, MovementView,
     ReverseTransaction, Transaction, Transfer, TransferKind,
     movements::business_date,
     payee::{MovementSides, Payee, Side},
 };
-use axum::extract::Path;
 use http::StatusCode;
 use jiff::{civil::Date, tz::TimeZone};
 use operation::{Call, OperationError, PageRequest, Refusal, RefusalKind};
@@ -78,6 +78,22 @@ struct AskReversal {
     form: Form,
     once: String,
     transfer: Transfer,
+}
+
+impl NewTransfer {
+    /// Somebody who chooses among accounts and has none.
+    fn has_nothing(&self) -> bool {
+        self.choices.as_ref().is_some_and(Vec::is_empty)
+    }
+}
+
+impl Shown {
+    /// Where a side is looked at, for those who may.
+    fn place(&self, side: &Option<Side>) -> Option<String> {
+        let _ = self;
+        let side = side.as_ref().filter(|side| side.is_readable)?;
+        Some(format!("/accounts/{}", side.account_id))
+    }
 }
 
 /// What a form asks for, as far as it can be read.
@@ -196,9 +212,7 @@ pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
     let may_reverse = reversible
         && transfer.reversed_by_transfer_id.is_none()
         && visitor.may(Permission::TransactionReverse);
-    let page = visitor
-        .page(title(&transfer))
-        .api(format!("/v1/transfers/{id}"));
+    let page = visitor.page(title(&transfer)).api(format!("/v1/transfers/{id}"));
     visitor.show(&Shown {
         page,
         zone: visitor.zone(),
@@ -270,8 +284,7 @@ async fn draw(visitor: &Visitor, form: Form, status: StatusCode) -> Answer {
 }
 
 async fn choices(visitor: &Visitor) -> Result<Vec<(String, String)>, Fault> {
-    let filter =
-        AccountFilter { status: Some(AccountStatus::Active), ..AccountFilter::default() };
+    let filter = AccountFilter { status: Some(AccountStatus::Active), ..AccountFilter::default() };
     let page = PageRequest { limit: CHOICES, after: None };
     let found = visitor.read(&AccountList { filter, page }).await?;
     let choice = |account: Account| {

@@ -97,7 +97,7 @@ pub(super) struct Code {
     pub(super) name: String,
     pub(super) title: String,
     pub(super) statuses: BTreeSet<String>,
-    /// The sentence of an example, where one shows this code.
+    /// The sentence it comes with, where the document tells one.
     pub(super) detail: String,
     /// Ids and summaries of the operations that answer it.
     pub(super) operations: Vec<(String, String)>,
@@ -128,7 +128,7 @@ impl Reference {
             });
         }
         let areas: Vec<_> = areas.into_values().collect();
-        let codes = codes(&areas);
+        let codes = codes(&areas, &document["x-strongroom"]["problems"]);
         Self { about: text(&document["info"]["description"]), areas, codes }
     }
 
@@ -262,7 +262,8 @@ fn responses(document: &Value, value: &Value) -> (Vec<Answer>, Vec<Problem>) {
     (answers, problems)
 }
 
-fn codes(areas: &[Area]) -> Vec<Code> {
+/// `details`: the sentence of each code that always says the same.
+fn codes(areas: &[Area], details: &Value) -> Vec<Code> {
     let mut all: BTreeMap<String, Code> = BTreeMap::new();
     for operation in areas.iter().flat_map(|area| &area.operations) {
         for problem in &operation.problems {
@@ -277,23 +278,11 @@ fn codes(areas: &[Area]) -> Vec<Code> {
                 if code.operations.last() != Some(&here) {
                     code.operations.push(here);
                 }
-                let example = problem.example.as_ref();
-                let shown = example.filter(|example| example["code"] == name.as_str());
-                if let (true, Some(example)) = (code.detail.is_empty(), shown) {
-                    code.detail = text(&example["detail"]);
-                }
             }
         }
     }
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for code in all.values() {
-        *seen.entry(code.detail.clone()).or_default() += 1;
-    }
-    // What several say says nothing of any.
     for code in all.values_mut() {
-        if seen.get(&code.detail).is_some_and(|&times| times > 1) {
-            code.detail.clear();
-        }
+        code.detail = text(&details[&code.name]);
     }
     all.into_values().collect()
 }

@@ -68,10 +68,10 @@ impl Frame {
 
 #[derive(Template)]
 #[template(path = "docs/index.html")]
-struct Index<'a> {
-    frame: &'a Frame,
-    query: String,
-    found: Vec<(&'a Area, Vec<&'a Operation>)>,
+pub(super) struct Index<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) query: String,
+    pub(super) found: Vec<(&'a Area, Vec<&'a Operation>)>,
 }
 
 pub(super) async fn index(
@@ -87,11 +87,11 @@ pub(super) async fn index(
 
 #[derive(Template)]
 #[template(path = "docs/operation.html")]
-struct OperationPage<'a> {
-    frame: &'a Frame,
-    area: &'a Area,
-    operation: &'a Operation,
-    curl: String,
+pub(super) struct OperationPage<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) area: &'a Area,
+    pub(super) operation: &'a Operation,
+    pub(super) curl: String,
 }
 
 impl OperationPage<'_> {
@@ -119,15 +119,15 @@ pub(super) async fn operation(
     let (area, operation) = reference.operation(&id).ok_or_else(Fault::not_found)?;
     let mut frame = Frame::of(&console, &visit, &operation.summary);
     area.name.clone_into(&mut frame.area);
-    let curl = curl::curl(operation, &console.public_url);
+    let curl = curl::curl(operation, &frame.page.public_url);
     shown(&OperationPage { frame: &frame, area, operation, curl })
 }
 
 #[derive(Template)]
 #[template(path = "docs/errors.html")]
-struct Errors<'a> {
-    frame: &'a Frame,
-    codes: &'a [Code],
+pub(super) struct Errors<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) codes: &'a [Code],
 }
 
 impl Errors<'_> {
@@ -203,12 +203,12 @@ pub(super) fn shown(template: &impl Template) -> Answer {
 }
 
 /// Sentences with `code` in backquotes, as HTML; everything else is escaped.
-pub(super) fn prose(text: &str) -> String {
+pub(super) fn prose(text: &str) -> kit::Markup {
     let parts = text.split('`').enumerate().map(|(index, part)| {
         let part = kit::escaped(part);
         if index % 2 == 1 { format!("<code>{part}</code>") } else { part }
     });
-    parts.collect()
+    kit::Markup::made(parts.collect())
 }
 
 pub(super) fn pretty(value: &serde_json::Value) -> String {

@@ -1,17 +1,21 @@
 //! The reading of a document, field by field, and that nothing of it is drawn as HTML.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
+use askama::Template as _;
 use serde_json::{Value, json};
 
 use super::{
     curl::curl,
     document::{Access, Reference},
-    pages::prose,
+    pages::{Errors, Frame, Index, OperationPage, prose},
 };
 
 fn document() -> Value {
     json!({
         "info": { "description": "Amounts are integers." },
+        "x-strongroom": { "problems": { "too_big": "It is too big" } },
         "paths": {
             "/v1/things/{id}": {
                 "delete": {
@@ -107,7 +111,7 @@ fn every_code_is_gathered_with_its_statuses_and_operations() {
     let too_big = &reference.codes[1];
     assert_eq!((too_big.title.as_str(), too_big.detail.as_str()), ("Too big", "It is too big"));
     assert_eq!(too_big.operations, [("makeThing".to_owned(), "Makes a thing".to_owned())]);
-    assert!(reference.codes[0].detail.is_empty(), "the example is of another code");
+    assert!(reference.codes[0].detail.is_empty(), "the document tells none");
 }
 
 #[test]
@@ -146,8 +150,66 @@ fn a_curl_carries_all_that_is_demanded() {
 
 #[test]
 fn prose_knows_code_and_nothing_else() {
-    assert_eq!(prose("`a<b>` & <i>x</i>"), "<code>a&lt;b&gt;</code> &amp; &lt;i&gt;x&lt;/i&gt;");
-    assert_eq!(prose("`open"), "<code>open</code>");
+    let table = [
+        ("`a<b>` & <i>x</i>", "<code>a&lt;b&gt;</code> &amp; &lt;i&gt;x&lt;/i&gt;"),
+        ("`open", "<code>open</code>"),
+        ("`</code><script>`", "<code>&lt;/code&gt;&lt;script&gt;</code>"),
+    ];
+    for (text, html) in table {
+        assert_eq!(prose(text).as_str(), html);
+    }
+}
+
+/// Whoever writes the document writes no page: each of its texts is hostile here.
+#[test]
+fn no_text_of_a_document_becomes_markup() {
+    const HOSTILE: &str = "<script>alert(1)</script>`<img src=x onerror=alert(2)>`\"'><b>";
+    let schema = json!({ "type": "object", "required": [HOSTILE], "properties": { HOSTILE: {
+        "type": HOSTILE, "format": HOSTILE, "description": HOSTILE, "pattern": HOSTILE,
+        "enum": [HOSTILE], "default": HOSTILE
+    } } });
+    let content = json!({ HOSTILE: { "schema": schema, "example": { HOSTILE: HOSTILE } } });
+    let parameters = ["path", "query", "header"].map(|place| {
+        json!({
+            "name": HOSTILE, "in": place, "required": true, "description": HOSTILE,
+            "schema": { "type": HOSTILE, "pattern": HOSTILE }
+        })
+    });
+    let document = json!({
+        "info": { "description": HOSTILE },
+        "x-strongroom": { "problems": { "<script>alert(1)</script>": HOSTILE } },
+        "paths": { HOSTILE: { HOSTILE: {
+            "tags": [HOSTILE], "operationId": HOSTILE, "summary": HOSTILE, "description": HOSTILE,
+            "x-strongroom": {
+                "access": { "permission": HOSTILE }, "rate_class": HOSTILE, "module": HOSTILE
+            },
+            "parameters": parameters,
+            "requestBody": { "content": content },
+            "responses": {
+                "200": {
+                    "description": HOSTILE, "content": content,
+                    "headers": { HOSTILE: { "description": HOSTILE } }
+                },
+                "400": { "description": "`<script>alert(1)</script>`", "content": content }
+            }
+        } } }
+    });
+    let reference = Arc::new(Reference::read(&document));
+    let page = crate::kit::gallery::page();
+    let frame = &Frame { page, reference: Arc::clone(&reference), area: HOSTILE.to_owned() };
+    let (area, operation) = reference.operation(HOSTILE).unwrap();
+    let curl = curl(operation, "https://b.example");
+    let pages = [
+        OperationPage { frame, area, operation, curl }.render().unwrap(),
+        Index { frame, query: HOSTILE.to_owned(), found: reference.search("") }.render().unwrap(),
+        Errors { frame, codes: &reference.codes }.render().unwrap(),
+    ];
+    for html in pages {
+        assert!(html.contains("&lt;script&gt;") || html.contains("&#60;script&#62;"), "{html}");
+        for forbidden in ["<script>", "</script>`", "<img", "<b>", "\"'>"] {
+            assert!(!html.contains(forbidden), "{forbidden}:\n{html}");
+        }
+    }
 }
 
 #[test]

@@ -30,7 +30,8 @@ struct Gallery {
 
 const HOSTILE: &str = "<script>alert(1)</script>\"'";
 
-fn page() -> Page {
+/// Around a page, with hostile texts wherever somebody types them.
+pub(crate) fn page() -> Page {
     let hostile = || HOSTILE.to_owned();
     Page {
         title: hostile(),

@@ -5,7 +5,7 @@
 
 mod chart;
 #[cfg(test)]
-mod gallery;
+pub(crate) mod gallery;
 mod icon;
 
 use std::{borrow::Borrow, fmt};
@@ -134,11 +134,9 @@ pub(crate) fn movement(minor: impl Borrow<i64>, currency: impl Borrow<Currency>)
 /// An account's number in groups of four for the eye; selected and copied without gaps.
 pub(crate) fn account_number(number: &str) -> Markup {
     let letters: Vec<char> = number.chars().collect();
-    let groups = letters.chunks(4).fold(String::new(), |mut groups, four| {
-        let four: String = four.iter().collect();
-        groups.push_str(&format!("<span>{}</span>", escaped(&four)));
-        groups
-    });
+    let group =
+        |four: &[char]| format!("<span>{}</span>", escaped(&four.iter().collect::<String>()));
+    let groups: String = letters.chunks(4).map(group).collect();
     Markup(format!("<span class=\"account-number\">{groups}</span>"))
 }
 

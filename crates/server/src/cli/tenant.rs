@@ -5,6 +5,7 @@ use identity::NewTenant;
 use operation::OperationError;
 use serde::Serialize;
 use tenancy::directory::Directory;
+use tenancy::policy::PolicyOverrides;
 use tenancy::{Blueprint, Database};
 
 use super::exit::Found;
@@ -30,6 +31,9 @@ pub enum Command {
         /// IANA zone of its business dates.
         #[arg(long, default_value = "UTC", value_name = "ZONE")]
         time_zone: String,
+        /// A transfer of more than so many minor units waits for a second person; none does where absent.
+        #[arg(long, value_name = "MINOR_UNITS", value_parser = clap::value_parser!(i64).range(0..=money::AMOUNT_MAX))]
+        transfer_ceiling: Option<i64>,
     },
     /// List the active tenants.
     List,
@@ -51,9 +55,12 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     configuration.check_form()?;
     match command {
-        Command::Create { blueprint, slug, name, time_zone } => {
+        Command::Create { blueprint, slug, name, time_zone, transfer_ceiling } => {
             let installation = Installation::assemble(serve::ingredients(configuration).await?)?;
-            let overrides = configuration.policy_overrides();
+            let overrides = PolicyOverrides {
+                transfer_ceiling_minor: transfer_ceiling,
+                ..configuration.policy_overrides()
+            };
             let tenant = NewTenant { slug, name, blueprint, time_zone, overrides };
             installation.identity.ensure_platform().await.map_err(refused)?;
             let made = installation.identity.create_tenant(tenant).await.map_err(refused)?;

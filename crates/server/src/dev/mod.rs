@@ -243,7 +243,8 @@ async fn populate(
         return Ok((Vec::new(), None));
     }
     let overrides = configuration.policy_overrides();
-    let mut tenants = people::settle(installation, &place.secrets, &overrides).await?;
+    let ceiling = (options.seed == Seed::Demo).then_some(people::CEILING_MINOR);
+    let mut tenants = people::settle(installation, &place.secrets, &overrides, ceiling).await?;
     if options.seed == Seed::Demo {
         for bank in tenants.iter().filter(|peopled| peopled.tenant.has_module("banking")) {
             let password = place.secrets.password_of(&bank.tenant.slug);

@@ -21,6 +21,7 @@ const ACCESS_LOG_EVERY: Duration = Duration::from_millis(500);
 const SHRINK_EVERY: Duration = Duration::from_secs(30);
 const SESSIONS_EVERY: Duration = Duration::from_secs(300);
 const HOLDS_EVERY: Duration = Duration::from_secs(20);
+const APPROVALS_EVERY: Duration = Duration::from_secs(60);
 const ANSWERS_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The running workers.
@@ -47,6 +48,7 @@ impl Workers {
         });
         workers.every(SESSIONS_EVERY, "sessions", installation, end_sessions);
         workers.every(HOLDS_EVERY, "holds", installation, expire_holds);
+        workers.every(APPROVALS_EVERY, "approvals", installation, expire_approvals);
         workers.every(ANSWERS_EVERY, "idempotency", installation, forget_answers);
         workers
     }
@@ -98,6 +100,20 @@ async fn expire_holds(installation: Installation) -> anyhow::Result<()> {
         if tenant.has_module("banking") {
             let context = worker(&installation, tenant);
             let ended = banking::holds::expire_due(&installation.operations, &context).await;
+            trouble = trouble.and(ended.map(drop));
+        }
+    }
+    Ok(trouble?)
+}
+
+/// Writes down which approvals the clock has ended. One tenant's trouble is not the
+/// next one's.
+async fn expire_approvals(installation: Installation) -> anyhow::Result<()> {
+    let mut trouble = Ok(());
+    for tenant in installation.directory.list().await? {
+        if tenant.has_module("banking") {
+            let context = worker(&installation, tenant);
+            let ended = banking::approvals::expire_due(&installation.operations, &context).await;
             trouble = trouble.and(ended.map(drop));
         }
     }

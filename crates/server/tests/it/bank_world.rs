@@ -183,6 +183,7 @@ impl BankWorld {
             "transfers",
             "transactions",
             "holds",
+            "approvals",
             "customers",
             "savings_accounts",
             "account_parties",

@@ -11,13 +11,13 @@ const BEFORE: &str = "__Host-strongroom-form";
 
 /// A browser: a jar of cookies, and the form token of the last page.
 #[derive(Clone, Debug, Default)]
-struct Browser {
-    cookies: Vec<(String, String)>,
-    token: String,
+pub(crate) struct Browser {
+    pub(crate) cookies: Vec<(String, String)>,
+    pub(crate) token: String,
 }
 
 impl Browser {
-    async fn get(&mut self, app: &App, path: &str) -> Answered {
+    pub(crate) async fn get(&mut self, app: &App, path: &str) -> Answered {
         let answer =
             app.get(path).header("accept", HTML).header("cookie", &self.jar()).send().await;
         self.learn(&answer);
@@ -25,7 +25,12 @@ impl Browser {
     }
 
     /// Submits a form of the last page.
-    async fn post(&mut self, app: &App, path: &str, fields: &[(&str, &str)]) -> Answered {
+    pub(crate) async fn post(
+        &mut self,
+        app: &App,
+        path: &str,
+        fields: &[(&str, &str)],
+    ) -> Answered {
         let mut whole = vec![("csrf", self.token.as_str())];
         whole.extend_from_slice(fields);
         let answer = app
@@ -40,7 +45,7 @@ impl Browser {
         answer
     }
 
-    async fn signed_in(app: &App, tenant: &str, username: &str) -> Self {
+    pub(crate) async fn signed_in(app: &App, tenant: &str, username: &str) -> Self {
         let mut browser = Self::default();
         browser.get(app, "/login").await;
         let fields = [("tenant", tenant), ("username", username), ("password", PASSWORD)];
@@ -55,7 +60,11 @@ impl Browser {
         found.map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
-    fn jar(&self) -> String {
+    pub(crate) fn forget_token(&mut self) {
+        self.token = String::new();
+    }
+
+    pub(crate) fn jar(&self) -> String {
         let pairs = self.cookies.iter().map(|(name, value)| format!("{name}={value}"));
         pairs.collect::<Vec<_>>().join("; ")
     }
@@ -75,7 +84,7 @@ impl Browser {
     }
 }
 
-fn is_sent_away(answer: &Answered) -> bool {
+pub(crate) fn is_sent_away(answer: &Answered) -> bool {
     answer.status == 303 && answer.header("location").starts_with("/login")
 }
 

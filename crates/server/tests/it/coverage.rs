@@ -24,6 +24,9 @@ const PUBLIC: [&str; 6] = [
 const UNRECORDED: [&str; 4] =
     ["readJwks", "readOpenApi", "readOpenIdConfiguration", "readPasswordPolicy"];
 
+/// Routes that end an approval.
+const DECISIONS: [&str; 2] = ["approve", "reject"];
+
 /// A route as the document describes it.
 struct Route {
     id: String,
@@ -68,6 +71,8 @@ struct Objects {
     entry: Uuid,
     /// A live hold on the account, of enough for everybody to capture a little.
     hold: Uuid,
+    /// A transfer out of the account that waits for a second person.
+    approval: Uuid,
     event: Uuid,
     session: Uuid,
 }
@@ -94,6 +99,7 @@ impl Objects {
             transfer: id_of(&sent.body["id"]),
             entry: entry_of(app, id_of(&sent.body["id"])).await,
             hold: hold_on(app, &token, account, second).await,
+            approval: approval_of(app, bank, &token, (account, second)).await,
             event,
             session: id_of(&me.body["session_id"]),
         }
@@ -113,6 +119,23 @@ async fn hold_on(app: &App, token: &str, account: Uuid, to: Uuid) -> Uuid {
     let order = json!({ "account_id": account, "to_account_id": to, "amount": 100 });
     let made = app.post("/v1/holds").bearer(token).key(&fresh_key()).json(&order).send().await;
     id_of(&made.body["id"])
+}
+
+/// A transfer over a ceiling that leaves alone what the other calls move.
+async fn approval_of(app: &App, bank: &Bank, token: &str, (from, to): (Uuid, Uuid)) -> Uuid {
+    crate::approvals::set_ceiling(app, bank, Some(10)).await;
+    let order =
+        json!({ "from_account_id": from, "to_account_id": to, "amount": 11, "currency": "EUR" });
+    let made = app.post("/v1/transfers").bearer(token).key(&fresh_key()).json(&order).send().await;
+    id_of(&made.body["approval_id"])
+}
+
+/// An approval can be decided once: whoever tries needs one of their own.
+async fn with_fresh_approval(app: &App, objects: &Objects, customer: &str) -> Objects {
+    let token = app.login(&app.bank, customer).await;
+    let sides = (objects.account, objects.other_account);
+    let approval = approval_of(app, &app.bank, &token, sides).await;
+    Objects { approval, ..objects.clone() }
 }
 
 /// A hold can be let go once: whoever tries needs one of their own.
@@ -182,6 +205,15 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         "deposit" | "withdraw" | "chargeFee" => {
             (Some(objects.account), Some(json!({ "amount": 1 })), "")
         }
+        "readAuditEvent" | "proveAuditEvent" => (Some(objects.event), None, ""),
+        "proveAuditConsistency" => (None, None, "?from=1&to=1"),
+        _ => money_plan(route, objects),
+    }
+}
+
+/// The same for the routes that move money.
+fn money_plan(route: &Route, objects: &Objects) -> Plan {
+    match route.id.as_str() {
         "createTransferBatch" => {
             let order = json!({
                 "idempotency_key": fresh_key(), "from_account_id": objects.account,
@@ -204,6 +236,9 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
             });
             (None, Some(order), "")
         }
+        "listApprovals" => (None, None, ""),
+        "readApproval" => (Some(objects.approval), None, ""),
+        "approve" | "reject" => (Some(objects.approval), Some(json!({ "note": "Seen" })), ""),
         "readHold" => (Some(objects.hold), None, ""),
         "captureHold" => (Some(objects.hold), Some(json!({ "amount": 1, "final": false })), ""),
         "releaseHold" => (Some(objects.hold), Some(json!({})), ""),
@@ -215,8 +250,6 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
             (None, Some(order), "")
         }
         "readTransfer" => (Some(objects.transfer), None, ""),
-        "readAuditEvent" | "proveAuditEvent" => (Some(objects.event), None, ""),
-        "proveAuditConsistency" => (None, None, "?from=1&to=1"),
         other => panic!(
             "{other} is a new route: say here how it is called, and look at every test of this file"
         ),
@@ -317,6 +350,9 @@ async fn each_role_gets_what_the_golden_table_says() {
             if route.id == "releaseHold" {
                 objects = with_fresh_hold(&app, &objects, "customer").await;
             }
+            if DECISIONS.contains(&route.id.as_str()) {
+                objects = with_fresh_approval(&app, &objects, "customer").await;
+            }
             let version = version(&app, route, &objects, &reader).await;
             let answer = call(&app, route, &objects, Some(&token), &version).await;
             assert!(answer.status < 500, "{} as {role}: {}", route.id, answer.body);
@@ -346,6 +382,7 @@ async fn other_owners_and_other_tenants_objects_do_not_exist() {
         transfer: Uuid::from_u128(1),
         entry: Uuid::from_u128(1),
         hold: Uuid::from_u128(1),
+        approval: Uuid::from_u128(1),
         event: Uuid::from_u128(1),
         session: Uuid::from_u128(1),
         ..neighbours.clone()
@@ -484,9 +521,16 @@ async fn a_repeated_key_gives_the_same_answer_on_every_route_that_takes_one() {
     let token = app.login(&app.bank, "admin").await;
     let mut tried = 0;
     for route in routes().iter().filter(|route| route.keyed) {
+        let is_decision = DECISIONS.contains(&route.id.as_str());
+        let objects = if is_decision {
+            with_fresh_approval(&app, &objects, "customer").await
+        } else {
+            objects.clone()
+        };
         let plan = plan(route, &objects);
-        // What happens to a hold is no new object.
-        let status = if ["captureHold", "releaseHold"].contains(&&*route.id) { 200 } else { 201 };
+        // What happens to a hold or an approval is no new object.
+        let changes = is_decision || ["captureHold", "releaseHold"].contains(&&*route.id);
+        let status = if changes { 200 } else { 201 };
         let first = call_as_planned(&app, route, (&plan, &objects), Some(&token), "", "same").await;
         let again = call_as_planned(&app, route, (&plan, &objects), Some(&token), "", "same").await;
         assert_eq!(
@@ -512,6 +556,9 @@ async fn a_repeated_key_gives_the_same_answer_on_every_route_that_takes_one() {
                 self::plan(route, &with_fresh_entry(&app, &objects, "customer").await)
             }
             "releaseHold" => self::plan(route, &with_fresh_hold(&app, &objects, "customer").await),
+            "approve" | "reject" => {
+                self::plan(route, &with_fresh_approval(&app, &objects, "customer").await)
+            }
             _ => plan,
         };
         let theirs =

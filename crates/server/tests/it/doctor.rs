@@ -355,6 +355,7 @@ async fn every_provoked_fault_is_found_and_names_what_mends_it() {
     );
     drop(client);
     wrong_settings_are_told_apart(&installation);
+    wrong_keys_and_sizes_are_told_apart(&installation);
     production_is_answered_line_by_line(&installation);
     statements_are_planned(&installation);
     let healed = installation.doctor(&[], &[]);
@@ -377,17 +378,15 @@ fn every_check_is_documented(report: &Report) {
     assert_eq!(report.json["version"], 1);
 }
 
+/// What is wrong, the environment, and the check with its verdict, finding and mend.
+type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, (&'a str, &'a str, &'a str, &'a str));
+
 fn wrong_settings_are_told_apart(installation: &Installation) {
     let url = installation.text("database_url");
     let key = installation.text("encryption_key");
     let wrong_password = url.replace(password(url), "wrong");
     let elsewhere = url.replace("/strongroom", "/nowhere");
-    let file = installation.folder.path().join("key");
-    std::fs::write(&file, key).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let file = file.to_str().unwrap();
-    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, (&'a str, &'a str, &'a str, &'a str));
-    let table: [Case<'_>; 7] = [
+    let database: [Case<'_>; 3] = [
         (
             "a wrong password",
             vec![("DATABASE_URL", &wrong_password), ("ENCRYPTION_KEY", key)],
@@ -413,6 +412,20 @@ fn wrong_settings_are_told_apart(installation: &Installation) {
                 "systemctl start postgresql",
             ),
         ),
+    ];
+    for (what, environment, expected) in database {
+        installation.doctor(&[], &environment).blames(what, expected);
+    }
+}
+
+fn wrong_keys_and_sizes_are_told_apart(installation: &Installation) {
+    let url = installation.text("database_url");
+    let key = installation.text("encryption_key");
+    let file = installation.folder.path().join("key");
+    std::fs::write(&file, key).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let file = file.to_str().unwrap();
+    let table: [Case<'_>; 4] = [
         (
             "another key",
             vec![("ENCRYPTION_KEY", OTHER_KEY)],

@@ -97,6 +97,27 @@ pub(crate) fn unlimited() -> ApiConfig {
     ApiConfig { rate_limit_floor_per_minute: Some(1_000_000), ..ApiConfig::default() }
 }
 
+/// The console over the same parts as the API.
+fn pages(state: &ApiState) -> axum::Router {
+    let config = &state.config;
+    console::router(console::Console::new(console::ConsoleParts {
+        operations: state.operations.clone(),
+        transfers: state.transfers.clone(),
+        identity: state.identity.clone(),
+        directory: state.directory.clone(),
+        keyring: Arc::clone(&state.keyring),
+        clock: state.clock.clone(),
+        rates: Arc::clone(&state.rates),
+        rate_limit_floor_per_minute: config.rate_limit_floor_per_minute,
+        public_url: config.public_url.clone(),
+        allowed_hosts: config.allowed_hosts.clone(),
+        reference: Arc::new(console::Reference::read(
+            &serde_json::to_value(api::openapi()).unwrap(),
+        )),
+        request_timeout_ms: config.request_timeout_ms,
+    }))
+}
+
 impl App {
     /// A bank, and limits that no test meets.
     pub(crate) async fn start() -> Self {
@@ -132,31 +153,14 @@ impl App {
         );
         let sealer =
             Sealer::new(open(&database, "strongroom_sealer"), Arc::clone(&keyring), clock.clone());
-        let rates = Arc::<hotstate::rate::RateWindows>::default();
-        let transfers = operation::Group::new(operations.clone());
-        let pages = console::router(console::Console::new(console::ConsoleParts {
-            operations: operations.clone(),
-            transfers: transfers.clone(),
-            identity: identity.clone(),
-            directory: directory.clone(),
-            keyring: Arc::clone(&keyring),
-            clock: clock.clone(),
-            rates: Arc::clone(&rates),
-            rate_limit_floor_per_minute: config.rate_limit_floor_per_minute,
-            public_url: config.public_url.clone(),
-            reference: Arc::new(console::Reference::read(
-                &serde_json::to_value(api::openapi()).unwrap(),
-            )),
-            request_timeout_ms: config.request_timeout_ms,
-        }));
         let state = ApiState::new(ApiParts {
             operations: operations.clone(),
-            transfers,
+            transfers: operation::Group::new(operations.clone()),
             identity: identity.clone(),
             directory: directory.clone(),
             keyring: Arc::clone(&keyring),
             clock: clock.clone(),
-            rates,
+            rates: Arc::default(),
             config,
         });
         let hash = hasher.hash(PASSWORD).await.unwrap();
@@ -167,7 +171,7 @@ impl App {
             customers: Vec::new(),
         };
         let mut app = Self {
-            router: api::router_with_pages(state.clone(), pages),
+            router: api::router_with_pages(state.clone(), pages(&state)),
             state,
             identity,
             operations,

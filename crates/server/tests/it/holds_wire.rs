@@ -86,8 +86,15 @@ async fn a_hold_lives_from_promise_to_payment() {
     assert_problem(&release, 422, "hold_captured");
     let read = app.get(&path).bearer(&customer).send().await;
     assert_eq!(read.body, done.body, "what was answered is what is read");
+}
 
-    // Promised to nobody in particular: settlement. Let go, it is all there again.
+#[tokio::test]
+async fn a_hold_that_is_let_go_leaves_everything_there() {
+    let app = App::start().await;
+    let customer = app.login(&app.bank, "customer").await;
+    let officer = app.login(&app.bank, "officer").await;
+    let [from, _] = app.bank.customers[0].accounts;
+    // Promised to nobody in particular: settlement.
     let order = json!({ "account_id": from, "amount": 100 });
     let made = create(&app, &customer, "h2", &order).await;
     assert_eq!((made.status, &made.body["currency"]), (201, &json!("EUR")), "{}", made.text);
@@ -97,7 +104,7 @@ async fn a_hold_lives_from_promise_to_payment() {
         (gone.status, &gone.body["status"], &gone.body["remaining"]),
         (200, &json!("released"), &json!(0))
     );
-    assert_eq!(available(&app, &customer, from).await, (FUNDS - 2_000, FUNDS - 2_000));
+    assert_eq!(available(&app, &customer, from).await, (FUNDS, FUNDS));
     // Somebody with no part in it sees nothing of it.
     let second = app.login(&app.bank, "second").await;
     let path = format!("/v1/holds/{}", made.body["id"].as_str().unwrap());
@@ -112,7 +119,6 @@ async fn a_hold_lives_from_promise_to_payment() {
 async fn holds_as_they_should_not_be_ordered() {
     let app = App::start().await;
     let customer = app.login(&app.bank, "customer").await;
-    let officer = app.login(&app.bank, "officer").await;
     let [from, to] = app.bank.customers[0].accounts;
     // amount as written, status
     for (amount, status) in [
@@ -160,6 +166,15 @@ async fn holds_as_they_should_not_be_ordered() {
         assert_problem(&answer, status, code);
         assert_eq!(answer.field(), field, "{}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn captures_as_they_should_not_be_ordered() {
+    let app = App::start().await;
+    let customer = app.login(&app.bank, "customer").await;
+    let officer = app.login(&app.bank, "officer").await;
+    let [from, to] = app.bank.customers[0].accounts;
+    let base = json!({ "account_id": from, "to_account_id": to, "amount": 10 });
     let made = create(&app, &customer, "good", &base).await;
     let path = format!("/v1/holds/{}", made.body["id"].as_str().unwrap());
     // body, status, code, field

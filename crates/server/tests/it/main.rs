@@ -3,6 +3,9 @@
 
 mod alerts;
 mod api;
+mod approvals;
+mod approvals_abuse;
+mod approvals_clock;
 mod audit;
 mod bank_duties;
 mod bank_lists;
@@ -14,6 +17,9 @@ mod browser;
 mod catalogue;
 mod cli;
 mod console;
+mod console_abuse;
+mod console_pages_a;
+mod console_pages_b;
 mod coverage;
 mod crash;
 mod demo;
@@ -25,6 +31,7 @@ mod holds_wire;
 mod identity;
 mod import;
 mod ledger;
+mod ledger_model;
 mod money_accounts;
 mod money_batches;
 mod money_journals;

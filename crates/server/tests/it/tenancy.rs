@@ -232,7 +232,10 @@ async fn a_read_of_one_statement_changes_nothing_and_fails_alone() {
     let meddling = world.pool.read(&world.first, &[Query::new("SELECT meddle()", &[])]).await;
     // 25006, which otherwise is a standby that was taken for a primary.
     let refused = meddling.unwrap_err();
-    assert!(matches!(&refused, DbError::Unavailable(why) if why.contains("read-only")), "{refused}");
+    assert!(
+        matches!(&refused, DbError::Unavailable(why) if why.contains("read-only")),
+        "{refused}"
+    );
     assert_eq!(world.version(&world.first).await, 1);
     let (failing, working) = ([Query::new("SELECT 1 / 0", &[])], [Query::new(OWN, &[])]);
     let (broken, whole) = tokio::join!(

@@ -106,6 +106,11 @@ async fn no_text_holds_the_nul_character() {
     let writes = [
         ("/v1/users", user, "referral_code"),
         ("/v1/transfers", order, "description"),
+        (
+            "/v1/approvals/00000000-0000-0000-0000-000000000001/approve",
+            json!({ "note": "\u{0}" }),
+            "note",
+        ),
         ("/v1/auth/login", login("a\u{0}", PASSWORD, "bank"), "username"),
         ("/v1/auth/login", login("a", "\u{0}", "bank"), "password"),
         ("/v1/auth/login", login("a", PASSWORD, "\u{0}"), "tenant"),

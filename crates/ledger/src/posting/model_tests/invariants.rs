@@ -11,9 +11,19 @@ use crate::model::{AccountClass, AccountState};
 /// The first thing that is wrong.
 pub(super) fn broken(store: &Store) -> Option<String> {
     let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
+    let mut chains: BTreeMap<Uuid, (i64, i64)> = BTreeMap::new();
+    for (entry, ..) in &store.entries {
+        let (balance, count) = chains.entry(entry.account_id).or_default();
+        *balance += entry.amount;
+        *count += 1;
+        if (entry.account_sequence, entry.balance_after) != (*count, *balance) {
+            return Some(format!("the chain breaks at {entry:?}: {balance} is expected"));
+        }
+    }
     for account in store.accounts.values() {
         *sums.entry(account.currency.code()).or_default() += i128::from(account.balance);
-        if let Some(fault) = of_account(store, account) {
+        let chain = chains.get(&account.id).copied().unwrap_or_default();
+        if let Some(fault) = of_account(store, account, chain) {
             return Some(format!("account {:x}: {fault}", account.id.as_u128()));
         }
     }
@@ -33,16 +43,11 @@ pub(super) fn at_the_end(store: &Store) -> Option<String> {
     (ids.len() != store.entries.len()).then(|| "two entries have one id".to_owned())
 }
 
-fn of_account(store: &Store, account: &AccountState) -> Option<String> {
-    let entries = store.entries.iter().filter(|entry| entry.0.account_id == account.id);
-    let (mut balance, mut count) = (0_i64, 0);
-    for (entry, ..) in entries {
-        balance += entry.amount;
-        count += 1;
-        if entry.account_sequence != count || entry.balance_after != balance {
-            return Some(format!("the chain breaks at {entry:?}: {balance} is expected"));
-        }
-    }
+fn of_account(
+    store: &Store,
+    account: &AccountState,
+    (balance, count): (i64, i64),
+) -> Option<String> {
     if (account.balance, account.entry_count) != (balance, count) {
         return Some(format!("{account:?} beside {count} entries that sum to {balance}"));
     }
@@ -68,13 +73,12 @@ fn of_account(store: &Store, account: &AccountState) -> Option<String> {
 
 /// What no order takes an account below: its floor, unless it lies below already (the
 /// terms were changed, or history said so), and then it falls no further.
-pub(super) fn fell(before: &Store, after: &Store) -> Option<String> {
+pub(super) fn fell(before: &BTreeMap<Uuid, AccountState>, after: &Store) -> Option<String> {
     after.accounts.values().find_map(|now| {
-        let was = before.accounts.get(&now.id)?;
+        let was = before.get(&now.id)?;
         let free = |account: &AccountState| account.balance - account.held;
         let is_bound = now.class == AccountClass::Customer && now.floor() == was.floor();
-        (is_bound && free(now) < now.floor() && free(now) < free(was)).then(|| {
-            format!("account {:x} fell to {}, held {}", now.id.as_u128(), now.balance, now.held)
-        })
+        let fell = is_bound && free(now) < now.floor() && free(now) < free(was);
+        fell.then(|| format!("account {:x} fell to {}", now.id.as_u128(), free(now)))
     })
 }

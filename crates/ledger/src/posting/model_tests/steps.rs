@@ -9,6 +9,8 @@ use super::dice::Dice;
 pub(super) const CUSTOMERS: [u64; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13];
 const EURO: [u64; 9] = [1, 2, 3, 4, 5, 6, 11, 12, 13];
 const MAX: i64 = (1 << 53) - 1;
+/// Of no hold.
+pub(super) const UNKNOWN_HOLD: u64 = 1_000;
 
 /// How much, known only when it is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -204,9 +206,9 @@ fn customer(dice: &mut Dice) -> u64 {
     if dice.percent(3) { 90 } else { dice.of(&CUSTOMERS) }
 }
 
-/// Mostly of the last few; those are the ones that still live.
+/// Of the last few: those are the ones that still live.
 fn hold(dice: &mut Dice) -> u64 {
-    u64::try_from(if dice.percent(2) { 1_000 } else { dice.between(0, 7) }).unwrap()
+    if dice.percent(2) { UNKNOWN_HOLD } else { dice.next() % 5 }
 }
 
 fn currency(dice: &mut Dice) -> &'static str {

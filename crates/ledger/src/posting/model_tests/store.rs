@@ -106,35 +106,38 @@ impl Store {
 
     /// Every stored value, byte after byte.
     pub(super) fn bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(4_096);
+        let mut bytes = Vec::with_capacity(16_384);
+        let mut put = |part: &[u8]| bytes.extend_from_slice(part);
         for account in self.accounts.values() {
-            bytes.extend(account.id.as_bytes());
-            bytes.extend(account.currency.code().bytes());
-            bytes.extend([account.class as u8, account.status as u8]);
-            let minimum = account.minimum_balance.map_or(i64::MIN, |minimum| minimum);
+            put(account.id.as_bytes());
+            put(account.currency.code().as_bytes());
+            put(&[account.class as u8, account.status as u8]);
+            let minimum = account.minimum_balance.unwrap_or(i64::MIN);
             let AccountState { balance, held, overdraft_limit, entry_count, version, .. } = account;
             for value in [balance, held, overdraft_limit, &minimum, entry_count, version] {
-                bytes.extend(value.to_be_bytes());
+                put(&value.to_be_bytes());
             }
         }
         for hold in self.holds.values() {
-            for id in [hold.id, hold.account_id, hold.to_account_id, hold.created_by] {
-                bytes.extend(id.as_bytes());
+            let last = hold.last_transfer_id.unwrap_or_default();
+            for id in [hold.id, hold.account_id, hold.to_account_id, hold.created_by, last] {
+                put(id.as_bytes());
             }
-            bytes.extend(hold.last_transfer_id.unwrap_or_default().as_bytes());
-            bytes.push(hold.status as u8);
+            put(&[hold.status as u8]);
             for at in [hold.expires_at, hold.created_at, hold.updated_at] {
-                bytes.extend(at.as_microsecond().to_be_bytes());
+                put(&at.as_microsecond().to_be_bytes());
             }
             for value in [hold.amount, hold.captured_amount, hold.remaining, hold.version] {
-                bytes.extend(value.to_be_bytes());
+                put(&value.to_be_bytes());
             }
-            bytes.extend(hold.currency.code().bytes().chain(hold.description.bytes()));
+            put(hold.currency.code().as_bytes());
+            put(hold.description.as_bytes());
         }
         for (entry, transfer_id, _) in &self.entries {
-            bytes.extend(entry.account_id.as_bytes().iter().chain(transfer_id.as_bytes()));
+            put(entry.account_id.as_bytes());
+            put(transfer_id.as_bytes());
             for value in [entry.account_sequence, entry.amount, entry.balance_after] {
-                bytes.extend(value.to_be_bytes());
+                put(&value.to_be_bytes());
             }
         }
         bytes

@@ -6,6 +6,7 @@
 //! stand at the moment of what happens; a start that is killed is continued by the
 //! next one.
 
+mod approval;
 mod book;
 mod cast;
 mod characters;
@@ -84,6 +85,7 @@ pub(super) async fn seed(
         stage.perform(memory.last_step()),
         oddities::perform(&stage, password, today)
     )?;
+    approval::perform(&stage, today).await?;
     let call = Call { context, idempotency_key: None, command: Finish { seed, today } };
     installation.operations.run_one(call).await.map_err(refused)?;
     Ok(())

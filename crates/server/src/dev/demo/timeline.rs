@@ -275,7 +275,8 @@ impl Stage<'_> {
         }
     }
 
-    fn at_the_office(&self, login: &Login, at: DateTime) -> anyhow::Result<OpContext> {
+    /// A member of staff at work.
+    pub(super) fn at_the_office(&self, login: &Login, at: DateTime) -> anyhow::Result<OpContext> {
         let from = RequestInfo {
             id: String::new(),
             ip: Some(OFFICE),

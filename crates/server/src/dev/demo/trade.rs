@@ -3,9 +3,10 @@
 
 use banking::PartyRole;
 use jiff::ToSpan as _;
-use jiff::civil::Weekday;
+use jiff::civil::{Date, Weekday};
 
 use super::cast::{Cast, Wanted, business, checking, savings};
+use super::dice::Dice;
 use super::life::{Income, is_last_working_day, is_working_day, working_day_from};
 use super::places::CLIENTS;
 use super::play::month_of;
@@ -36,7 +37,6 @@ pub(super) fn workshop(
     let mut taxable = 0;
     let mut day = cast.first;
     while day <= cast.last {
-        let month = month_of(day);
         if is_working_day(day) && dice.chance(36) {
             number += 1;
             let net = dice.between(640, 4_300) * 100;
@@ -71,61 +71,83 @@ pub(super) fn workshop(
                 text,
             );
         }
-        if day.day() == 1 {
-            let text = (format!("Workshop rent {month} · Gewerbepark Kalk"), "Halle 7".to_owned());
-            cast.wishes.expense(at(day, 6, 0), account, Amount::Exact(184_000), text);
-        }
-        if day.day() == 10 {
-            let due = working_day_from(day);
-            let vat = (taxable * 19 / 100 * 62 / 100).max(96_400);
-            taxable = 0;
-            let filed = month_of(day.saturating_sub(12.days()));
-            cast.wishes.expense(
-                at(due, 7, 0),
-                account,
-                Amount::Exact(vat),
-                (format!("VAT {filed} · Finanzamt Köln-Ost"), "USt-VA 214/5823/0917".to_owned()),
-            );
-            cast.wishes.standing(
-                at(due, 7, 15),
-                (account, reserve),
-                75_000,
-                (format!("Tax reserve {month}"), "Standing order".to_owned()),
-            );
-        }
-        if day.day() == 15 {
-            cast.wishes.expense(
-                at(day, 6, 5),
-                account,
-                Amount::Exact(38_990),
-                (format!("Van lease {month} · Rheinfuhr Leasing"), "LV 88-2041".to_owned()),
-            );
-        }
-        if is_last_working_day(day) {
-            // Before she had a login the payroll office did it.
-            let by_hand = day >= cast.days_ago(58);
-            for (place, (to, amount, who)) in
-                [(hugo_account, 246_310, "H. Almeida"), (sanne_account, 228_845, "S. de Vries")]
-                    .into_iter()
-                    .enumerate()
-            {
-                let text =
-                    (format!("Salary {month} · {who}"), day.strftime("Gehalt %m/%Y").to_string());
-                let minute = 12 + i64::try_from(place).unwrap_or(0);
-                if by_hand {
-                    cast.wishes.ordered(
-                        at(day, 8, minute),
-                        firm,
-                        (account, to),
-                        Amount::Exact(amount),
-                        text,
-                    );
-                } else {
-                    cast.wishes.standing(at(day, 8, minute), (account, to), amount, text);
-                }
-            }
-        }
+        workshop_dues(cast, day, (account, reserve), &mut taxable);
+        workshop_payroll(cast, day, (firm, account), [hugo_account, sanne_account]);
         day = day.saturating_add(1.day());
+    }
+}
+
+/// What falls due on a day of the month: rent, tax with its reserve, the van.
+fn workshop_dues(
+    cast: &mut Cast,
+    day: Date,
+    (account, reserve): (usize, usize),
+    taxable: &mut i64,
+) {
+    let month = month_of(day);
+    if day.day() == 1 {
+        let text = (format!("Workshop rent {month} · Gewerbepark Kalk"), "Halle 7".to_owned());
+        cast.wishes.expense(at(day, 6, 0), account, Amount::Exact(184_000), text);
+    }
+    if day.day() == 10 {
+        let due = working_day_from(day);
+        let vat = (*taxable * 19 / 100 * 62 / 100).max(96_400);
+        *taxable = 0;
+        let filed = month_of(day.saturating_sub(12.days()));
+        cast.wishes.expense(
+            at(due, 7, 0),
+            account,
+            Amount::Exact(vat),
+            (format!("VAT {filed} · Finanzamt Köln-Ost"), "USt-VA 214/5823/0917".to_owned()),
+        );
+        cast.wishes.standing(
+            at(due, 7, 15),
+            (account, reserve),
+            75_000,
+            (format!("Tax reserve {month}"), "Standing order".to_owned()),
+        );
+    }
+    if day.day() == 15 {
+        cast.wishes.expense(
+            at(day, 6, 5),
+            account,
+            Amount::Exact(38_990),
+            (format!("Van lease {month} · Rheinfuhr Leasing"), "LV 88-2041".to_owned()),
+        );
+    }
+}
+
+/// Two salaries on the last working day.
+fn workshop_payroll(
+    cast: &mut Cast,
+    day: Date,
+    (firm, account): (usize, usize),
+    [hugo_account, sanne_account]: [usize; 2],
+) {
+    if !is_last_working_day(day) {
+        return;
+    }
+    let month = month_of(day);
+    // Before she had a login the payroll office did it.
+    let by_hand = day >= cast.days_ago(58);
+    for (place, (to, amount, who)) in
+        [(hugo_account, 246_310, "H. Almeida"), (sanne_account, 228_845, "S. de Vries")]
+            .into_iter()
+            .enumerate()
+    {
+        let text = (format!("Salary {month} · {who}"), day.strftime("Gehalt %m/%Y").to_string());
+        let minute = 12 + i64::try_from(place).unwrap_or(0);
+        if by_hand {
+            cast.wishes.ordered(
+                at(day, 8, minute),
+                firm,
+                (account, to),
+                Amount::Exact(amount),
+                text,
+            );
+        } else {
+            cast.wishes.standing(at(day, 8, minute), (account, to), amount, text);
+        }
     }
 }
 
@@ -137,6 +159,13 @@ pub(super) fn cafe(cast: &mut Cast) {
     let owner = cast.person("jasper", None, ("Jasper", "Quandt"), LEIPZIG, (1974, 1984));
     let home = cast.account(owner, checking(151_900, 100_000));
     cast.live(home, LEIPZIG, Income::Elsewhere, 77_000, 90);
+    let granted = working_day_from(cast.days_ago(9));
+    cast.wishes.income(
+        at(granted, 11, 5),
+        account,
+        9_000_000,
+        ("Loan for the new pavilion · Förderbank Sachsenland".to_owned(), "FB 4417/26".to_owned()),
+    );
     let mut dice = cast.dice("cafe's trade");
     let counter_from = cast.days_ago(58);
     let mut day = cast.first;
@@ -162,53 +191,59 @@ pub(super) fn cafe(cast: &mut Cast) {
                 "Night safe bag of Saturday",
             );
         }
-        if day.weekday() == Weekday::Thursday {
-            let text = (
-                "Green coffee · Hafenspeicher Import".to_owned(),
-                format!("RG {}", dice.digits(6)),
-            );
-            cast.wishes.expense(
-                at(day, 10, 40),
-                account,
-                Amount::Exact(dice.between(48_000, 96_000)),
-                text,
-            );
-        }
-        if matches!(day.weekday(), Weekday::Tuesday | Weekday::Friday) {
-            let text = (
-                "Milk and pastry · Molkerei Auenland".to_owned(),
-                format!("LS {}", dice.digits(5)),
-            );
-            cast.wishes.expense(
-                at(day, 6, 50),
-                account,
-                Amount::Exact(dice.between(19_000, 38_000)),
-                text,
-            );
-        }
-        if day.day() == 1 {
-            let month = month_of(day);
-            cast.wishes.expense(
-                at(day, 6, 0),
-                account,
-                Amount::Exact(265_000),
-                (format!("Lease {month} · Parkverwaltung Lipsia"), "Pavillon 2".to_owned()),
-            );
-            cast.wishes.standing(
-                at(day, 6, 40),
-                (account, home),
-                240_000,
-                (format!("Drawings {month}"), "Standing order".to_owned()),
-            );
-        }
-        if is_last_working_day(day) {
-            let text = (
-                format!("Wages {} · payroll file of 4", month_of(day)),
-                day.strftime("LOHN-%Y-%m").to_string(),
-            );
-            cast.wishes.expense(at(day, 7, 30), account, Amount::Exact(512_400), text);
-        }
+        cafe_supplies(cast, &mut dice, day, account);
+        cafe_dues(cast, day, (account, home));
         day = day.saturating_add(1.day());
+    }
+}
+
+/// Coffee, milk and pastry.
+fn cafe_supplies(cast: &mut Cast, dice: &mut Dice, day: Date, account: usize) {
+    if day.weekday() == Weekday::Thursday {
+        let text =
+            ("Green coffee · Hafenspeicher Import".to_owned(), format!("RG {}", dice.digits(6)));
+        cast.wishes.expense(
+            at(day, 10, 40),
+            account,
+            Amount::Exact(dice.between(48_000, 96_000)),
+            text,
+        );
+    }
+    if matches!(day.weekday(), Weekday::Tuesday | Weekday::Friday) {
+        let text =
+            ("Milk and pastry · Molkerei Auenland".to_owned(), format!("LS {}", dice.digits(5)));
+        cast.wishes.expense(
+            at(day, 6, 50),
+            account,
+            Amount::Exact(dice.between(19_000, 38_000)),
+            text,
+        );
+    }
+}
+
+/// Lease, drawings and wages.
+fn cafe_dues(cast: &mut Cast, day: Date, (account, home): (usize, usize)) {
+    if day.day() == 1 {
+        let month = month_of(day);
+        cast.wishes.expense(
+            at(day, 6, 0),
+            account,
+            Amount::Exact(265_000),
+            (format!("Lease {month} · Parkverwaltung Lipsia"), "Pavillon 2".to_owned()),
+        );
+        cast.wishes.standing(
+            at(day, 6, 40),
+            (account, home),
+            240_000,
+            (format!("Drawings {month}"), "Standing order".to_owned()),
+        );
+    }
+    if is_last_working_day(day) {
+        let text = (
+            format!("Wages {} · payroll file of 4", month_of(day)),
+            day.strftime("LOHN-%Y-%m").to_string(),
+        );
+        cast.wishes.expense(at(day, 7, 30), account, Amount::Exact(512_400), text);
     }
 }
 

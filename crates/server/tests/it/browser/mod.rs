@@ -21,6 +21,7 @@
 #![allow(dead_code, reason = "each test uses its own part of it")]
 
 mod accessibility;
+mod keyboard;
 mod page;
 mod pages;
 mod process;
@@ -31,6 +32,7 @@ mod wire;
 
 pub(crate) use accessibility::assert_accessible;
 pub(crate) use page::{Media, Page, Scheme, Viewport};
+pub(crate) use pages::sign_in;
 pub(crate) use process::{Browser, Person};
 pub(crate) use walker::{Stop, Walker};
 pub(crate) use watch::{Finding, Kind};

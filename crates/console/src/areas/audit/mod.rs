@@ -1,0 +1,479 @@
+//! The audit log: a timeline, each record with what it changed, and its verification.
+
+mod checks;
+pub(crate) mod views;
+mod words;
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use access::Permission;
+use askama::Template;
+use audit::{
+    EventType, Outcome, Severity,
+    proof::{Inclusion, InclusionProof, StoredCheckpoint},
+    query::{Filter, StoredEvent},
+};
+use axum::{extract::Path, response::IntoResponse as _};
+use http::{HeaderValue, header};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use operation::PageRequest;
+use serde_json::json;
+use uuid::Uuid;
+
+use self::{
+    checks::Check,
+    views::{Evidence, ExamineLog, ListEvents, ProveEvent, ReadEvent},
+    words::{Change, changes, place, sentence},
+};
+use crate::{
+    fault::{Answer, Fault},
+    kit::{self, Markup},
+    page::Page,
+    params::Params,
+    visitor::Visitor,
+};
+
+/// Rows of a download.
+const CSV_ROWS: u32 = 500;
+/// Records proven by a look at the whole log.
+const SAMPLES: u32 = 12;
+
+/// A record as the timeline shows it.
+struct Line {
+    event: StoredEvent,
+    who: String,
+    told: String,
+    at: String,
+    tone: &'static str,
+}
+
+struct Day {
+    title: String,
+    lines: Vec<Line>,
+}
+
+#[derive(Template)]
+#[template(path = "areas/audit.html")]
+struct Timeline {
+    page: Page,
+    params: Params,
+    days: Vec<Day>,
+    first: Option<String>,
+    next: Option<String>,
+    csv: String,
+    options: Options,
+    is_filtered: bool,
+    more_filters: bool,
+}
+
+#[derive(Template)]
+#[template(path = "areas/audit_list.html")]
+struct TimelineList {
+    days: Vec<Day>,
+    first: Option<String>,
+    next: Option<String>,
+    is_filtered: bool,
+}
+
+/// What the filters offer.
+struct Options {
+    kinds: Vec<(String, String)>,
+    severities: Vec<(String, String)>,
+    results: Vec<(String, String)>,
+}
+
+#[derive(Template)]
+#[template(path = "areas/audit_event.html")]
+struct Shown {
+    page: Page,
+    zone: TimeZone,
+    event: StoredEvent,
+    who: String,
+    told: String,
+    place: Option<String>,
+    changes: Vec<Change>,
+    has_old: bool,
+    details: Vec<Change>,
+    proof: Option<Box<InclusionProof>>,
+    leaf: String,
+    steps: Vec<(String, &'static str)>,
+    root: String,
+    checks: Option<Vec<Check>>,
+    verdict: bool,
+    record: String,
+}
+
+#[derive(Template)]
+#[template(path = "areas/audit_verify.html")]
+struct Verified {
+    page: Page,
+    zone: TimeZone,
+    latest: Option<StoredCheckpoint>,
+    root: String,
+    checks: Vec<Check>,
+    verdict: bool,
+    waiting: usize,
+    keys: Vec<String>,
+}
+
+/// `GET /audit?who=&action=&event_type=&severity=&result=&resource_type=&resource_id=&from=&to=&ip_address=`.
+pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
+    let asked = filter(&visitor, &params).await?;
+    let page = visitor.page_request("/audit", &params).await?;
+    let found = match asked {
+        Some(filter) => visitor.read(&ListEvents { filter, page }).await?,
+        // Nobody of that name: nothing of theirs.
+        None => operation::Page { data: Vec::new(), next: None },
+    };
+    let next = visitor.next_page("/audit", &params, found.next.as_deref()).await?;
+    let first = params.get("cursor").map(|_| params.link("/audit", "cursor", ""));
+    let days = days(&visitor, found.data).await?;
+    let is_filtered = !params.without(&["cursor"]).is_empty();
+    if visitor.wants_fragment() {
+        return visitor.show(&TimelineList { days, first, next, is_filtered });
+    }
+    let api = api_path(&params);
+    let more_filters = !params.without(&["cursor", "who", "severity", "from", "to"]).is_empty();
+    visitor.show(&Timeline {
+        page: visitor
+            .page("Audit log")
+            .lead("Who did what, and when: sealed in a signed tree, so that nothing can be changed or taken out unnoticed.")
+            .api(api),
+        csv: params.link("/audit.csv", "cursor", ""),
+        days,
+        first,
+        next,
+        options: options(),
+        is_filtered,
+        more_filters,
+        params,
+    })
+}
+
+/// `GET /audit.csv`: the newest 500 that the filters let through.
+pub(crate) async fn csv(visitor: Visitor, params: Params) -> Answer {
+    let page = PageRequest { limit: CSV_ROWS - 1, after: None };
+    let found = match filter(&visitor, &params).await? {
+        Some(filter) => visitor.read(&ListEvents { filter, page }).await?.data,
+        None => Vec::new(),
+    };
+    let names = names(&visitor, &found).await?;
+    let text = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+    let row = |event: &StoredEvent| {
+        vec![
+            event.occurred_at.to_string(),
+            actor(event, &names),
+            event.action.clone(),
+            event.event_type.clone(),
+            event.severity.clone(),
+            event.result.clone(),
+            event.resource_type.clone(),
+            text(event.resource_id),
+            event.ip_address.clone().unwrap_or_default(),
+            event.log_index.map(|index| index.to_string()).unwrap_or_default(),
+            event.event_id.to_string(),
+        ]
+    };
+    let rows: Vec<_> = found.iter().map(row).collect();
+    let header = [
+        "When",
+        "Who",
+        "Action",
+        "Type",
+        "Severity",
+        "Result",
+        "Resource",
+        "Resource id",
+        "Address",
+        "Log index",
+        "Event id",
+    ];
+    visitor.csv("audit-log", &header, &rows)
+}
+
+/// `GET /audit/{id}?verify=yes`.
+pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>, params: Params) -> Answer {
+    let event = visitor.read(&ReadEvent(id)).await?;
+    let (inclusion, keys) = visitor.read(&ProveEvent(id)).await?;
+    let proof = match inclusion {
+        Inclusion::Proven(proof) => Some(proof),
+        Inclusion::Waiting | Inclusion::Unknown => None,
+    };
+    let wants = params.get("verify").is_some();
+    let checks =
+        proof.as_deref().filter(|_| wants).map(|proof| checks::event(&event, proof, &keys));
+    let names = names(&visitor, std::slice::from_ref(&event)).await?;
+    let record = proof
+        .as_ref()
+        .and_then(|proof| serde_json::from_str::<serde_json::Value>(&proof.record).ok())
+        .or_else(|| serde_json::to_value(&event).ok())
+        .and_then(|value| serde_json::to_string_pretty(&value).ok())
+        .unwrap_or_default();
+    let told = sentence(&event);
+    let who = actor(&event, &names);
+    visitor.show(&Shown {
+        page: visitor
+            .page(format!("{who} {told}"))
+            .crumb("Audit log", "/audit")
+            .api(format!("/v1/audit/events/{id}/proof")),
+        zone: visitor.zone(),
+        who,
+        told,
+        place: place(&event),
+        changes: changes(event.old_values.as_ref(), event.new_values.as_ref()),
+        has_old: event.old_values.is_some(),
+        details: changes(None, event.details.as_ref()),
+        leaf: proof.as_ref().map(|proof| checks::hash_text(&proof.leaf_hash)).unwrap_or_default(),
+        steps: proof.as_deref().map(steps).unwrap_or_default(),
+        root: proof
+            .as_ref()
+            .map(|proof| checks::hash_text(&proof.checkpoint.root_hash))
+            .unwrap_or_default(),
+        verdict: checks.as_ref().is_some_and(|checks| checks.iter().all(|check| check.passed)),
+        checks,
+        proof,
+        event,
+        record,
+    })
+}
+
+/// `GET /audit/{id}/proof.json`: all that an outsider needs beside patience.
+pub(crate) async fn proof(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
+    let (inclusion, keys) = visitor.read(&ProveEvent(id)).await?;
+    let Inclusion::Proven(proof) = inclusion else {
+        return visitor.redirect_saying(
+            &format!("/audit/{id}"),
+            "Not sealed yet: there is no proof to download",
+        );
+    };
+    let keys: Vec<String> = keys.iter().map(audit::note::NoteVerifier::to_text).collect();
+    let whole = json!({
+        "tenant": visitor.context().tenant.slug, "proof": proof, "verifier_keys": keys,
+    });
+    let text = serde_json::to_string_pretty(&whole).map_err(|_| Fault::internal())?;
+    let name = HeaderValue::from_str(&format!("attachment; filename=\"audit-proof-{id}.json\""));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CONTENT_DISPOSITION, name.map_err(|_| Fault::internal())?),
+    ];
+    Ok((headers, text).into_response())
+}
+
+/// `GET /audit/verify`: as much of the whole log as one page may look at.
+pub(crate) async fn verify(visitor: Visitor) -> Answer {
+    let evidence: Evidence = visitor.read(&ExamineLog { samples: SAMPLES }).await?;
+    let checks = checks::log(&evidence);
+    visitor.show(&Verified {
+        page: visitor
+            .page("Verify the log")
+            .lead("Checked anew for this page, from the records and the signed head of the tree.")
+            .crumb("Audit log", "/audit")
+            .api("/v1/audit/checkpoints"),
+        zone: visitor.zone(),
+        root: evidence
+            .latest
+            .as_ref()
+            .map(|latest| checks::hash_text(&latest.root_hash))
+            .unwrap_or_default(),
+        verdict: !checks.is_empty() && checks.iter().all(|check| check.passed),
+        checks,
+        latest: evidence.latest,
+        waiting: evidence.waiting,
+        keys: evidence.keys.iter().map(audit::note::NoteVerifier::to_text).collect(),
+    })
+}
+
+/// The filters of the address; none where they name somebody who is not there.
+async fn filter(visitor: &Visitor, params: &Params) -> Result<Option<Filter>, Fault> {
+    let zone = visitor.zone();
+    let mut filter = Filter {
+        event_type: params.parsed::<EventType>("event_type")?,
+        severity: params
+            .get("severity")
+            .map(|name| {
+                Severity::ALL
+                    .into_iter()
+                    .find(|severity| severity.as_str() == name)
+                    .ok_or_else(|| Fault::malformed("severity"))
+            })
+            .transpose()?,
+        outcome: params
+            .get("result")
+            .map(|name| {
+                Outcome::ALL
+                    .into_iter()
+                    .find(|outcome| outcome.as_str() == name)
+                    .ok_or_else(|| Fault::malformed("result"))
+            })
+            .transpose()?,
+        action: params.get("action").map(str::to_owned),
+        resource_type: params.get("resource_type").map(str::to_owned),
+        resource_id: params.id("resource_id")?,
+        session_id: params.id("session_id")?,
+        request_id: params.get("request_id").map(str::to_owned),
+        ip_address: params.parsed::<IpAddr>("ip_address")?,
+        from: midnight(params, "from", &zone, false)?,
+        to: midnight(params, "to", &zone, true)?,
+        ..Filter::default()
+    };
+    if let Some(who) = params.get("who") {
+        filter.user_id = match who.parse::<Uuid>() {
+            Ok(id) => Some(id),
+            Err(_) => named(visitor, who).await?,
+        };
+        if filter.user_id.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(filter))
+}
+
+async fn named(visitor: &Visitor, username: &str) -> Result<Option<Uuid>, Fault> {
+    if !visitor.may(Permission::UserRead) {
+        return Ok(None);
+    }
+    let found = visitor.console.identity.user_names(visitor.context(), &[], &[username]).await?;
+    Ok(found.first().map(|(id, _)| *id))
+}
+
+/// The beginning of a day in the tenant's zone, or of the one after it.
+fn midnight(
+    params: &Params,
+    name: &'static str,
+    zone: &TimeZone,
+    after: bool,
+) -> Result<Option<Timestamp>, Fault> {
+    let Some(day) = params.parsed::<Date>(name)? else { return Ok(None) };
+    let wrong = |_| Fault::malformed(name);
+    let day = if after { day.tomorrow().map_err(wrong)? } else { day };
+    Ok(Some(day.to_zoned(zone.clone()).map_err(wrong)?.timestamp()))
+}
+
+/// Names of those who acted, as far as the person may know them.
+async fn names(visitor: &Visitor, events: &[StoredEvent]) -> Result<BTreeMap<Uuid, String>, Fault> {
+    let mut ids: Vec<Uuid> = events.iter().filter_map(|event| event.user_id).collect();
+    ids.sort();
+    ids.dedup();
+    if ids.is_empty() || !visitor.may(Permission::UserRead) {
+        return Ok(BTreeMap::new());
+    }
+    let found = visitor.console.identity.user_names(visitor.context(), &ids, &[]).await?;
+    Ok(found.into_iter().collect())
+}
+
+fn actor(event: &StoredEvent, names: &BTreeMap<Uuid, String>) -> String {
+    match (event.user_id, event.actor_kind.as_str()) {
+        (Some(id), _) => names.get(&id).cloned().unwrap_or_else(|| {
+            let text = id.to_string();
+            format!("Person …{}", text.rsplit('-').next().unwrap_or_default())
+        }),
+        (None, "cli") => "An operator".to_owned(),
+        (None, "worker") => "The system".to_owned(),
+        (None, "anonymous") => "Somebody".to_owned(),
+        (None, kind) => kit::words(kind),
+    }
+}
+
+async fn days(visitor: &Visitor, events: Vec<StoredEvent>) -> Result<Vec<Day>, Fault> {
+    let names = names(visitor, &events).await?;
+    let zone = visitor.zone();
+    let today = visitor.context().clock.now().to_zoned(zone.clone()).date();
+    let mut days: Vec<(Date, Day)> = Vec::new();
+    for event in events {
+        let local = event.occurred_at.to_zoned(zone.clone());
+        let (date, at) = (local.date(), local.strftime("%H:%M:%S").to_string());
+        let line = Line {
+            who: actor(&event, &names),
+            told: sentence(&event),
+            at,
+            tone: tone(&event),
+            event,
+        };
+        match days.last_mut() {
+            Some((last, day)) if *last == date => day.lines.push(line),
+            _ => {
+                let title = if date == today {
+                    "Today".to_owned()
+                } else {
+                    date.strftime("%A, %-d %B %Y").to_string()
+                };
+                days.push((date, Day { title, lines: vec![line] }));
+            }
+        }
+    }
+    Ok(days.into_iter().map(|(_, day)| day).collect())
+}
+
+fn tone(event: &StoredEvent) -> &'static str {
+    match (event.severity.as_str(), event.result.as_str()) {
+        ("critical", _) | (_, "failed") => "bad",
+        (_, "denied") => "wait",
+        ("high", _) => "care",
+        ("medium", _) => "good",
+        _ => "calm",
+    }
+}
+
+/// The audit path, and on which side each hash stands.
+fn steps(proof: &InclusionProof) -> Vec<(String, &'static str)> {
+    let (mut node, mut last) = (proof.log_index, proof.checkpoint.tree_size.saturating_sub(1));
+    let mut steps = Vec::with_capacity(proof.hashes.len());
+    for hash in &proof.hashes {
+        // As RFC 6962 verification goes: an odd node, or the last of its level, has its
+        // neighbour on the left.
+        let left = node & 1 == 1 || node == last;
+        if left {
+            while node & 1 == 0 && node != 0 {
+                node >>= 1;
+                last >>= 1;
+            }
+        }
+        steps.push((checks::hash_text(hash), if left { "left" } else { "right" }));
+        node >>= 1;
+        last >>= 1;
+    }
+    steps
+}
+
+fn options() -> Options {
+    let named = |name: &str| (name.to_owned(), kit::words(name));
+    let any = || ("".to_owned(), "Any".to_owned());
+    let mut kinds: Vec<_> = EventType::ALL.iter().map(|kind| named(kind.as_str())).collect();
+    kinds.sort();
+    kinds.insert(0, any());
+    let with_any = |names: Vec<&str>| {
+        std::iter::once(any()).chain(names.into_iter().map(named)).collect::<Vec<_>>()
+    };
+    Options {
+        kinds,
+        severities: with_any(Severity::ALL.iter().map(|severity| severity.as_str()).collect()),
+        results: with_any(Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect()),
+    }
+}
+
+/// The API's address of the same list; a name there is an id.
+fn api_path(params: &Params) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in params.without(&["cursor"]) {
+        match name {
+            "who" => query.append_pair("user_id", value),
+            "from" | "to" => query.append_pair(name, &format!("{value}T00:00:00Z")),
+            _ => query.append_pair(name, value),
+        };
+    }
+    let query = query.finish();
+    let separator = if query.is_empty() { "" } else { "?" };
+    format!("/v1/audit/events{separator}{query}")
+}
+
+impl Shown {
+    fn when(&self) -> Markup {
+        kit::time(self.event.occurred_at, &self.zone)
+    }
+
+    /// The timeline narrowed to one value.
+    fn filtered(&self, name: &str, value: &str) -> String {
+        let _ = self;
+        Params::default().link("/audit", name, value)
+    }
+}
