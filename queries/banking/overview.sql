@@ -13,14 +13,14 @@ ORDER BY abs(sum(balance)) DESC, currency;
 -- Customers' accounts by status, of no more than $2 accounts: a large tenant's dashboard
 -- says "at least" and does not read them all.
 SELECT status, count(*) AS accounts
-FROM (SELECT status FROM ledger_accounts WHERE tenant_id = $1::uuid AND class = 'customer' LIMIT $2::bigint) some
+FROM (SELECT status FROM ledger_accounts WHERE tenant_id = $1::uuid AND class = 'customer' LIMIT $2::bigint) counted
 GROUP BY status
 ORDER BY status;
 
 --! customers_all
 -- Counted up to $2.
 SELECT count(*) AS customers
-FROM (SELECT 1 FROM customers WHERE tenant_id = $1::uuid LIMIT $2::bigint) some;
+FROM (SELECT 1 FROM customers WHERE tenant_id = $1::uuid LIMIT $2::bigint) counted;
 
 --! movement_days
 -- Movements a day by currency, of the newest $4. Ids are in the order of time, so the
@@ -42,12 +42,13 @@ ORDER BY booking_date, currency;
 -- The newest of the tenant, with the numbers of the accounts that have one.
 SELECT newest.id, newest.kind, newest.status, newest.amount, newest.currency, newest.from_account_id,
     newest.to_account_id, newest.description, newest.reference, newest.value_date, newest.booking_date,
-    newest.posted_at, newest.created_by, newest.reverses_transfer_id, newest.created_at, reversal.id AS reversed_by_transfer_id,
-    payer.account_number AS from_number, payee.account_number AS to_number
+    newest.posted_at, newest.created_by, newest.reverses_transfer_id, newest.created_at,
+    reversal.id AS reversed_by_transfer_id, approval.id AS approval_id, payer.account_number AS from_number, payee.account_number AS to_number
 FROM (
     SELECT * FROM transfers WHERE tenant_id = $1::uuid ORDER BY id DESC LIMIT $2::bigint
 ) newest
 LEFT JOIN transfers reversal ON reversal.tenant_id = $1::uuid AND reversal.reverses_transfer_id = newest.id
+LEFT JOIN approvals approval ON approval.tenant_id = $1::uuid AND approval.object_id = newest.id
 LEFT JOIN savings_accounts payer ON payer.tenant_id = $1::uuid AND payer.id = newest.from_account_id
 LEFT JOIN savings_accounts payee ON payee.tenant_id = $1::uuid AND payee.id = newest.to_account_id
 ORDER BY newest.id DESC;

@@ -27,8 +27,8 @@ pub(crate) struct Item {
 #[rustfmt::skip]
 pub(crate) const ITEMS: &[Item] = &[
     Item { label: "Overview", href: "/", icon: "home", key: "o", group: "", module: "identity", permission: None },
-    Item { label: "Customers", href: "/customers", icon: "users", key: "c", group: "Bank", module: "banking", permission: Some(Permission::CustomerRead) },
-    Item { label: "Accounts", href: "/accounts", icon: "wallet", key: "a", group: "Bank", module: "banking", permission: Some(Permission::AccountRead) },
+    Item { label: "Customers", href: "/customers", icon: "users", key: "c", group: "Banking", module: "banking", permission: Some(Permission::CustomerRead) },
+    Item { label: "Accounts", href: "/accounts", icon: "wallet", key: "a", group: "Banking", module: "banking", permission: Some(Permission::AccountRead) },
     Item { label: "Transfer", href: "/transfers/new", icon: "transfer", key: "t", group: "Banking", module: "banking", permission: Some(Permission::TransactionCreate) },
     Item { label: "Audit log", href: "/audit", icon: "shield", key: "l", group: "Oversight", module: "audit", permission: Some(Permission::AuditRead) },
     Item { label: "Settings", href: "/settings", icon: "settings", key: "s", group: "Oversight", module: "identity", permission: Some(Permission::SettingsView) },

@@ -6,7 +6,7 @@ use crate::{
     assets::{self, Addresses},
     flash::Flash,
     frame::Visit,
-    guard, nav,
+    guard, kit, nav,
     state::Console,
 };
 
@@ -85,7 +85,7 @@ impl Page {
             initial: session.username.chars().take(1).flat_map(char::to_uppercase).collect(),
         });
         Self {
-            title: title.into(),
+            title: kit::plain(&title.into()),
             lead: None,
             nonce: visit.nonce.clone(),
             csrf: session
@@ -120,7 +120,7 @@ impl Page {
     /// A step above, the outermost first.
     #[must_use]
     pub(crate) fn crumb(mut self, label: impl Into<String>, href: impl Into<String>) -> Self {
-        self.crumbs.push(Crumb { label: label.into(), href: href.into() });
+        self.crumbs.push(Crumb { label: kit::plain(&label.into()), href: href.into() });
         self
     }
 

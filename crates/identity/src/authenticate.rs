@@ -15,7 +15,7 @@ use access::Permission;
 
 use crate::{
     Identity,
-    claims::{VerifiedToken, invalid_token, tenant_hint, token_expired, token_revoked},
+    claims::{VerifiedToken, invalid_token, token_expired, token_revoked},
     context::into_refusal,
     login::device_fingerprint,
     sessions::SessionFacts,
@@ -33,7 +33,8 @@ impl Identity {
         bearer: &str,
         from: Arc<RequestInfo>,
     ) -> Result<OpContext, Refusal> {
-        let tenant = tenant_hint(bearer).ok_or_else(invalid_token)?;
+        let presented = self.presented(bearer);
+        let tenant = presented.tenant().ok_or_else(invalid_token)?;
         let tenant = self
             .inner
             .directory
@@ -42,7 +43,7 @@ impl Identity {
             .map_err(|error| into_refusal(error.into()))?;
         let context = self.anonymous(tenant.ok_or_else(invalid_token)?, from);
         let state = self.state(&context).await.map_err(|error| into_refusal(error.into()))?;
-        let token = self.verify_access(&context, &state, bearer)?;
+        let token = self.verify_access(&context, &state, presented)?;
         let session = token.claims.sid;
         let facts =
             self.session(&context, session).await.map_err(|error| into_refusal(error.into()))?;

@@ -97,18 +97,24 @@ impl Identity {
         Ok((token, expires_at_s - now_s))
     }
 
+    /// What is known of a token before anything of it is believed.
+    pub(crate) fn presented<'a>(&self, bearer: &'a str) -> Presented<'a> {
+        let hash = vault::sha256(bearer.as_bytes());
+        Presented { bearer, hash, verified: self.inner.tokens.get(&hash) }
+    }
+
     /// Checks signature, type, issuer, audience, tenant and times; the signature
     /// only once a minute while its key still verifies.
     pub(crate) fn verify_access(
         &self,
         context: &OpContext,
         state: &TenantState,
-        bearer: &str,
+        presented: Presented<'_>,
     ) -> Result<std::sync::Arc<VerifiedToken>, Refusal> {
         let read_at = std::time::Instant::now();
         let now_s = self.inner.clock.now_s();
-        let hash = vault::sha256(bearer.as_bytes());
-        if let Some(token) = self.inner.tokens.get(&hash) {
+        let Presented { bearer, hash, verified } = presented;
+        if let Some(token) = verified {
             if token.claims.tenant != context.tenant_id() || !state.signing.verifies(&token.kid) {
                 return Err(invalid_token());
             }
@@ -142,8 +148,23 @@ impl Identity {
     }
 }
 
-/// The tenant that an unverified token names: a hint for which keys to try.
-pub(crate) fn tenant_hint(bearer: &str) -> Option<Uuid> {
+/// A token as it came.
+pub(crate) struct Presented<'a> {
+    bearer: &'a str,
+    hash: [u8; 32],
+    /// Where its signature was checked within the last minute.
+    verified: Option<std::sync::Arc<VerifiedToken>>,
+}
+
+impl Presented<'_> {
+    /// The tenant that it names: proven, or a hint for which keys to try.
+    pub(crate) fn tenant(&self) -> Option<Uuid> {
+        let proven = self.verified.as_ref().map(|token| token.claims.tenant);
+        proven.or_else(|| tenant_hint(self.bearer))
+    }
+}
+
+fn tenant_hint(bearer: &str) -> Option<Uuid> {
     #[derive(Deserialize)]
     struct Hint {
         tenant: Uuid,

@@ -154,7 +154,7 @@ impl Identity {
         bearer: &str,
     ) -> Result<(), OperationError> {
         let state = self.state(context).await?;
-        let token = self.verify_access(context, &state, bearer)?;
+        let token = self.verify_access(context, &state, self.presented(bearer))?;
         if token.claims.sub != own_user(context)? {
             return Err(Refusal::not_found().into());
         }

@@ -5,6 +5,8 @@
 //! error (no entropy, out of memory), the process aborts: a bank that cannot draw random numbers
 //! must stop rather than continue.
 
+use std::cell::RefCell;
+
 use aws_lc_rs::{constant_time, digest, hkdf, hmac, rand};
 
 use crate::secret::SecretBytes;
@@ -14,6 +16,33 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0_u8; N];
     or_abort(rand::fill(&mut bytes));
     bytes
+}
+
+/// `N` random bytes that need not be secret: a nonce. A thread draws them from the generator by
+/// the kilobyte, because each draw costs more than sealing a field does. None is given twice.
+/// Aborts without entropy.
+pub fn random_nonce<const N: usize>() -> [u8; N] {
+    NONCES.with_borrow_mut(|stock| {
+        let from = if stock.used + N > stock.bytes.len() {
+            or_abort(rand::fill(&mut stock.bytes));
+            0
+        } else {
+            stock.used
+        };
+        stock.used = from + N;
+        fixed(&stock.bytes[from..from + N])
+    })
+}
+
+/// What a thread has drawn for nonces and how much of it is used.
+struct Stock {
+    bytes: [u8; 1_008],
+    used: usize,
+}
+
+thread_local! {
+    static NONCES: RefCell<Stock> =
+        const { RefCell::new(Stock { bytes: [0; 1_008], used: 1_008 }) };
 }
 
 /// `length` random bytes that wipe themselves.

@@ -129,17 +129,14 @@ pub fn seal(
     if key.context().tenant != context.tenant {
         return Err(SealError::ForeignTenant);
     }
-    let (nonce, ciphertext) = key
-        .symmetric()
-        .cipher()
-        .seal(&context.aad(key.id()), plaintext)
-        .map_err(|_| SealError::TooLong)?;
-    let mut envelope = Vec::with_capacity(HEADER_BYTES + ciphertext.len());
+    let mut envelope = Vec::with_capacity(OVERHEAD_BYTES + plaintext.len());
     envelope.push(FORMAT);
     envelope.extend_from_slice(key.id().0.as_bytes());
     envelope.extend_from_slice(key.symmetric().commitment());
-    envelope.extend_from_slice(&nonce);
-    envelope.extend_from_slice(&ciphertext);
+    key.symmetric()
+        .cipher()
+        .seal_onto(&context.aad(key.id()), plaintext, &mut envelope)
+        .map_err(|_| SealError::TooLong)?;
     Ok(SealedField(envelope))
 }
 

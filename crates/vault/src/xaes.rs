@@ -10,7 +10,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{AES_256, EncryptingKey, UnboundCipherKey};
 use zeroize::Zeroizing;
 
-use crate::primitives::{or_abort, random_bytes};
+use crate::primitives::{or_abort, random_nonce};
 use crate::secret::SecretBytes;
 
 /// Length of a nonce in bytes.
@@ -48,13 +48,33 @@ impl XaesKey {
         Self { block_cipher, subkey }
     }
 
+    /// Seals under a fresh random nonce; appends the nonce and the ciphertext with its tag.
+    pub fn seal_onto(
+        &self,
+        aad: &[u8],
+        plaintext: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), XaesError> {
+        let nonce: [u8; NONCE_BYTES] = random_nonce();
+        let (derived, short_nonce) = self.derive(&nonce);
+        out.reserve(NONCE_BYTES + plaintext.len() + TAG_BYTES);
+        out.extend_from_slice(&nonce);
+        let from = out.len();
+        out.extend_from_slice(plaintext);
+        let tag = gcm_key(&derived)
+            .seal_in_place_separate_tag(short_nonce, Aad::from(aad), &mut out[from..])
+            .map_err(|_| XaesError::TooLong)?;
+        out.extend_from_slice(tag.as_ref());
+        Ok(())
+    }
+
     /// Seals under a fresh random nonce; gives the nonce and the ciphertext with its tag.
     pub fn seal(
         &self,
         aad: &[u8],
         plaintext: &[u8],
     ) -> Result<([u8; NONCE_BYTES], Vec<u8>), XaesError> {
-        let nonce = random_bytes();
+        let nonce = random_nonce();
         Ok((nonce, self.seal_with_nonce(&nonce, aad, plaintext)?))
     }
 

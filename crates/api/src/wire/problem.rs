@@ -119,8 +119,11 @@ pub(crate) fn problem_example(status: u16, code: &'static str) -> Value {
     let mut problem = Problem::new(status, code, detail);
     problem.errors.extend(field.map(|field| FieldError {
         field: field.into(),
-        code: "invalid_value".into(),
-        message: "Expected another value".to_owned(),
+        code: if code == "insufficient_funds" { code } else { "invalid_value" }.into(),
+        message: match code {
+            "insufficient_funds" => detail.to_owned(),
+            _ => "Expected another value".to_owned(),
+        },
     }));
     problem.body("0192e4c8-7f3a-7c1e-9b1f-3f1d2c4b5a69")
 }

@@ -2,9 +2,7 @@
 
 use askama::Template;
 
-use crate::{
-    fault::Fault, frame::Visit, kit, page::Page, state::Console, visitor::own_path,
-};
+use crate::{fault::Fault, frame::Visit, kit, page::Page, state::Console, visitor::own_path};
 
 #[derive(Template)]
 #[template(path = "areas/error.html")]

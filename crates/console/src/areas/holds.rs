@@ -128,6 +128,8 @@ pub(crate) async fn capture(visitor: Visitor, Path(hold_id): Path<Uuid>, form: P
 /// `POST /holds/{id}/release`.
 pub(crate) async fn release(visitor: Visitor, Path(hold_id): Path<Uuid>, form: Params) -> Answer {
     let once = visitor.once_of(&form)?;
+    // Whoever may not see it is told no more of it than of one that does not exist.
+    visitor.read(&HoldView { hold_id }).await?;
     let done = visitor.attempt(ReleaseHold { hold_id }, Some(once)).await?;
     answer(&visitor, hold_id, done.map(|_| "Hold released".to_owned())).await
 }

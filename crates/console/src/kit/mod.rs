@@ -74,6 +74,14 @@ pub(crate) fn escaped(text: &str) -> String {
     html
 }
 
+/// A text somebody else wrote where no element can keep it apart (a title): without the
+/// marks that reorder what follows.
+pub(crate) fn plain(text: &str) -> String {
+    let marks = ['\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}', '\u{200e}'..='\u{200f}'];
+    let is_mark = |letter: char| marks.iter().any(|range| range.contains(&letter));
+    text.chars().map(|letter| if is_mark(letter) { '\u{fffd}' } else { letter }).collect()
+}
+
 /// A text somebody else wrote, kept apart from its neighbours' direction.
 pub(crate) fn name(text: &str) -> Markup {
     Markup(format!("<bdi>{}</bdi>", escaped(text)))

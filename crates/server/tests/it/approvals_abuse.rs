@@ -148,14 +148,14 @@ async fn a_forged_order_is_refused_and_told() {
     assert_eq!((balances(&app).await, app.balance(thief).await), ((FUNDS, FUNDS), FUNDS));
     let told = "SELECT severity::text FROM audit_log \
         WHERE tenant_id = $1 AND event_type = 'security_violation' AND resource_id = $2";
-    let rows = app.superuser.query(told, &[&app.bank.id, &approval.to_string()]).await.unwrap();
+    let rows = app.superuser.query(told, &[&app.bank.id, &approval]).await.unwrap();
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].get::<_, String>(0), "critical");
     // It can be got rid of, and that is told as well.
     let done = decide(&app, &manager, (approval, "reject"), "r").await;
     assert_eq!(status_of(&done), "rejected", "{}", done.text);
     assert_eq!(
-        app.superuser.query(told, &[&app.bank.id, &approval.to_string()]).await.unwrap().len(),
+        app.superuser.query(told, &[&app.bank.id, &approval]).await.unwrap().len(),
         2
     );
 }

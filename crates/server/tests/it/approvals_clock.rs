@@ -120,9 +120,9 @@ async fn the_worker_writes_down_what_is_over_once() {
     assert_eq!(one.unwrap() + other.unwrap(), 1);
     assert_eq!(expire_due(&world.operations, &worker).await.unwrap(), 0);
     let rows =
-        world.rows("SELECT resource_id FROM audit_log WHERE action = 'approval.expire'").await;
-    let told: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    assert_eq!(told, [over.to_string()]);
+        world.rows("SELECT resource_id FROM audit_log WHERE action = 'approval.expire' AND event_type = 'data_modification'").await;
+    let told: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(told, [over]);
     let shown = read(world, &scene.manager, &ApprovalView { approval_id: over }).await.unwrap();
     assert_eq!((shown.status, shown.version), (ApprovalStatus::Expired, 2));
     assert!(shown.decided_at.is_some() && shown.decided_by.is_none());

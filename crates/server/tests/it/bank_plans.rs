@@ -40,6 +40,13 @@ const FILL: &str = "
     SELECT c.tenant_id, md5(c.id::text || n::text)::uuid, c.id, gen_random_uuid(), 1, CASE n WHEN 1 THEN 1 ELSE 0 END,
         'EUR', CASE n WHEN 1 THEN 'authorized' ELSE 'released' END, now() + n * interval '1 day', c.id
     FROM customers c, generate_series(1, 10) n;
+    INSERT INTO approvals (tenant_id, id, kind, status, payload, payload_hash, object_id, from_account_id,
+        to_account_id, amount, currency, requested_by, requested_at, expires_at, decided_by, decided_at)
+    SELECT c.tenant_id, md5(c.id::text || n::text)::uuid, 'transfer', CASE n WHEN 1 THEN 'pending' ELSE 'rejected' END,
+        '{}', sha256(c.id::text::bytea), gen_random_uuid(), c.id, gen_random_uuid(), 1, 'EUR', c.user_id,
+        now() + n * interval '1 minute', now() + interval '7 days', CASE n WHEN 1 THEN NULL ELSE c.id END,
+        CASE n WHEN 1 THEN NULL ELSE now() END
+    FROM customers c, generate_series(1, 4) n;
     SET session_replication_role = origin;
     ANALYZE;
 ";
@@ -177,6 +184,36 @@ async fn hot_statements_never_scan_a_table() {
             "an account's holds",
             tenancy::sql!("banking/holds.sql", "list_of_account"),
             vec![&tenant, &beyond, &last, &no_text, &limit, &nobody, &id],
+        ),
+        (
+            "posted or waiting",
+            tenancy::sql!("banking/approvals.sql", "transfer"),
+            vec![&tenant, &transfer, &user],
+        ),
+        (
+            "approval",
+            tenancy::sql!("banking/approvals.sql", "approval"),
+            vec![&tenant, &hold, &user],
+        ),
+        (
+            "approval's facts",
+            tenancy::sql!("banking/approvals.sql", "facts"),
+            vec![&tenant, &hold, &user],
+        ),
+        (
+            "approvals",
+            tenancy::sql!("banking/approvals.sql", "list_all"),
+            vec![&tenant, &beyond, &last, &no_text, &no_text, &limit],
+        ),
+        (
+            "own approvals",
+            tenancy::sql!("banking/approvals.sql", "list_own"),
+            vec![&tenant, &beyond, &last, &no_text, &no_text, &limit, &user],
+        ),
+        (
+            "due approvals",
+            tenancy::sql!("banking/approvals.sql", "due"),
+            vec![&tenant, &long_ago, &limit],
         ),
         (
             "own holds",

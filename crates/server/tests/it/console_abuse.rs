@@ -126,7 +126,7 @@ async fn a_page_that_takes_too_long_is_503_and_one_that_breaks_is_500() {
     // What the database holds cannot be read: our mistake, and nothing of it is told.
     app.superuser
         .batch_execute(
-            "ALTER TABLE savings_accounts DISABLE TRIGGER ALL;
+            "SET session_replication_role = replica;
              DO $$ DECLARE one record; BEGIN
                FOR one IN SELECT conname FROM pg_constraint
                  WHERE conrelid = 'savings_accounts'::regclass AND contype = 'c' LOOP
@@ -182,11 +182,11 @@ async fn fifty_guesses_by_both_doors_evaluate_no_more_than_the_threshold() {
         let (app, browser) = (&app, &browser);
         async move {
             if number % 2 == 0 {
-                return attempt(app, browser, "bank", ("teller", "wrong"), ("127.0.0.1", "x"))
+                return attempt(app, browser, "bank", ("customer", "wrong"), ("127.0.0.1", "x"))
                     .await;
             }
             let body =
-                json!({ "tenant": "bank", "username": "teller@bank.example", "password": "wrong" });
+                json!({ "tenant": "bank", "username": "customer@bank.example", "password": "wrong" });
             app.post("/v1/auth/login").json(&body).send().await
         }
     });
@@ -199,11 +199,11 @@ async fn fifty_guesses_by_both_doors_evaluate_no_more_than_the_threshold() {
     assert_eq!(after.evaluated - before.evaluated, threshold, "exactly as many as policy allows");
     assert_eq!(after.pretended - before.pretended, 50 - threshold, "the rest cost as much time");
     // Locked for the right password as well, by either door, in the same words.
-    let right = ("teller", PASSWORD);
+    let right = ("customer", PASSWORD);
     let answer = attempt(&app, &browser, "bank", right, ("127.0.0.1", "x")).await;
     assert_eq!(answer.status, 401);
     assert!(answer.text.contains("do not match"));
-    let body = json!({ "tenant": "bank", "username": "teller", "password": PASSWORD });
+    let body = json!({ "tenant": "bank", "username": "customer", "password": PASSWORD });
     assert_eq!(app.post("/v1/auth/login").json(&body).send().await.status, 401);
     assert_eq!(app.identity.hash_counts().evaluated, after.evaluated);
 }
@@ -247,7 +247,7 @@ async fn concurrent_sign_ins_end_at_the_limit_of_sessions() {
     browser.get(&app, "/login").await;
     let place = ("127.0.0.1", "x");
     let attempts =
-        (0..limit + 4).map(|_| attempt(&app, &browser, "bank", ("teller", PASSWORD), place));
+        (0..limit + 4).map(|_| attempt(&app, &browser, "bank", ("customer", PASSWORD), place));
     let mut alive = 0;
     let answers = join_all(attempts).await;
     for answer in &answers {
@@ -263,7 +263,7 @@ async fn concurrent_sign_ins_end_at_the_limit_of_sessions() {
     assert_eq!(alive, limit, "of {}", answers.len());
     let sql = "SELECT count(*) FROM user_sessions WHERE revoked_at IS NULL AND user_id = $1";
     let stored: i64 =
-        app.superuser.query_one(sql, &[&app.bank.users["teller"]]).await.unwrap().get(0);
+        app.superuser.query_one(sql, &[&app.bank.users["customer"]]).await.unwrap().get(0);
     assert_eq!(stored, i64::from(limit));
 }
 
@@ -274,7 +274,7 @@ async fn sign_out_everywhere_and_a_revoked_row_end_cookies_within_a_second() {
         Browser::signed_in(&app, "bank", "admin").await,
         Browser::signed_in(&app, "bank", "admin").await,
     ];
-    let mut bystander = Browser::signed_in(&app, "bank", "teller").await;
+    let mut bystander = Browser::signed_in(&app, "bank", "customer").await;
     let token = app.login(&app.bank, "admin").await;
     let ask = app.post("/v1/auth/logout-everywhere").bearer(&token);
     let answer = ask.json(&json!({ "keep_current": true })).send().await;
@@ -289,7 +289,7 @@ async fn sign_out_everywhere_and_a_revoked_row_end_cookies_within_a_second() {
     // As another node does it: nobody here is told.
     let sql = "UPDATE user_sessions SET revoked_at = now(), revocation_reason = 'logout' \
                WHERE user_id = $1 AND revoked_at IS NULL";
-    let person = app.bank.users["teller"];
+    let person = app.bank.users["customer"];
     assert_eq!(app.superuser.execute(sql, &[&person]).await.unwrap(), 1);
     tokio::time::sleep(Duration::from_millis(1_050)).await;
     let answer = bystander.get(&app, "/customers").await;

@@ -12,10 +12,20 @@ use uuid::Uuid;
 
 use crate::{
     console::{Browser, is_sent_away},
-    harness::{Answered, App, FUNDS},
+    harness::{Answered, App, FUNDS, PASSWORD},
 };
 
 const HOSTILE: &str = "<script>alert('x')</script>\"\u{202e}=cmd";
+
+/// Signed in at the bank, with the form token of a page of ours.
+async fn signed_in(app: &App, username: &str) -> Browser {
+    let mut browser = Browser::default();
+    browser.get(app, "/login").await;
+    let fields = [("tenant", "bank"), ("username", username), ("password", PASSWORD)];
+    assert_eq!(browser.post(app, "/login", &fields).await.status, 303, "{username}");
+    assert_eq!(browser.get(app, "/accounts").await.status, 200, "{username}");
+    browser
+}
 
 /// A hidden field of the form that is sent to `action`.
 fn hidden(page: &Answered, action: &str, name: &str) -> String {
@@ -63,7 +73,7 @@ async fn each_page_is_for_whom_it_is_and_nobody_else() {
     let foreign = hold(&app, theirs.accounts[1], 500).await;
     let mut people = Vec::new();
     for username in ["admin", "auditor", "customer"] {
-        people.push((username, Browser::signed_in(&app, "bank", username).await));
+        people.push((username, signed_in(&app, username).await));
     }
     let account = mine.accounts[0];
     // Path, then what admin, auditor and the customer are answered.
@@ -107,7 +117,7 @@ async fn each_page_is_for_whom_it_is_and_nobody_else() {
 async fn lists_show_no_more_than_the_policy_reaches() {
     let app = App::start().await;
     let (mine, theirs) = (&app.bank.customers[0], &app.bank.customers[1]);
-    let mut browser = Browser::signed_in(&app, "bank", "customer").await;
+    let mut browser = signed_in(&app, "customer").await;
     for path in ["/accounts", "/accounts/export"] {
         let list = browser.get(&app, path).await.text;
         assert!(list.contains(&mine.accounts[0].to_string()), "{path}");
@@ -137,7 +147,7 @@ async fn hostile_texts_stay_texts() {
         value_date: None,
     };
     app.run(&context, deposit).await;
-    let mut browser = Browser::signed_in(&app, "bank", "admin").await;
+    let mut browser = signed_in(&app, "admin").await;
     let pages = [
         "/customers".to_owned(),
         format!("/customers/{id}"),
@@ -179,7 +189,7 @@ async fn filters_narrow_and_cursors_belong_to_their_list() {
         };
         app.run(&context, transfer).await;
     }
-    let mut browser = Browser::signed_in(&app, "bank", "admin").await;
+    let mut browser = signed_in(&app, "admin").await;
     let path = format!("/accounts/{account}");
     let table = [
         ("q=CAF%C3%89", 1),
@@ -216,7 +226,7 @@ async fn filters_narrow_and_cursors_belong_to_their_list() {
     for path in wrong {
         assert_eq!(browser.get(&app, &path).await.status, 400, "{path}");
     }
-    let mut colleague = Browser::signed_in(&app, "bank", "auditor").await;
+    let mut colleague = signed_in(&app, "auditor").await;
     let stolen = colleague.get(&app, &format!("{path}?cursor={cursor}")).await;
     assert_eq!(stolen.status, 400, "a cursor is one person's");
     for (query, count) in [("currency=EUR", 4), ("currency=CZK", 0), ("account_type=checking", 0)] {
@@ -233,7 +243,7 @@ async fn filters_narrow_and_cursors_belong_to_their_list() {
 async fn the_file_carries_the_running_balance() {
     let app = App::start().await;
     let account = app.bank.customers[0].accounts[0];
-    let mut browser = Browser::signed_in(&app, "bank", "customer").await;
+    let mut browser = signed_in(&app, "customer").await;
     let answer = browser.get(&app, &format!("/accounts/{account}/export")).await;
     assert!(answer.header("content-type").starts_with("text/csv"));
     assert!(answer.header("content-disposition").starts_with("attachment; filename=\"account-"));
@@ -252,7 +262,7 @@ async fn the_file_carries_the_running_balance() {
 async fn an_account_is_opened_once_however_often_the_form_is_sent() {
     let app = App::start().await;
     let owner = app.bank.customers[0].id;
-    let mut browser = Browser::signed_in(&app, "bank", "admin").await;
+    let mut browser = signed_in(&app, "admin").await;
     let page = browser.get(&app, &format!("/accounts/new?customer_id={owner}")).await;
     let once = hidden(&page, "/accounts/new", "once");
     let owner = owner.to_string();
@@ -293,8 +303,8 @@ async fn two_people_who_change_one_customer_are_told() {
     let app = App::start().await;
     let id = app.bank.customers[0].id;
     let path = format!("/customers/{id}/edit");
-    let mut one = Browser::signed_in(&app, "bank", "admin").await;
-    let mut two = Browser::signed_in(&app, "bank", "manager").await;
+    let mut one = signed_in(&app, "admin").await;
+    let mut two = signed_in(&app, "manager").await;
     let seen = one.get(&app, &path).await;
     two.get(&app, &path).await;
     let version = hidden(&seen, &path, "version");
@@ -320,7 +330,7 @@ async fn people_change_their_own_contact_details_and_nothing_else() {
     let app = App::start().await;
     let id = app.bank.customers[0].id;
     let path = format!("/customers/{id}/edit");
-    let mut browser = Browser::signed_in(&app, "bank", "customer").await;
+    let mut browser = signed_in(&app, "customer").await;
     let page = browser.get(&app, &path).await;
     assert!(!page.text.contains("name=\"last_name\""));
     let fields = [("version", "1"), ("email", "new@home.example"), ("phone", "+420 601 123 456")];
@@ -336,7 +346,7 @@ async fn an_account_is_frozen_released_and_closed_with_words() {
     let app = App::start().await;
     let id = app.bank.customers[0].accounts[0];
     let path = format!("/accounts/{id}/settings");
-    let mut browser = Browser::signed_in(&app, "bank", "admin").await;
+    let mut browser = signed_in(&app, "admin").await;
     let close = format!("/accounts/{id}/close");
     let page = browser.get(&app, &path).await;
     let (once, version) = (hidden(&page, &close, "once"), hidden(&page, &close, "version"));
@@ -367,7 +377,7 @@ async fn an_account_is_frozen_released_and_closed_with_words() {
     let answer = browser.post(&app, &path, &stale).await;
     assert_eq!(answer.status, 409);
     assert!(answer.text.contains("Somebody else changed this account"));
-    let mut customer = Browser::signed_in(&app, "bank", "customer").await;
+    let mut customer = signed_in(&app, "customer").await;
     let answer = customer.post(&app, &close, &fields).await;
     assert_eq!(answer.status, 403, "nobody closes their own account");
 }
@@ -378,7 +388,7 @@ async fn a_hold_is_captured_once_and_what_is_left_released() {
     let account = app.bank.customers[0].accounts[0];
     let id = hold(&app, account, 5_000).await;
     let path = format!("/holds/{id}");
-    let mut browser = Browser::signed_in(&app, "bank", "admin").await;
+    let mut browser = signed_in(&app, "admin").await;
     let page = browser.get(&app, &path).await;
     let capture = format!("{path}/capture");
     let once = hidden(&page, &capture, "once");
@@ -401,7 +411,7 @@ async fn a_hold_is_captured_once_and_what_is_left_released() {
     let live = hold(&app, account, 700).await;
     let key = Uuid::from_u128(1).to_string();
     for (username, status) in [("customer", 403), ("second", 404), ("auditor", 403)] {
-        let mut other = Browser::signed_in(&app, "bank", username).await;
+        let mut other = signed_in(&app, username).await;
         for what in ["capture", "release"] {
             let answer =
                 other.post(&app, &format!("/holds/{live}/{what}"), &[("once", &key)]).await;
@@ -467,33 +477,4 @@ async fn a_search_looks_through_no_more_than_it_says_and_goes_on_behind_it() {
         page.after = Some(next);
     }
     assert_eq!(found, [0, 0, 1]);
-}
-
-#[tokio::test]
-#[ignore]
-async fn look_tmp() {
-    use crate::browser::{Browser as Chrome, Stop, Walker};
-    let env = |name: &str| std::env::var(name).unwrap();
-    let chrome = Chrome::start().await;
-    let person = chrome.person(&env("LOOK_ORIGIN")).await;
-    let page = person.page().await;
-    page.goto("/login").await.expect_status(200);
-    if page.count("#tenant").await > 0 {
-        page.type_text("#tenant", &env("LOOK_TENANT")).await;
-    }
-    page.type_text("#username", &env("LOOK_USER")).await;
-    page.type_text("#password", &env("LOOK_PASS")).await;
-    page.press("Enter").await;
-    page.wait_until("location.pathname !== '/login'").await;
-    page.settle().await;
-    let mut walker = Walker::default();
-    for line in env("LOOK_PATHS").lines() {
-        let (name, path) = line.split_once(' ').unwrap();
-        let status: u64 = 200;
-        let _ = status;
-        walker.visit(&page, &Stop::new(name, path)).await;
-    }
-    for fault in walker.take_faults() {
-        println!("FAULT {fault}");
-    }
 }

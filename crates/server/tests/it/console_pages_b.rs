@@ -6,6 +6,7 @@ use crate::{
     console::Browser,
     harness::{Answered, App, FUNDS},
 };
+use banking::overview::{BooksOverview, CustomerCount, LatestMovements, MovementDays};
 use uuid::Uuid;
 
 const NOBODY: &str = "01890000-0000-7000-8000-000000000000";
@@ -140,7 +141,7 @@ async fn a_transfer_is_shown_before_it_is_made_and_made_once() {
     // The same key for something else is refused and moves nothing.
     let mut other = fields;
     other[2].1 = "99.00";
-    assert_eq!(browser.post(&app, "/transfers", &other).await.status, 409);
+    assert_eq!(browser.post(&app, "/transfers", &other).await.status, 422);
     assert_eq!(movements(&app).await, 1);
     // The payee sees it as well, with their leg; a third customer does not exist here.
     let mut payee = Browser::signed_in(&app, "bank", "second").await;
@@ -244,9 +245,10 @@ async fn forged_and_stale_forms_move_nothing() {
         ("amount", "5"),
         ("once", &once),
     ];
-    let mut tokenless = browser.clone();
-    tokenless.token = String::new();
     for path in ["/transfers", "/transfers/new", &format!("/accounts/{from}/deposit")] {
+        // Each anew: the page that refuses brings a token again.
+        let mut tokenless = browser.clone();
+        tokenless.token = String::new();
         assert_eq!(tokenless.post(&app, path, &good).await.status, 403, "{path}");
     }
     // Signed out in another tab: the form leads to the sign-in.
@@ -394,6 +396,15 @@ async fn the_audit_log_is_filtered_verified_and_taken_along() {
 #[tokio::test]
 async fn the_overview_is_right_and_the_palette_finds_only_theirs() {
     let app = App::start().await;
+    let operator = app.cli("bank").await;
+    let books = app.operations.read(&operator, &BooksOverview).await.unwrap();
+    assert_eq!((books.account_count(), books.is_more), (4, false));
+    app.operations.read(&operator, &CustomerCount).await.unwrap();
+    let from = "2026-01-01".parse().unwrap();
+    let activity = app.operations.read(&operator, &MovementDays { from }).await.unwrap();
+    assert_eq!(activity.days.iter().map(|day| day.count).sum::<u64>(), 4);
+    let latest = app.operations.read(&operator, &LatestMovements { limit: 3 }).await.unwrap();
+    assert_eq!(latest.len(), 3, "as many as asked for");
     let mut staff = Browser::signed_in(&app, "bank", "officer").await;
     let page = staff.get(&app, "/").await;
     let accounts = i64::try_from(app.bank.customers.len() * 2).unwrap();

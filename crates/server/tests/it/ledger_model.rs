@@ -31,7 +31,7 @@ use reference::Account;
 use world::{Books, Outcome, output};
 
 /// Banks of one run, and steps of each.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 14;
 const STEPS: u64 = 40;
 const DAY_S: i64 = 86_400;
 

@@ -38,7 +38,7 @@ pub struct HasherOptions {
 
 impl HasherOptions {
     /// Cost 12, a thread per core, at most 64 waiting places a thread and 3 seconds of waiting,
-    /// niceness 5.
+    /// niceness 10.
     pub fn production(peppers: Peppers) -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Self {
@@ -46,7 +46,7 @@ impl HasherOptions {
             threads,
             queue_capacity: threads.get() * 64,
             wait_max: Duration::from_secs(3),
-            niceness: 5,
+            niceness: 10,
             peppers,
         }
     }

@@ -104,7 +104,7 @@ fn shown(event: &StoredEvent, record: &str) -> Check {
     .map(|(name, _)| name)
     .collect();
     if differs.is_empty() {
-        Check::new(title, true, "Every field above is in the sealed record, letter by letter")
+        Check::new(title, true, "Every field below is in the sealed record, letter by letter")
     } else {
         Check::new(title, false, format!("Not as in the sealed record: {}", differs.join(", ")))
     }

@@ -111,13 +111,17 @@ fn merge(all: &mut Seen, more: Seen) {
 fn judge(seed: u64) -> Seen {
     let whole = trace(seed);
     let first = match run(&whole) {
-        Ok(seen) => return seen,
+        Ok(met) => return met,
         Err(first) => first,
     };
-    let (least, said) = shrink(whole, first);
-    let steps: Vec<String> =
-        least.iter().map(|(batch, step)| format!("  batch {batch}: {step:?}")).collect();
-    panic!("STRONGROOM_SEED={seed}: {said}\n{} orders suffice:\n{}", least.len(), steps.join("\n"));
+    let (shortest, said) = shrink(whole, first);
+    let listed: Vec<String> =
+        shortest.iter().map(|(batch, step)| format!("  batch {batch}: {step:?}")).collect();
+    panic!(
+        "STRONGROOM_SEED={seed}: {said}\n{} orders suffice:\n{}",
+        shortest.len(),
+        listed.join("\n")
+    );
 }
 
 /// A fault of the engine may be a panic as well: an overflow, a broken assertion.

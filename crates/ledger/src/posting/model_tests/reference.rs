@@ -116,6 +116,9 @@ pub(crate) struct Payout {
     pub(crate) now: i64,
 }
 
+/// What must stay on an account, where something must.
+pub(crate) type Minimum = Option<i128>;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reference {
     pub(crate) accounts: BTreeMap<u64, Account>,
@@ -311,36 +314,36 @@ impl Reference {
     }
 
     /// Pays out of a hold; says how much. What was kept back needs no available funds.
-    pub(crate) fn capture(&mut self, payout: &Payout) -> Result<i128, Refusal> {
-        if payout.amount.is_some_and(|amount| amount <= 0) {
+    pub(crate) fn capture(&mut self, order: &Payout) -> Result<i128, Refusal> {
+        if order.amount.is_some_and(|amount| amount <= 0) {
             return Err(Refusal::InvalidAmount);
         }
-        if payout.amount.is_some_and(|amount| amount > MAX) {
+        if order.amount.is_some_and(|amount| amount > MAX) {
             return Err(Refusal::AmountTooLarge);
         }
-        let hold = self.live(payout.hold)?.clone();
-        if payout.now >= hold.expires_at {
+        let hold = self.live(order.hold)?.clone();
+        if order.now >= hold.expires_at {
             return Err(Refusal::HoldExpired);
         }
-        let amount = payout.amount.unwrap_or(hold.remaining());
+        let amount = order.amount.unwrap_or(hold.remaining());
         if amount > hold.remaining() {
             return Err(Refusal::ExceedsHold);
         }
         let currency = self.accounts[&hold.account].currency;
         self.post(&Order {
-            transfer: payout.transfer,
+            transfer: order.transfer,
             names_customers_only: false,
             amount,
             currency,
             legs: vec![(hold.account, -amount), (hold.to, amount)],
-            day: payout.day,
+            day: order.day,
             waive_limits: true,
         })?;
-        let hold = self.holds.get_mut(&payout.hold).unwrap();
+        let hold = self.holds.get_mut(&order.hold).unwrap();
         hold.captured += amount;
         hold.changes += 1;
-        hold.last_transfer = Some(payout.transfer);
-        if payout.is_final || hold.captured == hold.amount {
+        hold.last_transfer = Some(order.transfer);
+        if order.is_final || hold.captured == hold.amount {
             hold.end = Some(End::Captured);
         }
         Ok(amount)
@@ -385,7 +388,7 @@ impl Reference {
         &mut self,
         account: u64,
         (status, overdraft): (Option<Status>, Option<i128>),
-        minimum: Option<Option<i128>>,
+        minimum: Option<Minimum>,
     ) -> Result<(), &'static str> {
         let wrong = |amount: Option<i128>| amount.is_some_and(|it| !(0..=MAX).contains(&it));
         if wrong(overdraft) || wrong(minimum.flatten()) {

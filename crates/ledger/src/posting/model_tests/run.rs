@@ -23,6 +23,9 @@ use crate::{
 /// How often each family of orders ended in which way.
 pub(super) type Seen = BTreeMap<String, u64>;
 
+/// An order of the engine's and what it answered.
+type Answered = (Engine, Result<Answer, Refusal>);
+
 /// An order in the words of both.
 enum Asked {
     Post(Order),
@@ -124,7 +127,7 @@ impl Bank {
 
     /// One step on the reference and on the engine alone; the order and its answer
     /// where it was one of the engine's.
-    fn step(&mut self, step: &Step) -> Result<Option<(Engine, Result<Answer, Refusal>)>, String> {
+    fn step(&mut self, step: &Step) -> Result<Option<Answered>, String> {
         let Some((asked, order)) = self.asked(step) else {
             self.set(step);
             return match self.difference().or_else(|| invariants::broken(&self.single)) {

@@ -243,7 +243,7 @@ async fn fault_pages(app: &App, browser: &Browser, origin: &str) {
     let holder = testkit::connect(&app.database.superuser_url()).await;
     let mut walker = Walker::default();
     walker.visit(&page, &Stop::new("fault-405", "/logout").answering(405)).await;
-    let break_it = "ALTER TABLE savings_accounts RENAME COLUMN status TO status_gone";
+    let break_it = "ALTER TABLE ledger_accounts RENAME COLUMN status TO status_gone";
     holder.batch_execute(break_it).await.unwrap();
     let visit = page.goto("/accounts").await;
     assert!(visit.status >= 500, "{}", visit.status);

@@ -31,7 +31,7 @@ mod watch;
 mod wire;
 
 pub(crate) use accessibility::assert_accessible;
-pub(crate) use page::{Media, Page, Scheme, Viewport};
+pub(crate) use page::{Page, Viewport};
 pub(crate) use pages::sign_in;
 pub(crate) use process::{Browser, Person};
 pub(crate) use walker::{Stop, Walker};
