@@ -62,7 +62,11 @@ struct Plain {
 }
 
 impl Plain {
-    fn of(blueprint: Blueprint, principal: &Principal<'_>, resource: &Resource<'_>) -> Option<Self> {
+    fn of(
+        blueprint: Blueprint,
+        principal: &Principal<'_>,
+        resource: &Resource<'_>,
+    ) -> Option<Self> {
         let belongs = principal.organization.is_some()
             || principal.department.is_some()
             || resource.organization.is_some()
@@ -339,9 +343,10 @@ pub(crate) fn probe_resource(permission: Permission, condition: Scope) -> Resour
 
 /// Whether the policies speak of roles and actions only, never of one person or object.
 fn names_nobody(policies: &PolicySet) -> bool {
-    policies.policies().flat_map(cedar_policy::Policy::entity_literals).all(|named| {
-        matches!(named.type_name().basename(), "Role" | "Action")
-    })
+    policies
+        .policies()
+        .flat_map(cedar_policy::Policy::entity_literals)
+        .all(|named| matches!(named.type_name().basename(), "Role" | "Action"))
 }
 
 fn role_position(blueprint: Blueprint, role: &str) -> Option<usize> {

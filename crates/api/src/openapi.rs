@@ -65,11 +65,8 @@ pub fn openapi() -> OpenApi {
     let problems: serde_json::Map<_, _> =
         DETAILS.into_iter().map(|(code, detail)| (code.to_owned(), json!(detail))).collect();
     let ours = Extensions::from_iter([("x-strongroom", json!({ "problems": problems }))]);
-    let mut document = OpenApiBuilder::new()
-        .info(info())
-        .paths(paths)
-        .components(Some(components))
-        .build();
+    let mut document =
+        OpenApiBuilder::new().info(info()).paths(paths).components(Some(components)).build();
     document.extensions = Some(ours);
     document
 }

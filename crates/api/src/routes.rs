@@ -3,8 +3,9 @@
 
 use access::Permission::{
     AccountCreate, AccountDelete, AccountRead, AccountUpdate, AuditRead, CustomerCreate,
-    CustomerRead, CustomerUpdate, HoldCapture, HoldCreate, HoldRead, HoldRelease, SettingsView, TransactionApprove, TransactionCreate, TransactionDeposit,
-    TransactionFee, TransactionPost, TransactionRead, TransactionReverse, TransactionWithdraw, UserCreate, UserRead, UserUpdate,
+    CustomerRead, CustomerUpdate, HoldCapture, HoldCreate, HoldRead, HoldRelease, SettingsView,
+    TransactionApprove, TransactionCreate, TransactionDeposit, TransactionFee, TransactionPost,
+    TransactionRead, TransactionReverse, TransactionWithdraw, UserCreate, UserRead, UserUpdate,
 };
 use axum::{
     Router,
@@ -12,7 +13,10 @@ use axum::{
 };
 
 use crate::{
-    areas::{accounts, approvals, audit, auth, customers, holds, postings, settings, transfers, users, well_known},
+    areas::{
+        accounts, approvals, audit, auth, customers, holds, postings, settings, transfers, users,
+        well_known,
+    },
     middleware,
     route::{
         Access::{self, Needs, Public, SignedIn},

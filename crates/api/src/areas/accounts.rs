@@ -344,7 +344,11 @@ pub(crate) mod docs {
 
     pub(crate) fn balance() -> Doc {
         Doc::new("readBalance", "accounts", "An account's balance at the end of a day")
-            .query("as_of", date(), "The day (also as `date`); today in the tenant's zone where absent.")
+            .query(
+                "as_of",
+                date(),
+                "The day (also as `date`); today in the tenant's zone where absent.",
+            )
             .answers::<Balance>(200, "The balance.")
     }
 }

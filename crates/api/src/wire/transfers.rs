@@ -122,7 +122,9 @@ pub(crate) struct TransferOrder {
 
 /// A whole number of minor units. One that no integer of ours can hold is an amount
 /// all the same, only too large: it saturates, and the rule that bounds amounts says so.
-pub(crate) fn minor_units<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+pub(crate) fn minor_units<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<i64, D::Error> {
     struct Whole;
     impl serde::de::Visitor<'_> for Whole {
         type Value = i64;

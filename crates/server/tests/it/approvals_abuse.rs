@@ -154,10 +154,7 @@ async fn a_forged_order_is_refused_and_told() {
     // It can be got rid of, and that is told as well.
     let done = decide(&app, &manager, (approval, "reject"), "r").await;
     assert_eq!(status_of(&done), "rejected", "{}", done.text);
-    assert_eq!(
-        app.superuser.query(told, &[&app.bank.id, &approval]).await.unwrap().len(),
-        2
-    );
+    assert_eq!(app.superuser.query(told, &[&app.bank.id, &approval]).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -371,6 +371,20 @@ impl Page {
         self.command("Emulation.setTouchEmulationEnabled", params).await;
     }
 
+    /// As tall as its content, so that no bar that sticks to an edge covers what a scroll
+    /// would show.
+    pub(crate) async fn stretch(&self, viewport: Viewport) {
+        let height = self.eval("document.scrollingElement.scrollHeight").await;
+        let (width, least) = viewport.size();
+        let height = height.as_u64().unwrap_or_default().clamp(u64::from(least), 8_000);
+        let is_phone = viewport == Viewport::Phone;
+        let params = json!({
+            "width": width, "height": height, "mobile": is_phone,
+            "deviceScaleFactor": if is_phone { 2 } else { 1 },
+        });
+        self.command("Emulation.setDeviceMetricsOverride", params).await;
+    }
+
     pub(crate) async fn emulate(&self, media: Media) {
         let scheme = match media.scheme {
             Scheme::Light => "light",

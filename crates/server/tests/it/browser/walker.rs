@@ -78,6 +78,7 @@ impl Walker {
             if !overflow.is_empty() {
                 faults.push(format!("scrolls sideways: {}", overflow.join("\n      ")));
             }
+            page.stretch(viewport).await;
             faults.extend(barriers(page).await);
             page.screenshot(&format!("{}-{variant}", stop.name)).await;
             faults.extend(page.take_findings().iter().map(ToString::to_string));
