@@ -115,15 +115,14 @@ impl Readers {
                 least = Some(reader);
             }
         }
-        match least {
-            Some(reader) => Ok(reader),
-            None => {
-                let slot = &self.slots[0];
-                let _opening = slot.opening.lock().await;
-                match slot.living() {
-                    Some(reader) => Ok(reader),
-                    None => self.open(slot).await,
-                }
+        if let Some(reader) = least {
+            Ok(reader)
+        } else {
+            let slot = &self.slots[0];
+            let _opening = slot.opening.lock().await;
+            match slot.living() {
+                Some(reader) => Ok(reader),
+                None => self.open(slot).await,
             }
         }
     }

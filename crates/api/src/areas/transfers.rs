@@ -47,9 +47,10 @@ pub(crate) async fn create_batch(
     }
     let mut outcomes = run(&state, &context, calls).await?.into_iter();
     let request_id = &context.request.id;
-    let answer = |read: Result<(), Problem>| match read {
-        Err(problem) => BatchResult::refused(&problem, request_id),
-        Ok(()) => {
+    let answer = |read: Result<(), Problem>| {
+        if let Err(problem) = read {
+            BatchResult::refused(&problem, request_id)
+        } else {
             let outcome = outcomes.next().unwrap_or(Err(OperationError::Aborted));
             BatchResult::of(outcome, request_id)
         }

@@ -135,13 +135,13 @@ impl Command for AuthoriseHold {
         let side = |account: fn(&Self) -> Uuid| {
             calls.iter().map(move |call| (account(&call.command), call.context.actor.id))
         };
-        let payers = side(|command| command.account_id);
-        let payees = side(|command| command.to_account_id.unwrap_or_default());
-        let wanted: Vec<(Uuid, Uuid)> = payers.chain(payees).collect();
+        let debited = side(|command| command.account_id);
+        let credited = side(|command| command.to_account_id.unwrap_or_default());
+        let wanted: Vec<(Uuid, Uuid)> = debited.chain(credited).collect();
         let facts = facts(transaction, &wanted).await?;
-        let (payers, payees) = facts.split_at(calls.len());
+        let (debited, credited) = facts.split_at(calls.len());
         let targets =
-            calls.iter().zip(payers.iter().zip(payees)).map(|(call, sides)| match sides {
+            calls.iter().zip(debited.iter().zip(credited)).map(|(call, sides)| match sides {
                 (None, _) => Target::Missing { field },
                 (&Some(owned), held) => Target::Object {
                     resource: Resource::for_permission(

@@ -287,17 +287,13 @@ fn chart(
 
 fn point(day: Date, count: u64, volume: i64, volume_in: Option<Currency>) -> Point {
     let label = day.strftime("%-d %b").to_string();
-    match volume_in {
-        Some(currency) => {
-            let text = amount_in_words(&(currency, volume));
-            Point { label, value: volume, text }
-        }
-        None => {
-            let noun = if count == 1 { "movement" } else { "movements" };
-            let text = format!("{} {noun}", thousands(count));
-            Point { label, value: i64::try_from(count).unwrap_or(i64::MAX), text }
-        }
+    if let Some(currency) = volume_in {
+        let text = amount_in_words(&(currency, volume));
+        return Point { label, value: volume, text };
     }
+    let noun = if count == 1 { "movement" } else { "movements" };
+    let text = format!("{} {noun}", thousands(count));
+    Point { label, value: i64::try_from(count).unwrap_or(i64::MAX), text }
 }
 
 async fn customer(visitor: &Visitor) -> Answer {
@@ -409,7 +405,7 @@ pub(crate) fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -471,7 +467,7 @@ mod tests {
         #[test]
         fn the_last_balance_is_the_present_one(now in -1_000_000_i64..1_000_000, moves in prop::collection::vec((1_i8..28, -500_i64..500), 0..20)) {
             let mut changes: Vec<_> = moves.iter().map(|(day, change)| (date(2026, 2, *day), *change)).collect();
-            changes.sort_by(|left, right| right.0.cmp(&left.0));
+            changes.sort_by_key(|change| std::cmp::Reverse(change.0));
             let values = balances(now, &changes, date(2026, 2, 1), date(2026, 2, 28));
             prop_assert_eq!(values.len(), 28);
             prop_assert_eq!(*values.last().unwrap(), now);

@@ -121,25 +121,9 @@ fn groups(policy: &SecurityPolicy, standard: &SecurityPolicy) -> Vec<Group> {
 type Lines = Vec<(&'static str, String)>;
 
 fn lines(policy: &SecurityPolicy) -> Vec<(&'static str, Lines)> {
-    let SecurityPolicy {
-        token,
-        password,
-        session,
-        account_lock,
-        address_block,
-        mfa,
-        rate_limits,
-        transfer_ceiling_minor,
-    } = policy;
-    let ceiling = transfer_ceiling_minor.map_or_else(
-        || "Never".to_owned(),
-        |minor| {
-            format!("{}.{:02} (minor units: {minor}, in any currency)", minor / 100, minor % 100)
-        },
-    );
-    let a_minute = |count: u32| format!("{count} a minute");
+    let SecurityPolicy { token, password, session, .. } = policy;
     let own = || "The tenant’s own".to_owned();
-    vec![
+    let mut lines = vec![
         (
             "Passwords",
             vec![
@@ -188,6 +172,22 @@ fn lines(policy: &SecurityPolicy) -> Vec<(&'static str, Lines)> {
                 ),
             ],
         ),
+    ];
+    lines.extend(guards(policy));
+    lines
+}
+
+/// Against guessing and flooding, and the second person.
+fn guards(policy: &SecurityPolicy) -> Vec<(&'static str, Lines)> {
+    let SecurityPolicy { account_lock, address_block, mfa, rate_limits, .. } = policy;
+    let a_minute = |count: u32| format!("{count} a minute");
+    let ceiling = policy.transfer_ceiling_minor.map_or_else(
+        || "Never".to_owned(),
+        |minor| {
+            format!("{}.{:02} (minor units: {minor}, in any currency)", minor / 100, minor % 100)
+        },
+    );
+    vec![
         (
             "Wrong passwords",
             vec![

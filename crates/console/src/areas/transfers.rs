@@ -65,7 +65,6 @@ struct Shown {
     entries: Vec<(Transaction, Option<Side>)>,
     from: Option<Side>,
     to: Option<Side>,
-    may_reverse: bool,
     reverse: Option<String>,
     once: String,
     account_link: Option<String>,
@@ -89,9 +88,9 @@ impl NewTransfer {
 
 impl Shown {
     /// Where a side is looked at, for those who may.
-    fn place(&self, side: &Option<Side>) -> Option<String> {
+    fn place(&self, side: Option<&Side>) -> Option<String> {
         let _ = self;
-        let side = side.as_ref().filter(|side| side.is_readable)?;
+        let side = side.filter(|side| side.is_readable)?;
         Some(format!("/accounts/{}", side.account_id))
     }
 }
@@ -231,7 +230,6 @@ pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
                 (entry, side)
             })
             .collect(),
-        may_reverse,
         reverse: may_reverse.then(|| format!("/transfers/{id}/reverse")),
         once: visitor.once(),
         transfer,
@@ -406,7 +404,6 @@ fn waiting(visitor: &Visitor, transfer: Transfer) -> Answer {
         entries: Vec::new(),
         from: None,
         to: None,
-        may_reverse: false,
         reverse: None,
         once: String::new(),
         account_link: None,

@@ -70,7 +70,7 @@ pub(super) async fn run(
     match format {
         Format::Json => output.one(&report)?,
         Format::Table | Format::Csv => {
-            output.list(&HEADERS, &report.rows, bench::report::Row::cells)?
+            output.list(&HEADERS, &report.rows, bench::report::Row::cells)?;
         }
     }
     let missed = report.missed();

@@ -108,7 +108,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let output = Output::new(cli.global.output);
     logging::start(&configuration, &cli.command);
     match cli.command {
-        Command::Dev(options) => dev::run(options, &configuration).await,
+        // Boxed: making a whole installation is a large future, the others are not.
+        Command::Dev(options) => Box::pin(dev::run(options, &configuration)).await,
         Command::Serve(options) => serve::run(options, &configuration).await,
         Command::Migrate(command) => migrate::run(command, &configuration, output).await,
         Command::Config(command) => config::run(&command, &configuration, output),

@@ -166,7 +166,8 @@ async fn installed(
     let installation =
         Installation::assemble(ingredients(options, configuration, place, &base_url)?)?;
     keys_fit(&installation, options).await?;
-    let (tenants, manifest) = populate(options, configuration, place, &installation).await?;
+    let (tenants, manifest) =
+        Box::pin(populate(options, configuration, place, &installation)).await?;
     let operator = match TcpListener::bind(("127.0.0.1", METRICS_PORT)).await {
         Ok(listener) if options.port != 0 => listener,
         _ => TcpListener::bind(("127.0.0.1", 0)).await?,
@@ -244,7 +245,8 @@ async fn populate(
     }
     let overrides = configuration.policy_overrides();
     let ceiling = (options.seed == Seed::Demo).then_some(people::CEILING_MINOR);
-    let mut tenants = people::settle(installation, &place.secrets, &overrides, ceiling).await?;
+    let mut tenants =
+        Box::pin(people::settle(installation, &place.secrets, &overrides, ceiling)).await?;
     if options.seed == Seed::Demo {
         for bank in tenants.iter().filter(|peopled| peopled.tenant.has_module("banking")) {
             let password = place.secrets.password_of(&bank.tenant.slug);

@@ -158,7 +158,8 @@ pub(super) async fn settle(
     let of_bank = PolicyOverrides { transfer_ceiling_minor: ceiling_minor, ..overrides.clone() };
     let making = TENANTS.map(|(blueprint, slug, name)| {
         let overrides = if slug == BANK { &of_bank } else { overrides };
-        one(installation, secrets, overrides, (blueprint, slug, name))
+        // Boxed: seven of these futures at once are large.
+        Box::pin(one(installation, secrets, overrides, (blueprint, slug, name)))
     });
     futures_util::stream::iter(making).buffered(HASHED_AT_ONCE).try_collect().await
 }

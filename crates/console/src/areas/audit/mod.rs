@@ -89,7 +89,6 @@ struct Shown {
     zone: TimeZone,
     event: StoredEvent,
     who: String,
-    told: String,
     place: Option<String>,
     changes: Vec<Change>,
     has_old: bool,
@@ -218,7 +217,6 @@ pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>, params: Params)
             .api(format!("/v1/audit/events/{id}/proof")),
         zone: visitor.zone(),
         who,
-        told,
         place: place(&event),
         changes: changes(event.old_values.as_ref(), event.new_values.as_ref()),
         has_old: event.old_values.is_some(),
@@ -437,7 +435,7 @@ fn steps(proof: &InclusionProof) -> Vec<(String, &'static str)> {
 
 fn options() -> Options {
     let named = |name: &str| (name.to_owned(), kit::words(name));
-    let any = || ("".to_owned(), "Any".to_owned());
+    let any = || (String::new(), "Any".to_owned());
     let mut kinds: Vec<_> = EventType::ALL.iter().map(|kind| named(kind.as_str())).collect();
     kinds.sort();
     kinds.insert(0, any());

@@ -12,6 +12,7 @@ use crate::config::Fault;
 
 /// One line of the checklist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the name in the report is `line`")]
 pub(super) struct Line {
     /// As the checklist has it.
     pub line: &'static str,

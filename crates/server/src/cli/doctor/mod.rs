@@ -163,13 +163,10 @@ async fn examine_database(
     wants_queries: bool,
 ) -> (Vec<Finding>, Option<Statements>) {
     let mut findings = Vec::new();
-    let config = match patient.configuration.database() {
-        Ok(config) => config,
-        Err(_) => {
-            findings.push(Finding::skipped(connection::REACHABLE, "no database is named"));
-            skip_rest(&mut findings, "no database is named");
-            return (findings, None);
-        }
+    let Ok(config) = patient.configuration.database() else {
+        findings.push(Finding::skipped(connection::REACHABLE, "no database is named"));
+        skip_rest(&mut findings, "no database is named");
+        return (findings, None);
     };
     let is_development = patient.configuration.running().is_some();
     let (client, target) = match connection::open("DATABASE_URL", &config, is_development).await {

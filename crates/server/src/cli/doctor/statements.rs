@@ -190,7 +190,7 @@ async fn judge(
 }
 
 /// The generic plan: what PostgreSQL settles on for a prepared statement. (EXPLAIN's
-/// own GENERIC_PLAN needs PostgreSQL 16.)
+/// own `GENERIC_PLAN` needs PostgreSQL 16.)
 async fn plan(
     client: &Client,
     text: &str,
@@ -223,7 +223,9 @@ async fn plan(
 fn collect_scans(plan: &serde_json::Value, rows: &BTreeMap<String, i64>, found: &mut Vec<Scanned>) {
     match plan {
         serde_json::Value::Array(parts) => {
-            parts.iter().for_each(|part| collect_scans(part, rows, found));
+            for part in parts {
+                collect_scans(part, rows, found);
+            }
         }
         serde_json::Value::Object(node) => {
             let is_scan = node.get("Node Type").and_then(|kind| kind.as_str()) == Some("Seq Scan");

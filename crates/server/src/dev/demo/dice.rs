@@ -2,7 +2,7 @@
 //! seed gives the same people and the same days on every machine. Nothing secret
 //! may come from here; secrets come from the vault.
 
-/// A stream of numbers (SplitMix64, Steele, Lea and Flood 2014).
+/// A stream of numbers (`SplitMix64`, Steele, Lea and Flood 2014).
 #[derive(Clone, Debug)]
 pub(super) struct Dice(u64);
 

@@ -149,7 +149,7 @@ impl Life<'_> {
             );
         }
         if day.day() == 12 {
-            let amount = 1_999 + 500 * i64::from(mandate.len() % 3 == 0);
+            let amount = 1_999 + 500 * i64::from(mandate.len().is_multiple_of(3));
             debit(
                 6,
                 15,
@@ -263,7 +263,7 @@ impl Life<'_> {
 
     fn price(&mut self, (low, high): (i64, i64)) -> i64 {
         // The mean of two throws: most prices are in the middle.
-        let middle = (self.dice.between(low, high) + self.dice.between(low, high)) / 2;
+        let middle = i64::midpoint(self.dice.between(low, high), self.dice.between(low, high));
         let amount = middle * self.spending / 100;
         let ending = self.dice.pick(&[0, 5, 9, 9, 9, 4, 8]);
         (amount / 10 * 10 + ending).max(100)

@@ -3,7 +3,7 @@
 //! imports use for the same purpose, so that a start that was killed at any moment
 //! is continued by the next one, and nothing is made twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::civil::Date;
 use operation::Operations;
@@ -24,7 +24,7 @@ const DONE: &str = "done";
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     objects: HashMap<(String, String), Uuid>,
-    steps: BTreeMap<usize, ()>,
+    steps: BTreeSet<usize>,
     plan: Option<(Date, u64)>,
     is_done: bool,
     has_other_customers: bool,
@@ -67,7 +67,7 @@ impl Memory {
                 self.plan = day.parse().ok().zip(seed.parse().ok());
             }
             (Some("step"), Some(number), None) => {
-                self.steps.extend(number.parse().ok().map(|number: usize| (number, ())));
+                self.steps.extend(number.parse::<usize>().ok());
             }
             _ => {}
         }
@@ -85,7 +85,7 @@ impl Memory {
 
     /// The last step that was remembered; those before it are there as well.
     pub(super) fn last_step(&self) -> Option<usize> {
-        self.steps.keys().next_back().copied()
+        self.steps.last().copied()
     }
 
     /// The ids of a plan's accounts and people.

@@ -62,22 +62,21 @@ pub(super) async fn seed(
     };
     let plan = Arc::new(cast::plan(seed, today));
     let logins = logins(installation, &context).await?;
-    let ids = match memory.ids(&plan) {
-        Some(ids) => ids,
-        None => {
-            let first = today.saturating_sub(plan::HISTORY_DAYS.days());
-            let clock = Clock::manual(instant(tenant, wish::at(first, 0, 1))?);
-            let enrol = Enrol {
-                keyring: Arc::clone(&installation.keyring),
-                plan: Arc::clone(&plan),
-                logins: logins.iter().map(|(name, login)| (name.clone(), login.id)).collect(),
-                today,
-                seed,
-            };
-            let context = OpContext::system(Arc::clone(tenant), ActorKind::Cli, clock);
-            let call = Call { context, idempotency_key: None, command: enrol };
-            Ids::from(installation.operations.run_one(call).await.map_err(refused)?.output)
-        }
+    let ids = if let Some(ids) = memory.ids(&plan) {
+        ids
+    } else {
+        let first = today.saturating_sub(plan::HISTORY_DAYS.days());
+        let clock = Clock::manual(instant(tenant, wish::at(first, 0, 1))?);
+        let enrol = Enrol {
+            keyring: Arc::clone(&installation.keyring),
+            plan: Arc::clone(&plan),
+            logins: logins.iter().map(|(name, login)| (name.clone(), login.id)).collect(),
+            today,
+            seed,
+        };
+        let context = OpContext::system(Arc::clone(tenant), ActorKind::Cli, clock);
+        let call = Call { context, idempotency_key: None, command: enrol };
+        Ids::from(installation.operations.run_one(call).await.map_err(refused)?.output)
     };
     let stage = Stage { installation, tenant, plan: &plan, ids: &ids, logins: &logins };
     // Signing in is hashing, booking is waiting for the database: they go side by side.

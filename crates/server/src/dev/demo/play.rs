@@ -79,7 +79,7 @@ impl Play<'_> {
                 self.steps.push(Step { at, what: What::Freeze(account) });
             }
             Wanted::Reversal(account) => {
-                self.steps.push(Step { at, what: What::Reversal(account) })
+                self.steps.push(Step { at, what: What::Reversal(account) });
             }
             Wanted::Close(account) => {
                 if self.purses[account].balance == 0 {

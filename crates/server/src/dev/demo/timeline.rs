@@ -199,7 +199,7 @@ impl Stage<'_> {
         Ok(match (movement.by, movement.kind) {
             (By::Customer(person), _) => {
                 let Some(login) = self.login_of(person) else { return Ok(Ok(())) };
-                let context = self.acting(login, at, self.home(person))?;
+                let context = self.acting(login, at, home(person))?;
                 let (from_account_id, to_account_id) =
                     (account(movement.from), account(movement.to));
                 let command = CreateTransfer {
@@ -266,15 +266,6 @@ impl Stage<'_> {
         Ok(row.try_get("transaction_id")?)
     }
 
-    fn home(&self, person: usize) -> RequestInfo {
-        let last = u8::try_from(20 + person % 200).unwrap_or(20);
-        RequestInfo {
-            id: String::new(),
-            ip: Some(IpAddr::V4(Ipv4Addr::new(198, 51, 100, last))),
-            user_agent: Some(HOME_AGENTS[person % HOME_AGENTS.len()].to_owned()),
-        }
-    }
-
     /// A member of staff at work.
     pub(super) fn at_the_office(&self, login: &Login, at: DateTime) -> anyhow::Result<OpContext> {
         let from = RequestInfo {
@@ -322,4 +313,14 @@ pub(super) fn instant(tenant: &TenantRef, at: DateTime) -> anyhow::Result<Timest
     let zone =
         if tenant.time_zone == "UTC" { TimeZone::UTC } else { TimeZone::get(&tenant.time_zone)? };
     Ok(at.to_zoned(zone)?.timestamp())
+}
+
+/// Where a customer signs in from.
+fn home(person: usize) -> RequestInfo {
+    let last = u8::try_from(20 + person % 200).unwrap_or(20);
+    RequestInfo {
+        id: String::new(),
+        ip: Some(IpAddr::V4(Ipv4Addr::new(198, 51, 100, last))),
+        user_agent: Some(HOME_AGENTS[person % HOME_AGENTS.len()].to_owned()),
+    }
 }
