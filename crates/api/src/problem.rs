@@ -180,7 +180,7 @@ impl From<Refusal> for Problem {
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
         match error {
-            DbError::Unavailable(_) | DbError::Retry(_) => {
+            DbError::Unavailable(_) | DbError::Stopped(_) | DbError::Retry(_) => {
                 tracing::warn!(%error, "the database could not be used");
                 Self::unavailable(1)
             }

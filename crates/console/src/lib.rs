@@ -7,12 +7,12 @@
 //! # A page in five steps
 //! 1. A template in `templates/areas/`, beginning with `{% extends "layout.html" %}` and
 //!    `{% import "kit.html" as kit %}`; it fills the block `content`.
-//! 2. A handler in `src/areas/`: takes a [`visitor::Visitor`] (signed in, or the request
-//!    never arrives) and [`params::Params`], returns an [`fault::Answer`].
+//! 2. A handler in `src/areas/`: takes a `visitor::Visitor` (signed in, or the request
+//!    never arrives) and `params::Params`, returns an `fault::Answer`.
 //! 3. A struct with `#[derive(askama::Template)]` and a field `page: Page`, made by
 //!    `visitor.page("Title")`; shown by `visitor.show(&template)`.
-//! 4. A line in [`routes`]; every route there is for the signed-in.
-//! 5. A line in [`nav::ITEMS`] with module and permission, where it is to be found.
+//! 4. A line in `routes`; every route there is for the signed-in.
+//! 5. A line in `nav::ITEMS` with module and permission, where it is to be found.
 //!
 //! `crates/console/README.md` shows each component.
 

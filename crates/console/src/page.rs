@@ -2,6 +2,8 @@
 //!
 //! Refuses content: that is the page's own template.
 
+use std::fmt::Write as _;
+
 use crate::{
     assets::{self, Addresses},
     flash::Flash,
@@ -159,7 +161,7 @@ impl Page {
         let address = format!("{}{}", self.public_url, call.path);
         let mut text = format!("curl {} \\\n", shell_quoted(&address));
         if call.method != "GET" {
-            text.push_str(&format!("  -X {} \\\n", call.method));
+            let _ = writeln!(text, "  -X {} \\", call.method);
         }
         text.push_str("  -H \"Authorization: Bearer $TOKEN\"");
         if let Some(body) = &call.body {
@@ -168,7 +170,7 @@ impl Page {
             if call.method == "POST" {
                 text.push_str(" \\\n  -H \"Idempotency-Key: $(uuidgen)\"");
             }
-            text.push_str(&format!(" \\\n  -d '{body}'"));
+            let _ = write!(text, " \\\n  -d '{body}'");
         }
         Some(text)
     }

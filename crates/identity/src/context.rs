@@ -2,7 +2,10 @@
 //!
 //! Refuses to know what is done in them.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use operation::{OperationError, Refusal, RefusalKind};
 use tenancy::{
@@ -56,8 +59,31 @@ pub(crate) fn into_refusal(error: OperationError) -> Refusal {
     match error {
         OperationError::Refused(refusal) => refusal,
         other => {
-            tracing::error!(error = %other, "identity failed");
+            say(&other);
             Refusal::new(RefusalKind::Unavailable, "unavailable", "Try again later").retry_after(1)
         }
+    }
+}
+
+/// In an outage every request fails in the same way: one line a second says it.
+const SILENCE: Duration = Duration::from_secs(1);
+
+fn say(error: &OperationError) {
+    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+    let is_outage = matches!(
+        error,
+        OperationError::Database(DbError::Unavailable(_) | DbError::Stopped(_) | DbError::Retry(_))
+    );
+    if !is_outage {
+        tracing::error!(%error, "identity failed");
+        return;
+    }
+    let now = Instant::now();
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.is_none_or(|at| now.duration_since(at) >= SILENCE) {
+        *said = Some(now);
+        tracing::warn!(%error, "nobody can be recognised");
+    } else {
+        tracing::debug!(%error, "nobody can be recognised");
     }
 }

@@ -54,7 +54,18 @@ pub async fn internal(
     if let Some(row) = transaction.query_opt(FIND_INTERNAL, &[&tenant, &code, &currency]).await? {
         return Ok(row.try_get("id")?);
     }
-    transaction.execute(MAKE_INTERNAL, &[&tenant, &clock.new_id(), &code, &currency]).await?;
+    make_internal(transaction, clock.new_id(), (code, currency)).await
+}
+
+/// Makes the bank's own account of a code and a currency under that id, unless it was
+/// made meanwhile, and gives its id.
+pub(crate) async fn make_internal(
+    transaction: &TenantTx,
+    id: Uuid,
+    (code, currency): (&str, &str),
+) -> Result<Uuid, DbError> {
+    let tenant = transaction.tenant();
+    transaction.execute(MAKE_INTERNAL, &[&tenant, &id, &code, &currency]).await?;
     let row = transaction.query_opt(FIND_INTERNAL, &[&tenant, &code, &currency]).await?;
     let row = row.ok_or_else(|| DbError::Corrupt(format!("no internal account {code}")))?;
     Ok(row.try_get("id")?)

@@ -15,7 +15,7 @@
 //!
 //! It refuses to know who may promise what and for how long: banking's.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use jiff::{Timestamp, civil::Date};
 use money::Currency;
@@ -25,7 +25,8 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::{
-    model::{UnknownName, names, stored_currency},
+    accounts,
+    model::{InternalAccount, UnknownName, names, stored_currency},
     posting::{Book, Posted, Posting, PostingError, Wanted},
 };
 
@@ -141,13 +142,24 @@ pub enum Destination {
     Customer(Uuid),
     /// One of the bank's own accounts, which no order can name.
     Internal(Uuid),
+    /// One of the bank's own accounts that nothing has needed so far. It is made with the
+    /// first hold for it that is authorised; a refused order makes nothing.
+    Unmade {
+        /// The id that it is given, unless somebody else makes it first. One for all
+        /// orders of a batch that mean the same account.
+        id: Uuid,
+        /// Which.
+        account: InternalAccount,
+        /// Its currency.
+        currency: Currency,
+    },
 }
 
 impl Destination {
-    /// The account's id.
+    /// The account's id; of one that is yet to be made, the proposed one.
     pub const fn account_id(self) -> Uuid {
         match self {
-            Self::Customer(id) | Self::Internal(id) => id,
+            Self::Customer(id) | Self::Internal(id) | Self::Unmade { id, .. } => id,
         }
     }
 }
@@ -271,9 +283,43 @@ pub async fn authorise(
         wanted.looked_at.insert(order.destination.account_id());
     }
     let mut book = Book::open(transaction, &wanted).await?;
-    let results = batch.iter().map(|order| book.authorise(order)).collect();
+    let mut results: Vec<_> = batch.iter().map(|order| book.authorise(order)).collect();
+    make_destinations(transaction, &mut book, batch, &mut results).await?;
     book.close(transaction).await?;
     Ok(results)
+}
+
+/// Makes the bank's own accounts that holds were authorised for, in one order for all
+/// batches: two that make the same ones wait for each other once, and never in a circle.
+async fn make_destinations(
+    transaction: &TenantTx,
+    book: &mut Book,
+    batch: &[Authorisation],
+    results: &mut [Result<Hold, HoldError>],
+) -> Result<(), DbError> {
+    let mut made: BTreeMap<(&str, &str), Uuid> = BTreeMap::new();
+    let unmade = |order: &Authorisation| match order.destination {
+        Destination::Unmade { id, account, currency } => {
+            Some(((account.as_str(), currency.code()), id))
+        }
+        _ => None,
+    };
+    for (order, result) in batch.iter().zip(results.iter()) {
+        if let (Some((account, id)), Ok(_)) = (unmade(order), result) {
+            made.entry(account).or_insert(id);
+        }
+    }
+    for (account, id) in &mut made {
+        *id = accounts::make_internal(transaction, *id, *account).await?;
+    }
+    for (order, result) in batch.iter().zip(results) {
+        let id = unmade(order).and_then(|(account, _)| made.get(&account));
+        if let (Some(&id), Ok(hold)) = (id, result) {
+            hold.to_account_id = id;
+            book.promise_to(hold.id, id);
+        }
+    }
+    Ok(())
 }
 
 /// Pays out of holds: a result for each, in order. Nothing is committed here.

@@ -189,6 +189,22 @@ pub struct AccountState {
 }
 
 impl AccountState {
+    /// One of the bank's own as it is when it is made.
+    pub(crate) const fn new_internal(id: Uuid, currency: Currency) -> Self {
+        Self {
+            id,
+            class: AccountClass::Internal,
+            currency,
+            balance: 0,
+            held: 0,
+            overdraft_limit: 0,
+            minimum_balance: None,
+            status: AccountStatus::Active,
+            entry_count: 0,
+            version: 1,
+        }
+    }
+
     /// The lowest balance that a debit may leave.
     pub fn floor(&self) -> i64 {
         self.minimum_balance.unwrap_or(-self.overdraft_limit)

@@ -91,9 +91,10 @@ pub(crate) async fn finish<C: Command>(
     Ok(outcome.answers)
 }
 
-/// The record of a call that ended in an error of ours: nothing was changed.
-pub(crate) fn broken_event<C: Command>(call: &Call<C>) -> AuditEvent {
-    plain_event(call, None).outcome(Outcome::Failed).details(json!({ "code": "internal_error" }))
+/// The record of a call that ended in an error of ours, under the code that its caller
+/// is told: nothing was changed.
+pub(crate) fn broken_event<C: Command>(call: &Call<C>, code: &str) -> AuditEvent {
+    plain_event(call, None).outcome(Outcome::Failed).details(json!({ "code": code }))
 }
 
 impl<T: serde::Serialize + serde::de::DeserializeOwned + Clone> Settled<T> {

@@ -21,6 +21,11 @@ use crate::{
 /// Attempts at a transaction that the database asks to repeat (40001, 40P01).
 const ATTEMPTS: u32 = 6;
 
+/// Calls of a batch taken apart that may be stopped before the rest is not tried any
+/// more. Each may take a whole statement's time: one slow neighbour is to be borne, a
+/// row that somebody holds against all of them is not.
+const STOPPED_MAX: u32 = 3;
+
 type Results<T> = Vec<Result<Reply<T>, OperationError>>;
 
 /// Why a transaction came to nothing.
@@ -65,17 +70,37 @@ impl Operations {
         }
         match self.run_together(calls).await {
             Err(broken) if calls.len() > 1 && !broken.is_outage() => {
-                // Nothing was changed. One call broke it; alone, each answers for itself.
                 tracing::warn!(command = C::NAME, error = %broken, calls = calls.len(), "batch taken apart");
-                let mut results = Vec::with_capacity(calls.len());
-                for call in calls.iter().map(slice::from_ref) {
-                    let alone = self.run_together(call).await;
-                    results.extend(self.results(call, alone).await);
-                }
-                results
+                self.run_apart(calls).await
             }
             outcome => self.results(calls, outcome).await,
         }
+    }
+
+    /// Nothing of the batch was changed, and one call broke it; alone, each answers for
+    /// itself. Where the database goes away, or stops one after the other, the rest is
+    /// told so untried.
+    async fn run_apart<C: Command>(&self, calls: &[Call<C>]) -> Results<C::Output> {
+        let mut results = Vec::with_capacity(calls.len());
+        let mut stopped = 0;
+        for call in calls.iter().map(slice::from_ref) {
+            let alone = self.run_together(call).await;
+            stopped += u32::from(alone.as_ref().is_err_and(Broken::is_stopped));
+            let end = match &alone {
+                Err(Broken::Database(error)) => Some(say_again(error)),
+                _ => None,
+            };
+            let end = end.map(Broken::Database).filter(|broken| {
+                broken.is_outage() || (broken.is_stopped() && stopped == STOPPED_MAX)
+            });
+            results.extend(self.results(call, alone).await);
+            if let Some(broken) = end {
+                let rest = calls.get(results.len()..).unwrap_or_default();
+                results.extend(self.results(rest, Err(broken)).await);
+                break;
+            }
+        }
+        results
     }
 
     async fn run_together<C: Command>(
@@ -114,18 +139,23 @@ impl Operations {
             }
             Err(broken) => broken,
         };
-        tracing::error!(command = C::NAME, error = %broken, "operation failed");
+        if calls.is_empty() {
+            return Vec::new();
+        }
+        tracing::error!(command = C::NAME, error = %broken, calls = calls.len(), "operation failed");
+        let code = if broken.is_stopped() { "unavailable" } else { "internal_error" };
         if !broken.is_outage()
-            && let Err(error) = self.audit_broken(calls).await
+            && let Err(error) = self.audit_broken(calls, code).await
         {
             tracing::error!(command = C::NAME, %error, "a failed operation could not be audited");
         }
         calls.iter().map(|_| Err(broken.to_each())).collect()
     }
 
-    async fn audit_broken<C: Command>(&self, calls: &[Call<C>]) -> Result<(), DbError> {
+    async fn audit_broken<C: Command>(&self, calls: &[Call<C>], code: &str) -> Result<(), DbError> {
         let (transaction, _) = self.begin(calls, &[]).await?;
-        audit::store::append(&transaction, calls.iter().map(broken_event).collect()).await?;
+        let events = calls.iter().map(|call| broken_event(call, code)).collect();
+        audit::store::append(&transaction, events).await?;
         transaction.commit().await
     }
 
@@ -155,7 +185,7 @@ impl Operations {
                 // What failed under a savepoint keeps the locks taken before it,
                 // the claims among them, until the whole is rolled back; a
                 // connection merely dropped is noticed too late for the next attempt.
-                if is_repeatable(&error) {
+                if !matches!(error, DbError::Unavailable(_)) {
                     drop(transaction.rollback().await);
                 }
                 Err(error)
@@ -201,7 +231,12 @@ impl Operations {
 impl Broken {
     /// Nothing can be asked of the database now.
     fn is_outage(&self) -> bool {
-        matches!(self, Self::Database(DbError::Unavailable(_) | DbError::Retry(_)))
+        matches!(self, Self::Database(DbError::Unavailable(_)))
+    }
+
+    /// The database serves, but stopped this transaction, whose repetition may succeed.
+    fn is_stopped(&self) -> bool {
+        matches!(self, Self::Database(DbError::Stopped(_) | DbError::Retry(_)))
     }
 
     fn to_each(&self) -> OperationError {
@@ -256,7 +291,9 @@ fn is_repeatable(error: &DbError) -> bool {
 /// The one error of a transaction, said to each of its callers.
 fn say_again(error: &DbError) -> DbError {
     match error {
-        DbError::Unavailable(_) | DbError::Retry(_) => DbError::Unavailable(error.to_string()),
+        DbError::Unavailable(cause) => DbError::Unavailable(cause.clone()),
+        DbError::Stopped(cause) => DbError::Stopped(cause.clone()),
+        DbError::Retry(_) => DbError::Stopped(error.to_string()),
         other => DbError::Corrupt(other.to_string()),
     }
 }

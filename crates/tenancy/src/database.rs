@@ -18,7 +18,11 @@ use deadpool_postgres::{
 use futures_util::future::{TryFuture, TryMaybeDone, try_join_all, try_maybe_done};
 use tokio_postgres::{Config, NoTls, Row, Statement};
 
-use crate::{DbError, OpContext, Query, TenantTx, reader::Readers, transaction::Settings};
+use crate::{
+    DbError, OpContext, Query, TenantTx,
+    reader::{self, Readers},
+    transaction::Settings,
+};
 
 /// How to reach PostgreSQL and how hard to lean on it.
 #[derive(Clone)]
@@ -126,29 +130,13 @@ const DEAD_WITHIN: Duration = Duration::from_secs(1);
 impl Database {
     /// Builds the pool; connects on first use.
     pub fn new(config: &DatabaseConfig) -> Result<Self, DbError> {
-        let manager = Manager::from_config(
-            config.connection_config()?,
-            NoTls,
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
-        );
-        let wait = Duration::from_millis(config.wait_timeout_ms);
-        let pool = Pool::builder(manager)
-            .max_size(config.max_connections)
-            .runtime(Runtime::Tokio1)
-            .timeouts(Timeouts {
-                wait: Some(wait),
-                create: Some(Duration::from_secs(10)),
-                recycle: Some(Duration::from_secs(5)),
-            })
-            .pre_recycle(Hook::sync_fn(|_, metrics| {
-                if metrics.created.elapsed() > MAX_AGE {
-                    return Err(HookError::message("connection reached its age limit"));
-                }
-                Ok(())
-            }))
-            .build()
-            .map_err(|error| DbError::Unavailable(error.to_string()))?;
-        let readers = Arc::new(Readers::new(pool.clone()));
+        let shared = config.connection_config()?;
+        let pool = pool(config, shared.clone(), config.max_connections)?;
+        let bound = format!("-c lock_timeout={}", reader::LOCK_TIMEOUT_MS);
+        let options = format!("{} {bound}", shared.get_options().unwrap_or_default());
+        let mut bounded = shared;
+        bounded.options(options.trim());
+        let readers = Arc::new(Readers::new(self::pool(config, bounded, reader::READERS)?));
         Ok(Self { pool, readers, idle_connections: config.idle_connections })
     }
 
@@ -257,6 +245,36 @@ impl Database {
             }
         }
     }
+}
+
+/// A pool over connections of that configuration, at most so many.
+fn pool(
+    config: &DatabaseConfig,
+    connection: Config,
+    connections_max: usize,
+) -> Result<Pool, DbError> {
+    let manager = Manager::from_config(
+        connection,
+        NoTls,
+        ManagerConfig { recycling_method: RecyclingMethod::Fast },
+    );
+    let wait = Duration::from_millis(config.wait_timeout_ms);
+    Pool::builder(manager)
+        .max_size(connections_max)
+        .runtime(Runtime::Tokio1)
+        .timeouts(Timeouts {
+            wait: Some(wait),
+            create: Some(Duration::from_secs(10)),
+            recycle: Some(Duration::from_secs(5)),
+        })
+        .pre_recycle(Hook::sync_fn(|_, metrics| {
+            if metrics.created.elapsed() > MAX_AGE {
+                return Err(HookError::message("connection reached its age limit"));
+            }
+            Ok(())
+        }))
+        .build()
+        .map_err(|error| DbError::Unavailable(error.to_string()))
 }
 
 async fn ping_on(connection: Object) -> Result<(), DbError> {

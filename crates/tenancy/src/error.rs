@@ -7,13 +7,18 @@ use tokio_postgres::error::SqlState;
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
     /// No connection could be had in time, the server went away, or it cannot serve
-    /// now (disk full, read-only, a lock or a statement that took too long): retry later.
-    /// After a COMMIT was sent nobody knows whether it took place.
+    /// now (disk full, read-only): nothing can be asked of it, retry later. After a
+    /// COMMIT was sent nobody knows whether it took place.
     #[error("database unavailable: {0}")]
     Unavailable(String),
     /// 40001 or 40P01: run the whole transaction again.
     #[error("transaction must be retried: {}", without_values(.0))]
     Retry(#[source] tokio_postgres::Error),
+    /// This transaction was stopped, for others or for its own slowness (57014, 55P03,
+    /// 40000; 40001 and 40P01 once no more attempts are made): it took no place. The
+    /// database serves others meanwhile: retry later.
+    #[error("transaction stopped: {0}")]
+    Stopped(String),
     /// A named constraint said no.
     #[error("constraint {name} violated")]
     Constraint {
@@ -47,7 +52,7 @@ impl DbError {
         match self {
             Self::Retry(error) | Self::Other(error) => error.code().map(SqlState::code),
             Self::Constraint { state, .. } => Some(state),
-            Self::Unavailable(_) | Self::Corrupt(_) => None,
+            Self::Unavailable(_) | Self::Stopped(_) | Self::Corrupt(_) => None,
         }
     }
 }
@@ -64,6 +69,7 @@ impl From<tokio_postgres::Error> for DbError {
         };
         match Remedy::of(database.code().code()) {
             Remedy::RunAgain => return Self::Retry(error),
+            Remedy::StandBack => return Self::Stopped(without_values(&error)),
             Remedy::ComeBack => return Self::Unavailable(without_values(&error)),
             Remedy::None => {}
         }
@@ -83,6 +89,8 @@ impl From<tokio_postgres::Error> for DbError {
 enum Remedy {
     /// The same transaction from its beginning, at once.
     RunAgain,
+    /// The same request, later: it met others, or was too slow, and nothing of it took place.
+    StandBack,
     /// The same request, later or from another server: it was not the request's fault.
     ComeBack,
     /// Neither: the statement, or what it found, is wrong.
@@ -96,16 +104,15 @@ impl Remedy {
         match state {
             // serialization_failure, deadlock_detected.
             "40001" | "40P01" => Self::RunAgain,
-            // Rolled back by the server, or nobody knows: the idempotency key does.
-            "40000" | "40003"
+            // Rolled back by the server; lock_not_available; query_canceled: the statement's
+            // time was up, or the operator cancelled it.
+            "40000" | "55P03" | "57014" => Self::StandBack,
+            // Nobody knows whether it took place: the idempotency key does.
+            "40003"
             // A standby, or a server made read-only: a failover, or a disk that filled up.
             | "25006"
             // Our own transaction waited too long and was ended.
             | "25P03"
-            // lock_not_available.
-            | "55P03"
-            // query_canceled: the statement's time was up, or the operator cancelled it.
-            | "57014"
             // system_error, io_error.
             | "58000" | "58030" => Self::ComeBack,
             // Classes 08 connection, 53 resources (disk, memory, connections), 57P
@@ -146,7 +153,7 @@ impl From<deadpool_postgres::PoolError> for DbError {
 
 #[cfg(test)]
 mod tests {
-    use super::Remedy::{self, ComeBack, None, RunAgain};
+    use super::Remedy::{self, ComeBack, None, RunAgain, StandBack};
 
     #[test]
     fn each_class_of_error_has_one_remedy() {
@@ -165,14 +172,14 @@ mod tests {
             ("53300", ComeBack),
             ("53400", ComeBack),
             // Class 57: the operator.
-            ("57014", ComeBack),
+            ("57014", StandBack),
             ("57P01", ComeBack),
             ("57P02", ComeBack),
             ("57P03", ComeBack),
             ("57P04", ComeBack),
             ("57P05", ComeBack),
             // Class 40: the transaction.
-            ("40000", ComeBack),
+            ("40000", StandBack),
             ("40001", RunAgain),
             ("40003", ComeBack),
             ("40P01", RunAgain),
@@ -181,7 +188,7 @@ mod tests {
             ("25P02", None),
             ("25P03", ComeBack),
             // Locks and the system below.
-            ("55P03", ComeBack),
+            ("55P03", StandBack),
             ("55000", None),
             ("58000", ComeBack),
             ("58030", ComeBack),

@@ -7,6 +7,12 @@
 //! may share a connection: a few carry all of them, their messages pipelined, and
 //! PostgreSQL switches between few backends instead of many (measured: docs/performance.md).
 //!
+//! Sharing has a price: who waits holds up those behind it. Plain reads wait for locks of
+//! DDL alone, and here no longer than [`LOCK_TIMEOUT_MS`]: then that read is told to come
+//! back, and its neighbours go on. The bound is a parameter of the connection. Set by the
+//! statement itself it would come too late, for a statement's tables are locked when it is
+//! parsed, and again when its plan is looked at, both before anything of it runs.
+//!
 //! It refuses to know what is read, and never writes: the statement's own transaction
 //! is made read-only before it reads.
 
@@ -28,9 +34,16 @@ pub(crate) const READERS: usize = 4;
 /// As for every connection: failovers and changed parameters reach all in an hour.
 const MAX_AGE: Duration = Duration::from_secs(3_600);
 
-/// After a restart of the server every connection is dead, those that wait in the
-/// pool as well: so many may turn out to be before a living one is made.
-const ATTEMPTS: usize = 2 * READERS + 8;
+/// How long a read waits for a lock.
+pub(crate) const LOCK_TIMEOUT_MS: u32 = 2_000;
+
+/// After a restart of the server every slot's connection is dead: so many may turn out
+/// to be before a living one is made, and the server may go down again meanwhile.
+const ATTEMPTS: usize = 2 * READERS;
+
+/// How often, and how long apart, it is looked whether a connection ends after an error.
+const DYING_LOOKS: usize = 2;
+const DYING: Duration = Duration::from_millis(1);
 
 /// The shared connections of one database.
 pub(crate) struct Readers {
@@ -52,6 +65,8 @@ struct Reader {
 }
 
 impl Readers {
+    /// Readers over connections of that pool, which nobody else takes from: theirs have
+    /// the bound on waiting for locks.
     pub(crate) fn new(pool: Pool) -> Self {
         Self { pool, slots: Default::default(), composed: RwLock::default() }
     }
@@ -67,7 +82,7 @@ impl Readers {
         loop {
             let reader = self.reader().await?;
             match self.read_on(&reader, settings, query).await {
-                Err(_) if attempt < ATTEMPTS && reader.client.is_closed() => attempt += 1,
+                Err(_) if attempt < ATTEMPTS && reader.has_died().await => attempt += 1,
                 outcome => return outcome,
             }
         }
@@ -133,6 +148,20 @@ impl Readers {
         let reader = Arc::new(Reader { client, opened: Instant::now() });
         *slot.current() = Some(Arc::clone(&reader));
         Ok(reader)
+    }
+}
+
+impl Reader {
+    /// Whether the connection is gone. The server's last words ("shutting down") come
+    /// shortly before its end is noticed.
+    async fn has_died(&self) -> bool {
+        for _ in 0..DYING_LOOKS {
+            if self.client.is_closed() {
+                return true;
+            }
+            tokio::time::sleep(DYING).await;
+        }
+        self.client.is_closed()
     }
 }
 

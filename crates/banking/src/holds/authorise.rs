@@ -75,15 +75,10 @@ impl AuthoriseHold {
     fn order(
         &self,
         context: &OpContext,
-        (side, settlement): (&Side, Option<Uuid>),
+        (side, destination): (&Side, Destination),
         (now, expires_at): (Timestamp, Timestamp),
-    ) -> Result<Authorisation, DbError> {
-        let destination = match (self.to_account_id, settlement) {
-            (Some(id), _) => Destination::Customer(id),
-            (None, Some(id)) => Destination::Internal(id),
-            (None, None) => return Err(DbError::Corrupt("no settlement account".to_owned())),
-        };
-        Ok(Authorisation {
+    ) -> Authorisation {
+        Authorisation {
             hold_id: context.clock.new_id(),
             account_id: self.account_id,
             destination,
@@ -94,7 +89,7 @@ impl AuthoriseHold {
             expires_at,
             created_by: context.actor.id,
             at: now,
-        })
+        }
     }
 }
 
@@ -162,7 +157,7 @@ impl Command for AuthoriseHold {
         calls: &[&Call<Self>],
     ) -> Result<Vec<Outcome<Hold>>, DbError> {
         let sides = sides(transaction, calls).await?;
-        let mut made: HashMap<Currency, Uuid> = HashMap::new();
+        let mut unmade: HashMap<Currency, Uuid> = HashMap::new();
         let mut orders = Vec::with_capacity(calls.len());
         let mut checked = Vec::with_capacity(calls.len());
         for call in calls {
@@ -173,8 +168,8 @@ impl Command for AuthoriseHold {
                 Ok((side.ok_or_else(|| Refusal::invisible("account_id"))?, expires_at))
             });
             if let Ok((side, expires_at)) = &verdict {
-                let settlement = settlement(transaction, call, side, &mut made).await?;
-                orders.push(command.order(context, (side, settlement), (now, *expires_at))?);
+                let destination = destination(call, side, &mut unmade);
+                orders.push(command.order(context, (side, destination), (now, *expires_at)));
             }
             checked.push(verdict.map(drop));
         }
@@ -204,24 +199,23 @@ async fn sides(
         .collect()
 }
 
-/// The bank's settlement account where the order names nobody; made before anything is
-/// locked, where this is the first promise of its currency.
-async fn settlement(
-    transaction: &TenantTx,
+/// Whom an order promises the money to: the bank's settlement account where it names
+/// nobody. Where this is the first promise of its currency, the account is made with the
+/// hold, so that a refused order makes none.
+fn destination(
     call: &Call<AuthoriseHold>,
     side: &Side,
-    made: &mut HashMap<Currency, Uuid>,
-) -> Result<Option<Uuid>, DbError> {
-    if call.command.to_account_id.is_some() || side.settlement_id.is_some() {
-        return Ok(side.settlement_id);
+    unmade: &mut HashMap<Currency, Uuid>,
+) -> Destination {
+    match (call.command.to_account_id, side.settlement_id) {
+        (Some(id), _) => Destination::Customer(id),
+        (None, Some(id)) => Destination::Internal(id),
+        (None, None) => {
+            let id = unmade.entry(side.currency).or_insert_with(|| call.context.clock.new_id());
+            let (account, currency) = (InternalAccount::Settlement, side.currency);
+            Destination::Unmade { id: *id, account, currency }
+        }
     }
-    if let Some(&id) = made.get(&side.currency) {
-        return Ok(Some(id));
-    }
-    let (clock, account) = (&call.context.clock, InternalAccount::Settlement);
-    let id = ledger::accounts::internal(transaction, clock, account, side.currency).await?;
-    made.insert(side.currency, id);
-    Ok(Some(id))
 }
 
 fn answer(context: &OpContext, result: Result<Hold, HoldError>) -> Outcome<Hold> {

@@ -75,6 +75,9 @@ struct Rows {
     next: Option<String>,
 }
 
+/// Drawn inside the page: a template, and as such escaped already.
+impl askama::filters::HtmlSafe for Rows {}
+
 /// Neighbouring entries of one value date.
 struct Day {
     date: Date,

@@ -57,6 +57,9 @@ struct Rows {
     next: Option<String>,
 }
 
+/// Drawn inside the page: a template, and as such escaped already.
+impl askama::filters::HtmlSafe for Rows {}
+
 #[derive(Template)]
 #[template(path = "areas/account_new.html")]
 struct Opening {

@@ -45,6 +45,9 @@ struct Rows {
     next: Option<String>,
 }
 
+/// Drawn inside the page: a template, and as such escaped already.
+impl askama::filters::HtmlSafe for Rows {}
+
 #[derive(Template)]
 #[template(path = "areas/hold.html")]
 struct One {

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::Path;
 use banking::{
     Account, AccountFilter, AccountList, AccountStatus, CreateTransfer, MovementView,
-    ReverseTransaction, Transaction, Transfer, TransferKind,
+    ReverseTransaction, Transaction, Transfer, TransferKind, TransferView,
     movements::business_date,
     payee::{MovementSides, Payee, Side},
 };
@@ -109,6 +109,9 @@ fn needs(visitor: &Visitor, permission: Permission) -> Result<(), Fault> {
     if visitor.may(permission) { Ok(()) } else { Err(Fault::denied()) }
 }
 
+/// The status of a transfer that moved money.
+const POSTED: &str = "posted";
+
 /// `GET /transfers`: there is no list of movements but an account's; a page reloaded
 /// behind a refused form comes here.
 pub(crate) async fn begin(visitor: Visitor) -> Answer {
@@ -187,13 +190,10 @@ pub(crate) async fn create(visitor: Visitor, params: Params) -> Answer {
         }
         Err(error) => return Err(error.into()),
     };
-    if reply.output.status != "posted" {
-        return waiting(&visitor, reply.output);
-    }
-    let said = if reply.replayed {
-        "This transfer had been made before; nothing moved twice"
-    } else {
-        "Transfer made"
+    let said = match (reply.output.status.as_str(), reply.replayed) {
+        (POSTED, false) => "Transfer made",
+        (POSTED, true) => "This transfer had been made before; nothing moved twice",
+        _ => "Ordered: it waits for a second person",
     };
     visitor.redirect_saying(&format!("/transfers/{}", reply.output.id), said)
 }
@@ -202,6 +202,10 @@ pub(crate) async fn create(visitor: Visitor, params: Params) -> Answer {
 pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
     if !visitor.context().tenant.has_module("banking") {
         return Err(Fault::not_found());
+    }
+    let ordered = visitor.read(&TransferView { transfer_id: id }).await?;
+    if ordered.status != POSTED {
+        return unposted(&visitor, ordered).await;
     }
     let movement = visitor.read(&MovementView { transfer_id: id }).await?;
     let sides = visitor.read(&MovementSides { transfer_id: id }).await?;
@@ -391,16 +395,22 @@ const fn is_for_the_form(kind: RefusalKind) -> bool {
     matches!(kind, RefusalKind::Malformed | RefusalKind::Rule | RefusalKind::Conflict)
 }
 
-/// Ordered, and not yet made: somebody else has to agree.
-fn waiting(visitor: &Visitor, transfer: Transfer) -> Answer {
+/// Ordered, and not made: somebody else has to agree, or did not.
+async fn unposted(visitor: &Visitor, transfer: Transfer) -> Answer {
+    let lead = match transfer.status.as_str() {
+        "pending_approval" => "It waits for a second person. Nothing has moved yet.",
+        "rejected" => "A second person rejected it. Nothing has moved.",
+        _ => "Nobody agreed in time. Nothing has moved.",
+    };
     let page = visitor
         .page(title(&transfer))
-        .lead("It waits for a second person. Nothing has moved yet.")
-        .crumb("New transfer", "/transfers/new");
+        .lead(lead)
+        .crumb("New transfer", "/transfers/new")
+        .api(format!("/v1/transfers/{}", transfer.id));
     visitor.show(&Shown {
         page,
         zone: visitor.zone(),
-        who: Some(visitor.session.username.clone()),
+        who: who(visitor, transfer.created_by).await?,
         entries: Vec::new(),
         from: None,
         to: None,

@@ -17,9 +17,8 @@ pub(super) fn curl(operation: &Operation, public_url: &str) -> String {
     if !matches!(operation.access, Access::Public(_)) {
         line(&mut text, "-H \"Authorization: Bearer $TOKEN\"");
     }
-    match operation.key() {
-        Some(true) => line(&mut text, "-H \"Idempotency-Key: $(uuidgen)\""),
-        Some(false) | None => {}
+    if operation.key() == Some(true) {
+        line(&mut text, "-H \"Idempotency-Key: $(uuidgen)\"");
     }
     if operation.needs_version() {
         line(&mut text, "-H 'If-Match: \"1\"'");

@@ -1,7 +1,7 @@
 //! Owns the page that embeds Swagger UI, and the one exception to the pages' policy.
 //!
 //! Swagger UI writes HTML as text. Under Trusted Types that takes a policy named
-//! `default`; `swagger/start.js` makes one that lets nothing through but what DOMPurify
+//! `default`; `swagger/start.js` makes one that lets nothing through but what `DOMPurify`
 //! leaves of it. It exists on this page alone, which knows no session, no form and no
 //! data but the public document. Inline scripts, inline styles and `eval` stay refused.
 
@@ -13,7 +13,7 @@ use axum::{Extension, extract::State};
 use super::pages::{Frame, shown};
 use crate::{assets, fault::Answer, frame::Visit, security::TrustedTypes, state::Console};
 
-/// Ours, then the one that each copy of DOMPurify makes for its own parsing.
+/// Ours, then the one that each copy of `DOMPurify` makes for its own parsing.
 const TRUSTED: TrustedTypes = TrustedTypes("default dompurify dompurify#page");
 
 #[derive(Template)]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Posted, Posting, PostingError, decide, holding, rows};
 use crate::{
-    holds::{Authorisation, Capture, Captured, Changed, Hold, HoldError, Release},
+    holds::{Authorisation, Capture, Captured, Changed, Destination, Hold, HoldError, Release},
     model::AccountState,
 };
 
@@ -161,11 +161,22 @@ impl Book {
         decide::check(&self.accounts, posting)
     }
 
-    /// Decides an authorisation.
+    /// Decides an authorisation. An account that is yet to be made counts as one that is
+    /// there, and empty.
     pub(crate) fn authorise(&mut self, order: &Authorisation) -> Result<Hold, HoldError> {
+        if let Destination::Unmade { id, currency, .. } = order.destination {
+            self.seen.entry(id).or_insert_with(|| AccountState::new_internal(id, currency));
+        }
         let hold = holding::authorise(&mut self.accounts, &self.seen, &mut self.holds, order)?;
         self.authorised.insert(hold.id);
         Ok(hold)
+    }
+
+    /// Corrects whom a hold of this batch is promised to: its account got another id.
+    pub(crate) fn promise_to(&mut self, hold_id: Uuid, to_account_id: Uuid) {
+        if let Some(hold) = self.holds.get_mut(&hold_id) {
+            hold.to_account_id = to_account_id;
+        }
     }
 
     /// Decides a capture.

@@ -167,9 +167,11 @@ fn all_that_is_held_together_stays_within_exact_integers() {
 
 #[test]
 fn a_capture_takes_what_was_kept_back_and_no_more() {
-    // captured before, amount, final, second, what it says or (balances, held, remaining, status)
+    // What it says or (balances, held, remaining, status).
     type Expected = Result<(i64, i64, i64, i64, S), E>;
-    let table: [(&str, i64, Option<i64>, bool, i64, Expected); 16] = [
+    // Name, captured before, amount, final, second, what comes of it.
+    type Case = (&'static str, i64, Option<i64>, bool, i64, Expected);
+    let table: [Case; 16] = [
         ("all", 0, None, true, 1, Ok((600, 400, 0, 0, S::Captured))),
         ("all, not final", 0, None, false, 1, Ok((600, 400, 0, 0, S::Captured))),
         ("all by name", 0, Some(400), false, 1, Ok((600, 400, 0, 0, S::Captured))),
@@ -197,11 +199,11 @@ fn a_capture_takes_what_was_kept_back_and_no_more() {
                 assert_eq!(result.unwrap_err(), error, "{name}");
                 assert_eq!((accounts, holds), before, "{name} left a trace");
             }
-            Ok((paid_from, paid_to, held, remaining, status)) => {
+            Ok((paid_from, paid_to, kept, remaining, status)) => {
                 let done = result.unwrap();
                 let hold = &done.change.after;
                 let payer = &accounts[&id(1)];
-                assert_eq!((payer.balance, payer.held), (paid_from, held), "{name}");
+                assert_eq!((payer.balance, payer.held), (paid_from, kept), "{name}");
                 assert_eq!(accounts[&id(2)].balance, paid_to, "{name}");
                 assert_eq!((hold.remaining, hold.status), (remaining, status), "{name}");
                 assert_eq!(hold.captured_amount, paid_to, "{name}");
@@ -346,7 +348,7 @@ impl NaiveBank {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Transfer(u128, u128, i64),
     Authorise(u128, u128, i64, i64),

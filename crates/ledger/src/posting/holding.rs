@@ -31,7 +31,7 @@ pub(super) fn authorise(
         return Err(HoldError::Expired);
     }
     let class = |leg: usize| match order.destination {
-        Destination::Internal(_) if leg == 1 => AccountClass::Internal,
+        Destination::Internal(_) | Destination::Unmade { .. } if leg == 1 => AccountClass::Internal,
         _ => AccountClass::Customer,
     };
     let find = |leg: usize, id: &Uuid| {

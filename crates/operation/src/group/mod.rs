@@ -2,7 +2,7 @@
 //!
 //! While a batch is being committed the next one gathers, so that the price of a
 //! commit is paid by as many as arrived meanwhile, and nobody waits for company: an
-//! idle lane takes a batch of one at once. A tenant has [`LANES`] batches in flight
+//! idle lane takes a batch of one at once. A tenant has two batches in flight
 //! at most, and two of them never lock the same objects ([`Grouped::locks`]): batches
 //! that do only wait for each other's rows, which measures slower than one alone.
 //! Calls over the same objects keep their order of arrival.

@@ -82,7 +82,7 @@ fn number_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         return Some(SCHEMA);
     }
     if let Some(error) = cause.downcast_ref::<DbError>() {
-        return matches!(error, DbError::Unavailable(_)).then_some(DATABASE);
+        return matches!(error, DbError::Unavailable(_) | DbError::Stopped(_)).then_some(DATABASE);
     }
     if let Some(error) = cause.downcast_ref::<MigrateError>() {
         return match error {

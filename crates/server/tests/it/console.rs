@@ -16,6 +16,9 @@ pub(crate) struct Browser {
     pub(crate) token: String,
 }
 
+/// A header of a request: name and value.
+type Header = (&'static str, &'static str);
+
 impl Browser {
     pub(crate) async fn get(&mut self, app: &App, path: &str) -> Answered {
         let answer =
@@ -79,7 +82,7 @@ impl Browser {
             }
         }
         if let Some((_, rest)) = answer.text.split_once("name=\"csrf-token\" content=\"") {
-            self.token = rest.split('"').next().unwrap().to_owned();
+            rest.split('"').next().unwrap().clone_into(&mut self.token);
         }
     }
 }
@@ -205,7 +208,7 @@ async fn only_forms_of_this_very_session_and_origin_do_anything() {
     let good = browser.token.clone();
     let forged = "0".repeat(64);
     let own = ("sec-fetch-site", "same-origin");
-    let table: [(&str, &str, &[(&str, &str)]); 10] = [
+    let table: [(&str, &str, &[Header]); 10] = [
         ("missing", "", &[own]),
         ("forged", &forged, &[own]),
         ("another session's", &same_person.token, &[own]),

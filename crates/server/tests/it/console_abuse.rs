@@ -50,8 +50,8 @@ async fn attempt(
 }
 
 fn session_cookie(answer: &Answered) -> String {
-    let lines = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
-    let found = lines.filter_map(|line| line.strip_prefix("__Host-strongroom=")).next();
+    let mut lines = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
+    let found = lines.find_map(|line| line.strip_prefix("__Host-strongroom="));
     found.unwrap().split(';').next().unwrap().to_owned()
 }
 

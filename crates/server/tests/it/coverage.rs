@@ -227,16 +227,15 @@ fn money_plan(route: &Route, objects: &Objects) -> Plan {
             ]);
             (None, Some(json!({ "currency": "EUR", "entries": entries })), "")
         }
-        "readPosting" => (Some(objects.transfer), None, ""),
+        "readPosting" | "readTransfer" => (Some(objects.transfer), None, ""),
         "reverseTransaction" => (Some(objects.entry), Some(json!({})), ""),
-        "listHolds" => (None, None, ""),
         "createHold" => {
             let order = json!({
                 "account_id": objects.account, "to_account_id": objects.other_account, "amount": 1,
             });
             (None, Some(order), "")
         }
-        "listApprovals" => (None, None, ""),
+        "listHolds" | "listApprovals" => (None, None, ""),
         "readApproval" => (Some(objects.approval), None, ""),
         "approve" | "reject" => (Some(objects.approval), Some(json!({ "note": "Seen" })), ""),
         "readHold" => (Some(objects.hold), None, ""),
@@ -249,7 +248,6 @@ fn money_plan(route: &Route, objects: &Objects) -> Plan {
             });
             (None, Some(order), "")
         }
-        "readTransfer" => (Some(objects.transfer), None, ""),
         other => panic!(
             "{other} is a new route: say here how it is called, and look at every test of this file"
         ),

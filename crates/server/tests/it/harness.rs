@@ -453,7 +453,11 @@ impl Answered {
 }
 
 fn percent(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    text.bytes()
+        .flat_map(|byte| [b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]])
+        .map(char::from)
+        .collect()
 }
 
 fn roots() -> RootKeys {

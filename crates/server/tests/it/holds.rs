@@ -121,16 +121,16 @@ async fn capture_release_and_expiry_race_for_one_hold_and_one_wins() {
             // The clock has ended it: only the worker may.
             world.clock.advance(SignedDuration::from_hours(7 * 24));
         }
-        let captures = join_all((0..8).map(|_| world.run(&tenant, capture(&one, None, true))));
-        let releases = join_all((0..8).map(|_| world.run(&late, ReleaseHold { hold_id: one.id })));
+        let capturing = join_all((0..8).map(|_| world.run(&tenant, capture(&one, None, true))));
+        let releasing = join_all((0..8).map(|_| world.run(&late, ReleaseHold { hold_id: one.id })));
         let (left, right) = (worker(&tenant), worker(&tenant));
-        let expiries =
+        let both =
             join_all([expire_due(&world.operations, &left), expire_due(&world.operations, &right)]);
-        let (captures, releases, expiries) = tokio::join!(captures, releases, expiries);
+        let (capture_answers, release_answers, ends) = tokio::join!(capturing, releasing, both);
         let won = |count: usize| u64::try_from(count).unwrap();
-        let captured = won(captures.iter().filter(|result| result.is_ok()).count());
-        let released = won(releases.iter().filter(|result| result.is_ok()).count());
-        let expired: u64 = expiries.into_iter().map(Result::unwrap).sum();
+        let captured = won(capture_answers.iter().filter(|result| result.is_ok()).count());
+        let released = won(release_answers.iter().filter(|result| result.is_ok()).count());
+        let expired: u64 = ends.into_iter().map(Result::unwrap).sum();
         assert_eq!(captured + released + expired, 1, "round {round}");
         assert_eq!(expired, round % 2, "round {round}");
         let expected = match (captured, released) {
@@ -140,7 +140,7 @@ async fn capture_release_and_expiry_race_for_one_hold_and_one_wins() {
         };
         assert_eq!(status(&world, &one).await, expected);
         assert_eq!(sums(&world, from).await.1, 0, "round {round}");
-        for refused in captures.iter().filter(|result| result.is_err()) {
+        for refused in capture_answers.iter().filter(|result| result.is_err()) {
             assert_eq!(code(refused), format!("hold_{expected}"), "round {round}");
         }
     }

@@ -332,6 +332,9 @@ async fn lists_are_what_single_reads_allow() {
     assert!(seen > 100, "only {seen}");
 }
 
+/// Action, kind of resource, status before and after, amount captured.
+type Record = (String, String, Option<String>, Option<String>, Option<String>);
+
 #[tokio::test]
 async fn records_say_what_was_and_what_is() {
     let world = BankWorld::new().await;
@@ -347,7 +350,7 @@ async fn records_say_what_was_and_what_is() {
         one.id, done.transfer_id
     );
     let rows = world.rows(&sql).await;
-    let found: Vec<(String, String, Option<String>, Option<String>, Option<String>)> = rows
+    let found: Vec<Record> = rows
         .iter()
         .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4)))
         .collect();

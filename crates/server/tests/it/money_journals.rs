@@ -201,7 +201,7 @@ async fn a_customer_sees_their_own_entry_and_not_the_others() {
         404
     );
     // Of a transfer between two, the other's balance is not hers to see.
-    let (from, _) = (world.person(&tenant, "officer").await, ());
+    let from = world.person(&tenant, "officer").await;
     let paid = world.run(&from, transfer(theirs.id, hers.id, 40)).await.unwrap();
     let seen = read(&world, &jana, &MovementView { transfer_id: paid.id }).await.unwrap();
     let accounts: Vec<Uuid> = seen.entries.iter().map(|entry| entry.account_id).collect();

@@ -1,7 +1,7 @@
 //! The running proofs: what they find, who does them, what they leave behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
 
 use api::ApiConfig;
 use banking::proof::{SubLedgerFault, claim, prove, standing};
@@ -104,6 +104,12 @@ fn figure(text: &str, name: &str) -> f64 {
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
+#[track_caller]
+fn assert_figure(text: &str, name: &str, expected: f64) {
+    let found = figure(text, name);
+    assert_eq!(found.total_cmp(&expected), Ordering::Equal, "{name} is {found} in {text}");
+}
+
 #[tokio::test]
 async fn a_fault_is_loud_recorded_and_gone_when_mended() {
     let recorder = PrometheusBuilder::new().build_recorder();
@@ -124,8 +130,8 @@ async fn a_fault_is_loud_recorded_and_gone_when_mended() {
     };
     proofs::pass(&first).await;
     let text = figures.render();
-    assert_eq!(figure(&text, "strongroom_ledger_proof_ok"), 1.0, "{text}");
-    assert_eq!(figure(&text, "strongroom_ledger_proof_faults_total"), 0.0);
+    assert_figure(&text, "strongroom_ledger_proof_ok", 1.0);
+    assert_figure(&text, "strongroom_ledger_proof_faults_total", 0.0);
     let good_until = figure(&text, "strongroom_ledger_proof_last_success_timestamp_seconds");
     assert!(good_until > 1_700_000_000.0);
     assert_eq!(events("job_run").await.len(), 1);
@@ -141,14 +147,11 @@ async fn a_fault_is_loud_recorded_and_gone_when_mended() {
     lazy.proof_every = Duration::from_secs(3_600);
     proofs::pass(&lazy).await;
     let text = figures.render();
-    assert_eq!(figure(&text, "strongroom_ledger_proof_ok"), 0.0, "{text}");
-    assert_eq!(
-        figure(&text, "strongroom_ledger_proof_faults_total"),
-        2.0,
-        "trial balance and balance"
-    );
-    assert_eq!(figure(&text, "strongroom_ledger_proof_period_seconds"), 3_600.0);
-    assert_eq!(figure(&text, "strongroom_ledger_proof_last_success_timestamp_seconds"), good_until);
+    assert_figure(&text, "strongroom_ledger_proof_ok", 0.0);
+    // The trial balance and the balance.
+    assert_figure(&text, "strongroom_ledger_proof_faults_total", 2.0);
+    assert_figure(&text, "strongroom_ledger_proof_period_seconds", 3_600.0);
+    assert_figure(&text, "strongroom_ledger_proof_last_success_timestamp_seconds", good_until);
     let records = events("security_violation").await;
     assert_eq!(records.len(), 1);
     let (severity, result): (String, String) = (records[0].get(0), records[0].get(1));
@@ -162,7 +165,7 @@ async fn a_fault_is_loud_recorded_and_gone_when_mended() {
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     proofs::pass(&first).await;
     let text = figures.render();
-    assert_eq!(figure(&text, "strongroom_ledger_proof_ok"), 1.0);
+    assert_figure(&text, "strongroom_ledger_proof_ok", 1.0);
     assert!(figure(&text, "strongroom_ledger_proof_last_success_timestamp_seconds") > good_until);
     assert_eq!(events("job_run").await.len(), 2);
 }

@@ -7,6 +7,7 @@ mod grouped;
 mod idempotent;
 mod reading;
 mod sessions;
+mod stopped;
 mod surviving;
 mod toy;
 

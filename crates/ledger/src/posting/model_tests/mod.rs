@@ -46,7 +46,9 @@ fn random_banks_do_what_the_reference_ledger_says() {
     let seen = thread::scope(|scope| {
         let parts: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || part(thread))).collect();
         let mut seen = BTreeMap::new();
-        parts.into_iter().for_each(|part| merge(&mut seen, part.join().expect("a judged bank")));
+        for part in parts {
+            merge(&mut seen, part.join().expect("a judged bank"));
+        }
         seen
     });
     if seeds >= SEEDS {
@@ -104,7 +106,9 @@ fn assert_everything_was_met(seen: &Seen) {
 }
 
 fn merge(all: &mut Seen, more: Seen) {
-    more.into_iter().for_each(|(name, count)| *all.entry(name).or_default() += count);
+    for (name, count) in more {
+        *all.entry(name).or_default() += count;
+    }
 }
 
 /// Runs one bank; where it fails, finds the shortest sequence that still does.

@@ -292,11 +292,11 @@ impl Reference {
             account.is_internal == (leg == 1 && promise.to_internal)
         };
         self.check_accounts(&[promise.account, promise.to], promise.currency, nameable)?;
-        let (account, held) = (&self.accounts[&promise.account], self.held(promise.account));
-        if account.balance() - held - promise.amount < account.floor() {
+        let (account, kept) = (&self.accounts[&promise.account], self.held(promise.account));
+        if account.balance() - kept - promise.amount < account.floor() {
             return Err(Refusal::InsufficientFunds(0));
         }
-        if held + promise.amount > MAX {
+        if kept + promise.amount > MAX {
             return Err(Refusal::AmountTooLarge);
         }
         let hold = Hold {

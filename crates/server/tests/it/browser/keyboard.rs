@@ -45,7 +45,7 @@ async fn everything_is_reached_by_keys_and_nothing_holds_them() {
     let mut stops = Vec::new();
     for _ in 0..200 {
         page.press("Tab").await;
-        let here = page.eval(&format!("document.activeElement.outerHTML.slice(0, 160)")).await;
+        let here = page.eval("document.activeElement.outerHTML.slice(0, 160)").await;
         if page.eval("document.activeElement === document.body").await == true {
             break;
         }

@@ -1,6 +1,6 @@
 //! A real Chromium for tests of pages: what a person sees, clicks and types, and
 //! everything the browser complains of meanwhile. Owns the browser's process, its
-//! DevTools wire, the watch over each page, axe and the walk over many pages; knows
+//! `DevTools` wire, the watch over each page, axe and the walk over many pages; knows
 //! no page of ours but those in [`pages`].
 //!
 //! ```text

@@ -119,7 +119,7 @@ impl Page {
         page
     }
 
-    /// Any DevTools command of the page's session, such as `WebAuthn.enable`.
+    /// Any `DevTools` command of the page's session, such as `WebAuthn.enable`.
     ///
     /// # Panics
     /// Where the browser refuses.
@@ -130,10 +130,8 @@ impl Page {
     /// Goes to a path of the server (or an absolute address) and waits until the page
     /// has settled.
     pub(crate) async fn goto(&self, path: &str) -> Visit {
-        let url = match path.starts_with('/') {
-            true => format!("{}{path}", self.origin),
-            false => path.to_owned(),
-        };
+        let url =
+            if path.starts_with('/') { format!("{}{path}", self.origin) } else { path.to_owned() };
         let answer = self.command("Page.navigate", json!({ "url": url })).await;
         assert!(answer["errorText"].is_null(), "{url}: {}", answer["errorText"]);
         let Some(loader) = answer["loaderId"].as_str() else {
@@ -475,8 +473,8 @@ fn key_event(key: &str, modifiers: u8) -> Value {
         "ArrowDown" => ("ArrowDown".to_owned(), 40, None),
         _ => character(key),
     };
-    // With Control held a letter is a command, no text.
-    let text = text.filter(|_| modifiers & 0b0111 == 0);
+    // With Alt, Control or Meta (the low three bits) held a letter is a command, no text.
+    let text = text.filter(|_| modifiers.trailing_zeros() >= 3);
     let key = if key == "Space" { " " } else { key };
     without_nulls(json!({
         "key": key, "code": code, "windowsVirtualKeyCode": virtual_key,

@@ -155,8 +155,8 @@ async fn every_link_of_the_documentation_leads_somewhere() {
         for href in answer.text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
             if href.starts_with("/docs") {
                 open.push(href.to_owned());
-            } else if href.starts_with('#') {
-                anchors.push((path.to_owned(), href[1..].to_owned()));
+            } else if let Some(anchor) = href.strip_prefix('#') {
+                anchors.push((path.to_owned(), anchor.to_owned()));
             }
         }
         seen.insert(path.to_owned(), answer.text);

@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 
 use super::{page::Page, wire::Wire};
 
-/// Descriptors 3 and 4 are where Chromium speaks DevTools; a shell puts them there
+/// Descriptors 3 and 4 are where Chromium speaks `DevTools`; a shell puts them there
 /// because Rust's own way to do so is unsafe code. Its complaints go into the profile.
 const LAUNCH: &str = r#"
 for browser in chromium chromium-browser google-chrome google-chrome-stable; do
@@ -141,7 +141,7 @@ impl Person {
         Page::attach(Arc::clone(&self.wire), session, &self.origin).await
     }
 
-    /// Every cookie with its attributes, as DevTools tells them: `name`, `value`,
+    /// Every cookie with its attributes, as `DevTools` tells them: `name`, `value`,
     /// `domain`, `path`, `expires`, `httpOnly`, `secure`, `sameSite`.
     pub(crate) async fn cookies(&self) -> Vec<Value> {
         let params = json!({ "browserContextId": self.context });

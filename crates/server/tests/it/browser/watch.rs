@@ -113,10 +113,8 @@ impl Watch {
             "Network.responseReceived" => state.response(params),
             "Network.loadingFinished" => state.ended(params),
             "Network.loadingFailed" => state.failed(params),
-            "Network.webSocketCreated" => {
-                if !is_own(&self.origin, text(&params["url"])) {
-                    state.find(Kind::Foreign, text(&params["url"]));
-                }
+            "Network.webSocketCreated" if !is_own(&self.origin, text(&params["url"])) => {
+                state.find(Kind::Foreign, text(&params["url"]));
             }
             "Page.lifecycleEvent" if params["name"] == "load" => {
                 state.loaded.insert(text(&params["loaderId"]).to_owned());

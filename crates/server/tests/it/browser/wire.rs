@@ -1,4 +1,4 @@
-//! Owns the DevTools wire: JSON messages, each ended by a zero byte, over two pipes
+//! Owns the `DevTools` wire: JSON messages, each ended by a zero byte, over two pipes
 //! of the browser. Refuses to know what a command means. A pipe instead of a
 //! WebSocket: no port, no handshake, no crate, and the browser ends itself when the
 //! test's end of the pipe closes, however the test died.

@@ -146,7 +146,7 @@ fn authorise(dice: &mut Dice, bank: &Bank) -> Order {
 
 fn capture(dice: &mut Dice, bank: &Bank) -> Order {
     let hold = hold(dice, bank);
-    let left = bank.books.holds.get(&hold).map_or(0, |hold| hold.remaining());
+    let left = bank.books.holds.get(&hold).map_or(0, super::reference::Hold::remaining);
     let left = i64::try_from(left).unwrap();
     let amount = match dice.between(0, 9) {
         0..=2 => None,
@@ -181,8 +181,8 @@ fn own_or(dice: &mut Dice) -> Option<&'static str> {
 }
 
 fn day(dice: &mut Dice, bank: &Bank) -> Option<i32> {
-    let back = i32::try_from(dice.between(-1, 3)).unwrap();
-    dice.percent(45).then(|| bank.today() - back)
+    let days_ago = i32::try_from(dice.between(-1, 3)).unwrap();
+    dice.percent(45).then(|| bank.today() - days_ago)
 }
 
 fn plain_amount(dice: &mut Dice) -> i64 {
@@ -198,7 +198,8 @@ fn amount(dice: &mut Dice, bank: &Bank, from: u64, to: u64) -> i64 {
     match dice.between(0, 9) {
         0 | 1 => exact(bank.books.available(from)) + dice.between(-1, 1),
         2 if dice.percent(20) => {
-            let balance = bank.books.accounts.get(&to).map_or(0, |account| account.balance());
+            let balance =
+                bank.books.accounts.get(&to).map_or(0, super::reference::Account::balance);
             MAX - exact(balance) + dice.between(-1, 1)
         }
         3 => plain_amount(dice),

@@ -162,7 +162,7 @@ impl<'a> Books<'a> {
     /// Runs one order alone.
     pub(super) async fn run(&self, order: &Order) -> Outcome {
         let (world, tenant) = (self.world, &self.tenant);
-        let parsed = |code: &Option<&'static str>| code.map(|code| code.parse().unwrap());
+        let parsed = |code: Option<&'static str>| code.map(|code| code.parse().unwrap());
         let (description, reference) = (String::new(), None);
         match order {
             Order::Transfer { .. } => {
@@ -171,7 +171,7 @@ impl<'a> Books<'a> {
             }
             Order::Deposit { account, amount, currency, day } => {
                 let (account_id, amount, currency) =
-                    (self.account(*account), *amount, parsed(currency));
+                    (self.account(*account), *amount, parsed(*currency));
                 let value_date = day.map(date_of);
                 let command =
                     Deposit { account_id, amount, currency, description, reference, value_date };
@@ -179,7 +179,7 @@ impl<'a> Books<'a> {
             }
             Order::Withdraw { account, amount, currency, day } => {
                 let (account_id, amount, currency) =
-                    (self.account(*account), *amount, parsed(currency));
+                    (self.account(*account), *amount, parsed(*currency));
                 let value_date = day.map(date_of);
                 let command =
                     Withdraw { account_id, amount, currency, description, reference, value_date };
@@ -187,7 +187,7 @@ impl<'a> Books<'a> {
             }
             Order::Fee { account, amount, currency } => {
                 let (account_id, amount, currency) =
-                    (self.account(*account), *amount, parsed(currency));
+                    (self.account(*account), *amount, parsed(*currency));
                 let command = ChargeFee { account_id, amount, currency, description, reference };
                 self.of_transfer(world.run(tenant, command).await).await
             }
@@ -218,6 +218,19 @@ impl<'a> Books<'a> {
                 let count = expire_due(&world.operations, &worker).await.unwrap();
                 Outcome { answer: Ok(Done::Expired(count)), transfer: None, hold: None }
             }
+            Order::Freeze { .. } | Order::Overdraft { .. } | Order::Minimum { .. } => {
+                self.setting(order).await
+            }
+            Order::Close { account } => {
+                let (account_id, expected_version) = (self.account(*account), None);
+                settled(world.run(tenant, CloseAccount { account_id, expected_version }).await)
+            }
+        }
+    }
+
+    /// Orders that change what an account may do.
+    async fn setting(&self, order: &Order) -> Outcome {
+        match order {
             Order::Freeze { account, is_frozen } => {
                 let status = if *is_frozen { AccountStatus::Frozen } else { AccountStatus::Active };
                 let change = AccountChange { status: Some(status), ..AccountChange::default() };
@@ -233,10 +246,7 @@ impl<'a> Books<'a> {
                 self.change(*account, AccountChange { minimum_balance, ..AccountChange::default() })
                     .await
             }
-            Order::Close { account } => {
-                let (account_id, expected_version) = (self.account(*account), None);
-                settled(world.run(tenant, CloseAccount { account_id, expected_version }).await)
-            }
+            _ => panic!("{order:?}"),
         }
     }
 
@@ -289,16 +299,12 @@ impl<'a> Books<'a> {
     }
 
     /// What is stored of this tenant's books, byte after byte, where every row stands
-    /// included: a row that was written anew with the same values shows. An account of the
-    /// bank's own that nothing was ever booked on is nobody's business: a hold for
-    /// settlement makes it when it first names it, also where it is refused.
+    /// included: a row that was written anew with the same values shows.
     pub(super) async fn dump(&self) -> String {
         let part = |table: &str| {
-            let unused = "AND NOT (row.class = 'internal' AND row.entry_count = 0)";
-            let but = if table == "ledger_accounts" { unused } else { "" };
             format!(
                 "SELECT coalesce(string_agg(row.ctid::text || row::text, ',' ORDER BY row.ctid), '') \
-                 AS part FROM {table} row WHERE row.tenant_id = $1 {but}"
+                 AS part FROM {table} row WHERE row.tenant_id = $1"
             )
         };
         let tables = ["ledger_accounts", "transfers", "transactions", "holds", "savings_accounts"];

@@ -152,9 +152,6 @@ async fn a_repeated_transaction_still_holds_its_key() {
         .run_keyed(&officer, "never", MakeToy::acting("toy", Act::Conflict(1000)))
         .await
         .unwrap_err();
-    assert!(
-        matches!(error, OperationError::Database(tenancy::DbError::Unavailable(_))),
-        "{error:?}"
-    );
+    assert!(matches!(error, OperationError::Database(tenancy::DbError::Stopped(_))), "{error:?}");
     world.assert_pool_is_clean().await;
 }

@@ -34,6 +34,11 @@ BEGIN
     END IF;
 END $$;
 GRANT EXECUTE ON FUNCTION toy_conflict TO strongroom_app;
+CREATE FUNCTION toy_raise(state text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'provoked' USING ERRCODE = state;
+END $$;
+GRANT EXECUTE ON FUNCTION toy_raise TO strongroom_app;
 RESET ROLE;";
 
 pub(crate) const INSERT: &str =
@@ -42,6 +47,8 @@ const SEEN_BY: &str =
     "SELECT current_setting('app.current_user_id') AS seen_by WHERE $1::uuid IS NOT NULL";
 const SLEEP: &str = "SELECT pg_sleep($1::float8)::text";
 const CONFLICT: &str = "SELECT toy_conflict($1::bigint)::text";
+const RAISE: &str = "SELECT toy_raise($1::text)::text";
+const HURRY: &str = "SELECT set_config('statement_timeout', '150', true)";
 pub(crate) const DIVIDE: &str = "SELECT 1 / $1::integer";
 
 /// What a toy command does after it has made its toy.
@@ -58,6 +65,10 @@ pub(crate) enum Act {
     /// 40001, the first so many times.
     Conflict(i64),
     Sleep(Duration),
+    /// A statement whose time is up: 57014, from the server itself.
+    TimeOut,
+    /// That SQLSTATE, every time.
+    Raise(&'static str),
 }
 
 #[derive(Clone, Debug)]
@@ -142,6 +153,11 @@ impl Command for MakeToy {
             Act::FailAndHide => drop(transaction.query(DIVIDE, &[&0_i32]).await),
             Act::Panic => panic!("provoked"),
             Act::Conflict(times) => drop(transaction.query(CONFLICT, &[&times]).await?),
+            Act::TimeOut => {
+                transaction.query(HURRY, &[]).await?;
+                drop(transaction.query(SLEEP, &[&5.0_f64]).await?);
+            }
+            Act::Raise(state) => drop(transaction.query(RAISE, &[&state]).await?),
             Act::Sleep(time) => drop(transaction.query(SLEEP, &[&time.as_secs_f64()]).await?),
         }
         let row = transaction.query_opt(SEEN_BY, &[&tenant]).await?.expect("one row");
