@@ -169,7 +169,7 @@ impl Scene {
         faults.extend(self.server.panics());
         // Sign-in has come back as well; every second round, for it is slow by intent.
         // The new token goes on: the old session ends when ten newer ones are open.
-        if round.number % 2 == 0 {
+        if round.number.is_multiple_of(2) {
             let username = self.bank.customers[0].username;
             self.tokens[0] = sign_in(self.server.port, username).await;
         }

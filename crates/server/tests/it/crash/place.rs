@@ -137,7 +137,7 @@ impl Server {
             return;
         }
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        let key: String = ROOT.iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = ROOT.map(|byte| format!("{byte:02x}")).concat();
         let child = self
             .command()
             .env("DATABASE_URL", &self.urls.app)

@@ -175,8 +175,8 @@ async fn a_read_that_waits_for_a_lock_is_stopped_before_it_holds_up_the_others_f
     let holder = testkit::connect(&world.database.superuser_url()).await;
     holder.batch_execute("BEGIN; LOCK TABLE toys IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let begun = Instant::now();
-    let toys = [Query::new(TOYS, &[&tenant])];
-    let ones = [Query::new(ONE, &[&tenant])];
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&tenant];
+    let (toys, ones) = ([Query::new(TOYS, &parameters)], [Query::new(ONE, &parameters)]);
     let blocked = join_all((0..4).map(async |_| {
         let outcome = world.app().read(&officer, &toys).await;
         assert!(matches!(outcome, Err(DbError::Stopped(_))), "{outcome:?}");

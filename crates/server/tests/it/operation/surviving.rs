@@ -90,11 +90,12 @@ async fn a_reader_that_hangs_up_leaves_no_busy_connection_in_the_pool() {
     let world = World::new().await;
     let officer = world.user(&["officer"]);
     world.app().read(&officer, &[Query::new(ONE, &[&1_i32])]).await.unwrap();
-    let queries = [Query::new(SLEEP, &[])];
+    // Two statements: reads of one share connections that are not the pool's.
+    let queries = [Query::new(SLEEP, &[]), Query::new(SLEEP, &[])];
     let slow = world.app().read(&officer, &queries);
     assert!(tokio::time::timeout(Duration::from_millis(100), slow).await.is_err());
     assert_eq!(world.app().pool_status().0, 1, "it is still at work");
-    let queries = [Query::new(ONE, &[&1_i32])];
+    let queries = [Query::new(ONE, &[&1_i32]), Query::new(ONE, &[&2_i32])];
     let quick = world.app().read(&officer, &queries);
     tokio::time::timeout(Duration::from_millis(250), quick)
         .await
