@@ -49,6 +49,13 @@ impl Workers {
         workers.every(SESSIONS_EVERY, "sessions", installation, end_sessions);
         workers.every(HOLDS_EVERY, "holds", installation, expire_holds);
         workers.every(APPROVALS_EVERY, "approvals", installation, expire_approvals);
+        // At once as well: a process that is restarted every hour must forget, too.
+        let first = installation.clone();
+        workers.tasks.spawn(async move {
+            if let Err(error) = forget_answers(first).await {
+                tracing::warn!(%error, "old answers could not be forgotten at the start");
+            }
+        });
         workers.every(ANSWERS_EVERY, "idempotency", installation, forget_answers);
         workers
     }

@@ -77,7 +77,10 @@ async fn without_its_database_the_console_says_so_and_comes_back() {
         "ALTER DATABASE {name} ALLOW_CONNECTIONS false; SELECT pg_terminate_backend(pid) \
          FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
     );
-    app.superuser.batch_execute(&out).await.unwrap();
+    // Of another database: nobody can lock themselves out.
+    let outside = app.database.superuser_url().replace(&name, "postgres");
+    let outside = testkit::connect(&outside).await;
+    outside.batch_execute(&out).await.unwrap();
     for path in ["/accounts", "/customers"] {
         let answer = browser.get(&app, path).await;
         assert_designed(&answer, 503, "Back in a moment");
@@ -94,7 +97,7 @@ async fn without_its_database_the_console_says_so_and_comes_back() {
     assert!(matches!(answer.status, 403 | 503), "{}", answer.status);
     assert!(!answer.text.contains(PASSWORD));
     let back = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");
-    app.superuser.batch_execute(&back).await.unwrap();
+    outside.batch_execute(&back).await.unwrap();
     let started = Instant::now();
     while browser.get(&app, "/accounts").await.status != 200 {
         assert!(started.elapsed() < Duration::from_secs(10), "never comes back");
