@@ -370,7 +370,8 @@ async fn the_migration_goes_down_with_living_sessions_and_up_again() {
     let mut owner = testkit::connect(&app.database.url_as("strongroom_owner")).await;
     let migrator = tenancy::migrate::Migrator::embedded();
     let all = u32::try_from(migrator.status(&owner).await.unwrap().len()).unwrap();
-    migrator.down(&mut owner, all - 7).await.unwrap();
+    let undone = migrator.down(&mut owner, all - 7).await.unwrap();
+    assert_eq!(undone.last().map(|one| one.version), Some(8), "down to before the console");
     let sql = "SELECT count(*) FILTER (WHERE revocation_reason = 'console_removed'), \
                count(*) FILTER (WHERE revoked_at IS NULL) FROM user_sessions";
     let row = app.superuser.query_one(sql, &[]).await.unwrap();
