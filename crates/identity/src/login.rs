@@ -1,9 +1,9 @@
 //! Signing in with a password.
 //!
 //! The order is what makes parallel guessing useless: (1) the address is charged;
-//! (2) a place in the hashing queue is taken, or the address gets its charge back and
-//! the answer is 503; (3) the account is charged in the database, committed, by
-//! `handle_failed_login`; (4) the password is compared, or nothing is for the same
+//! (2) a place in the hashing queue is taken; (3) the account is charged in the database,
+//! committed, by `handle_failed_login`; where (2) or (3) fails, the address gets its
+//! charge back and the answer is 503; (4) the password is compared, or nothing is for the same
 //! time; (5) the outcome is recorded, and a success takes the charges back. No
 //! connection is held in (4). Whatever is wrong, the answer is the same.
 //!
@@ -119,6 +119,14 @@ pub(crate) struct Account {
     is_active: bool,
 }
 
+/// An attempt right before its comparison.
+struct Prepared {
+    permit: Permit,
+    account: Option<Account>,
+    charged: Charged,
+    entered: Entered<(Uuid, String)>,
+}
+
 /// What `handle_failed_login` said.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Charged {
@@ -181,27 +189,17 @@ impl Identity {
             Ok(charge) => charge,
             Err(refusal) => return self.refuse_blocked(&attempt, refusal).await,
         };
-        // Before the account is looked at: busy says nothing of it and costs it nothing.
-        let permit = match self.inner.hasher.reserve() {
-            Ok(permit) => permit,
-            Err(busy) => {
+        let prepared = match self.prepare(&attempt).await {
+            Ok(prepared) => prepared,
+            // Nothing was compared: a busy queue or a lost database is nobody's failure.
+            Err(error) => {
                 if let Some(charge) = charge {
                     self.give_back(&attempt.context, charge);
                 }
-                return Err(password_failure(busy));
+                return Err(error);
             }
         };
-        let account = self.find_account(&attempt).await?;
-        let name =
-            account.as_ref().map_or(&attempt.name_key, |account| &account.username_key).clone();
-        let places =
-            usize::try_from(attempt.state.policy.account_lock.threshold).unwrap_or(usize::MAX);
-        let mut entered = self
-            .inner
-            .account_gate
-            .enter((attempt.context.tenant_id(), name.clone()), places)
-            .await;
-        let charged = self.charge_account(&attempt.context, &name, &mut entered).await?;
+        let Prepared { permit, account, charged, entered } = prepared;
         let Some(account) = account else {
             drop(entered);
             let outcome = LoginOutcome::Unknown;
@@ -230,6 +228,24 @@ impl Identity {
         }
         let rehash = if verdict.needs_rehash { self.rehash(&request.password).await } else { None };
         self.accept(&attempt, session_for, account, rehash, (entered, charge)).await
+    }
+
+    /// What comes before a comparison. The place in the queue is first: busy says nothing
+    /// of the account and costs it nothing.
+    async fn prepare(&self, attempt: &Attempt) -> Result<Prepared, OperationError> {
+        let permit = self.inner.hasher.reserve().map_err(password_failure)?;
+        let account = self.find_account(attempt).await?;
+        let name =
+            account.as_ref().map_or(&attempt.name_key, |account| &account.username_key).clone();
+        let places =
+            usize::try_from(attempt.state.policy.account_lock.threshold).unwrap_or(usize::MAX);
+        let mut entered = self
+            .inner
+            .account_gate
+            .enter((attempt.context.tenant_id(), name.clone()), places)
+            .await;
+        let charged = self.charge_account(&attempt.context, &name, &mut entered).await?;
+        Ok(Prepared { permit, account, charged, entered })
     }
 
     /// An unknown tenant: the same work and the same answer, recorded with the platform.

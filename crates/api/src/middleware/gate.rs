@@ -121,6 +121,10 @@ async fn sign_in(
     if let Some(counted) = response.extensions_mut().remove::<Counted>() {
         return told(response, counted);
     }
+    // Our own failure, a database that is away, is nobody's attempt.
+    if response.status().is_server_error() {
+        return response;
+    }
     let (counted, verdict) = count_stranger(state, source.ip, Class::Auth);
     let response = verdict.err().map_or(response, axum::response::IntoResponse::into_response);
     told(response, counted)

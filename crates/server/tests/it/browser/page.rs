@@ -132,7 +132,6 @@ impl Page {
     pub(crate) async fn goto(&self, path: &str) -> Visit {
         let url =
             if path.starts_with('/') { format!("{}{path}", self.origin) } else { path.to_owned() };
-        let before = self.watch.in_flight();
         let answer = self.command("Page.navigate", json!({ "url": url })).await;
         assert!(answer["errorText"].is_null(), "{url}: {}", answer["errorText"]);
         let Some(loader) = answer["loaderId"].as_str() else {
@@ -148,7 +147,6 @@ impl Page {
             assert!(started.elapsed() < PATIENCE, "{url} does not load; waits for {under_way:?}");
             tokio::time::sleep(GLANCE).await;
         };
-        self.watch.let_go(&before);
         self.settle().await;
         visit
     }

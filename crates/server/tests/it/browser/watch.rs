@@ -100,17 +100,6 @@ impl Watch {
         state.in_flight.is_empty() && state.last_activity.elapsed() >= for_at_least
     }
 
-    /// The requests under way.
-    pub(super) fn in_flight(&self) -> BTreeSet<String> {
-        self.state.lock().unwrap().in_flight.clone()
-    }
-
-    /// Waits no longer for requests of a page that is left: of an icon that a navigation
-    /// cuts off no end is told.
-    pub(super) fn let_go(&self, requests: &BTreeSet<String>) {
-        self.state.lock().unwrap().in_flight.retain(|id| !requests.contains(id));
-    }
-
     /// What is under way, for messages.
     pub(super) fn under_way(&self) -> Vec<String> {
         let state = self.state.lock().unwrap();
@@ -154,9 +143,10 @@ impl State {
         let id = text(&params["requestId"]).to_owned();
         let asked = format!("{} {url}", text(&params["request"]["method"]));
         self.requests.insert(id.clone(), asked);
-        // A stream of events never ends, and of data in the address no end may be told:
-        // nobody waits for either.
-        if params["type"] != "EventSource" && !url.starts_with("data:") {
+        // A stream of events never ends; of data in the address, and of an icon ("Other")
+        // that a navigation cuts off, no end may be told: nobody waits for these.
+        let endless = matches!(text(&params["type"]), "EventSource" | "Other");
+        if !endless && !url.starts_with("data:") {
             self.in_flight.insert(id);
         }
         self.last_activity = Instant::now();

@@ -1,6 +1,7 @@
 //! Owns the two processes under test: a durable PostgreSQL of its own and the real
 //! `strongroom serve` on it, each ended and started without the other.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -238,6 +239,12 @@ impl Drop for Server {
     }
 }
 
+/// A port below those that the system hands to outgoing connections: between two starts
+/// of a server nobody else may come to hold its own.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let chance = RandomState::new();
+    (0_u16..1_000)
+        .map(|round| 10_000 + (chance.hash_one(round) % 20_000) as u16)
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
 }
