@@ -12,6 +12,27 @@ FROM savings_accounts account
 JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = account.id
 WHERE account.tenant_id = $1::uuid AND account.id = $2::uuid;
 
+--! accounts
+-- The same for several who ask at the same moment, each as another actor. LATERAL with
+-- OFFSET 0 makes it an index lookup for each, whatever the planner believes of the tables.
+SELECT wanted.position - 1 AS position, found.*
+FROM unnest($2::uuid[], $3::uuid[]) WITH ORDINALITY AS wanted (account_id, user_id, position)
+CROSS JOIN LATERAL (
+    SELECT account.id, account.account_number, account.customer_id, account.account_type, ledger.currency,
+        ledger.balance, ledger.held, ledger.overdraft_limit, ledger.minimum_balance, account.interest_rate,
+        ledger.status, account.opened_date, account.closed_date, account.version, account.created_at,
+        greatest(account.updated_at, ledger.updated_at) AS updated_at,
+        EXISTS (
+            SELECT 1 FROM account_parties party
+            JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
+            WHERE party.tenant_id = $1::uuid AND party.account_id = account.id
+              AND customer.user_id = wanted.user_id) AS owned
+    FROM savings_accounts account
+    JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = account.id
+    WHERE account.tenant_id = $1::uuid AND account.id = wanted.account_id
+    OFFSET 0
+) found;
+
 --! facts
 -- The facts of decisions on a batch of accounts, one row for each that exists.
 -- LATERAL with OFFSET 0 makes it an index lookup for each, whatever the planner

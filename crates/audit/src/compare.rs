@@ -12,6 +12,73 @@ use tokio_postgres::Row;
 use tokio_postgres::types::FromSqlOwned;
 use uuid::Uuid;
 
+use crate::record::Members;
+
+/// Places of the columns in the statements of records.
+mod place {
+    pub(super) const EVENT_ID: usize = 1;
+    pub(super) const OCCURRED_AT: usize = 4;
+    pub(super) const EVENT_TYPE: usize = 5;
+    pub(super) const SEVERITY: usize = 6;
+    pub(super) const RESULT: usize = 7;
+    pub(super) const ORGANIZATION_ID: usize = 8;
+    pub(super) const USER_ID: usize = 9;
+    pub(super) const SESSION_ID: usize = 10;
+    pub(super) const RESOURCE_ID: usize = 11;
+    pub(super) const ACTOR_KIND: usize = 12;
+    pub(super) const ACTION: usize = 13;
+    pub(super) const RESOURCE_TYPE: usize = 14;
+    pub(super) const IP_ADDRESS: usize = 15;
+    pub(super) const USER_AGENT: usize = 16;
+    pub(super) const REQUEST_ID: usize = 17;
+    pub(super) const COMPLIANCE_FLAGS: usize = 18;
+    pub(super) const OLD_VALUES: usize = 19;
+    pub(super) const NEW_VALUES: usize = 20;
+    pub(super) const DETAILS: usize = 21;
+}
+
+/// Whether the columns, written as a record, give the very bytes: the quick way, and
+/// enough where it says yes. Records that SQL wrote have the same members in another
+/// order, and take the way of [`first_difference`].
+pub(crate) fn is_as_written(
+    tenant_id: Uuid,
+    row: &Row,
+    record: &[u8],
+    buffer: &mut Vec<u8>,
+) -> Result<bool, DbError> {
+    let flags: Vec<&str> = row.try_get(place::COMPLIANCE_FLAGS)?;
+    let old_values: Option<Value> = row.try_get(place::OLD_VALUES)?;
+    let new_values: Option<Value> = row.try_get(place::NEW_VALUES)?;
+    let details: Option<Value> = row.try_get(place::DETAILS)?;
+    let members = Members {
+        action: row.try_get(place::ACTION)?,
+        actor_kind: row.try_get(place::ACTOR_KIND)?,
+        compliance_flags: &flags,
+        details: details.as_ref(),
+        event_id: row.try_get(place::EVENT_ID)?,
+        event_type: row.try_get(place::EVENT_TYPE)?,
+        ip_address: row.try_get(place::IP_ADDRESS)?,
+        new_values: new_values.as_ref(),
+        occurred_at: row.try_get(place::OCCURRED_AT)?,
+        old_values: old_values.as_ref(),
+        organization_id: row.try_get(place::ORGANIZATION_ID)?,
+        request_id: row.try_get(place::REQUEST_ID)?,
+        resource_id: row.try_get(place::RESOURCE_ID)?,
+        resource_type: row.try_get(place::RESOURCE_TYPE)?,
+        result: row.try_get(place::RESULT)?,
+        session_id: row.try_get(place::SESSION_ID)?,
+        severity: row.try_get(place::SEVERITY)?,
+        tenant_id,
+        user_agent: row.try_get(place::USER_AGENT)?,
+        user_id: row.try_get(place::USER_ID)?,
+    };
+    match members.write(std::mem::take(buffer)) {
+        Ok(written) => *buffer = written,
+        Err(_) => return Ok(false),
+    }
+    Ok(buffer == record)
+}
+
 /// The first column that contradicts the record, none where all agree. A
 /// member that has no column, and bytes that are no JSON object, are
 /// contradictions as well.

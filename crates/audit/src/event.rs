@@ -15,9 +15,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::canonical::{self, CanonicalError};
+use crate::canonical::CanonicalError;
 use crate::kind::{ComplianceFlag, EventType, Outcome};
 use crate::merkle::{self, Hash};
+use crate::record::Members;
 
 /// Version of the record format; the member `v` of every record.
 pub const RECORD_VERSION: i64 = 1;
@@ -210,35 +211,32 @@ impl AuditEvent {
     /// integers only), absent members left out, UTF-8.
     pub fn record(&self) -> Result<Vec<u8>, EventError> {
         let context = &self.context;
-        let mut object = canonical::ObjectWriter::with_capacity(512);
         let flags = self.compliance_flags();
-        // The calls below stand in the order of the member names.
-        object.text("action", &self.action);
-        object.text("actor_kind", context.actor_kind);
-        if !flags.is_empty() {
-            object.texts("compliance_flags", flags.iter().map(|flag| flag.as_str()));
-        }
-        let not_canonical =
-            |source| EventError::NotCanonical { action: self.action.clone(), source };
-        object.value("details", self.details.as_ref()).map_err(not_canonical)?;
-        object.uuid("event_id", Some(self.event_id));
-        object.text("event_type", self.event_type.as_str());
-        object.optional_text("ip_address", context.ip_address.map(|ip| ip.to_string()).as_deref());
-        object.value("new_values", self.new_values.as_ref()).map_err(not_canonical)?;
-        object.text("occurred_at", &instant_text(context.occurred_at));
-        object.value("old_values", self.old_values.as_ref()).map_err(not_canonical)?;
-        object.uuid("organization_id", context.organization_id);
-        object.optional_text("request_id", context.request_id.as_deref());
-        object.uuid("resource_id", self.resource_id);
-        object.text("resource_type", &self.resource_type);
-        object.text("result", self.outcome.as_str());
-        object.uuid("session_id", context.session_id);
-        object.text("severity", self.event_type.severity().as_str());
-        object.uuid("tenant_id", Some(context.tenant_id));
-        object.optional_text("user_agent", context.user_agent.as_deref());
-        object.uuid("user_id", context.user_id);
-        object.integer("v", RECORD_VERSION);
-        Ok(object.finish())
+        let members = Members {
+            action: &self.action,
+            actor_kind: context.actor_kind,
+            compliance_flags: &flags.iter().map(|flag| flag.as_str()).collect::<Vec<_>>(),
+            details: self.details.as_ref(),
+            event_id: self.event_id,
+            event_type: self.event_type.as_str(),
+            ip_address: context.ip_address,
+            new_values: self.new_values.as_ref(),
+            occurred_at: context.occurred_at,
+            old_values: self.old_values.as_ref(),
+            organization_id: context.organization_id,
+            request_id: context.request_id.as_deref(),
+            resource_id: self.resource_id,
+            resource_type: &self.resource_type,
+            result: self.outcome.as_str(),
+            session_id: context.session_id,
+            severity: self.event_type.severity().as_str(),
+            tenant_id: context.tenant_id,
+            user_agent: context.user_agent.as_deref(),
+            user_id: context.user_id,
+        };
+        members
+            .write(Vec::with_capacity(512))
+            .map_err(|source| EventError::NotCanonical { action: self.action.clone(), source })
     }
 
     /// Writes the record and hashes it.
@@ -260,11 +258,6 @@ pub(crate) struct EventParts<'event> {
     pub(crate) new_values: Option<&'event Value>,
     pub(crate) details: Option<&'event Value>,
     pub(crate) context: &'event EventContext,
-}
-
-/// An instant as records write it: RFC 3339, UTC, six decimals.
-pub(crate) fn instant_text(instant: Timestamp) -> String {
-    format!("{instant:.6}")
 }
 
 /// A `UUIDv7` of an instant: 48 bits of milliseconds, 12 bits of the fraction

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::canonical;
 
 fn context() -> EventContext {
     EventContext {

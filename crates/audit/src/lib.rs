@@ -19,6 +19,7 @@ pub mod verify;
 
 mod compare;
 mod fault;
+mod record;
 mod rows;
 mod sealing;
 

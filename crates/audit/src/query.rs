@@ -151,8 +151,8 @@ pub async fn one(
     event_id: Uuid,
 ) -> Result<Option<StoredEvent>, DbError> {
     let answers =
-        database.read(context, &[Query::new(ONE, &[&context.tenant_id(), &event_id])]).await?;
-    answers.iter().flatten().map(stored_event).next().transpose()
+        database.look_up(context, Query::new(ONE, &[&context.tenant_id(), &event_id])).await?;
+    answers.iter().map(stored_event).next().transpose()
 }
 
 fn stored_event(row: &Row) -> Result<StoredEvent, DbError> {

@@ -53,9 +53,9 @@ impl View for PayeeByNumber {
         let tenant = context.tenant_id();
         let parameters: [&(dyn ToSql + Sync); 3] =
             [&tenant, &context.actor.id, &self.account_number];
-        let answers = database.read(context, &[Query::new(PAYEE, &parameters)]).await?;
-        let row = answers.first().and_then(|rows| rows.first());
-        let value = row
+        let rows = database.look_up(context, Query::new(PAYEE, &parameters)).await?;
+        let value = rows
+            .first()
             .map(|row| {
                 Ok::<_, DbError>(Payee {
                     account_id: row.try_get("id")?,

@@ -96,10 +96,9 @@ impl Identity {
             .inner
             .operations
             .database()
-            .read(context, &[Query::new(FAILURES, &parameters)])
+            .look_up(context, Query::new(FAILURES, &parameters))
             .await?;
-        let failures = rows.first().map_or(&[][..], Vec::as_slice);
-        let seconds = failures
+        let seconds = rows
             .iter()
             .map(|row| row.try_get::<_, Timestamp>("created_at").map(Timestamp::as_second));
         Ok(seconds.collect::<Result<_, _>>().map_err(tenancy::DbError::from)?)

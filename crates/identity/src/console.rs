@@ -146,10 +146,10 @@ impl Identity {
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&tenant, &stored];
         let database = self.inner.operations.database();
         let rows = database
-            .read(context, &[Query::new(FIND, &parameters)])
+            .look_up(context, Query::new(FIND, &parameters))
             .await
             .map_err(|error| into_refusal(error.into()))?;
-        let row = rows.first().and_then(|rows| rows.first()).ok_or_else(invalid_token)?;
+        let row = rows.first().ok_or_else(invalid_token)?;
         let session: Uuid = row
             .try_get("id")
             .map_err(|error| into_refusal(tenancy::DbError::from(error).into()))?;

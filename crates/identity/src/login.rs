@@ -298,8 +298,8 @@ impl Identity {
             [&tenant, &attempt.name_key, &index];
         let database = self.inner.operations.database();
         let rows =
-            database.read(&attempt.context, &[Query::new(FIND_ACCOUNT, &parameters)]).await?;
-        let Some(row) = rows.first().and_then(|rows| rows.first()) else { return Ok(None) };
+            database.look_up(&attempt.context, Query::new(FIND_ACCOUNT, &parameters)).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some(Account {
             id: row.try_get("id")?,
             username_key: row.try_get("username_key")?,

@@ -112,8 +112,8 @@ impl Identity {
         let (tenant, history) = (context.tenant_id(), i64::from(state.policy.password.history));
         let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &user, &history];
         let database = self.inner.operations.database();
-        let rows = database.read(context, &[Query::new(OWN_CREDENTIALS, &parameters)]).await?;
-        let row = rows.first().and_then(|rows| rows.first()).ok_or_else(Refusal::not_found)?;
+        let rows = database.look_up(context, Query::new(OWN_CREDENTIALS, &parameters)).await?;
+        let row = rows.first().ok_or_else(Refusal::not_found)?;
         let read = || -> Result<Credentials, tokio_postgres::Error> {
             Ok(Credentials {
                 username_key: row.try_get("username_key")?,

@@ -200,8 +200,8 @@ impl Identity {
         let read_at = Instant::now();
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&tenant, &session];
         let database = self.inner.operations.database();
-        let rows = database.read(context, &[Query::new(LOAD, &parameters)]).await?;
-        let Some(row) = rows.first().and_then(|rows| rows.first()) else { return Ok(None) };
+        let rows = database.look_up(context, Query::new(LOAD, &parameters)).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
         let facts = Arc::new(SessionFacts::read(row)?);
         self.inner.sessions.put((tenant, session), facts.user_id, read_at, Arc::clone(&facts));
         Ok(Some(facts))

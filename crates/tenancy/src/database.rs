@@ -20,6 +20,7 @@ use tokio_postgres::{Config, NoTls, Row, Statement};
 
 use crate::{
     DbError, OpContext, Query, TenantTx,
+    gather::Gather,
     reader::{self, Readers},
     transaction::Settings,
 };
@@ -106,7 +107,8 @@ impl DatabaseConfig {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
-    readers: Arc<Readers>,
+    pub(crate) readers: Arc<Readers>,
+    pub(crate) gather: Arc<Gather>,
     idle_connections: usize,
 }
 
@@ -137,7 +139,8 @@ impl Database {
         let mut bounded = shared;
         bounded.options(options.trim());
         let readers = Arc::new(Readers::new(self::pool(config, bounded, reader::READERS)?));
-        Ok(Self { pool, readers, idle_connections: config.idle_connections })
+        let gather = Arc::default();
+        Ok(Self { pool, readers, gather, idle_connections: config.idle_connections })
     }
 
     /// Begins a transaction in the context's tenant.
@@ -169,20 +172,27 @@ impl Database {
             .await
     }
 
-    /// One read-only transaction in one round trip: BEGIN, settings, the
-    /// statements, COMMIT leave together; a single statement goes on a shared
-    /// connection with its settings inside it (see `reader`). A caller that hangs up leaves nothing
-    /// open: either none or all of it has been sent.
+    /// One read-only transaction in one round trip: BEGIN, settings, the statements,
+    /// COMMIT leave together. A caller that hangs up leaves nothing open: either none
+    /// or all of it has been sent.
     pub async fn read(
         &self,
         context: &OpContext,
         queries: &[Query<'_>],
     ) -> Result<Vec<Vec<Row>>, DbError> {
         let settings = Settings::of(context);
-        if let &[query] = queries {
-            return Ok(vec![self.readers.read(&settings, query).await?]);
-        }
         self.on_living(|connection| read_on(connection, &settings, queries)).await
+    }
+
+    /// One statement that finds a few rows by their key, on a connection that all such
+    /// statements share (see `reader`). Nothing else belongs here: what takes long, a
+    /// list or a sum, holds up every sign-in and every other lookup behind it.
+    pub async fn look_up(
+        &self,
+        context: &OpContext,
+        query: Query<'_>,
+    ) -> Result<Vec<Row>, DbError> {
+        self.readers.read(&Settings::of(context), query).await
     }
 
     /// A statement over the tables that belong to no tenant (the directory).

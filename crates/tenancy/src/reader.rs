@@ -1,4 +1,5 @@
-//! Reads of one statement: the hottest path there is.
+//! Lookups, which are reads of a few rows by their key in one statement: the hottest
+//! path there is.
 //!
 //! Such a read needs no transaction of its own making: a single statement is one. The
 //! settings are made by the statement itself, before it reads ([`with_settings`]), so

@@ -70,12 +70,11 @@ impl Settings {
         }
     }
 
-    /// What all of several actors may see, and whether they differ at all: where
-    /// they do, the policies that narrow a tenant further show nothing.
-    fn common(first: &OpContext, others: &[&OpContext]) -> (Self, bool) {
-        let mut common = Self::of(first);
-        let mut differ = false;
-        for other in others.iter().map(|context| Self::of(context)) {
+    /// What all of several actors of a tenant may see, and whether they differ at all:
+    /// where they do, the policies that narrow a tenant further show nothing.
+    pub(crate) fn common(first: Self, others: impl IntoIterator<Item = Self>) -> (Self, bool) {
+        let (mut common, mut differ) = (first, false);
+        for other in others {
             if other.user != common.user {
                 common.user.clear();
                 differ = true;
@@ -156,7 +155,8 @@ impl TenantTx {
         (first, others): (&OpContext, &[&OpContext]),
         queries: &[Query<'_>],
     ) -> Result<(Self, Vec<Vec<Row>>), DbError> {
-        let (common, differ) = Settings::common(first, others);
+        let others = others.iter().map(|context| Settings::of(context));
+        let (common, differ) = Settings::common(Settings::of(first), others);
         if !differ {
             return Self::begin(client, &common, queries).await;
         }

@@ -4,13 +4,15 @@ use access::{Permission, Resource, Scope};
 use ledger::AccountStatus;
 use money::Currency;
 use operation::{Found, Page, PageRequest, View, read::ViewFailure};
-use tenancy::{Database, DbError, OpContext, Query, TenantTx};
+use tenancy::{Database, DbError, Gathered, OpContext, Query, TenantTx};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use super::{ACCOUNT, Account, AccountType};
+use super::{Account, AccountType};
 use crate::paging::Position;
 
+/// [`super::ACCOUNT`] for many who ask at the same moment.
+const ACCOUNTS: Gathered = Gathered(tenancy::sql!("banking/accounts.sql", "accounts"));
 const FACTS: &str = tenancy::sql!("banking/accounts.sql", "facts");
 const LIST_ALL: &str = tenancy::sql!("banking/accounts.sql", "list_all");
 const LIST_OF_CUSTOMER: &str = tenancy::sql!("banking/accounts.sql", "list_of_customer");
@@ -67,14 +69,11 @@ impl View for AccountView {
         context: &OpContext,
         _scope: Scope,
     ) -> Result<Found<Account>, ViewFailure> {
-        let tenant = context.tenant_id();
-        let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &self.account_id, &context.actor.id];
-        let answers = database.read(context, &[Query::new(ACCOUNT, &parameters)]).await?;
-        let Some(row) = answers.first().and_then(|rows| rows.first()) else {
+        let Some(row) = database.read_one(context, ACCOUNTS, self.account_id).await? else {
             return Ok(Found::Missing);
         };
-        let resource = resource_of(row, Permission::AccountRead, self.account_id)?;
-        Ok(Found::Object { value: Account::from_row(row)?, resource })
+        let resource = resource_of(&row, Permission::AccountRead, self.account_id)?;
+        Ok(Found::Object { value: Account::from_row(&row)?, resource })
     }
 }
 

@@ -64,8 +64,8 @@ impl View for ApprovalView {
     ) -> Result<Found<Approval>, ViewFailure> {
         let tenant = context.tenant_id();
         let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &self.approval_id, &context.actor.id];
-        let answers = database.read(context, &[Query::new(APPROVAL, &parameters)]).await?;
-        let Some(row) = answers.first().and_then(|rows| rows.first()) else {
+        let rows = database.look_up(context, Query::new(APPROVAL, &parameters)).await?;
+        let Some(row) = rows.first() else {
             return Ok(Found::Missing);
         };
         let resource = resource_of(row, Permission::TransactionRead, self.approval_id)?;

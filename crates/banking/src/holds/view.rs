@@ -62,8 +62,8 @@ impl View for HoldView {
     ) -> Result<Found<Hold>, ViewFailure> {
         let tenant = context.tenant_id();
         let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &self.hold_id, &context.actor.id];
-        let answers = database.read(context, &[Query::new(HOLD, &parameters)]).await?;
-        let Some(row) = answers.first().and_then(|rows| rows.first()) else {
+        let rows = database.look_up(context, Query::new(HOLD, &parameters)).await?;
+        let Some(row) = rows.first() else {
             return Ok(Found::Missing);
         };
         let resource = resource_of(row, Permission::HoldRead, self.hold_id)?;

@@ -159,9 +159,8 @@ impl View for TransferView {
     ) -> Result<Found<Transfer>, ViewFailure> {
         let tenant = context.tenant_id();
         let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &self.transfer_id, &context.actor.id];
-        let answers =
-            database.read(context, &[Query::new(approvals::TRANSFER, &parameters)]).await?;
-        let Some(row) = answers.first().and_then(|rows| rows.first()) else {
+        let rows = database.look_up(context, Query::new(approvals::TRANSFER, &parameters)).await?;
+        let Some(row) = rows.first() else {
             return Ok(Found::Missing);
         };
         let resource = resource_of(row, Permission::TransactionRead, self.transfer_id)?;

@@ -58,8 +58,8 @@ impl Identity {
         let tenant = context.tenant_id();
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&tenant, &user];
         let rows =
-            self.inner.operations.database().read(context, &[Query::new(ONE, &parameters)]).await?;
-        let row = rows.first().and_then(|rows| rows.first()).ok_or_else(Refusal::not_found)?;
+            self.inner.operations.database().look_up(context, Query::new(ONE, &parameters)).await?;
+        let row = rows.first().ok_or_else(Refusal::not_found)?;
         let state = self.state(context).await?;
         Ok(record(&state.keys, row)?)
     }
