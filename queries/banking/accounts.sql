@@ -1,13 +1,16 @@
 --! account
--- One account with what policy needs to know: whether the actor is a party to it.
+-- One account with what policy needs to know: whether the actor is a party to it. The
+-- customer is a scalar subquery, which cannot be joined the other way round: before the
+-- tables were ever analysed, a join read all customers of the tenant.
 SELECT account.id, account.account_number, account.customer_id, account.account_type, ledger.currency, ledger.balance,
     ledger.held, ledger.overdraft_limit, ledger.minimum_balance, account.interest_rate, ledger.status,
     account.opened_date, account.closed_date, account.version, account.created_at,
     greatest(account.updated_at, ledger.updated_at) AS updated_at,
     EXISTS (
         SELECT 1 FROM account_parties party
-        JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
-        WHERE party.tenant_id = $1::uuid AND party.account_id = account.id AND customer.user_id = $3::uuid) AS owned
+        WHERE party.tenant_id = $1::uuid AND party.account_id = account.id
+          AND (SELECT customer.user_id FROM customers customer
+               WHERE customer.tenant_id = $1::uuid AND customer.id = party.customer_id) = $3::uuid) AS owned
 FROM savings_accounts account
 JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = account.id
 WHERE account.tenant_id = $1::uuid AND account.id = $2::uuid;
@@ -24,9 +27,9 @@ CROSS JOIN LATERAL (
         greatest(account.updated_at, ledger.updated_at) AS updated_at,
         EXISTS (
             SELECT 1 FROM account_parties party
-            JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
             WHERE party.tenant_id = $1::uuid AND party.account_id = account.id
-              AND customer.user_id = wanted.user_id) AS owned
+              AND (SELECT customer.user_id FROM customers customer
+                   WHERE customer.tenant_id = $1::uuid AND customer.id = party.customer_id) = wanted.user_id) AS owned
     FROM savings_accounts account
     JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = account.id
     WHERE account.tenant_id = $1::uuid AND account.id = wanted.account_id
@@ -43,9 +46,9 @@ FROM unnest($2::uuid[], $3::uuid[]) WITH ORDINALITY AS wanted (account_id, user_
 CROSS JOIN LATERAL (
     SELECT EXISTS (
         SELECT 1 FROM account_parties party
-        JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
         WHERE party.tenant_id = $1::uuid AND party.account_id = account.id
-          AND customer.user_id = wanted.user_id) AS owned
+          AND (SELECT customer.user_id FROM customers customer
+               WHERE customer.tenant_id = $1::uuid AND customer.id = party.customer_id) = wanted.user_id) AS owned
     FROM savings_accounts account
     WHERE account.tenant_id = $1::uuid AND account.id = wanted.account_id
     OFFSET 0

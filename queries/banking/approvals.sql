@@ -1,9 +1,17 @@
 --! ceiling
--- Asked in the round trip of the accounts' locks, so that a batch of transfers pays no
+-- Asked in the round trip of the accounts' locks, so that nothing that moves money pays a
 -- round trip for it and a ceiling that was lowered is obeyed at once.
 SELECT (policy ->> 'transfer_ceiling_minor')::bigint AS ceiling
 FROM security_policies
 WHERE tenant_id = $1::uuid;
+
+--! pending_of_makers
+-- How much of each maker's waits. Asked only where something has to wait; the index holds
+-- no more than what is pending.
+SELECT requested_by, count(*)::bigint AS pending
+FROM approvals
+WHERE tenant_id = $1::uuid AND requested_by = ANY ($2::uuid[]) AND status = 'pending' AND expires_at > app_now()
+GROUP BY requested_by;
 
 --! insert_approvals
 INSERT INTO approvals (tenant_id, kind, id, payload, payload_hash, object_id, from_account_id, to_account_id, amount,
@@ -130,7 +138,8 @@ LIMIT $6::bigint;
 --! transfer
 -- One movement by its id, posted or not: what waits for approval, or was refused it, has
 -- its id already. One statement, so that readable, unreadable and missing cost the same.
--- Before it is posted only the side that pays sees it, and whoever ordered it.
+-- Before it is posted only the side that pays sees it, and whoever ordered it; its days are
+-- then UTC's, and the view's to move into the tenant's zone.
 SELECT transfer.id, transfer.kind, transfer.status, transfer.amount, transfer.currency, transfer.from_account_id,
     transfer.to_account_id, transfer.description, transfer.reference, transfer.value_date, transfer.booking_date,
     transfer.posted_at, transfer.created_by, transfer.reverses_transfer_id, reversal.id AS reversed_by_transfer_id,

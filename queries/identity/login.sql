@@ -21,10 +21,12 @@ SELECT account_id, may_evaluate, locks, failures, locked_to FROM handle_failed_l
 SELECT set_config('synchronous_commit', 'off', true);
 
 --! failures_of_address
--- For a node that has just started: the failures it did not see.
+-- For a node that has just started: the failures it did not see. $2 to $3 are the
+-- addresses of one source; a range, because `<<=` finds no index under a parameter.
 SELECT created_at FROM login_attempts
-WHERE tenant_id = $1::uuid AND ip_address = $2::inet AND outcome NOT IN ('success', 'blocked') AND created_at > $3::timestamptz
-ORDER BY created_at DESC LIMIT $4::bigint;
+WHERE tenant_id = $1::uuid AND ip_address BETWEEN $2::inet AND $3::inet AND outcome NOT IN ('success', 'blocked')
+  AND created_at > $4::timestamptz
+ORDER BY created_at DESC LIMIT $5::bigint;
 
 --! lock_account
 -- Held to the end of the sign-in, so that two of them count each other's sessions
@@ -39,6 +41,19 @@ FOR UPDATE;
 
 --! succeed
 SELECT 1 AS done FROM (SELECT handle_successful_login($1::text::citext, $2::inet, $3::text)) AS called;
+
+--! take_back
+-- The charges of an attempt whose password was right and whose success could not be
+-- recorded. It may come minutes later, and then only for the password that was
+-- compared: whoever had an earlier one must not clear the failures of its successor.
+WITH account AS MATERIALIZED (
+    SELECT username_key FROM users
+    WHERE tenant_id = $1::uuid AND username_key = $2::text AND deleted_at IS NULL AND is_active
+      AND password_changed_at IS NOT DISTINCT FROM $3::timestamptz
+    FOR UPDATE
+)
+SELECT 1 AS done
+FROM account CROSS JOIN LATERAL (SELECT handle_successful_login(account.username_key::citext, $4::inet, $5::text)) AS called;
 
 --! rehash
 UPDATE users SET password_hash = $3::text WHERE tenant_id = $1::uuid AND id = $2::uuid;

@@ -1,9 +1,13 @@
 --! live_sessions
--- Writes always check the row, so that a revocation on any node is obeyed at once.
+-- Writes always check the row, so that a revocation on any node is obeyed at once, and
+-- a change of roles with it: what a node remembers of a person is a second old.
 -- Sessions of deleted or disabled people are dead whatever their own row says.
-SELECT session.id, session.user_id
+SELECT session.id, session.user_id, person.organization_id, person.department,
+    ARRAY(SELECT held.role FROM user_roles held
+          WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
+          ORDER BY held.role <> person.role, held.role) AS roles
 FROM user_sessions session
-JOIN users ON users.tenant_id = session.tenant_id AND users.id = session.user_id
+JOIN users person ON person.tenant_id = session.tenant_id AND person.id = session.user_id
 WHERE session.tenant_id = $1::uuid AND session.id = ANY ($2::uuid[])
   AND session.revoked_at IS NULL AND session.absolute_expires_at > app_now()
-  AND users.is_active AND users.deleted_at IS NULL;
+  AND person.is_active AND person.deleted_at IS NULL;

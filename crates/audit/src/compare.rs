@@ -1,15 +1,17 @@
 //! Owns the comparison of a stored record's bytes with the columns beside them.
 //!
 //! Refuses to know: hashes and the tree. The bytes are the truth; a column that
-//! says something else was changed by hand.
+//! says something else was changed by hand, and so was one that cannot be read at all:
+//! whatever was once written can (an instant of `infinity`, a flag of NULL or a number
+//! beyond any float never was).
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tenancy::DbError;
-use tokio_postgres::Row;
 use tokio_postgres::types::FromSqlOwned;
+use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use crate::record::Members;
@@ -45,7 +47,16 @@ pub(crate) fn is_as_written(
     row: &Row,
     record: &[u8],
     buffer: &mut Vec<u8>,
-) -> Result<bool, DbError> {
+) -> bool {
+    let written = write_again(tenant_id, row, std::mem::take(buffer));
+    let Ok(Some(written)) = written else { return false };
+    *buffer = written;
+    buffer == record
+}
+
+/// The columns as a record, in place of what the buffer held; none where they hold what
+/// no record can.
+fn write_again(tenant_id: Uuid, row: &Row, buffer: Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
     let flags: Vec<&str> = row.try_get(place::COMPLIANCE_FLAGS)?;
     let old_values: Option<Value> = row.try_get(place::OLD_VALUES)?;
     let new_values: Option<Value> = row.try_get(place::NEW_VALUES)?;
@@ -72,26 +83,18 @@ pub(crate) fn is_as_written(
         user_agent: row.try_get(place::USER_AGENT)?,
         user_id: row.try_get(place::USER_ID)?,
     };
-    match members.write(std::mem::take(buffer)) {
-        Ok(written) => *buffer = written,
-        Err(_) => return Ok(false),
-    }
-    Ok(buffer == record)
+    Ok(members.write(buffer).ok())
 }
 
 /// The first column that contradicts the record, none where all agree. A
 /// member that has no column, and bytes that are no JSON object, are
 /// contradictions as well.
-pub(crate) fn first_difference(
-    tenant_id: Uuid,
-    row: &Row,
-    record: &[u8],
-) -> Result<Option<String>, DbError> {
+pub(crate) fn first_difference(tenant_id: Uuid, row: &Row, record: &[u8]) -> Option<String> {
     let Ok(Value::Object(mut members)) = serde_json::from_slice(record) else {
-        return Ok(Some("record".to_owned()));
+        return Some("record".to_owned());
     };
-    let differs = difference(tenant_id, row, &mut members)?;
-    Ok(differs.map(str::to_owned).or_else(|| members.into_iter().next().map(|(name, _)| name)))
+    let differs = difference(tenant_id, row, &mut members);
+    differs.map(str::to_owned).or_else(|| members.into_iter().next().map(|(name, _)| name))
 }
 
 /// Takes every known member out of the object as it is compared.
@@ -99,41 +102,47 @@ fn difference(
     tenant_id: Uuid,
     row: &Row,
     members: &mut Map<String, Value>,
-) -> Result<Option<&'static str>, DbError> {
+) -> Option<&'static str> {
     if members.remove("v") != Some(Value::from(crate::event::RECORD_VERSION)) {
-        return Ok(Some("v"));
+        return Some("v");
     }
     if parsed::<Uuid>(members.remove("tenant_id")) != Some(Some(tenant_id)) {
-        return Ok(Some("tenant_id"));
+        return Some("tenant_id");
     }
     for name in ["event_id", "organization_id", "user_id", "session_id", "resource_id"] {
-        if parsed(members.remove(name)) != Some(column::<Uuid>(row, name)?) {
-            return Ok(Some(name));
+        if !agrees::<Uuid>(row, name, members) {
+            return Some(name);
         }
     }
     for name in TEXT_COLUMNS {
-        if parsed(members.remove(name)) != Some(column::<String>(row, name)?) {
-            return Ok(Some(name));
+        if !agrees::<String>(row, name, members) {
+            return Some(name);
         }
     }
-    if parsed(members.remove("occurred_at")) != Some(column::<Timestamp>(row, "occurred_at")?) {
-        return Ok(Some("occurred_at"));
+    if !agrees::<Timestamp>(row, "occurred_at", members) {
+        return Some("occurred_at");
     }
-    if parsed(members.remove("ip_address")) != Some(column::<IpAddr>(row, "ip_address")?) {
-        return Ok(Some("ip_address"));
+    if !agrees::<IpAddr>(row, "ip_address", members) {
+        return Some("ip_address");
     }
-    let flags: Vec<String> = row.try_get("compliance_flags")?;
-    if members.remove("compliance_flags").unwrap_or_else(|| Value::Array(Vec::new()))
-        != Value::from(flags)
-    {
-        return Ok(Some("compliance_flags"));
+    let flags = column::<Vec<String>>(row, "compliance_flags").ok().flatten();
+    let written = members.remove("compliance_flags").unwrap_or_else(|| Value::Array(Vec::new()));
+    if flags.map(Value::from) != Some(written) {
+        return Some("compliance_flags");
     }
-    for name in ["old_values", "new_values", "details"] {
-        if members.remove(name) != column::<Value>(row, name)? {
-            return Ok(Some(name));
-        }
-    }
-    Ok(None)
+    ["old_values", "new_values", "details"].into_iter().find(|name| {
+        let member = members.remove(*name);
+        !column::<Value>(row, name).is_ok_and(|column| column == member)
+    })
+}
+
+/// Whether a column says what the member of its name does, which is taken out.
+fn agrees<T>(row: &Row, name: &str, members: &mut Map<String, Value>) -> bool
+where
+    T: FromSqlOwned + FromStr + PartialEq,
+{
+    let member = parsed::<T>(members.remove(name));
+    column::<T>(row, name).is_ok_and(|column| member == Some(column))
 }
 
 const TEXT_COLUMNS: [&str; 8] = [
@@ -147,13 +156,13 @@ const TEXT_COLUMNS: [&str; 8] = [
     "request_id",
 ];
 
-fn column<T: FromSqlOwned>(row: &Row, name: &str) -> Result<Option<T>, DbError> {
-    Ok(row.try_get(name)?)
+fn column<T: FromSqlOwned>(row: &Row, name: &str) -> Result<Option<T>, Error> {
+    row.try_get(name)
 }
 
 /// A member as a typed value; the outer `None` means that it is malformed.
 #[expect(clippy::option_option, reason = "malformed, absent and present are three cases")]
-fn parsed<T: std::str::FromStr>(member: Option<Value>) -> Option<Option<T>> {
+fn parsed<T: FromStr>(member: Option<Value>) -> Option<Option<T>> {
     match member {
         None => Some(None),
         Some(Value::String(text)) => text.parse().ok().map(Some),

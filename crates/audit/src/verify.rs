@@ -247,10 +247,10 @@ impl Verification<'_> {
         if merkle::leaf_hash(record) != leaf {
             return Ok(Err(FaultKind::RecordChanged));
         }
-        if is_as_written(self.tenant_id, row, record, &mut self.written)? {
+        if is_as_written(self.tenant_id, row, record, &mut self.written) {
             return Ok(Ok(leaf));
         }
-        let difference = first_difference(self.tenant_id, row, record)?;
+        let difference = first_difference(self.tenant_id, row, record);
         Ok(difference.map_or(Ok(leaf), |column| Err(FaultKind::ColumnChanged { column })))
     }
 

@@ -115,14 +115,14 @@ pub const ALL: &[Entry] = &[
     ),
     served(
         "token-uncached",
-        "authenticating a token never seen: signature, claims, revocation",
+        "authenticating a token never seen, of a session that is known: signature, claims, revocation",
         RS256,
         Goal::at_least(0.9),
         "verifications/s",
     ),
     served(
         "audit-append",
-        "appending audit records until they are sealed into the tenant's tree",
+        "appending audit records until the last of them is sealed into the tenant's tree",
         Some("inserts of the same rows into bare tables, no tree"),
         Goal::at_least(0.8),
         "records/s",
@@ -144,7 +144,7 @@ pub const ALL: &[Entry] = &[
     served("memory-idle", "resident memory of `serve`, idle", None, Goal::at_most(60.0), "MB"),
     served(
         "memory-busy",
-        "resident memory of the server at 1,000 busy connections",
+        "peak of the resident memory of the server at 1,000 busy connections",
         None,
         Goal::at_most(150.0),
         "MB",

@@ -87,10 +87,24 @@ impl Process {
         .await
     }
 
+    /// Begins the peak of [`Self::peak_mb`] anew.
+    pub(crate) fn forget_peak(&self) -> anyhow::Result<()> {
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.id()), "5")?)
+    }
+
+    /// The most resident memory there was, in megabytes (`VmHWM`).
+    pub(crate) fn peak_mb(&self) -> anyhow::Result<f64> {
+        self.memory_mb("VmHWM:")
+    }
+
     /// Resident memory in megabytes (`VmRSS`).
     pub(crate) fn resident_mb(&self) -> anyhow::Result<f64> {
+        self.memory_mb("VmRSS:")
+    }
+
+    fn memory_mb(&self, name: &str) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kilobytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<u32>().ok());
         Ok(f64::from(kilobytes.context("/proc tells no resident memory")?) / 1_024.0)
     }

@@ -237,7 +237,8 @@ async fn run<S: Source>(
         } else {
             Instant::now()
         };
-        if from >= window.end {
+        // A schedule that fell behind is not worked off after the end.
+        if from.max(Instant::now()) >= window.end {
             return Ok((load, last));
         }
         request.clear();

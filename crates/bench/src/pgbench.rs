@@ -8,8 +8,13 @@ use anyhow::Context as _;
 use cluster::Binaries;
 use tokio_postgres::config::Host;
 
+use crate::statistics::float;
+
 const SCRIPT: &str = include_str!("../sql/limit_transfer.pgbench");
-const CLIENTS: &str = "64";
+/// As many as the clients that it is the limit of.
+pub(crate) const CLIENTS: u32 = 64;
+/// As few as one PostgreSQL of few cores commits fastest with.
+pub(crate) const FEW_CLIENTS: u32 = 8;
 const THREADS: &str = "2";
 
 /// pgbench, ready to run.
@@ -48,20 +53,22 @@ impl Pgbench {
         Ok(Self { program, script, environment })
     }
 
-    /// Transfers a second over `duration`, in whole seconds and at least one.
-    pub(crate) async fn run(&self, duration: Duration) -> anyhow::Result<f64> {
-        let seconds = duration.as_secs().max(1).to_string();
+    /// Transfers a second over `duration`, in whole seconds and at least one. A second
+    /// before it is not counted: there the new connections plan their statement.
+    pub(crate) async fn run(&self, clients: u32, duration: Duration) -> anyhow::Result<f64> {
+        let seconds = (duration.as_secs().max(1) + 1).to_string();
+        let clients = clients.to_string();
         let output = tokio::process::Command::new(&self.program)
-            .args(["-n", "-M", "prepared", "-c", CLIENTS, "-j", THREADS, "-T", &seconds, "-f"])
+            .args(["-n", "-M", "prepared", "-c", &clients, "-j", THREADS, "-T", &seconds])
+            .args(["-P", "1", "-f"])
             .arg(&self.script)
             .envs(self.environment.iter().map(|(name, value)| (*name, value)))
             .kill_on_drop(true)
             .output()
             .await?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let complaint = || format!("pgbench: {}", String::from_utf8_lossy(&output.stderr));
-        anyhow::ensure!(output.status.success(), complaint());
-        transactions_per_second(&text).with_context(complaint)
+        let progress = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "pgbench: {progress}");
+        transactions_per_second(&progress).with_context(|| format!("pgbench: {progress}"))
     }
 }
 
@@ -71,10 +78,14 @@ fn without_comments(script: &str) -> String {
     script.split_inclusive('\n').filter(kept).collect()
 }
 
-/// `tps = 5203.449 (without initial connection time)`.
-fn transactions_per_second(output: &str) -> Option<f64> {
-    let line = output.lines().find_map(|line| line.strip_prefix("tps = "))?;
-    line.split(' ').next()?.parse().ok()
+/// The mean of all seconds but the first: `progress: 2.0 s, 5203.4 tps, lat 12.3 ms …`.
+fn transactions_per_second(progress: &str) -> Option<f64> {
+    let rates = progress.lines().filter_map(|line| {
+        let (_, rest) = line.strip_prefix("progress: ")?.split_once(" s, ")?;
+        rest.split_once(" tps")?.0.parse::<f64>().ok()
+    });
+    let warm: Vec<f64> = rates.skip(1).collect();
+    (!warm.is_empty()).then(|| warm.iter().sum::<f64>() / float(warm.len() as u64))
 }
 
 #[cfg(test)]
@@ -83,8 +94,11 @@ mod tests {
 
     #[test]
     fn the_rate_is_found_in_what_pgbench_says() {
-        let output = "latency average = 9.5 ms\ntps = 5203.449 (without initial connection time)\n";
-        assert_eq!(transactions_per_second(output), Some(5_203.449));
+        let output = "pgbench (15.1)\nprogress: 1.0 s, 900.0 tps, lat 60.1 ms stddev 9.9, 0 failed\n\
+                      progress: 2.0 s, 5000.0 tps, lat 12.3 ms stddev 1.2, 0 failed\n\
+                      progress: 3.0 s, 5400.0 tps, lat 11.3 ms stddev 1.2, 0 failed\n";
+        assert_eq!(transactions_per_second(output), Some(5_200.0));
+        assert_eq!(transactions_per_second("progress: 1.0 s, 900.0 tps, lat 1 ms"), None);
         assert_eq!(transactions_per_second("pgbench: fatal"), None);
     }
 

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde::Deserialize;
@@ -22,7 +23,10 @@ const LIMIT_TABLES: &str = include_str!("../sql/limit_tables.sql");
 /// People who sign in; each owns a hundred accounts.
 const SIGNED_IN: usize = 8;
 const LOGIN_ATTEMPTS: usize = 40;
-const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
+const WAITS: &str = "SELECT EXISTS (SELECT 1 FROM audit_inbox)";
+const SEALING_LIMIT: Duration = Duration::from_secs(60);
+const SEALED_POLL: Duration = Duration::from_millis(20);
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
 
 /// What a development installation says when it is ready.
 #[derive(Debug, Deserialize)]
@@ -121,6 +125,18 @@ impl Stage {
     /// A connection of our own, as the cluster's superuser.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
         connect(&self.ready.database_url).await
+    }
+
+    /// Waits until the sealer has caught up with what was written so far: whoever measures
+    /// next would pay for it.
+    pub(crate) async fn sealed(&self) -> anyhow::Result<()> {
+        let client = self.client().await?;
+        let deadline = Instant::now() + SEALING_LIMIT;
+        while client.query_one(WAITS, &[]).await?.try_get::<_, bool>(0)? {
+            anyhow::ensure!(Instant::now() < deadline, "the sealer does not keep up");
+            tokio::time::sleep(SEALED_POLL).await;
+        }
+        Ok(())
     }
 
     /// Who owns what `connection` number uses: people take turns.

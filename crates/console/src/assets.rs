@@ -6,7 +6,7 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 use axum::{
-    extract::Path,
+    extract::{Path, rejection::PathRejection},
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderName, HeaderValue, header};
@@ -139,7 +139,8 @@ fn hash(bytes: &[u8]) -> String {
 }
 
 /// `GET /assets/{hash}/{name}`.
-pub(crate) async fn serve(Path((hash, name)): Path<(String, String)>) -> Response {
+pub(crate) async fn serve(place: Result<Path<(String, String)>, PathRejection>) -> Response {
+    let Ok(Path((hash, name))) = place else { return Fault::not_found().into_response() };
     let found = FILES.iter().find(|(known, asset)| *known == hash && asset.name == name);
     let Some((_, asset)) = found else { return Fault::not_found().into_response() };
     let headers: [(HeaderName, HeaderValue); 3] = [

@@ -1,10 +1,9 @@
 //! Owns the console's cookies: their names, their attributes, their reading.
 //!
 //! All are `__Host-`: secure, for this host alone, for every path (RFC 6265bis
-//! section 4.1.3.2), so no sister host can plant one. The session is `SameSite=Lax`,
-//! not `Strict`: a link in an e-mail or a ticket has to open the page and not the
-//! sign-in; nothing is changed by GET, and every other method is guarded thrice
-//! (`guard`). Refuses to know what the values mean.
+//! section 4.1.3.2), so no sister host can plant one, and `SameSite=Strict`, so none of
+//! them comes along with anything that another site sends; a link in an e-mail opens
+//! the page all the same (`onward`). Refuses to know what the values mean.
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -56,7 +55,7 @@ pub(crate) fn set(headers: &mut HeaderMap, name: &str, value: &str, keep: Keep) 
     if !value.bytes().all(sane) {
         return;
     }
-    let line = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax{age}");
+    let line = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Strict{age}");
     if let Ok(mut line) = HeaderValue::from_str(&line) {
         line.set_sensitive(true);
         headers.append(header::SET_COOKIE, line);
@@ -101,7 +100,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         set(&mut headers, SESSION, "console_1_a-b", Keep::Session);
         let line = headers.get(header::SET_COOKIE).unwrap().to_str().unwrap();
-        assert_eq!(line, "__Host-strongroom=console_1_a-b; Path=/; Secure; HttpOnly; SameSite=Lax");
+        let attributes = "; Path=/; Secure; HttpOnly; SameSite=Strict";
+        assert_eq!(line, format!("__Host-strongroom=console_1_a-b{attributes}"));
         let mut headers = HeaderMap::new();
         set(&mut headers, FLASH, "a; Domain=example.com", Keep::Seconds(9));
         assert!(headers.is_empty(), "no attribute is smuggled in by a value");

@@ -92,7 +92,8 @@ impl Fault {
         Self { retry_after_s: Some(seconds), ..fault }
     }
 
-    fn signed_out() -> Self {
+    /// To the sign-in.
+    pub(crate) fn signed_out() -> Self {
         let detail = "Your session has ended. Sign in to go on.";
         let fault = Self::new(StatusCode::UNAUTHORIZED, "You are signed out", detail);
         Self { sign_in: true, ..fault }

@@ -23,11 +23,12 @@ use crate::{
     areas, cookies,
     fault::Fault,
     flash::Flash,
-    guard,
+    guard, onward,
     page::Theme,
     params::{MAXIMUM_FORM_BYTES, Params, Submitted},
     security,
     state::Console,
+    visitor::own_path,
 };
 
 /// What the frame learnt of a request.
@@ -36,8 +37,8 @@ pub(crate) struct Visit {
     pub(crate) nonce: String,
     pub(crate) theme: Option<Theme>,
     pub(crate) session: Option<ConsoleSession>,
-    /// A cookie came along that no longer opens anything.
-    pub(crate) expired: bool,
+    /// A cookie came along that opens nothing.
+    pub(crate) dead: Option<DeadCookie>,
     pub(crate) path: String,
     pub(crate) query: String,
     /// Name and port that the browser asked for; anybody may have written them.
@@ -50,6 +51,25 @@ pub(crate) struct Visit {
     pub(crate) is_read: bool,
     /// htmx asks for a part of a page.
     pub(crate) is_fragment: bool,
+}
+
+/// Why a session's cookie opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeadCookie {
+    /// Its session is over.
+    Ended,
+    /// We never gave it out: somebody guesses.
+    Forged,
+}
+
+impl Visit {
+    /// Where they are, to come back to; none where a browser could read it as a place
+    /// on another host.
+    pub(crate) fn address(&self) -> Option<String> {
+        let query = if self.query.is_empty() { "" } else { "?" };
+        let whole = format!("{}{query}{}", self.path, self.query);
+        own_path(&whole).is_some().then_some(whole)
+    }
 }
 
 /// Asked for by anybody, and guarded all the same.
@@ -67,35 +87,41 @@ pub(crate) async fn frame(
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let seen = session(&console, request.headers(), &source).await;
-    let (session, expired, broken) = match seen {
-        Ok((session, expired)) => (session, expired, None),
-        Err(fault) => (None, false, Some(fault)),
+    let (session, dead, broken) = match seen {
+        Ok((session, dead)) => (session, dead, None),
+        Err(fault) => (None, None, Some(fault)),
     };
-    let visit = Arc::new(visit(&request, session, expired, source));
+    let visit = Arc::new(visit(&request, session, dead, source));
     let (counted, admitted) = match broken {
         Some(fault) => (None, Err(fault)),
         None => admitted(&console, &visit, request).await,
     };
     let mut response = match admitted {
-        Ok(request) => next.run(request).await,
+        Ok(request) => match onward::arrival(&request, &visit) {
+            Some(arrival) => arrival,
+            None => next.run(request).await,
+        },
         Err(fault) => fault.into_response(),
     };
     if let Some(counted) = counted {
         response.extensions_mut().insert(counted);
     }
-    finished(&console, &visit, response)
+    finished(&console, &visit, counted_at_last(&console, &visit, response))
 }
 
-/// The session behind the cookie, and whether there was one that is no more.
+/// The session behind the cookie, or what is wrong with the cookie.
 async fn session(
     console: &Console,
     headers: &HeaderMap,
     source: &Arc<RequestInfo>,
-) -> Result<(Option<ConsoleSession>, bool), Fault> {
-    let Some(cookie) = cookies::read(headers, cookies::SESSION) else { return Ok((None, false)) };
+) -> Result<(Option<ConsoleSession>, Option<DeadCookie>), Fault> {
+    let Some(cookie) = cookies::read(headers, cookies::SESSION) else { return Ok((None, None)) };
     match console.identity.authenticate_cookie(cookie, Arc::clone(source)).await {
-        Ok(session) => Ok((Some(session), false)),
-        Err(refusal) if refusal.kind == RefusalKind::Unauthenticated => Ok((None, true)),
+        Ok(session) => Ok((Some(session), None)),
+        Err(refusal) if refusal.code == "invalid_token" => Ok((None, Some(DeadCookie::Forged))),
+        Err(refusal) if refusal.kind == RefusalKind::Unauthenticated => {
+            Ok((None, Some(DeadCookie::Ended)))
+        }
         Err(refusal) => Err(refusal.into()),
     }
 }
@@ -103,7 +129,7 @@ async fn session(
 fn visit(
     request: &Request,
     session: Option<ConsoleSession>,
-    expired: bool,
+    dead: Option<DeadCookie>,
     source: Arc<RequestInfo>,
 ) -> Visit {
     let headers = request.headers();
@@ -112,7 +138,7 @@ fn visit(
         nonce: security::nonce(),
         theme: cookies::read(headers, cookies::THEME).and_then(Theme::read),
         session,
-        expired,
+        dead,
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
         host: host(request).map(str::to_owned),
@@ -150,6 +176,10 @@ async fn admitted(
         Ok((counted, Some(seconds))) => return (counted, Err(Fault::too_many(seconds))),
         Err(fault) => return (None, Err(fault)),
     };
+    // On every path: whoever guesses takes the one that says nothing of it.
+    if visit.dead == Some(DeadCookie::Forged) {
+        return (counted, Err(Fault::signed_out()));
+    }
     // Attempts at the query's own encoding of U+0000 reach no handler either.
     if request.uri().path().contains("%00") {
         return (counted, Err(Fault::not_found()));
@@ -181,6 +211,20 @@ async fn counted(
     let limits = console.limits(Some(&policy.rate_limits), class);
     let (counted, wait_s) = count_user(&console.rates, limits, &session.context, now_ms);
     Ok((Some(counted), wait_s))
+}
+
+/// What of a sign-in failed before it could count itself (it is no form, or none of
+/// ours) is counted here, as the API does. Our own failure is nobody's attempt.
+fn counted_at_last(console: &Console, visit: &Visit, response: Response) -> Response {
+    if response.extensions().get::<Counted>().is_some() || !response.status().is_client_error() {
+        return response;
+    }
+    let limits = console.limits(None, Class::Auth);
+    let (counted, wait_s) =
+        count_address(&console.rates, limits, visit.source.ip, console.now_ms());
+    let mut response = wait_s.map_or(response, |seconds| Fault::too_many(seconds).into_response());
+    response.extensions_mut().insert(counted);
+    response
 }
 
 async fn checked_form(
@@ -244,10 +288,10 @@ pub(crate) fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
 }
 
 fn finished(console: &Console, visit: &Visit, mut response: Response) -> Response {
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED
-        && response.extensions().get::<Fault>().is_none()
+    if response.extensions().get::<Fault>().is_none()
+        && let Some(fault) = refused_by_the_framework(&response)
     {
-        response.extensions_mut().insert(Fault::wrong_method());
+        response.extensions_mut().insert(fault);
     }
     if let Some(fault) = response.extensions_mut().remove::<Fault>() {
         response = drawn(console, visit, &fault, response);
@@ -260,7 +304,7 @@ fn finished(console: &Console, visit: &Visit, mut response: Response) -> Respons
     if visit.flash.is_some() && is_html && !visit.is_fragment {
         cookies::set(response.headers_mut(), cookies::FLASH, "", cookies::Keep::Drop);
     }
-    if visit.expired && visit.session.is_none() {
+    if visit.dead.is_some() {
         let ours = response.headers().get_all(header::SET_COOKIE).iter();
         let replaced = ours
             .filter_map(|line| line.to_str().ok())
@@ -272,6 +316,18 @@ fn finished(console: &Console, visit: &Visit, mut response: Response) -> Respons
     let trusted = response.extensions_mut().remove::<security::TrustedTypes>();
     security::secure(response.headers_mut(), &visit.nonce, trusted);
     response
+}
+
+/// What is turned away before a handler sees it: another method, or something in the
+/// path that cannot be an id, which leads nowhere.
+fn refused_by_the_framework(response: &Response) -> Option<Fault> {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_bare = kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => Some(Fault::wrong_method()),
+        StatusCode::BAD_REQUEST if is_bare => Some(Fault::not_found()),
+        _ => None,
+    }
 }
 
 fn drawn(console: &Console, visit: &Visit, fault: &Fault, mut response: Response) -> Response {

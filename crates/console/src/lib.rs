@@ -27,6 +27,7 @@ mod frame;
 mod guard;
 mod kit;
 mod nav;
+mod onward;
 mod page;
 mod paging;
 mod params;

@@ -9,8 +9,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     areas::{
-        account, account_settings, accounts, audit, customer_forms, customers, holds, overview,
-        palette, preferences, settings, sign_in, teller, transfers,
+        account, account_settings, accounts, approvals, audit, customer_forms, customers, hold_new,
+        holds, overview, palette, preferences, settings, sign_in, teller, transfers,
     },
     assets, docs,
     fault::Fault,
@@ -50,6 +50,9 @@ pages! {
     post "/accounts/{id}/withdraw" teller::withdraw;
     get  "/accounts/{id}/fee" teller::ask_fee;
     post "/accounts/{id}/fee" teller::charge;
+    get  "/accounts/{id}/hold" hold_new::ask;
+    post "/accounts/{id}/hold" hold_new::place;
+    get  "/approvals"     approvals::list;
     get  "/audit"         audit::list;
     get  "/audit.csv"     audit::csv;
     get  "/audit/verify"  audit::verify;
@@ -72,10 +75,14 @@ pages! {
     get  "/accounts/{id}/holds"       holds::list;
     get  "/accounts/{id}/settings"    account_settings::show;
     post "/accounts/{id}/settings"    account_settings::save;
+    get  "/accounts/{id}/status"      account_settings::begin;
     post "/accounts/{id}/status"      account_settings::change_status;
+    get  "/accounts/{id}/close"       account_settings::begin;
     post "/accounts/{id}/close"       account_settings::close;
     get  "/holds/{id}"                holds::show;
+    get  "/holds/{id}/capture"        holds::begin;
     post "/holds/{id}/capture"        holds::capture;
+    get  "/holds/{id}/release"        holds::begin;
     post "/holds/{id}/release"        holds::release;
 }
 

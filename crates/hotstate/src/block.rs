@@ -1,4 +1,4 @@
-//! Failures by source address within a window, and the block that follows.
+//! Failures by source within a window, and the block that follows.
 //!
 //! A failure is charged before the attempt and given back when it succeeds, as
 //! with accounts. In memory of one node; what earlier runs counted is brought by
@@ -11,6 +11,8 @@ use std::{
 };
 
 use uuid::Uuid;
+
+use crate::source::counted;
 
 /// Failures that block, within which time, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -42,19 +44,19 @@ struct Source {
     blocked_until_s: i64,
 }
 
-/// Failures of every address that failed lately.
+/// Failures of every source that failed lately.
 #[derive(Debug, Default)]
 pub struct AddressBlocks {
     sources: Mutex<HashMap<(Uuid, IpAddr), Source>>,
 }
 
-/// Beyond this many addresses the ones without a live window are dropped.
+/// Beyond this many sources the ones without a live window are dropped.
 const SOURCES_SWEEP: usize = 100_000;
 
 impl AddressBlocks {
     /// Whether anything is known of an address on this node.
     pub fn knows(&self, tenant: Uuid, address: IpAddr) -> bool {
-        self.lock().contains_key(&(tenant, address))
+        self.lock().contains_key(&(tenant, counted(address)))
     }
 
     /// Takes over what was recorded before this node started; nothing where the
@@ -71,7 +73,9 @@ impl AddressBlocks {
         let full = failed_at_s.len() >= threshold;
         let last = failed_at_s.last().copied().filter(|_| full);
         let blocked_until_s = last.map_or(0, |at| at.saturating_add(rule.duration_s));
-        self.lock().entry((tenant, address)).or_insert(Source { failed_at_s, blocked_until_s });
+        self.lock()
+            .entry((tenant, counted(address)))
+            .or_insert(Source { failed_at_s, blocked_until_s });
     }
 
     /// Charges one failure, atomically.
@@ -80,7 +84,7 @@ impl AddressBlocks {
         if sources.len() > SOURCES_SWEEP {
             sources.retain(|_, source| source.is_live(now_s, rule.window_s));
         }
-        let source = sources.entry((tenant, address)).or_default();
+        let source = sources.entry((tenant, counted(address))).or_default();
         if source.blocked_until_s > now_s {
             let retry_after_s = u64::try_from(source.blocked_until_s - now_s).unwrap_or(1);
             return Charge::Blocked { retry_after_s };
@@ -100,7 +104,7 @@ impl AddressBlocks {
     /// with it the block that this charge brought about.
     pub fn give_back(&self, tenant: Uuid, address: IpAddr, charged_at_s: i64, rule: &BlockRule) {
         let mut sources = self.lock();
-        let Some(source) = sources.get_mut(&(tenant, address)) else { return };
+        let Some(source) = sources.get_mut(&(tenant, counted(address))) else { return };
         if let Some(at) = source.failed_at_s.iter().rposition(|at| *at == charged_at_s) {
             source.failed_at_s.remove(at);
         }
@@ -123,7 +127,7 @@ impl Source {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     use uuid::Uuid;
 
@@ -152,6 +156,22 @@ mod tests {
         for now_s in [100, 200, 300, 400] {
             assert_eq!(blocks.charge(TENANT, ADDRESS, now_s, &RULE), Charge::Charged);
         }
+    }
+
+    #[test]
+    fn whoever_has_a_network_of_addresses_is_one_source() {
+        let address = |network: u128, host: u128| {
+            IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | (network << 64) | host))
+        };
+        let blocks = AddressBlocks::default();
+        for host in 1..=3 {
+            assert_eq!(blocks.charge(TENANT, address(1, host), 100, &RULE), Charge::Charged);
+        }
+        let another = blocks.charge(TENANT, address(1, 4), 101, &RULE);
+        assert_eq!(another, Charge::Blocked { retry_after_s: 599 });
+        assert_eq!(blocks.charge(TENANT, address(2, 1), 101, &RULE), Charge::Charged);
+        blocks.give_back(TENANT, address(1, 2), 100, &RULE);
+        assert_eq!(blocks.charge(TENANT, address(1, 5), 101, &RULE), Charge::Charged);
     }
 
     #[test]

@@ -9,3 +9,4 @@ pub mod gate;
 pub mod limits;
 pub mod rate;
 pub mod sessions;
+pub mod source;

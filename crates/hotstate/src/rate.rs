@@ -16,11 +16,13 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use uuid::Uuid;
+
+use crate::source;
 
 /// Slots of a period: a minute is counted in seconds, an hour in minutes.
 pub const SLOTS: i64 = 60;
@@ -53,17 +55,9 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// An address as it is counted: IPv6 by its /64, which is one subscriber, and
-    /// an IPv4-mapped one as the IPv4 address that it is.
+    /// The source that an address is counted as.
     pub fn address(address: Option<IpAddr>) -> Self {
-        match address.map(|address| address.to_canonical()) {
-            Some(IpAddr::V6(address)) => {
-                let network = address.to_bits() & !u128::from(u64::MAX);
-                Self::Address(IpAddr::V6(Ipv6Addr::from_bits(network)))
-            }
-            Some(address) => Self::Address(address),
-            None => Self::Unknown,
-        }
+        address.map_or(Self::Unknown, |address| Self::Address(source::counted(address)))
     }
 }
 
@@ -133,12 +127,17 @@ impl RateWindows {
     /// `now_ms` is milliseconds since 1970; a clock that goes back stands still.
     /// The keys of one check have to differ.
     pub fn hit<const N: usize>(&self, windows: &[(Key, Quota); N], now_ms: i64) -> Verdict<N> {
-        let places = windows.map(|(key, _)| self.shard_of(&key));
+        let keys = windows.map(|(key, _)| key);
+        let places = keys.map(|key| self.shard_of(&key));
         let mut shards = self.lock(places);
         let mut retry_after_s = None;
         for ((key, quota), place) in windows.iter().zip(places) {
             if let Some(shard) = shards.of(place) {
-                let window = window_of(shard, *key, *quota, now_ms, self.windows_max);
+                if shard.len() >= self.windows_max && !shard.contains_key(key) {
+                    make_room(shard, &keys, now_ms, self.windows_max);
+                }
+                let window = shard.entry(*key).or_default();
+                window.advance(*quota, now_ms);
                 retry_after_s = retry_after_s.max(window.retry_after_s(*quota, now_ms));
             }
         }
@@ -199,30 +198,19 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The window of a key, made where there is none; its expired hits are forgotten.
-fn window_of(
-    shard: &mut Shard,
-    key: Key,
-    quota: Quota,
-    now_ms: i64,
-    windows_max: usize,
-) -> &mut Window {
-    if shard.len() >= windows_max && !shard.contains_key(&key) {
-        make_room(shard, now_ms, windows_max);
-    }
-    let window = shard.entry(key).or_default();
-    window.advance(quota, now_ms);
-    window
-}
-
 /// Drops what has expired and, where that is not enough, the window with the
 /// fewest hits: a flood of new keys displaces itself and not the nearly full ones.
-fn make_room(shard: &mut Shard, now_ms: i64, windows_max: usize) {
-    shard.retain(|_, window| window.is_live(now_ms));
+///
+/// The windows of the check itself stay, and a shard that holds nothing else grows by
+/// them: one that was made a moment ago has no hits yet, and a hit that is admitted
+/// must be counted in all of its windows.
+fn make_room(shard: &mut Shard, checked: &[Key], now_ms: i64, windows_max: usize) {
+    shard.retain(|key, window| window.is_live(now_ms) || checked.contains(key));
     if shard.len() < windows_max {
         return;
     }
-    let least = shard.iter().min_by_key(|(_, window)| (window.total, window.newest_ms()));
+    let others = shard.iter().filter(|(key, _)| !checked.contains(key));
+    let least = others.min_by_key(|(_, window)| (window.total, window.newest_ms()));
     if let Some(key) = least.map(|(key, _)| *key) {
         shard.remove(&key);
     }

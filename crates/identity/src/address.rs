@@ -1,5 +1,5 @@
-//! Failures by source address: charged before an attempt, given back where it
-//! succeeds, blocking past the tenant's threshold.
+//! Failures by source address, IPv6 by its /64: charged before an attempt, given back
+//! where it succeeds, blocking past the tenant's threshold.
 //!
 //! Refuses to know accounts; parallel attempts wait for each other at the gate.
 
@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use hotstate::{
     block::{BlockRule, Charge},
     gate::{Entered, Verdict},
+    source,
 };
 use jiff::{SignedDuration, Timestamp};
 use operation::{OperationError, Refusal, RefusalKind};
@@ -21,7 +22,7 @@ const FAILURES: &str = tenancy::sql!("identity/login.sql", "failures_of_address"
 /// An attempt that was charged to its address.
 pub(crate) struct AddressCharge {
     entered: Entered<(Uuid, IpAddr)>,
-    address: IpAddr,
+    source: IpAddr,
     charged_at_s: i64,
     rule: BlockRule,
 }
@@ -34,24 +35,23 @@ impl Identity {
         context: &OpContext,
         state: &TenantState,
     ) -> Result<Option<AddressCharge>, OperationError> {
-        let Some(address) = context.request.ip.map(|address| address.to_canonical()) else {
-            return Ok(None);
-        };
-        if self.inner.config.exempt_loopback && address.is_loopback() {
+        let Some(address) = context.request.ip else { return Ok(None) };
+        if self.inner.config.exempt_loopback && address.to_canonical().is_loopback() {
             return Ok(None);
         }
+        let source = source::counted(address);
         let (tenant, rule) = (context.tenant_id(), rule_of(&state.policy.address_block));
-        if !self.inner.blocks.knows(tenant, address) {
+        if !self.inner.blocks.knows(tenant, source) {
             let failed_at_s = self.earlier_failures(context, address, &rule).await?;
-            self.inner.blocks.remember(tenant, address, failed_at_s, &rule);
+            self.inner.blocks.remember(tenant, source, failed_at_s, &rule);
         }
         let places = usize::try_from(rule.threshold).unwrap_or(usize::MAX);
-        let mut entered = self.inner.address_gate.enter((tenant, address), places).await;
+        let mut entered = self.inner.address_gate.enter((tenant, source), places).await;
         loop {
             let charged_at_s = self.inner.clock.now_s();
-            match self.inner.blocks.charge(tenant, address, charged_at_s, &rule) {
+            match self.inner.blocks.charge(tenant, source, charged_at_s, &rule) {
                 Charge::Charged => {
-                    return Ok(Some(AddressCharge { entered, address, charged_at_s, rule }));
+                    return Ok(Some(AddressCharge { entered, source, charged_at_s, rule }));
                 }
                 Charge::Blocked { retry_after_s } => {
                     if entered.exhausted().await == Verdict::Exhausted {
@@ -62,18 +62,18 @@ impl Identity {
         }
     }
 
-    /// Whether this is the first blocked attempt of an address within a minute: the
-    /// one that is recorded.
+    /// Whether this is the first blocked attempt of a source within a minute: the one
+    /// that is recorded.
     pub(crate) fn is_news(&self, context: &OpContext) -> bool {
         let Some(address) = context.request.ip else { return true };
-        self.inner.floods.first((context.tenant_id(), address), ())
+        self.inner.floods.first((context.tenant_id(), source::counted(address)), ())
     }
 
-    /// The attempt succeeded: its charge goes back.
+    /// The attempt succeeded, or came to no verdict: its charge goes back.
     pub(crate) fn give_back(&self, context: &OpContext, charge: AddressCharge) {
         self.inner.blocks.give_back(
             context.tenant_id(),
-            charge.address,
+            charge.source,
             charge.charged_at_s,
             &charge.rule,
         );
@@ -90,8 +90,9 @@ impl Identity {
         let span = SignedDuration::from_secs(rule.window_s.max(rule.duration_s));
         let since = context.clock.now().checked_sub(span).unwrap_or(Timestamp::UNIX_EPOCH);
         let most = i64::from(rule.threshold);
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-            [&tenant, &address, &since, &most];
+        let (first, last) = source::addresses_of(address).into_inner();
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&tenant, &first, &last, &since, &most];
         let rows = self
             .inner
             .operations

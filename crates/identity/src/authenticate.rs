@@ -11,8 +11,6 @@ use operation::Refusal;
 use tenancy::{Actor, OpContext, Query, RequestInfo, SessionId, TenantId};
 use uuid::Uuid;
 
-use access::Permission;
-
 use crate::{
     Identity,
     claims::{VerifiedToken, invalid_token, token_expired, token_revoked},
@@ -44,7 +42,7 @@ impl Identity {
         let context = self.anonymous(tenant.ok_or_else(invalid_token)?, from);
         let state = self.state(&context).await.map_err(|error| into_refusal(error.into()))?;
         let token = self.verify_access(&context, &state, presented)?;
-        let session = token.claims.sid;
+        let session = token.sid;
         let facts =
             self.session(&context, session).await.map_err(|error| into_refusal(error.into()))?;
         let facts = facts.ok_or_else(token_revoked)?;
@@ -66,9 +64,8 @@ impl Identity {
         let mut actor = Actor::user(facts.user_id, facts.roles.clone());
         actor.organization = facts.organization;
         actor.department.clone_from(&facts.department);
-        let policies = self.inner.operations.policies();
-        let people = policies.scope(context.tenant.blueprint, &facts.roles, Permission::UserRead);
-        actor.sees_all_users = people.is_all();
+        let operations = &self.inner.operations;
+        actor.sees_all_users = operations.sees_all_users(context.tenant.blueprint, &facts.roles);
         OpContext { actor, session: Some(SessionId(session)), ..context }
     }
 
@@ -97,10 +94,10 @@ impl Identity {
 }
 
 fn check(token: &VerifiedToken, facts: &SessionFacts, now: Timestamp) -> Result<(), Refusal> {
-    if token.claims.sub != facts.user_id {
+    if token.sub != facts.user_id {
         return Err(invalid_token());
     }
-    if facts.revoked || !facts.is_active || facts.revoked_tokens.contains(&token.claims.jti) {
+    if facts.revoked || !facts.is_active || facts.revoked_tokens.contains(&token.jti) {
         return Err(token_revoked());
     }
     if facts.expires_at <= now {

@@ -1,9 +1,11 @@
 //! Sessions of the console: from a password to a cookie, and from a cookie to the
 //! context of an operation.
 //!
-//! The cookie is an opaque token of its own kind; only its hash is stored, on the
-//! session's row. Signing in is `login`'s, with the same charges and answers; a
-//! session that began here has no tokens, and a token never finds a session here.
+//! The cookie is an opaque token of its own kind and our MAC over it; only the token's
+//! hash is stored, on the session's row. So what we never gave out is known without
+//! asking the database, as it is of the API's tokens. Signing in is `login`'s, with the
+//! same charges and answers; a session that began here has no tokens, and a token never
+//! finds a session here.
 //! Refuses to know cookies' attributes, forms and pages.
 
 use std::{sync::Arc, time::Instant};
@@ -22,18 +24,23 @@ use crate::{
     context::into_refusal,
     login::SessionFor,
     sessions::SessionFacts,
+    tenant_state::TenantState,
 };
 
 const FIND: &str = tenancy::sql!("identity/console.sql", "find");
 
 /// The kind of the console's cookies.
 pub(crate) const COOKIE: &str = "console";
+/// What the cookie's seal is a MAC of, beside its token.
+const SEAL_DOMAIN: &str = "console-cookie";
+/// Stands between token and seal; neither holds one.
+const BEFORE_SEAL: char = '.';
 /// What the synchroniser token is a MAC of, beside the cookie's hash.
 const CSRF_DOMAIN: &str = "console-form";
 
 /// What a successful sign-in to the console gives.
 pub struct ConsoleGrant {
-    /// The cookie's value: 256 random bits behind a routing hint.
+    /// The cookie's value: 256 random bits behind a routing hint, sealed.
     pub cookie: Zeroizing<String>,
     /// When the session ends in any case.
     pub expires_at: Timestamp,
@@ -93,25 +100,30 @@ impl Identity {
     ) -> Result<ConsoleGrant, OperationError> {
         let begun = self.begin_session(request, from, SessionFor::Console).await?;
         Ok(ConsoleGrant {
-            cookie: Zeroizing::new(begun.secret.expose().to_owned()),
+            cookie: sealed(&begun.state, &begun.secret),
             expires_at: begun.accepted.expires_at,
             session_id: begun.accepted.session_id,
         })
     }
 
-    /// Whose cookie this is. Refuses with 401 `invalid_token`, `token_revoked` or
-    /// `token_expired` (idle for too long, or past its end), and with 503 where the
-    /// database cannot be asked.
+    /// Whose cookie this is. Refuses with 401 `invalid_token` what we never gave out,
+    /// with 401 `token_revoked` or `token_expired` (idle for too long, or past its end)
+    /// what is over, and with 503 where the database cannot be asked.
     pub async fn authenticate_cookie(
         &self,
         cookie: &str,
         from: Arc<RequestInfo>,
     ) -> Result<ConsoleSession, Refusal> {
-        let token = OpaqueToken::parse(cookie, COOKIE).map_err(|_| invalid_token())?;
+        let (token, _) = cookie.split_once(BEFORE_SEAL).ok_or_else(invalid_token)?;
+        let token = OpaqueToken::parse(token, COOKIE).map_err(|_| invalid_token())?;
         let tenant = self.inner.directory.by_id(TenantId(token.tenant())).await;
         let tenant = tenant.map_err(|error| into_refusal(error.into()))?;
         let context = self.anonymous(tenant.ok_or_else(invalid_token)?, from);
         let state = self.state(&context).await.map_err(|error| into_refusal(error.into()))?;
+        // Before the session is looked for: guessing must not cost us a read each.
+        if !constant_time_eq(sealed(&state, &token).as_bytes(), cookie.as_bytes()) {
+            return Err(invalid_token());
+        }
         let session = self.session_of_cookie(&context, token.hash()).await?;
         let facts =
             self.session(&context, session).await.map_err(|error| into_refusal(error.into()))?;
@@ -132,7 +144,8 @@ impl Identity {
         })
     }
 
-    /// A cookie belongs to one session for ever, so this may be remembered.
+    /// A cookie belongs to one session for ever, so this may be remembered. One that we
+    /// gave out and that opens nothing is over.
     async fn session_of_cookie(
         &self,
         context: &OpContext,
@@ -156,6 +169,13 @@ impl Identity {
         self.inner.cookies.put(hash, read_at, session);
         Ok(session)
     }
+}
+
+/// The whole text of a cookie: its token, and our MAC over that.
+fn sealed(state: &TenantState, token: &OpaqueToken) -> Zeroizing<String> {
+    let seal = state.keys.session().sign(SEAL_DOMAIN, token.expose().as_bytes());
+    let (token, seal) = (token.expose(), crate::events::hexadecimal(&seal));
+    Zeroizing::new(format!("{token}{BEFORE_SEAL}{seal}"))
 }
 
 fn alive(facts: &SessionFacts, now: Timestamp, idle: SignedDuration) -> Result<(), Refusal> {

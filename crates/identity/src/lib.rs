@@ -9,6 +9,7 @@
 
 mod address;
 mod authenticate;
+mod charge;
 mod claims;
 mod console;
 mod context;
@@ -39,7 +40,7 @@ use hotstate::{
     sessions::{Fresh, LiveSessions},
 };
 use operation::Operations;
-use tenancy::{Clock, TenantId, directory::Directory, keyring::Keyring};
+use tenancy::{Clock, directory::Directory, keyring::Keyring};
 use uuid::Uuid;
 use vault::{SecretBytes, password::Hasher};
 
@@ -79,7 +80,7 @@ pub(crate) struct Inner {
     pub(crate) states: Fresh<Uuid, Arc<tenant_state::TenantState>>,
     pub(crate) key_sets: RwLock<std::collections::HashMap<Uuid, Arc<signing::KeySet>>>,
     pub(crate) sessions: LiveSessions<Arc<sessions::SessionFacts>>,
-    pub(crate) tokens: Fresh<[u8; 32], Arc<claims::VerifiedToken>>,
+    pub(crate) tokens: Fresh<[u8; 32], claims::VerifiedToken>,
     pub(crate) cookies: Fresh<[u8; 32], Uuid>,
     pub(crate) touched: Fresh<(Uuid, Uuid), ()>,
     pub(crate) floods: Fresh<(Uuid, std::net::IpAddr), ()>,
@@ -190,9 +191,5 @@ impl Identity {
     pub(crate) fn count_hash(&self, evaluated: bool) {
         let counter = if evaluated { &self.inner.evaluated } else { &self.inner.pretended };
         counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn forget_session(&self, tenant: TenantId, session: Uuid) {
-        self.inner.sessions.forget(tenant.0, session);
     }
 }

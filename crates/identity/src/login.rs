@@ -4,14 +4,14 @@
 //! (2) a place in the hashing queue is taken; (3) the account is charged in the database,
 //! committed, by `handle_failed_login`; where (2) or (3) fails, the address gets its
 //! charge back and the answer is 503; (4) the password is compared, or nothing is for the same
-//! time; (5) the outcome is recorded, and a success takes the charges back. No
+//! time; (5) the outcome is recorded, and a success takes the charges back. Where (5) fails,
+//! a right password takes them back all the same and a wrong one does not (see `charge`). No
 //! connection is held in (4). Whatever is wrong, the answer is the same.
 //!
 //! Lock order: address gate, then account gate. Refuses to know second factors.
 
 use std::sync::Arc;
 
-use hotstate::gate::{Entered, Verdict};
 use jiff::{SignedDuration, Timestamp};
 use operation::{Call, OperationError, Refusal};
 use tenancy::{DbError, OpContext, Query, RequestInfo, TenantRef};
@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 use crate::{
     Identity,
     address::AddressCharge,
+    charge::{AtGate, Charged, RightPassword},
     claims::Subject,
     console::COOKIE,
     context::password_failure,
@@ -36,8 +37,6 @@ use crate::{
 };
 
 const FIND_ACCOUNT: &str = tenancy::sql!("identity/login.sql", "find_account");
-const CHARGE: &str = tenancy::sql!("identity/login.sql", "charge");
-const RELAX_COMMIT: &str = tenancy::sql!("identity/login.sql", "relax_commit");
 
 /// The reserved tenant that owns events which belong to no tenant.
 pub(crate) const PLATFORM: &str = "platform";
@@ -124,15 +123,13 @@ struct Prepared {
     permit: Permit,
     account: Option<Account>,
     charged: Charged,
-    entered: Entered<(Uuid, String)>,
+    entered: AtGate,
 }
 
-/// What `handle_failed_login` said.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Charged {
-    pub(crate) may_evaluate: bool,
-    pub(crate) locks: bool,
-    pub(crate) failures: i32,
+/// What a comparison came to.
+enum Compared {
+    Right { account: Account, needs_rehash: bool, entered: AtGate },
+    Failed { account: Option<RefusedAccount>, outcome: LoginOutcome },
 }
 
 impl Identity {
@@ -189,8 +186,8 @@ impl Identity {
             Ok(charge) => charge,
             Err(refusal) => return self.refuse_blocked(&attempt, refusal).await,
         };
-        let prepared = match self.prepare(&attempt).await {
-            Ok(prepared) => prepared,
+        let compared = match self.compare(&attempt, &request.password).await {
+            Ok(compared) => compared,
             // Nothing was compared: a busy queue or a lost database is nobody's failure.
             Err(error) => {
                 if let Some(charge) = charge {
@@ -199,35 +196,48 @@ impl Identity {
                 return Err(error);
             }
         };
-        let Prepared { permit, account, charged, entered } = prepared;
+        match compared {
+            Compared::Failed { account, outcome } => {
+                self.record_failure(&attempt, account, outcome).await
+            }
+            Compared::Right { account, needs_rehash, entered } => {
+                let rehash = if needs_rehash { self.rehash(&request.password).await } else { None };
+                self.accept(&attempt, session_for, account, rehash, (entered, charge)).await
+            }
+        }
+    }
+
+    /// Compares with the account's password, or with nothing for the same time.
+    async fn compare(&self, attempt: &Attempt, password: &str) -> Result<Compared, OperationError> {
+        let Prepared { permit, account, charged, entered } = self.prepare(attempt).await?;
         let Some(account) = account else {
             drop(entered);
-            let outcome = LoginOutcome::Unknown;
-            return self.fail(&attempt, None, outcome, permit, &request.password).await;
+            self.pretend(permit, password).await?;
+            return Ok(Compared::Failed { account: None, outcome: LoginOutcome::Unknown });
         };
-        if !charged.may_evaluate {
-            drop(entered);
-            let outcome = LoginOutcome::Locked;
-            return self.fail(&attempt, Some(&account), outcome, permit, &request.password).await;
-        }
+        let refused = |failures, outcome| Compared::Failed {
+            account: Some(RefusedAccount { id: account.id, failures }),
+            outcome,
+        };
         let hash = account.password_hash.as_deref().filter(|_| account.is_active);
-        let Some(hash) = hash else {
-            let outcome = LoginOutcome::Disabled;
-            return self.fail(&attempt, Some(&account), outcome, permit, &request.password).await;
+        let (Some(hash), true) = (hash, charged.may_evaluate) else {
+            drop(entered);
+            self.pretend(permit, password).await?;
+            let locked = !charged.may_evaluate;
+            return Ok(refused(
+                0,
+                if locked { LoginOutcome::Locked } else { LoginOutcome::Disabled },
+            ));
         };
         let hash: PasswordHash = hash.parse().map_err(password_failure)?;
         self.count_hash(true);
-        let verdict =
-            permit.verify(&request.password, Some(&hash)).await.map_err(password_failure)?;
-        if !verdict.matches {
-            let outcome =
-                if charged.locks { LoginOutcome::WrongAndLocks } else { LoginOutcome::Wrong };
-            return self
-                .record_failure(&attempt, Some((&account, charged.failures)), outcome)
-                .await;
+        let verdict = permit.verify(password, Some(&hash)).await.map_err(password_failure)?;
+        if verdict.matches {
+            return Ok(Compared::Right { account, needs_rehash: verdict.needs_rehash, entered });
         }
-        let rehash = if verdict.needs_rehash { self.rehash(&request.password).await } else { None };
-        self.accept(&attempt, session_for, account, rehash, (entered, charge)).await
+        let locks = charged.locks;
+        let outcome = if locks { LoginOutcome::WrongAndLocks } else { LoginOutcome::Wrong };
+        Ok(refused(charged.failures, outcome))
     }
 
     /// What comes before a comparison. The place in the queue is first: busy says nothing
@@ -260,7 +270,8 @@ impl Identity {
             return Err(invalid_credentials().into());
         };
         let attempt = self.attempt(platform, "", from).await?;
-        self.fail(&attempt, None, LoginOutcome::Unknown, permit, &request.password).await
+        self.pretend(permit, &request.password).await?;
+        self.record_failure(&attempt, None, LoginOutcome::Unknown).await
     }
 
     /// The tenant of that slug, or the only one of the installation.
@@ -309,58 +320,14 @@ impl Identity {
         }))
     }
 
-    /// Charges until there is a charge or nothing in flight can give one back.
-    pub(crate) async fn charge_account(
-        &self,
-        context: &OpContext,
-        name: &str,
-        entered: &mut Entered<(Uuid, String)>,
-    ) -> Result<Charged, DbError> {
-        loop {
-            let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&name];
-            let queries = [Query::new(RELAX_COMMIT, &[]), Query::new(CHARGE, &parameters)];
-            let (transaction, rows) =
-                self.inner.operations.database().begin_with(context, &queries).await?;
-            transaction.commit().await?;
-            // No row: nobody has that name, and there is nothing to lock.
-            let Some(row) = rows.last().and_then(|rows| rows.first()) else {
-                return Ok(Charged::default());
-            };
-            let charged = Charged {
-                may_evaluate: row.try_get("may_evaluate")?,
-                locks: row.try_get("locks")?,
-                failures: row.try_get("failures")?,
-            };
-            if charged.may_evaluate || entered.exhausted().await == Verdict::Exhausted {
-                return Ok(charged);
-            }
-        }
-    }
-
-    /// Compares with nothing, for the same time, and refuses.
-    async fn fail(
-        &self,
-        attempt: &Attempt,
-        account: Option<&Account>,
-        outcome: LoginOutcome,
-        permit: Permit,
-        password: &str,
-    ) -> Result<Begun, OperationError> {
-        self.pretend(permit, password).await?;
-        self.record_failure(attempt, account.map(|account| (account, 0)), outcome).await
-    }
-
     async fn record_failure(
         &self,
         attempt: &Attempt,
-        account: Option<(&Account, i32)>,
+        account: Option<RefusedAccount>,
         outcome: LoginOutcome,
     ) -> Result<Begun, OperationError> {
-        let command = RefuseLogin {
-            account: account.map(|(account, failures)| RefusedAccount { id: account.id, failures }),
-            identifier_index: attempt.identifier_index,
-            outcome,
-        };
+        let identifier_index = attempt.identifier_index;
+        let command = RefuseLogin { account, identifier_index, outcome };
         let call = Call { context: attempt.context.clone(), idempotency_key: None, command };
         // The command always refuses; a reply without a refusal cannot be.
         self.inner.operations.run_one(call).await?;
@@ -388,7 +355,7 @@ impl Identity {
         session_for: SessionFor,
         account: Account,
         rehash: Option<String>,
-        (entered, charge): (Entered<(Uuid, String)>, Option<AddressCharge>),
+        (entered, charge): (AtGate, Option<AddressCharge>),
     ) -> Result<Begun, OperationError> {
         let (context, state) = (&attempt.context, &attempt.state);
         let (kind, lifetime_s) = match session_for {
@@ -398,6 +365,10 @@ impl Identity {
         let secret = OpaqueToken::generate(kind, context.tenant_id())
             .map_err(|error| DbError::Corrupt(error.to_string()))?;
         let lifetime = SignedDuration::from_secs(lifetime_s);
+        let right = RightPassword {
+            name: account.username_key.clone(),
+            changed_at: account.password_changed_at,
+        };
         let command = AcceptLogin {
             user: account.id,
             username_key: account.username_key,
@@ -414,13 +385,24 @@ impl Identity {
             concurrent_limit: state.policy.session.concurrent_limit,
         };
         let call = Call { context: context.clone(), idempotency_key: None, command };
-        let accepted: Accepted = self.inner.operations.run_one(call).await?.output;
-        entered.succeeded();
+        let recorded = self.inner.operations.run_one(call).await;
+        // Disabled, or given another password, while it was compared: a failure like any.
+        if let Err(refused @ OperationError::Refused(_)) = recorded {
+            return Err(refused);
+        }
         if let Some(charge) = charge {
             self.give_back(context, charge);
         }
+        let accepted: Accepted = match recorded {
+            Ok(reply) => reply.output,
+            Err(error) => {
+                self.take_back_later(context, right, entered);
+                return Err(error);
+            }
+        };
+        entered.succeeded();
         for ended in &accepted.ended {
-            self.forget_session(context.tenant.id, *ended);
+            self.inner.sessions.forget(context.tenant_id(), *ended);
         }
         Ok(Begun { accepted, secret, context: context.clone(), state: Arc::clone(state) })
     }

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Identity,
+    charge::RightPassword,
     context::password_failure,
     login_commands::{LoginOutcome, RefuseLogin, RefusedAccount},
     password_policy::broken_rules,
@@ -30,7 +31,6 @@ const OWN_CREDENTIALS: &str = tenancy::sql!("identity/passwords.sql", "own_crede
 const CHANGE: &str = tenancy::sql!("identity/passwords.sql", "change");
 const FORGET_OLDEST: &str = tenancy::sql!("identity/passwords.sql", "forget_oldest");
 const REMEMBER: &str = tenancy::sql!("identity/users.sql", "remember_password");
-const SUCCEED: &str = tenancy::sql!("identity/login.sql", "succeed");
 
 /// A password to be changed by its owner.
 pub struct PasswordChange {
@@ -165,8 +165,13 @@ impl Identity {
         self.count_hash(stored.is_some());
         let verdict = permit.verify(current, stored.as_ref()).await.map_err(password_failure)?;
         if verdict.matches {
+            let changed_at = credentials.password_changed_at;
+            let right = RightPassword { name: name.clone(), changed_at };
             // At once and not with the change, which may yet be refused.
-            self.take_back(context, name).await?;
+            if let Err(error) = self.take_back(context, &right).await {
+                self.take_back_later(context, right, entered);
+                return Err(error.into());
+            }
             entered.succeeded();
             return Ok(());
         }
@@ -188,16 +193,6 @@ impl Identity {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Takes the charge back: the password was right.
-    async fn take_back(&self, context: &OpContext, name: &str) -> Result<(), DbError> {
-        let (ip, agent) = (context.request.ip, context.request.user_agent.as_deref());
-        let parameters: [&(dyn ToSql + Sync); 3] = [&name, &ip, &agent];
-        let database = self.inner.operations.database();
-        let (transaction, _) =
-            database.begin_with(context, &[Query::new(SUCCEED, &parameters)]).await?;
-        transaction.commit().await
     }
 }
 

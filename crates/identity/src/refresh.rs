@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tenancy::{DbError, OpContext, Query, RequestInfo, TenantId, TenantTx};
 use tokio_postgres::Row;
+use tracing::Instrument;
 use uuid::Uuid;
 use vault::OpaqueToken;
 use zeroize::Zeroizing;
@@ -64,11 +65,19 @@ impl Identity {
             pinned_to_address: state.policy.session.pinned_to_address,
         };
         let call = Call { context: context.clone(), idempotency_key: None, command };
-        let reply = self.inner.operations.run_one(call).await;
-        if let Some(session) = replayed.get() {
-            self.forget_session(context.tenant.id, *session);
-        }
-        let refreshed = reply?.output;
+        let identity = self.clone();
+        // A task of its own: a thief that hangs up must not keep the family that their
+        // replay ended alive on this node.
+        let whole = async move {
+            let tenant = call.context.tenant_id();
+            let reply = identity.inner.operations.run_one(call).await;
+            if let Some(session) = replayed.get() {
+                identity.inner.sessions.forget(tenant, *session);
+            }
+            Ok(reply?.output)
+        };
+        let whole = tokio::spawn(whole.in_current_span());
+        let refreshed = whole.await.unwrap_or(Err(OperationError::Aborted))?;
         let subject = Subject {
             user: refreshed.user_id,
             session: refreshed.session_id,

@@ -1,8 +1,9 @@
 //! Sessions: what is known of one, its owner's list, and every way to end one.
 //!
 //! A person's own sessions are theirs whatever their role, so these commands ask no
-//! policy and never reach another's: another's session is not found. Refuses to know
-//! how a session began.
+//! policy and never reach another's: another's session is not found. Whatever ends one is
+//! a task of its own, the forgetting on this node included: who hangs up must not keep
+//! what they ended alive for the rest of a second. Refuses to know how a session began.
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tenancy::{ActorKind, DbError, OpContext, Query, SessionId, TenantTx};
 use tokio_postgres::Row;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{Identity, events::about};
@@ -139,11 +141,8 @@ impl Identity {
         context: &OpContext,
         keep_current: bool,
     ) -> Result<i32, OperationError> {
-        let command = RevokeAll { keep_current };
-        let call = Call { context: context.clone(), idempotency_key: None, command };
-        let reply = self.inner.operations.run_one(call).await?;
-        self.inner.sessions.forget_user(context.tenant_id(), context.actor.id);
-        Ok(reply.output)
+        let user = context.actor.id;
+        self.run_and_forget(context, RevokeAll { keep_current }, Forgotten::User(user)).await
     }
 
     /// Ends one access token before its time, by its `jti`, and nothing else of its
@@ -155,15 +154,12 @@ impl Identity {
     ) -> Result<(), OperationError> {
         let state = self.state(context).await?;
         let token = self.verify_access(context, &state, self.presented(bearer))?;
-        if token.claims.sub != own_user(context)? {
+        if token.sub != own_user(context)? {
             return Err(Refusal::not_found().into());
         }
-        let expires_at = Timestamp::from_second(token.expires_at_s()).unwrap_or(Timestamp::MAX);
-        let command = RevokeToken { id: token.claims.jti, session: token.claims.sid, expires_at };
-        let call = Call { context: context.clone(), idempotency_key: None, command };
-        self.inner.operations.run_one(call).await?;
-        self.forget_session(context.tenant.id, token.claims.sid);
-        Ok(())
+        let expires_at = Timestamp::from_second(token.exp).unwrap_or(Timestamp::MAX);
+        let command = RevokeToken { id: token.jti, session: token.sid, expires_at };
+        self.run_and_forget(context, command, Forgotten::Session(token.sid)).await
     }
 
     /// Ends what is past its end, in one tenant; for a worker. Says how many sessions
@@ -181,10 +177,7 @@ impl Identity {
         reason: &'static str,
     ) -> Result<(), OperationError> {
         let command = EndHijacked { user, session, reason };
-        let call = Call { context: context.clone(), idempotency_key: None, command };
-        self.inner.operations.run_one(call).await?;
-        self.forget_session(context.tenant.id, session);
-        Ok(())
+        self.run_and_forget(context, command, Forgotten::Session(session)).await
     }
 
     /// A session from memory, or from the database where it is not fresh.
@@ -215,11 +208,40 @@ impl Identity {
         event_type: EventType,
     ) -> Result<(), OperationError> {
         let command = EndOwn { session, reason, event_type };
-        let call = Call { context: context.clone(), idempotency_key: None, command };
-        self.inner.operations.run_one(call).await?;
-        self.forget_session(context.tenant.id, session);
-        Ok(())
+        self.run_and_forget(context, command, Forgotten::Session(session)).await
     }
+
+    /// Runs a command and has this node forget what it may have ended, whatever becomes of
+    /// the caller and whatever the answer is: of a COMMIT that was not answered nobody
+    /// knows whether it took place.
+    pub(crate) async fn run_and_forget<C: Command>(
+        &self,
+        context: &OpContext,
+        command: C,
+        forgotten: Forgotten,
+    ) -> Result<C::Output, OperationError> {
+        let (identity, tenant) = (self.clone(), context.tenant_id());
+        let call = Call { context: context.clone(), idempotency_key: None, command };
+        let whole = async move {
+            let reply = identity.inner.operations.run_one(call).await;
+            match forgotten {
+                Forgotten::Session(session) => identity.inner.sessions.forget(tenant, session),
+                Forgotten::User(user) => identity.inner.sessions.forget_user(tenant, user),
+            }
+            Ok(reply?.output)
+        };
+        let whole = tokio::spawn(whole.in_current_span());
+        whole.await.unwrap_or(Err(OperationError::Aborted))
+    }
+}
+
+/// What a node must read again after a command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Forgotten {
+    /// One session.
+    Session(Uuid),
+    /// All of a person's.
+    User(Uuid),
 }
 
 /// The signed-in person; machines and the system have no sessions of their own.

@@ -27,7 +27,8 @@ pub(crate) struct KeySet {
     made_of: Vec<(Uuid, String)>,
     signer: SigningKey,
     verifier: Verifier,
-    kids: Vec<String>,
+    /// The keys of the verifier, by `kid`.
+    verifying: Vec<Uuid>,
     algorithms: Vec<&'static str>,
     jwks: Value,
 }
@@ -44,8 +45,8 @@ impl KeySet {
     }
 
     /// Whether tokens of this key are still accepted.
-    pub(crate) fn verifies(&self, kid: &str) -> bool {
-        self.kids.iter().any(|known| known == kid)
+    pub(crate) fn verifies(&self, key: Uuid) -> bool {
+        self.verifying.contains(&key)
     }
 }
 
@@ -110,31 +111,31 @@ impl Identity {
         made_of: Vec<(Uuid, String)>,
     ) -> Result<KeySet, DbError> {
         let mut signer = None;
-        let mut verifying = Vec::new();
+        let (mut verifying, mut verifying_keys) = (Vec::new(), Vec::new());
         let mut published = Vec::new();
         let mut algorithms = Vec::new();
-        for (row, (_, status)) in rows.iter().zip(&made_of) {
+        for (row, (id, status)) in rows.iter().zip(&made_of) {
             let key = self.open_key(tenant, keys, row)?;
             if let Some(jwk) = key.public_jwk() {
                 published.push(jwk);
                 algorithms.push(key.algorithm().as_str());
             }
             if status != "pre_published" {
-                verifying.push(key.verifying_key());
+                verifying.push(*id);
+                verifying_keys.push(key.verifying_key());
             }
             if status == "active" {
                 signer = Some(key);
             }
         }
         algorithms.dedup();
-        let kids = verifying.iter().map(|key| key.kid().to_owned()).collect();
         Ok(KeySet {
             made_of,
             signer: signer.ok_or_else(|| {
                 DbError::Corrupt("the tenant has no active signing key".to_owned())
             })?,
-            verifier: Verifier::new(verifying).map_err(signing_failure)?,
-            kids,
+            verifier: Verifier::new(verifying_keys).map_err(signing_failure)?,
+            verifying,
             algorithms,
             jwks: json!({ "keys": published }),
         })

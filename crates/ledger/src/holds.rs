@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use jiff::{Timestamp, civil::Date};
 use money::Currency;
 use serde::{Deserialize, Serialize};
-use tenancy::{Clock, DbError, TenantTx};
+use tenancy::{Clock, DbError, Query, TenantTx};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -263,6 +263,11 @@ pub enum HoldError {
     /// More than remains of it.
     #[error("more than remains of the hold")]
     ExceedsHold,
+    /// The caller does not admit it. Looked for behind everything else of the order, the
+    /// hold and, of a promise, the accounts; before funds, and before the accounts of a
+    /// capture.
+    #[error("not admitted")]
+    NotAdmitted,
     /// What the posting engine says of the movement: of the one that is made, or of
     /// the one that is promised. Leg 0 is the hold's account, leg 1 its destination.
     #[error(transparent)]
@@ -270,10 +275,14 @@ pub enum HoldError {
 }
 
 /// Keeps money back: a result for each, in order. A hold is authorised where the
-/// transfer that it promises could be posted now; nothing is committed here.
+/// transfer that it promises could be posted now, and which is `admitted` by what a
+/// question of the caller's is answered in the round trip of the locks; it costs none of
+/// its own. Nothing is committed here.
 pub async fn authorise(
     transaction: &TenantTx,
     batch: &[Authorisation],
+    question: Query<'_>,
+    mut admitted: impl FnMut(&[Row], &Authorisation) -> Result<bool, DbError>,
 ) -> Result<Vec<Result<Hold, HoldError>>, DbError> {
     let mut wanted = Wanted::default();
     for order in batch {
@@ -282,8 +291,15 @@ pub async fn authorise(
         // holds, and must not queue them all. It is locked when money reaches it.
         wanted.looked_at.insert(order.destination.account_id());
     }
-    let mut book = Book::open(transaction, &wanted).await?;
-    let mut results: Vec<_> = batch.iter().map(|order| book.authorise(order)).collect();
+    let (mut book, answer) = Book::open_asking(transaction, &wanted, question).await?;
+    let mut results = Vec::with_capacity(batch.len());
+    for order in batch {
+        results.push(if admitted(&answer, order)? {
+            book.authorise(order)
+        } else {
+            book.check_authorisation(order).and(Err(HoldError::NotAdmitted))
+        });
+    }
     make_destinations(transaction, &mut book, batch, &mut results).await?;
     book.close(transaction).await?;
     Ok(results)
@@ -322,16 +338,29 @@ async fn make_destinations(
     Ok(())
 }
 
-/// Pays out of holds: a result for each, in order. Nothing is committed here.
+/// Pays out of holds: a result for each, in order. What is not `admitted` of a hold by
+/// what a question of the caller's is answered, asked as in [`authorise`], is refused.
+/// Nothing is committed here.
 pub async fn capture(
     transaction: &TenantTx,
     clock: &Clock,
     batch: &[Capture],
+    question: Query<'_>,
+    mut admitted: impl FnMut(&[Row], &Capture, &Hold) -> Result<bool, DbError>,
 ) -> Result<Vec<Result<Captured, HoldError>>, DbError> {
     let captured = batch.iter().map(|order| order.hold_id).collect();
     let wanted = Wanted { captured, ..Wanted::default() };
-    let mut book = Book::open(transaction, &wanted).await?;
-    let mut results: Vec<_> = batch.iter().map(|order| book.capture(order, clock)).collect();
+    let (mut book, answer) = Book::open_asking(transaction, &wanted, question).await?;
+    let mut results = Vec::with_capacity(batch.len());
+    for order in batch {
+        let is_admitted =
+            book.hold(order.hold_id).map_or(Ok(true), |hold| admitted(&answer, order, hold))?;
+        results.push(if is_admitted {
+            book.capture(order, clock)
+        } else {
+            book.check_capture(order).and(Err(HoldError::NotAdmitted))
+        });
+    }
     let written = book.close(transaction).await?;
     for done in results.iter_mut().flatten() {
         written.date(&mut done.change.after);

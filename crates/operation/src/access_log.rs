@@ -16,7 +16,7 @@ use std::{
 use audit::{AuditEvent, EventType, Outcome};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use tenancy::{Database, DbError, OpContext};
+use tenancy::{Database, DbError, OpContext, RequestInfo};
 use uuid::Uuid;
 
 use crate::event_context;
@@ -46,6 +46,7 @@ struct Key {
     address: Option<IpAddr>,
     action: &'static str,
     object: Option<Uuid>,
+    /// What a list was filtered by, as JSON.
     filter: Option<String>,
 }
 
@@ -59,7 +60,6 @@ struct Tally {
 struct Entry {
     context: OpContext,
     access: Access,
-    filter: Option<Value>,
     at: Timestamp,
     begun_at: Instant,
     first_written: bool,
@@ -75,19 +75,27 @@ struct Due {
     ended: bool,
 }
 
+/// Entries by what makes them the same, and what they weigh.
+#[derive(Default)]
+struct Entries {
+    of: HashMap<Key, Entry>,
+    bytes: usize,
+}
+
 /// The accesses of the last minute on this node.
 #[derive(Clone, Default)]
 pub struct AccessLog {
-    entries: Arc<Mutex<HashMap<Key, Entry>>>,
+    entries: Arc<Mutex<Entries>>,
     /// One flush at a time: two would write the same records.
     flushing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Repeats within this are one record.
 const COALESCE: Duration = Duration::from_secs(60);
-/// Beyond this many distinct accesses in memory, records are written at once:
-/// memory is bounded and nothing is dropped.
-const ENTRIES_MAX: usize = 200_000;
+/// Beyond this much in memory, distinct accesses are written at once: memory is bounded
+/// and nothing is dropped. A hundred thousand of the usual ones, which name an object;
+/// fewer of lists, whose filters may be as long as a URL.
+const BYTES_MAX: usize = 64 * 1_024 * 1_024;
 /// Entries of one insert.
 const BATCH: usize = 500;
 
@@ -108,7 +116,7 @@ impl AccessLog {
         if access.allowed && self.remember(context, access, filter.as_ref()) {
             return;
         }
-        let event = access_event(context, &access, filter.as_ref(), context.clock.now(), None);
+        let event = access_event(context, &access, filter, context.clock.now(), None);
         let (database, context) = (database.clone(), context.clone());
         // A task of its own: who asks for what is not theirs and hangs up is recorded too.
         let written = tokio::spawn(async move { write(&database, &context, vec![event]).await });
@@ -154,39 +162,39 @@ impl AccessLog {
             filter: filter.map(Value::to_string),
         };
         let Ok(mut entries) = self.entries.lock() else { return false };
-        if let Some(entry) = entries.get_mut(&key) {
+        if let Some(entry) = entries.of.get_mut(&key) {
             entry.repeats.accesses += 1;
             entry.repeats.objects += access.count;
             return true;
         }
-        if entries.len() >= ENTRIES_MAX {
-            return false;
-        }
         let entry = Entry {
             context: context.clone(),
             access,
-            filter: filter.cloned(),
             at: context.clock.now(),
             begun_at: Instant::now(),
             first_written: false,
             repeats: Tally::default(),
         };
-        entries.insert(key, entry);
-        true
+        entries.keep(key, entry)
     }
 
     /// What is to be written, by tenant. Entries that are over and owe nothing go.
     fn due(&self, everything: bool) -> HashMap<Uuid, Vec<Due>> {
         let mut due: HashMap<Uuid, Vec<Due>> = HashMap::new();
         let Ok(mut entries) = self.entries.lock() else { return due };
-        entries.retain(|key, entry| {
+        let Entries { of, bytes } = &mut *entries;
+        of.retain(|key, entry| {
             let one = entry.due(key, everything);
             let owes = !one.events.is_empty();
             let ended = one.ended;
             if owes {
                 due.entry(key.tenant).or_default().push(one);
             }
-            owes || !ended
+            let stays = owes || !ended;
+            if !stays {
+                *bytes -= weight(key, entry);
+            }
+            stays
         });
         due
     }
@@ -195,7 +203,7 @@ impl AccessLog {
     fn settle(&self, written: &[Due]) {
         let Ok(mut entries) = self.entries.lock() else { return };
         for one in written {
-            let Some(entry) = entries.get_mut(&one.key) else { continue };
+            let Some(entry) = entries.of.get_mut(&one.key) else { continue };
             entry.first_written = true;
             entry.repeats.accesses -= one.written.accesses;
             entry.repeats.objects -= one.written.objects;
@@ -208,30 +216,57 @@ impl AccessLog {
     }
 }
 
+impl Entries {
+    /// Keeps an entry, and says so, where there is room for it.
+    fn keep(&mut self, key: Key, entry: Entry) -> bool {
+        let weight = weight(&key, &entry);
+        if self.bytes + weight > BYTES_MAX {
+            return false;
+        }
+        self.bytes += weight;
+        self.of.insert(key, entry);
+        true
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(entry) = self.of.remove(key) {
+            self.bytes -= weight(key, &entry);
+        }
+    }
+}
+
+/// Bytes of an entry, with all that it alone keeps alive. The same from its beginning to
+/// its end, or the sum would drift.
+fn weight(key: &Key, entry: &Entry) -> usize {
+    let Entry { context, .. } = entry;
+    let texts = [
+        key.filter.as_deref(),
+        context.request.user_agent.as_deref(),
+        context.actor.department.as_deref(),
+        Some(context.request.id.as_str()),
+    ];
+    let roles = context.actor.roles.iter().map(|role| size_of::<String>() + role.len());
+    size_of::<(Key, Entry)>()
+        + size_of::<RequestInfo>()
+        + texts.into_iter().flatten().map(str::len).sum::<usize>()
+        + roles.sum::<usize>()
+}
+
 impl Entry {
     fn due(&self, key: &Key, everything: bool) -> Due {
         let ended = everything || self.begun_at.elapsed() >= COALESCE;
-        let mut events = Vec::new();
-        if !self.first_written {
-            events.push(access_event(
-                &self.context,
-                &self.access,
-                self.filter.as_ref(),
-                self.at,
-                None,
-            ));
-        }
         let repeated = ended && self.repeats.accesses > 0;
         let written = if repeated { self.repeats } else { Tally::default() };
+        let mut events = Vec::new();
+        let mut record = |at, repeats| {
+            let filter = key.filter.as_deref().and_then(|text| serde_json::from_str(text).ok());
+            events.push(access_event(&self.context, &self.access, filter, at, repeats));
+        };
+        if !self.first_written {
+            record(self.at, None);
+        }
         if repeated {
-            let now = self.context.clock.now();
-            events.push(access_event(
-                &self.context,
-                &self.access,
-                self.filter.as_ref(),
-                now,
-                Some(written),
-            ));
+            record(self.context.clock.now(), Some(written));
         }
         Due { key: key.clone(), context: self.context.clone(), events, written, ended }
     }
@@ -240,7 +275,7 @@ impl Entry {
 fn access_event(
     context: &OpContext,
     access: &Access,
-    filter: Option<&Value>,
+    filter: Option<Value>,
     at: Timestamp,
     repeats: Option<Tally>,
 ) -> AuditEvent {
@@ -265,7 +300,7 @@ fn access_event(
             .insert("count".to_owned(), json!(repeats.map_or(access.count, |tally| tally.objects)));
     }
     if let Some(filter) = filter {
-        details.insert("filter".to_owned(), filter.clone());
+        details.insert("filter".to_owned(), filter);
     }
     if details.is_empty() { record } else { record.details(Value::Object(details)) }
 }
@@ -278,4 +313,60 @@ async fn write(
     let transaction = database.begin(context).await?;
     audit::store::append(&transaction, events).await?;
     transaction.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use tenancy::{
+        Actor, ActorKind, Blueprint, Clock, OpContext, RequestInfo, TenantId, TenantRef,
+    };
+    use uuid::Uuid;
+
+    use super::{Access, AccessLog, BYTES_MAX};
+
+    fn context() -> OpContext {
+        let tenant = TenantRef {
+            id: TenantId(Uuid::nil()),
+            slug: "bank".to_owned(),
+            blueprint: Blueprint::CoreBank,
+            modules: Vec::new(),
+            time_zone: "UTC".to_owned(),
+        };
+        let context = OpContext::system(Arc::new(tenant), ActorKind::Cli, Clock::System);
+        let request =
+            RequestInfo { user_agent: Some("x".repeat(512)), ..(*context.request).clone() };
+        let actor = Actor::user(Uuid::from_u128(1), vec!["customer".to_owned()]);
+        OpContext { actor, request: Arc::new(request), ..context }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_by_its_size_and_given_free_again() {
+        let (log, context) = (AccessLog::default(), context());
+        let list = |number: usize, length: usize| {
+            let access = Access {
+                action: "account.list",
+                resource: "account",
+                object: None,
+                allowed: true,
+                count: 0,
+            };
+            let filter = json!({ "number": number, "name": "y".repeat(length) });
+            log.remember(&context, access, Some(&filter))
+        };
+        // (bytes of a filter, at least and at most so many of them are kept)
+        for (length, kept) in [(8_000, 6_000..8_300), (0, 40_000..130_000)] {
+            let count = (0..1_000_000).take_while(|number| list(*number, length)).count();
+            assert!(kept.contains(&count), "{count} of {length} bytes");
+            assert!(list(0, length), "a repeat takes no room");
+            for due in log.due(true).into_values() {
+                log.settle(&due);
+            }
+            let entries = log.entries.lock().map(|entries| (entries.of.len(), entries.bytes));
+            assert_eq!(entries.ok(), Some((0, 0)), "{length}");
+        }
+        assert!(!list(0, BYTES_MAX), "one too large for all of it");
+    }
 }

@@ -29,9 +29,9 @@ pub use page::{Page, PageRequest};
 pub use read::{Found, View};
 pub use refusal::{FieldError, OperationError, Refusal, RefusalKind};
 
-use access::{Policies, Principal};
+use access::{Permission, Policies, Principal};
 use audit::{AuditEvent, EventContext, EventType};
-use tenancy::{Actor, ActorKind, Database, OpContext};
+use tenancy::{Actor, ActorKind, Blueprint, Database, OpContext};
 use tokio_util::task::TaskTracker;
 
 /// Everything an operation needs that is not its own. Cheap to clone.
@@ -57,6 +57,12 @@ impl Operations {
     /// The policies, for `permissions` and list scopes.
     pub fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// Whether somebody with these roles may see every person of the tenant; what row
+    /// security shows them follows it.
+    pub fn sees_all_users(&self, blueprint: Blueprint, roles: &[String]) -> bool {
+        self.policies.scope(blueprint, roles, Permission::UserRead).is_all()
     }
 
     /// Where reads are recorded.

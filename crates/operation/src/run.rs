@@ -1,7 +1,7 @@
 //! One batch from begin to commit.
 //!
-//! Round trips of a batch, whatever its size: (1) BEGIN, settings, liveness of the
-//! sessions; (2) the facts of the decisions; (3) claims and earlier answers, where
+//! Round trips of a batch, whatever its size: (1) BEGIN, settings, the sessions and who
+//! is behind them (again, where somebody has other roles by now); (2) the facts of the decisions; (3) claims and earlier answers, where
 //! any call has a key; (4…) the commands' own; (n) audit, answers and COMMIT.
 
 use std::{panic::AssertUnwindSafe, slice, time::Duration};
@@ -15,7 +15,7 @@ use crate::{
     Call, Command, Failure, OperationError, Operations, Reply, Target,
     answer::{Answers, Case, Fate, broken_event, finish},
     idempotency::{self, Keys},
-    session,
+    session::{self, Live},
 };
 
 /// Attempts at a transaction that the database asks to repeat (40001, 40P01).
@@ -54,13 +54,14 @@ impl Operations {
     pub async fn run<C: Command>(&self, calls: Vec<Call<C>>) -> Results<C::Output> {
         let count = calls.len();
         let operations = self.clone();
-        let task =
-            self.tasks().spawn(async move { operations.run_whole(&calls).await }.in_current_span());
+        let mut calls = calls;
+        let whole = async move { operations.run_whole(&mut calls).await };
+        let task = self.tasks().spawn(whole.in_current_span());
         // The task ends without an answer only where the runtime is shut down.
         task.await.unwrap_or_else(|_| (0..count).map(|_| Err(OperationError::Aborted)).collect())
     }
 
-    pub(crate) async fn run_whole<C: Command>(&self, calls: &[Call<C>]) -> Results<C::Output> {
+    pub(crate) async fn run_whole<C: Command>(&self, calls: &mut [Call<C>]) -> Results<C::Output> {
         let Some(first) = calls.first() else { return Vec::new() };
         let tenant = first.context.tenant_id();
         if calls.iter().any(|call| call.context.tenant_id() != tenant) {
@@ -80,10 +81,11 @@ impl Operations {
     /// Nothing of the batch was changed, and one call broke it; alone, each answers for
     /// itself. Where the database goes away, or stops one after the other, the rest is
     /// told so untried.
-    async fn run_apart<C: Command>(&self, calls: &[Call<C>]) -> Results<C::Output> {
+    async fn run_apart<C: Command>(&self, calls: &mut [Call<C>]) -> Results<C::Output> {
         let mut results = Vec::with_capacity(calls.len());
-        let mut stopped = 0;
-        for call in calls.iter().map(slice::from_ref) {
+        let (mut remaining, mut stopped) = (calls, 0);
+        while let Some((call, rest)) = remaining.split_first_mut() {
+            let call = slice::from_mut(call);
             let alone = self.run_together(call).await;
             stopped += u32::from(alone.as_ref().is_err_and(Broken::is_stopped));
             let end = match &alone {
@@ -95,17 +97,17 @@ impl Operations {
             });
             results.extend(self.results(call, alone).await);
             if let Some(broken) = end {
-                let rest = calls.get(results.len()..).unwrap_or_default();
                 results.extend(self.results(rest, Err(broken)).await);
                 break;
             }
+            remaining = rest;
         }
         results
     }
 
     async fn run_together<C: Command>(
         &self,
-        calls: &[Call<C>],
+        calls: &mut [Call<C>],
     ) -> Result<Answers<C::Output>, Broken> {
         let mut attempt = 1;
         loop {
@@ -171,35 +173,46 @@ impl Operations {
         self.database.begin_batch(first, others, queries).await
     }
 
-    async fn attempt<C: Command>(&self, calls: &[Call<C>]) -> Result<Answers<C::Output>, DbError> {
+    async fn attempt<C: Command>(
+        &self,
+        calls: &mut [Call<C>],
+    ) -> Result<Answers<C::Output>, DbError> {
         let tenant = calls.first().map(|call| call.context.tenant_id()).unwrap_or_default();
         let sessions: Vec<Uuid> =
             calls.iter().filter_map(|call| call.context.session.map(|id| id.0)).collect();
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&tenant, &sessions];
         let liveness = [Query::new(session::LIVE, &parameters)];
         let queries = if sessions.is_empty() { &[][..] } else { &liveness[..] };
-        let (transaction, rows) = self.begin(calls, queries).await?;
-        match self.decide_and_execute(&transaction, calls, &rows).await {
-            Ok((keys, cases)) => finish(transaction, calls, keys, cases).await,
-            Err(error) => {
-                // What failed under a savepoint keeps the locks taken before it,
-                // the claims among them, until the whole is rolled back; a
-                // connection merely dropped is noticed too late for the next attempt.
-                if !matches!(error, DbError::Unavailable(_)) {
-                    drop(transaction.rollback().await);
-                }
-                Err(error)
+        for _ in 0..ATTEMPTS {
+            let (transaction, rows) = self.begin(calls, queries).await?;
+            let live = session::live(rows.first().map_or(&[], Vec::as_slice))?;
+            if self.renew_actors(calls, &live) {
+                // What row security shows follows the roles, and was settled at BEGIN.
+                transaction.rollback().await?;
+                continue;
             }
+            return match self.decide_and_execute(&transaction, calls, &live).await {
+                Ok((keys, cases)) => finish(transaction, calls, keys, cases).await,
+                Err(error) => {
+                    // What failed under a savepoint keeps the locks taken before it,
+                    // the claims among them, until the whole is rolled back; a
+                    // connection merely dropped is noticed too late for the next attempt.
+                    if !matches!(error, DbError::Unavailable(_)) {
+                        drop(transaction.rollback().await);
+                    }
+                    Err(error)
+                }
+            };
         }
+        Err(DbError::Stopped("the roles of an actor did not stand still".to_owned()))
     }
 
     async fn decide_and_execute<C: Command>(
         &self,
         transaction: &TenantTx,
         calls: &[Call<C>],
-        first_rows: &[Vec<tokio_postgres::Row>],
+        live: &Live,
     ) -> Result<(Keys, Vec<Case<C::Output>>), DbError> {
-        let live = session::live(first_rows.first().map_or(&[], Vec::as_slice))?;
         let everyone: Vec<&Call<C>> = calls.iter().collect();
         let targets = C::targets(transaction, &everyone).await?;
         if targets.len() != calls.len() {
@@ -209,7 +222,7 @@ impl Operations {
             )));
         }
         let verdicts = calls.iter().zip(&targets).map(|(call, target)| {
-            session::check(&call.context, &live)
+            session::check(&call.context, live)
                 .and_then(|()| idempotency::check_form(call.idempotency_key.as_deref()))
                 .and_then(|()| self.authorise(call, target))
         });

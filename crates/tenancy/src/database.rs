@@ -125,6 +125,10 @@ impl std::fmt::Debug for Database {
 /// changes reach every one of them.
 const MAX_AGE: Duration = Duration::from_secs(3_600);
 
+/// How long a statement waits for a lock. A row that somebody outside holds (a node that
+/// froze, a person with psql) must not hold up a whole batch until its statement ends.
+const LOCK_TIMEOUT_MS: u32 = 5_000;
+
 /// What fails sooner than this on a connection taken from the pool failed because
 /// the connection was dead.
 const DEAD_WITHIN: Duration = Duration::from_secs(1);
@@ -132,13 +136,18 @@ const DEAD_WITHIN: Duration = Duration::from_secs(1);
 impl Database {
     /// Builds the pool; connects on first use.
     pub fn new(config: &DatabaseConfig) -> Result<Self, DbError> {
-        let shared = config.connection_config()?;
-        let pool = pool(config, shared.clone(), config.max_connections)?;
-        let bound = format!("-c lock_timeout={}", reader::LOCK_TIMEOUT_MS);
-        let options = format!("{} {bound}", shared.get_options().unwrap_or_default());
-        let mut bounded = shared;
-        bounded.options(options.trim());
-        let readers = Arc::new(Readers::new(self::pool(config, bounded, reader::READERS)?));
+        let connection = |more: &str| {
+            let mut connection = config.connection_config()?;
+            let given = connection.get_options().unwrap_or_default();
+            let options = format!("{given} {more}");
+            connection.options(options.trim());
+            Ok::<_, DbError>(connection)
+        };
+        let options = format!("-c lock_timeout={LOCK_TIMEOUT_MS}");
+        let pool = pool(config, connection(&options)?, config.max_connections)?;
+        let readers = self::pool(config, connection(reader::OPTIONS)?, reader::READERS)?;
+        let wait = Duration::from_millis(config.wait_timeout_ms);
+        let readers = Arc::new(Readers::new(readers, wait));
         let gather = Arc::default();
         Ok(Self { pool, readers, gather, idle_connections: config.idle_connections })
     }

@@ -9,7 +9,7 @@
 //! PostgreSQL switches between few backends instead of many (measured: docs/performance.md).
 //!
 //! Sharing has a price: who waits holds up those behind it. Plain reads wait for locks of
-//! DDL alone, and here no longer than [`LOCK_TIMEOUT_MS`]: then that read is told to come
+//! DDL alone, and here no longer than [`OPTIONS`] say: then that read is told to come
 //! back, and its neighbours go on. The bound is a parameter of the connection. Set by the
 //! statement itself it would come too late, for a statement's tables are locked when it is
 //! parsed, and again when its plan is looked at, both before anything of it runs.
@@ -35,8 +35,12 @@ pub(crate) const READERS: usize = 4;
 /// As for every connection: failovers and changed parameters reach all in an hour.
 const MAX_AGE: Duration = Duration::from_secs(3_600);
 
-/// How long a read waits for a lock.
-pub(crate) const LOCK_TIMEOUT_MS: u32 = 2_000;
+/// Of these connections: how long a read waits for a lock, and one plan for as long as
+/// they live, over indexes. What finds rows by their key has one good plan; left to choose,
+/// PostgreSQL plans anew each time where an array is short (0.6 ms before a read of
+/// 0.1 ms), and keeps reading a table from end to end that was empty when it planned.
+pub(crate) const OPTIONS: &str =
+    "-c lock_timeout=2000 -c plan_cache_mode=force_generic_plan -c enable_seqscan=off";
 
 /// After a restart of the server every slot's connection is dead: so many may turn out
 /// to be before a living one is made, and the server may go down again meanwhile.
@@ -49,6 +53,8 @@ const DYING: Duration = Duration::from_millis(1);
 /// The shared connections of one database.
 pub(crate) struct Readers {
     pool: Pool,
+    /// How long a read waits for a connection, as everywhere.
+    wait: Duration,
     slots: [Slot; READERS],
     composed: RwLock<HashMap<&'static str, Arc<str>>>,
 }
@@ -68,8 +74,8 @@ struct Reader {
 impl Readers {
     /// Readers over connections of that pool, which nobody else takes from: theirs have
     /// the bound on waiting for locks.
-    pub(crate) fn new(pool: Pool) -> Self {
-        Self { pool, slots: Default::default(), composed: RwLock::default() }
+    pub(crate) fn new(pool: Pool, wait: Duration) -> Self {
+        Self { pool, wait, slots: Default::default(), composed: RwLock::default() }
     }
 
     /// Runs the statement under the settings. A connection that turns out to be dead
@@ -83,9 +89,11 @@ impl Readers {
         loop {
             let reader = self.reader().await?;
             match self.read_on(&reader, settings, query).await {
-                Err(_) if attempt < ATTEMPTS && reader.has_died().await => attempt += 1,
+                Err(error) if attempt < ATTEMPTS && is_outdated(&error) => self.retire(&reader),
+                Err(_) if attempt < ATTEMPTS && reader.has_died().await => {}
                 outcome => return outcome,
             }
+            attempt += 1;
         }
     }
 
@@ -135,11 +143,20 @@ impl Readers {
             Ok(reader)
         } else {
             let slot = &self.slots[0];
-            let _opening = slot.opening.lock().await;
+            let opening = tokio::time::timeout(self.wait, slot.opening.lock()).await;
+            let late = |_| DbError::Unavailable("no connection in time".to_owned());
+            let _opening = opening.map_err(late)?;
             match slot.living() {
                 Some(reader) => Ok(reader),
                 None => self.open(slot).await,
             }
+        }
+    }
+
+    /// Takes a connection out of its slot; who uses it still may finish.
+    fn retire(&self, reader: &Arc<Reader>) {
+        for slot in &self.slots {
+            slot.current().take_if(|current| Arc::ptr_eq(current, reader));
         }
     }
 
@@ -176,6 +193,11 @@ impl Slot {
         let reader = self.current().clone()?;
         (!reader.client.is_closed() && reader.opened.elapsed() < MAX_AGE).then_some(reader)
     }
+}
+
+/// 0A000: a migration changed what a prepared statement gives; it must be prepared anew.
+fn is_outdated(error: &DbError) -> bool {
+    error.state() == Some("0A000")
 }
 
 /// The statement behind its settings. `wanted` depends on a column of `act` and

@@ -1,15 +1,19 @@
 //! The outermost layer: gives a request its id and its source, and an answer its
 //! headers and, where it is an error, its body.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use axum::{
     body::Body,
-    extract::{ConnectInfo, Request, State},
-    middleware::Next,
+    extract::{ConnectInfo, Request},
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use metrics::Histogram;
 use tenancy::{Clock, RequestInfo};
 use tracing::Instrument as _;
 
@@ -28,10 +32,11 @@ const REQUEST_ID_LETTERS: std::ops::RangeInclusive<usize> = 1..=128;
 /// Characters of a user agent that are kept.
 const USER_AGENT_LETTERS: usize = 512;
 
+/// The frame around whatever serves the request.
 pub(super) async fn frame(
-    State(state): State<ApiState>,
+    state: &ApiState,
     mut request: Request,
-    next: Next,
+    served: impl AsyncFnOnce(Request) -> Response,
 ) -> Response {
     let started = Instant::now();
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
@@ -43,29 +48,34 @@ pub(super) async fn frame(
     request.extensions_mut().insert(Arc::clone(&source));
     let response = if is_served(&request, &state.config) {
         let span = tracing::error_span!("request", request_id = %source.id, trace_id = %trace);
-        next.run(request).instrument(span).await
+        served(request).instrument(span).await
     } else {
         Problem::malformed("unknown_host", "This host is not served here").into_response()
     };
     let response = finished(response, &source.id);
     let status = response.status().as_u16();
     let elapsed = started.elapsed();
-    metrics::histogram!("strongroom_http_request_seconds", "method" => method_label(&method), "status" => status.to_string())
-        .record(elapsed.as_secs_f64());
+    seconds_of(&method, status).record(elapsed.as_secs_f64());
     // Neither path nor query: ids are in the audit log, secrets must be nowhere.
     tracing::debug!(%method, status, request_id = %source.id, elapsed_us = elapsed.as_micros(), "answered");
     response
 }
 
 /// Methods as a metric's label: a closed list, whatever strangers invent.
-fn method_label(method: &http::Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "POST" => "POST",
-        "PATCH" => "PATCH",
-        "DELETE" => "DELETE",
-        _ => "other",
-    }
+const METHODS: [&str; 5] = ["GET", "POST", "PATCH", "DELETE", "other"];
+/// One more than the highest status there is.
+const STATUSES: usize = 600;
+/// Looked up once: a look into the registry costs more than what it counts.
+static SECONDS: [[OnceLock<Histogram>; STATUSES]; METHODS.len()] =
+    [const { [const { OnceLock::new() }; STATUSES] }; METHODS.len()];
+
+fn seconds_of(method: &http::Method, status: u16) -> &'static Histogram {
+    let known = METHODS.iter().position(|known| *known == method.as_str());
+    let method = known.unwrap_or(METHODS.len() - 1);
+    SECONDS[method][usize::from(status).min(STATUSES - 1)].get_or_init(|| {
+        let labels = [("method", METHODS[method].to_owned()), ("status", status.to_string())];
+        metrics::histogram!("strongroom_http_request_seconds", &labels)
+    })
 }
 
 fn source(

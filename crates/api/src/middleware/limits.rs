@@ -65,7 +65,7 @@ pub(super) fn write(counted: &Counted, headers: &mut HeaderMap) {
         counted.hour.reset_s
     );
     for (name, value) in [("ratelimit-policy", policy), ("ratelimit", state)] {
-        if let Ok(value) = HeaderValue::from_str(&value) {
+        if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(HeaderName::from_static(name), value);
         }
     }

@@ -11,7 +11,7 @@ mod headers;
 mod limits;
 mod pages;
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -31,36 +31,73 @@ use crate::{problem::Problem, state::ApiState};
 /// The parameters of a path that is text.
 type RawPath = Result<RawPathParams, RawPathParamsRejection>;
 
-/// Puts everything around the routes. The layer added last is the outermost.
+/// What the layers need.
+#[derive(Clone)]
+struct Around {
+    state: ApiState,
+    pages: Option<Arc<pages::Pages>>,
+}
+
+/// Puts everything around the routes. Each layer costs every request a boxed future
+/// and a copy of all layers below it, so there is one; CORS, which few installations
+/// ask for and which answers by itself, comes in between and makes it two.
 pub(crate) fn around(
     router: Router<ApiState>,
     state: &ApiState,
     pages: Option<Router>,
 ) -> Router<ApiState> {
-    // One layer for all that is ours: each costs every request a boxed future.
-    let router = router.layer(from_fn_with_state(state.clone(), in_time));
+    let pages = pages.map(|router| Arc::new(pages::Pages { state: state.clone(), router }));
+    let around = Around { state: state.clone(), pages };
     // The layer answers every OPTIONS: without origins there is nothing to answer.
-    let router = match cors(&state.config.cors_origins) {
-        Some(layer) => router.layer(layer),
-        None => router,
-    };
-    let router = match pages {
-        Some(router_of_pages) => {
-            let pages = pages::Pages { state: state.clone(), router: router_of_pages };
-            router.layer(from_fn_with_state(pages, pages::pages_first))
-        }
-        None => router,
-    };
-    router.layer(from_fn_with_state(state.clone(), frame::frame))
+    match cors(&state.config.cors_origins) {
+        Some(cors) => router
+            .layer(from_fn_with_state(around.clone(), inner))
+            .layer(cors)
+            .layer(from_fn_with_state(around, outer)),
+        None => router.layer(from_fn_with_state(around, whole)),
+    }
 }
 
-/// The gate and the handler behind it, for so long and no longer, come what may.
-async fn in_time(
-    State(state): State<ApiState>,
+async fn whole(
+    State(around): State<Around>,
     path: RawPath,
     request: Request,
     next: Next,
 ) -> Response {
+    let state = around.state.clone();
+    let served = async |request| match page(&around, request).await {
+        Ok(page) => page,
+        Err(request) => in_time(around.state.clone(), path, request, next).await,
+    };
+    frame::frame(&state, request, served).await
+}
+
+async fn outer(State(around): State<Around>, request: Request, next: Next) -> Response {
+    let served = async |request| match page(&around, request).await {
+        Ok(page) => page,
+        Err(request) => next.run(request).await,
+    };
+    frame::frame(&around.state, request, served).await
+}
+
+async fn inner(
+    State(around): State<Around>,
+    path: RawPath,
+    request: Request,
+    next: Next,
+) -> Response {
+    in_time(around.state, path, request, next).await
+}
+
+async fn page(around: &Around, request: Request) -> Result<Response, Request> {
+    match &around.pages {
+        Some(pages) => pages::page(pages, request).await,
+        None => Err(request),
+    }
+}
+
+/// The gate and the handler behind it, for so long and no longer, come what may.
+async fn in_time(state: ApiState, path: RawPath, request: Request, next: Next) -> Response {
     let limit = Duration::from_millis(state.config.request_timeout_ms);
     let work = unpanicked(gate::gate(state, path.ok(), request, next));
     tokio::time::timeout(limit, work)

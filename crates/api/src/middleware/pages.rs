@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, StatusCode, header};
@@ -33,35 +32,36 @@ pub(super) struct Pages {
     pub(super) router: Router,
 }
 
-pub(super) async fn pages_first(
-    State(pages): State<Pages>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// The page that is meant; gives the request back where it is the API's.
+pub(super) async fn page(pages: &Pages, request: Request) -> Result<Response, Request> {
     if is_ours(request.uri().path()) {
-        return next.run(request).await;
+        return Err(request);
     }
     let source = request.extensions().get::<Arc<RequestInfo>>().cloned();
     let wants_page = wants_page(request.headers());
     // A router's only error is none.
-    let Ok(response) = pages.router.oneshot(request).await;
+    let Ok(response) = pages.router.clone().oneshot(request).await;
     let mut response = response;
     if response.status() == StatusCode::NOT_FOUND && !wants_page {
         response = Problem::not_found().into_response();
     } else {
         response.extensions_mut().insert(IsPage);
     }
-    match source {
+    Ok(match source {
         Some(source) => gate::page(&pages.state, &source, response),
         None => response,
-    }
+    })
 }
 
 /// Whether somebody sloppy would find the API behind this path: its limits and
 /// answers hold for every spelling of it.
 fn is_ours(path: &str) -> bool {
-    crate::route::normal_segments(path).first().is_none_or(|first| OURS.contains(&first.as_str()))
-        && path != "/"
+    // Most are written plainly, and are not worth taking apart.
+    path.starts_with("/v1/")
+        || crate::route::normal_segments(path)
+            .first()
+            .is_none_or(|first| OURS.contains(&first.as_str()))
+            && path != "/"
 }
 
 /// Clients of the API get problems, browsers get pages.
@@ -82,6 +82,7 @@ mod tests {
             ("/accounts/1", false),
             ("/v1", true),
             ("/v1/auth/login", true),
+            ("/v1/../login", true),
             ("//v1/auth/login", true),
             ("/x/../v1/auth/login", true),
             ("/%76%31/auth/login", true),

@@ -7,11 +7,14 @@ use operation::{
     Applied, Command, Failure, Operations, Refusal, RefusalKind, Target, command::Outcome, event,
 };
 use serde_json::{Value, json};
-use tenancy::{Actor, ActorKind, DbError, OpContext, TenantTx};
+use tenancy::{DbError, OpContext, TenantTx};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Approval, ApprovalStatus, RESOURCE, path_target, payload::OrderedTransfer};
+use super::{
+    Approval, ApprovalStatus, RESOURCE, ceiling::is_the_systems, path_target,
+    payload::OrderedTransfer,
+};
 use crate::{
     accounts::facts,
     movements::{Fields, Transfer, business_date, posting_event},
@@ -128,9 +131,7 @@ impl ApproveRequest {
         order: &OrderedTransfer,
     ) -> Result<(), Failure> {
         let maker = approval.requested_by;
-        let is_the_systems =
-            [ActorKind::Cli, ActorKind::Worker].iter().any(|kind| Actor::system(*kind).id == maker);
-        if is_the_systems {
+        if is_the_systems(maker) {
             return Ok(());
         }
         let wanted = [(order.from_account_id, maker), (order.to_account_id, maker)];

@@ -25,6 +25,7 @@
 //!   order, ordered by its maker, valued on the day of the approval;
 //! - after [`LIFETIME`] it is over, whether or not a worker has written so yet.
 
+mod ceiling;
 mod decide;
 mod expire;
 mod model;
@@ -42,9 +43,11 @@ use uuid::Uuid;
 pub use decide::{ApproveRequest, RejectRequest};
 pub use expire::{ExpireApprovals, expire_due};
 pub use model::{Approval, ApprovalKind, ApprovalStatus, TRANSITIONS, UnknownApprovalName};
+pub use request::PENDING_MAX;
 pub use view::{ApprovalFilter, ApprovalList, ApprovalView};
 
-pub(crate) use request::{CEILING, Requests, admitted};
+pub(crate) use ceiling::{CEILING, Ceiling, admitted, approval_required};
+pub(crate) use request::Requests;
 pub(crate) use view::TRANSFER;
 
 /// How long an order waits for a second person.

@@ -1,12 +1,14 @@
-//! How an order comes to wait: the ceiling it exceeds, and its row.
+//! How an order comes to wait: its row, and how many a maker may have.
+
+use std::collections::{BTreeSet, HashMap};
 
 use audit::{AuditEvent, EventType};
 use jiff::Timestamp;
 use ledger::Posting;
-use operation::event;
+use operation::{Failure, Refusal, RefusalKind, event};
 use serde_json::{Value, json};
 use tenancy::{DbError, OpContext, TenantTx};
-use tokio_postgres::{Row, types::ToSql};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
@@ -15,25 +17,18 @@ use super::{
     payload::{Binding, OrderedTransfer},
 };
 
-/// The tenant's ceiling; asked beside the locks of a batch.
-pub(crate) const CEILING: &str = tenancy::sql!("banking/approvals.sql", "ceiling");
 const INSERT: &str = tenancy::sql!("banking/approvals.sql", "insert_approvals");
+const PENDING: &str = tenancy::sql!("banking/approvals.sql", "pending_of_makers");
 
-/// Which postings may be made at once, by the answer to [`CEILING`].
-pub(crate) fn admitted(answer: &[Row], batch: &[Posting]) -> Result<Vec<bool>, DbError> {
-    let ceiling: Option<i64> =
-        answer.first().map(|row| row.try_get("ceiling")).transpose()?.flatten();
-    Ok(batch.iter().map(|posting| !exceeds(ceiling, posting.amount)).collect())
-}
-
-/// The ceiling itself is still below it.
-fn exceeds(ceiling: Option<i64>, amount: i64) -> bool {
-    ceiling.is_some_and(|ceiling| amount > ceiling)
-}
+/// Orders of one maker that may wait at once: nothing is held for them and no balance is
+/// asked, so that without a bound one person could bury everybody's inbox.
+pub const PENDING_MAX: i64 = 100;
 
 /// The orders of one batch that have to wait, as the arrays of one insert.
 #[derive(Default)]
 pub(crate) struct Requests {
+    /// How many orders of each maker wait, those of this batch among them.
+    pending: HashMap<Uuid, i64>,
     ids: Vec<Uuid>,
     payloads: Vec<Value>,
     hashes: Vec<Vec<u8>>,
@@ -48,13 +43,37 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// Takes one in; its id and the record of it.
+    /// For orders of these makers; one round trip, and none where nobody waits. Batches
+    /// that run at the same moment do not see each other's, so a maker may come to have
+    /// a few more than [`PENDING_MAX`]: it bounds a nuisance, not a sum of money.
+    pub(crate) async fn of(
+        transaction: &TenantTx,
+        makers: BTreeSet<Uuid>,
+    ) -> Result<Self, DbError> {
+        if makers.is_empty() {
+            return Ok(Self::default());
+        }
+        let makers: Vec<Uuid> = makers.into_iter().collect();
+        let rows = transaction.query(PENDING, &[&transaction.tenant(), &makers]).await?;
+        let pending = rows
+            .iter()
+            .map(|row| Ok((row.try_get("requested_by")?, row.try_get("pending")?)))
+            .collect::<Result<_, DbError>>()?;
+        Ok(Self { pending, ..Self::default() })
+    }
+
+    /// Takes one in; its id and the record of it. Refused where too many wait.
     pub(crate) fn add(
         &mut self,
         context: &OpContext,
         action: &'static str,
         posting: &Posting,
-    ) -> Result<(Uuid, AuditEvent), DbError> {
+    ) -> Result<(Uuid, AuditEvent), Failure> {
+        let pending = self.pending.entry(context.actor.id).or_default();
+        if *pending >= PENDING_MAX {
+            return Err(too_many_pending().into());
+        }
+        *pending += 1;
         let order = OrderedTransfer::of(posting)
             .ok_or_else(|| DbError::Corrupt("a transfer without two legs".to_owned()))?;
         let payload =
@@ -122,26 +141,7 @@ impl Requests {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::exceeds;
-
-    #[test]
-    fn only_what_is_more_than_the_ceiling_waits() {
-        // ceiling, amount, waits
-        let table = [
-            (None, 1, false),
-            (None, i64::MAX, false),
-            (Some(5_000_000), 4_999_999, false),
-            (Some(5_000_000), 5_000_000, false),
-            (Some(5_000_000), 5_000_001, true),
-            (Some(0), 1, true),
-            (Some(0), 0, false),
-            (Some(0), -1, false),
-            (Some(0), i64::MAX, true),
-        ];
-        for (ceiling, amount, waits) in table {
-            assert_eq!(exceeds(ceiling, amount), waits, "{ceiling:?} {amount}");
-        }
-    }
+fn too_many_pending() -> Refusal {
+    let detail = format!("{PENDING_MAX} of your orders wait for a second person already");
+    Refusal::new(RefusalKind::Rule, "too_many_pending", detail)
 }

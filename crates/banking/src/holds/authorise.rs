@@ -11,14 +11,16 @@ use ledger::{
     holds::{Authorisation, Destination, HoldError},
 };
 use money::Currency;
-use operation::{Applied, Call, Command, Refusal, Target, command::Outcome, event};
+use operation::{Applied, Call, Command, Grouped, Refusal, Target, command::Outcome, event};
 use serde_json::{Value, json};
-use tenancy::{DbError, OpContext, TenantTx};
+use tenancy::{DbError, OpContext, Query, TenantTx};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{LIFETIME_DEFAULT, LIFETIME_MAX, RESOURCE, error::refusal};
 use crate::{
     accounts::facts,
+    approvals::{self, Ceiling},
     text::{check_note, fault},
 };
 
@@ -28,7 +30,8 @@ const SIDES: &str = tenancy::sql!("banking/holds.sql", "sides");
 ///
 /// Refusals, first found: `account_id` not to be used by the actor (`not_found`), text
 /// or expiry not acceptable, then the ledger's in the order of [`HoldError`] and
-/// [`ledger::PostingError`].
+/// [`ledger::PostingError`], `approval_required` (more than the tenant's ceiling) before
+/// those about the balance.
 #[derive(Clone, Debug)]
 pub struct AuthoriseHold {
     /// The account to keep it back on; a customer must be a party to it.
@@ -173,13 +176,27 @@ impl Command for AuthoriseHold {
             }
             checked.push(verdict.map(drop));
         }
-        let results = ledger::holds::authorise(transaction, &orders).await?;
-        let mut results = results.into_iter();
+        let tenant = transaction.tenant();
+        let parameters: [&(dyn ToSql + Sync); 1] = [&tenant];
+        let question = Query::new(approvals::CEILING, &parameters);
+        let mut ceiling = Ceiling::default();
+        let results = ledger::holds::authorise(transaction, &orders, question, |said, order| {
+            ceiling = Ceiling::of(said)?;
+            Ok(ceiling.allows_alone(order.created_by, order.amount))
+        });
+        let mut results = results.await?.into_iter();
         let outcomes = calls.iter().zip(checked).map(|(call, check)| {
             check?;
-            answer(&call.context, results.next().ok_or_else(nothing)?)
+            answer(&call.context, results.next().ok_or_else(nothing)?, ceiling)
         });
         Ok(outcomes.collect())
+    }
+}
+
+impl Grouped for AuthoriseHold {
+    /// The destination is only looked at.
+    fn locks(&self) -> impl Iterator<Item = Uuid> {
+        std::iter::once(self.account_id)
     }
 }
 
@@ -218,8 +235,11 @@ fn destination(
     }
 }
 
-fn answer(context: &OpContext, result: Result<Hold, HoldError>) -> Outcome<Hold> {
-    let hold = result.map_err(refusal)?;
+fn answer(context: &OpContext, result: Result<Hold, HoldError>, ceiling: Ceiling) -> Outcome<Hold> {
+    let hold = result.map_err(|error| match error {
+        HoldError::NotAdmitted => ceiling.refusal(),
+        error => refusal(error),
+    })?;
     let record = event(context, EventType::DataModification, AuthoriseHold::NAME, RESOURCE)
         .resource_id(hold.id)
         .new_values(json!({

@@ -6,19 +6,25 @@ use ledger::{
     Hold,
     holds::{Capture, Captured, HoldError},
 };
-use operation::{Applied, Call, Command, Target, command::Outcome, event};
+use operation::{Applied, Call, Command, Grouped, Target, command::Outcome, event};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tenancy::{DbError, OpContext, TenantTx};
+use tenancy::{DbError, OpContext, Query, TenantTx};
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use super::{RESOURCE, changed_event, error::refusal, path_targets};
-use crate::movements::business_date;
+use crate::{
+    approvals::{self, Ceiling},
+    movements::business_date,
+};
 
 /// Pays out of a hold to the account it was promised to. Answers 200.
 ///
 /// A hold that the actor may not read is 404; then the ledger's refusals in the order
-/// of [`HoldError`].
+/// of [`HoldError`], `approval_required` among them: who has authorised a hold of more than
+/// the tenant's ceiling does not capture it as well. Above it nobody authorises one alone,
+/// so this is the ceiling that was lowered since.
 #[derive(Clone, Copy, Debug)]
 pub struct CaptureHold {
     /// Which (from the path).
@@ -93,15 +99,44 @@ impl Command for CaptureHold {
         let Some(first) = calls.first() else { return Ok(Vec::new()) };
         let orders: Vec<Capture> =
             calls.iter().map(|call| call.command.order(&call.context)).collect::<Result<_, _>>()?;
-        let results = ledger::holds::capture(transaction, &first.context.clock, &orders).await?;
+        let tenant = transaction.tenant();
+        let parameters: [&(dyn ToSql + Sync); 1] = [&tenant];
+        let question = Query::new(approvals::CEILING, &parameters);
+        let mut ceiling = Ceiling::default();
+        let clock = &first.context.clock;
+        let admitted = |said: &[Row], order: &Capture, hold: &Hold| {
+            ceiling = Ceiling::of(said)?;
+            // By all that was promised: in parts it would be nobody's second look.
+            let is_allowed = ceiling.allows_alone(order.created_by, hold.amount);
+            Ok(is_allowed || order.created_by != hold.created_by)
+        };
+        let results = ledger::holds::capture(transaction, clock, &orders, question, admitted);
+        let results = results.await?;
         let outcomes = calls.iter().zip(results);
-        Ok(outcomes.map(|(call, result)| answer(&call.context, result)).collect())
+        Ok(outcomes.map(|(call, result)| answer(&call.context, result, ceiling)).collect())
+    }
+}
+
+/// What stands for the accounts that holds pay, which no request names.
+const PAID: Uuid = Uuid::nil();
+
+impl Grouped for CaptureHold {
+    /// One batch at a time: nearly all of them pay the one settlement account.
+    fn locks(&self) -> impl Iterator<Item = Uuid> {
+        [self.hold_id, PAID].into_iter()
     }
 }
 
 /// Two records: what became of the hold, and the movement, found by its own id.
-fn answer(context: &OpContext, result: Result<Captured, HoldError>) -> Outcome<CapturedHold> {
-    let Captured { change, posting, .. } = result.map_err(refusal)?;
+fn answer(
+    context: &OpContext,
+    result: Result<Captured, HoldError>,
+    ceiling: Ceiling,
+) -> Outcome<CapturedHold> {
+    let Captured { change, posting, .. } = result.map_err(|error| match error {
+        HoldError::NotAdmitted => ceiling.refusal_of_own_promise(),
+        error => refusal(error),
+    })?;
     let posted = event(context, EventType::LedgerPosting, CaptureHold::NAME, "transfer")
         .resource_id(posting.transfer_id)
         .new_values(json!({

@@ -3,6 +3,8 @@
 use ledger::{HoldStatus, PostingError, holds::HoldError};
 use operation::{Refusal, RefusalKind};
 
+use crate::approvals::approval_required;
+
 /// What the client sees. Of a hold in the path no field is at fault.
 pub(super) fn refusal(error: HoldError) -> Refusal {
     match error {
@@ -30,6 +32,8 @@ pub(super) fn refusal(error: HoldError) -> Refusal {
             "amount",
             "The amount is more than remains of the hold",
         ),
+        // Its caller asked for it, and knows in whose words: see `authorise` and `capture`.
+        HoldError::NotAdmitted => approval_required("A second person has to agree"),
         HoldError::Posting(error) => posting(error),
     }
 }

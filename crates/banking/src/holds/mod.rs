@@ -7,6 +7,9 @@
 //! Whom a hold pays is said when it is authorised and never again: a capture names no
 //! account, so that whoever captures cannot choose who is paid. Who promised cannot
 //! take it back, and who is promised cannot pay themselves: both are staff's (policy).
+//! Up to the tenant's ceiling one of the staff may promise for a customer and capture, as
+//! they may transfer; above it nobody authorises a hold until holds can wait for a second
+//! person, and one that a ceiling lowered since forbids is captured by somebody else.
 
 mod authorise;
 mod capture;

@@ -55,7 +55,7 @@ impl Fields {
     }
 
     /// The amount of the whole.
-    fn whole(self) -> Cow<'static, str> {
+    pub(super) fn whole(self) -> Cow<'static, str> {
         match self.0 {
             Naming::Sides | Naming::Account => "amount".into(),
             Naming::Movement => "id".into(),

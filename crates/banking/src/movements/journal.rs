@@ -19,7 +19,9 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    Movement, business_date,
+    Movement,
+    alone::post_alone,
+    business_date,
     error::{Fields, invisible, rule},
     transfer::check_texts,
 };
@@ -53,7 +55,8 @@ pub struct JournalEntry {
 /// Refusals, first found: texts too long; fewer than two or more than [`ENTRIES_MAX`]
 /// legs; an amount of zero or beyond 2^53 − 1; an account in two legs; legs that do not
 /// sum to zero; an account that does not exist; the value date; then the ledger's in the
-/// order of [`ledger::PostingError`].
+/// order of [`ledger::PostingError`], `approval_required` (the credits sum to more than
+/// the tenant's ceiling) before those about the balance.
 #[derive(Clone, Debug)]
 pub struct PostJournal {
     /// Of every leg.
@@ -130,11 +133,7 @@ impl Command for PostJournal {
             reverses_transfer_id: None,
             waive_limits: false,
         };
-        let batch = std::slice::from_ref(&posting);
-        let result = ledger::post(transaction, &context.clock, batch).await?.pop();
-        let result =
-            result.ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
-        let posted = result.map_err(|error| Fields::JOURNAL.refusal(error))?;
+        let posted = post_alone(transaction, context, &posting, Fields::JOURNAL).await?;
         let movement = Movement::of(&posting, &posted);
         let events = vec![journal_event(context, &movement)];
         Ok(Applied { output: movement, status: 201, events })

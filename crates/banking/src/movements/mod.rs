@@ -4,6 +4,7 @@
 //! Owns who may move what and which field a refusal names. Entries and balances
 //! are the ledger's.
 
+mod alone;
 mod error;
 mod fee;
 mod journal;
@@ -14,7 +15,7 @@ mod transfer;
 mod view;
 
 use audit::{AuditEvent, EventType};
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 use operation::event;
 use serde_json::json;
 use tenancy::{DbError, OpContext};
@@ -30,13 +31,17 @@ pub use view::{BalanceAsOf, MovementView, TransactionList, TransferView};
 
 /// The business day that it now is in the tenant's zone.
 pub fn business_date(context: &OpContext) -> Result<Date, DbError> {
+    business_date_at(context, context.clock.now())
+}
+
+/// The business day that it was at an instant.
+fn business_date_at(context: &OpContext, at: Timestamp) -> Result<Date, DbError> {
     let zone = &context.tenant.time_zone;
-    let now = context.clock.now();
     // Most tenants keep UTC; it needs no zone files.
     if zone == "UTC" {
-        return Ok(now.to_zoned(jiff::tz::TimeZone::UTC).date());
+        return Ok(at.to_zoned(jiff::tz::TimeZone::UTC).date());
     }
-    let local = now.in_tz(zone).map_err(|error| DbError::Corrupt(format!("time zone: {error}")))?;
+    let local = at.in_tz(zone).map_err(|error| DbError::Corrupt(format!("time zone: {error}")))?;
     Ok(local.date())
 }
 

@@ -9,6 +9,8 @@
 //!   an account of its own;
 //! - a frozen or closed account is not reached; it is released first, or a journal is booked;
 //! - nobody reverses what touches an account that they hold;
+//! - what two people have agreed to, or what exceeds the tenant's ceiling, nobody undoes
+//!   alone: refused until reversals can wait for a second person;
 //! - the value date is today or any day back to the movement's own: on that day the
 //!   balance is then as if nothing had happened.
 
@@ -22,8 +24,13 @@ use tenancy::{DbError, OpContext, TenantTx};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use super::{Transfer, business_date, error::Fields, transfer::answer};
-use crate::text::check_note;
+use super::{
+    Transfer,
+    alone::{post_alone, posted_answer},
+    business_date,
+    error::Fields,
+};
+use crate::{approvals::approval_required, text::check_note};
 
 const FACTS: &str = tenancy::sql!("banking/movements.sql", "reversal_facts");
 const REVERSIBLE: &str = tenancy::sql!("banking/movements.sql", "reversible");
@@ -33,8 +40,10 @@ const REVERSAL_OF: &str = tenancy::sql!("banking/movements.sql", "reversal_of");
 /// Undoes a movement. Answers 201 with the counter-movement. A movement that the actor
 /// may not read is 404.
 ///
-/// Refusals, first found: the reason too long; `not_reversible`; `already_reversed`; the
-/// value date; then the ledger's in the order of [`ledger::PostingError`].
+/// Refusals, first found: the reason too long; `not_reversible`; `already_reversed`;
+/// `approval_required` of what two people have agreed to; the value date; then the ledger's
+/// in the order of [`ledger::PostingError`], `approval_required` of what exceeds the
+/// tenant's ceiling before those about the balance.
 #[derive(Clone, Debug)]
 pub struct ReverseTransaction {
     /// An entry's id, or the movement's own (from the path).
@@ -55,6 +64,7 @@ struct Original {
     description: String,
     reference: Option<String>,
     value_date: Date,
+    is_approved: bool,
 }
 
 impl Command for ReverseTransaction {
@@ -106,12 +116,13 @@ impl Command for ReverseTransaction {
             let detail = "The movement has been reversed before";
             return Err(Refusal::new(RefusalKind::Rule, "already_reversed", detail).into());
         }
+        if original.is_approved && !context.actor.is_system() {
+            let detail = "Two people have agreed to this movement, so one alone cannot undo it";
+            return Err(approval_required(detail).into());
+        }
         let posting = self.posting(context, original, legs)?;
-        let batch = std::slice::from_ref(&posting);
-        let result = ledger::post(transaction, &context.clock, batch).await?.pop();
-        let result =
-            result.ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
-        answer(context, Self::NAME, &posting, result.map(drop), Fields::REVERSAL)
+        post_alone(transaction, context, &posting, Fields::REVERSAL).await?;
+        Ok(posted_answer(context, Self::NAME, &posting))
     }
 }
 
@@ -174,6 +185,7 @@ impl Original {
             description: row.try_get("description")?,
             reference: row.try_get("reference")?,
             value_date: row.try_get("value_date")?,
+            is_approved: row.try_get("is_approved")?,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Cash over the counter: deposits and withdrawals against the bank's cash account
 //! of the currency. Never on an account that the teller holds: policy forbids it on
-//! the fact that is brought here.
+//! the fact that is brought here. Above the tenant's ceiling it needs a second person,
+//! whom it cannot wait for yet: `approval_required`.
 
 use access::Permission;
 use jiff::civil::Date;
@@ -13,9 +14,11 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    Transfer, business_date,
+    Transfer,
+    alone::{post_alone, posted_answer},
+    business_date,
     error::Fields,
-    transfer::{answer, check_texts},
+    transfer::check_texts,
 };
 use crate::accounts::path_target;
 
@@ -164,11 +167,8 @@ impl Order<'_> {
             reverses_transfer_id: None,
             waive_limits: false,
         };
-        let batch = std::slice::from_ref(&posting);
-        let result = ledger::post(transaction, &context.clock, batch).await?.pop();
-        let result =
-            result.ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
-        answer(context, action, &posting, result.map(drop), Fields::TELLER)
+        post_alone(transaction, context, &posting, Fields::TELLER).await?;
+        Ok(posted_answer(context, action, &posting))
     }
 
     fn legs(&self, counter: Uuid, kind: TransferKind) -> Vec<ledger::Leg> {

@@ -6,12 +6,12 @@
 use access::{Permission, Resource};
 use ledger::{Posting, TransactionType, TransferKind};
 use money::Currency;
-use operation::{Applied, Call, Command, Failure, Grouped, Refusal, Target, command::Outcome};
+use operation::{Applied, Call, Command, Grouped, Refusal, Target, command::Outcome};
 use serde_json::{Value, json};
 use tenancy::{DbError, OpContext, Query, TenantTx};
 use uuid::Uuid;
 
-use super::{Transfer, business_date, error::Fields, posting_event};
+use super::{Transfer, alone::posted_answer, business_date, error::Fields};
 use crate::{accounts::facts, approvals, text::check_note};
 
 /// Moves money from one account to another. Answers 201; over the tenant's ceiling with
@@ -19,7 +19,8 @@ use crate::{accounts::facts, approvals, text::check_note};
 ///
 /// Refusals, first found: `from_account_id` not to be used by the actor
 /// (`not_found`), text too long, then the ledger's in the order of
-/// [`ledger::PostingError`]; of what has to wait all but those about the balance.
+/// [`ledger::PostingError`]; of what has to wait all but those about the balance, and
+/// then `too_many_pending`.
 #[derive(Clone, Debug)]
 pub struct CreateTransfer {
     /// The account to debit; a customer must be a party to it.
@@ -144,7 +145,10 @@ impl Command for CreateTransfer {
             approvals::admitted,
         )
         .await?;
-        let mut waiting = approvals::Requests::default();
+        let waits = (postings.iter().zip(&results)).filter_map(|(posting, result)| {
+            matches!(result, Ok(None)).then_some(posting.created_by)
+        });
+        let mut waiting = approvals::Requests::of(transaction, waits.collect()).await?;
         let mut posted = postings.iter().zip(results);
         let mut outcomes = Vec::with_capacity(calls.len());
         for (call, check) in calls.iter().zip(checked) {
@@ -156,15 +160,15 @@ impl Command for CreateTransfer {
                 .next()
                 .ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
             outcomes.push(match result {
+                Ok(Some(_)) => Ok(posted_answer(&call.context, Self::NAME, posting)),
                 Ok(None) => {
-                    let (approval_id, record) = waiting.add(&call.context, Self::NAME, posting)?;
-                    let output = Transfer::pending(posting, approval_id);
-                    Ok(Applied { output, status: 201, events: vec![record] })
+                    let waits = waiting.add(&call.context, Self::NAME, posting);
+                    waits.map(|(approval_id, record)| {
+                        let output = Transfer::pending(posting, approval_id);
+                        Applied { output, status: 201, events: vec![record] }
+                    })
                 }
-                done => {
-                    let done = done.map(drop);
-                    answer(&call.context, Self::NAME, posting, done, Fields::TRANSFER)
-                }
+                Err(error) => Err(Fields::TRANSFER.refusal(error).into()),
             });
         }
         waiting.store(transaction).await?;
@@ -175,24 +179,6 @@ impl Command for CreateTransfer {
 impl Grouped for CreateTransfer {
     fn locks(&self) -> impl Iterator<Item = Uuid> {
         [self.from_account_id, self.to_account_id].into_iter()
-    }
-}
-
-/// What a posting's result means to its caller.
-pub(super) fn answer(
-    context: &OpContext,
-    action: &'static str,
-    posting: &Posting,
-    result: Result<(), ledger::PostingError>,
-    fields: Fields,
-) -> Outcome<Transfer> {
-    match result {
-        Ok(()) => {
-            let transfer = Transfer::of(posting);
-            let events = vec![posting_event(context, action, &transfer)];
-            Ok(Applied { output: transfer, status: 201, events })
-        }
-        Err(error) => Err(Failure::Refused(fields.refusal(error))),
     }
 }
 

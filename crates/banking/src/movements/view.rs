@@ -7,7 +7,7 @@ use tenancy::{Database, OpContext, Query};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Balance, Movement, Transaction, TransactionFilter, Transfer};
+use super::{Balance, Movement, Transaction, TransactionFilter, Transfer, business_date_at};
 use crate::{
     accounts::{ACCOUNT, resource_of},
     approvals,
@@ -164,7 +164,13 @@ impl View for TransferView {
             return Ok(Found::Missing);
         };
         let resource = resource_of(row, Permission::TransactionRead, self.transfer_id)?;
-        Ok(Found::Object { value: Transfer::from_row(row)?, resource })
+        let mut value = Transfer::from_row(row)?;
+        if !value.is_posted() {
+            // The day of the order, as the answer to it said: the tenant's, not UTC's.
+            let day = business_date_at(context, value.posted_at)?;
+            (value.value_date, value.booking_date) = (day, day);
+        }
+        Ok(Found::Object { value, resource })
     }
 }
 

@@ -35,11 +35,18 @@ const HEIGHT: &str =
 
 pub(super) async fn append(stage: &Stage, effort: Effort) -> anyhow::Result<Outcome> {
     let log = Log::of(stage).await?;
-    let transactions = if effort.quick { 10 } else { 50 };
+    // Long beside the sealer's pause of a tenth of a second.
+    let transactions = if effort.quick { 40 } else { 100 };
     let mut outcome = alternate(
         effort,
-        async || log.sealed_a_second(transactions).await,
-        async || log.bare_a_second(transactions).await,
+        async || {
+            stage.sealed().await?;
+            log.sealed_a_second(transactions).await
+        },
+        async || {
+            stage.sealed().await?;
+            log.bare_a_second(transactions).await
+        },
     )
     .await?;
     outcome.note = Some(format!("{RECORDS} records a transaction, {WRITERS} writers"));

@@ -73,16 +73,11 @@ pub(super) async fn memory_busy(stage: &Stage, effort: Effort) -> anyhow::Result
     for number in 0..BUSY_CONNECTIONS {
         second_stage_reads.push(Reads::of(&token, number));
     }
-    let busy =
-        drive(address_of(&ready.base_url)?, second_stage_reads, Plan::lasting(effort.window));
-    let watch = async {
-        // In the middle of the window, all connections being open by then.
-        tokio::time::sleep(effort.window.mul_f64(0.9)).await;
-        second.resident_mb()
-    };
-    let (load, resident) = tokio::join!(busy, watch);
-    let mut outcome = figures(&[resident?]);
-    outcome.note = Some(format!("{:.0} reads/s meanwhile", load?.per_second()));
+    second.forget_peak()?;
+    let plan = Plan::lasting(effort.window);
+    let load = drive(address_of(&ready.base_url)?, second_stage_reads, plan).await?;
+    let mut outcome = figures(&[second.peak_mb()?]);
+    outcome.note = Some(format!("{:.0} reads/s meanwhile", load.per_second()));
     Ok(outcome)
 }
 

@@ -18,9 +18,27 @@
     const dialog = document.getElementById(id);
     if (dialog instanceof HTMLDialogElement && !dialog.open) {
       for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+      if (id === "as-api") follow(dialog);
       dialog.showModal();
       dialog.dispatchEvent(new CustomEvent("strongroom:open"));
     }
+  };
+  // The drawer was drawn with the page; a list that filters have swapped in since brings
+  // the request that gives it, and what that request cannot say.
+  const follow = (drawer) => {
+    const now = document.querySelector("[data-as-api]");
+    const code = drawer.querySelector("pre code");
+    if (!now || !code) return;
+    code.textContent = now.dataset.asApi;
+    let note = drawer.querySelector("[data-note]");
+    if (!note) {
+      note = document.createElement("p");
+      note.className = "soft small";
+      note.dataset.note = "";
+      drawer.append(note);
+    }
+    note.textContent = now.dataset.asApiNote;
+    note.hidden = note.textContent === "";
   };
   window.strongroom = Object.freeze({ say, open });
   for (const toast of document.querySelectorAll(".toast")) leave(toast, 8000);

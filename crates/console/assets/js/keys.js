@@ -1,9 +1,20 @@
-// The keyboard map: Ctrl-K, ?, /, g and a letter, j and k through rows.
+// The keyboard map: Ctrl-K, ?, /, g and a letter, j and k through rows. The single
+// letters can be turned off (WCAG 2.1.4): whoever speaks to the machine, or slips on its
+// keys, would set them off unasked. The choice outlives the session, so it is a cookie
+// and not the storage that signing out clears; it tells nobody anything.
 (() => {
   "use strict";
+  const OFF = "__Host-strongroom-keys=off";
+  const YEAR_S = 31536000;
   let going = 0;
+  const lettersAreOff = () => document.cookie.split("; ").includes(OFF);
+  const keep = (on) => {
+    const age = on ? 0 : YEAR_S;
+    document.cookie = `${OFF}; Path=/; Secure; SameSite=Strict; Max-Age=${age}`;
+  };
+  // Nobody types into a box that is ticked; focus may stay on one when its dialog closes.
   const typing = (target) => target instanceof Element
-    && target.closest("input, textarea, select, [contenteditable]") !== null;
+    && target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]") !== null;
   const rows = () => [...document.querySelectorAll("main tbody tr")].filter((row) => row.querySelector("a[href]"));
   const step = (by) => {
     const all = rows();
@@ -13,6 +24,22 @@
     next.querySelector("a[href]").focus();
     next.scrollIntoView({ block: "nearest" });
   };
+
+  // The switch stands in the help, which the account menu opens as well. Without scripts
+  // there are no shortcuts and so no switch.
+  const help = document.querySelector("#keys .keys");
+  if (help) {
+    const label = document.createElement("label");
+    label.className = "check keys-choice";
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.id = "keys-letters";
+    box.checked = !lettersAreOff();
+    box.addEventListener("change", () => keep(box.checked));
+    label.append(box, " Shortcuts of a single letter or sign");
+    help.after(label);
+  }
+
   document.addEventListener("keydown", (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
       event.preventDefault();
@@ -20,7 +47,7 @@
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
-    if (document.querySelector("dialog[open]")) return;
+    if (document.querySelector("dialog[open]") || lettersAreOff()) return;
     if (Date.now() - going < 1500) {
       going = 0;
       const link = document.querySelector(`[data-go="${CSS.escape(event.key)}"]`);

@@ -11,10 +11,14 @@ use banking::{
 };
 use jiff::{ToSpan as _, civil::Date, tz::TimeZone};
 use money::Currency;
-use operation::PageRequest;
 use uuid::Uuid;
 
-use super::customers::{choices, names};
+use super::{
+    as_api::{AsApi, address},
+    customers::{choices, names},
+    export::{self, Bounds},
+    moving,
+};
 use crate::{
     fault::{Answer, Fault},
     kit::{self, Markup, Point},
@@ -23,10 +27,8 @@ use crate::{
     visitor::Visitor,
 };
 
-/// Entries of a file at most.
-const EXPORT_ROWS_MAX: usize = 10_000;
-/// Entries that a file reads at a time.
-const EXPORT_PAGE_ROWS: u32 = 200;
+/// A read looks through 5,000 entries at most: a file through 100,000, whatever it is for.
+const EXPORT: Bounds = Bounds { page_rows: 1_000, rows: 10_000, reads: 20 };
 /// How far the chart looks back, unless the address says a year.
 const DAYS_DEFAULT: i32 = 90;
 const DAYS_YEAR: i32 = 365;
@@ -71,6 +73,7 @@ struct Rows {
     is_partial: bool,
     clear: String,
     export: String,
+    api: AsApi,
     first: Option<String>,
     next: Option<String>,
 }
@@ -99,7 +102,9 @@ struct Entry {
 pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>, params: Params) -> Answer {
     let account = visitor.read(&AccountView { account_id: id }).await?;
     let path = format!("/accounts/{id}");
-    let list = rows(&visitor, &account, &path, &params).await?;
+    let page = page_of(&visitor, &account).api(api_of(&params, id));
+    let api = AsApi::of(&page, untold(&params));
+    let list = rows(&visitor, &account, &path, &params, api).await?;
     if visitor.wants_fragment() {
         return visitor.show(&list);
     }
@@ -118,8 +123,6 @@ pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>, params: Params)
         (params.link(&path, "days", value), label, days == wanted)
     };
     let periods = vec![period("90 days", DAYS_DEFAULT, ""), period("1 year", DAYS_YEAR, "365")];
-    let page = page_of(&visitor, &account)
-        .api(api_of(&params, &format!("/v1/accounts/{id}/transactions")));
     let head = head_of(&visitor, account, "entries").await?;
     visitor.show(&One {
         page,
@@ -140,16 +143,17 @@ pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>, params: Params)
 pub(crate) async fn export(visitor: Visitor, Path(id): Path<Uuid>, params: Params) -> Answer {
     let account = visitor.read(&AccountView { account_id: id }).await?;
     let filter = filter_of(&params, account.currency)?;
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    let mut after = None;
-    while rows.len() < EXPORT_ROWS_MAX {
-        let page = PageRequest { limit: EXPORT_PAGE_ROWS, after };
+    let path = format!("/accounts/{id}/export");
+    let currency = account.currency;
+    let rows = export::lines(&visitor, &path, &params, &EXPORT, |page| {
         let search = EntrySearch { account_id: id, filter: filter.clone(), page };
-        let found = visitor.read(&search).await?;
-        rows.extend(found.data.iter().map(|entry| exported(entry, account.currency)));
-        let Some(next) = found.next else { break };
-        after = Some(next);
-    }
+        let visitor = &visitor;
+        async move {
+            let found = visitor.read(&search).await?;
+            Ok((found.data.iter().map(|entry| exported(entry, currency)).collect(), found.next))
+        }
+    })
+    .await?;
     let header = [
         "Value date",
         "Posted",
@@ -191,11 +195,16 @@ pub(crate) async fn head_of(
     if visitor.may(Permission::AccountUpdate) || visitor.may(Permission::AccountDelete) {
         tabs.push((format!("/accounts/{id}/settings"), "Settings", tab == "settings"));
     }
+    // Those who choose among accounts choose by id, the others type numbers.
+    let from =
+        if moving::chooses(visitor) { id.to_string() } else { account.account_number.clone() };
+    let from = Params::default().link("/transfers/new", "from_account_id", &from);
     let actions = [
         (Permission::TransactionDeposit, format!("/accounts/{id}/deposit"), "Deposit"),
         (Permission::TransactionWithdraw, format!("/accounts/{id}/withdraw"), "Withdraw"),
         (Permission::TransactionFee, format!("/accounts/{id}/fee"), "Charge a fee"),
-        (Permission::TransactionCreate, format!("/transfers/new?from={id}"), "New transfer"),
+        (Permission::HoldCreate, format!("/accounts/{id}/hold"), "Hold money"),
+        (Permission::TransactionCreate, from, "New transfer"),
     ];
     let is_open = account.status == banking::AccountStatus::Active;
     let actions = actions
@@ -222,6 +231,7 @@ async fn rows(
     account: &Account,
     path: &str,
     params: &Params,
+    api: AsApi,
 ) -> Result<Rows, Fault> {
     let page = visitor.page_request(path, params).await?;
     let filter = filter_of(params, account.currency)?;
@@ -236,6 +246,7 @@ async fn rows(
         is_partial,
         clear: path.to_owned(),
         export: params.link(&format!("{path}/export"), "cursor", ""),
+        api,
         first: params.get("cursor").map(|_| params.link(path, "cursor", "")),
         next: visitor.next_page(path, params, found.next.as_deref()).await?,
     })
@@ -262,16 +273,19 @@ fn filter_of(params: &Params, currency: Currency) -> Result<EntryFilter, Fault> 
     })
 }
 
-/// The filters that the interface knows as well.
-fn api_of(params: &Params, path: &str) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    for name in ["from", "to", "transaction_type"] {
-        if let Some(value) = params.get(name) {
-            query.append_pair(name, value);
-        }
+/// The same entries from the interface, as far as it knows the filters.
+fn api_of(params: &Params, id: Uuid) -> String {
+    let filters = ["from", "to", "transaction_type"];
+    let filters = filters.map(|name| (name, params.get(name).map(str::to_owned)));
+    address(&format!("/v1/accounts/{id}/transactions"), &filters)
+}
+
+fn untold(params: &Params) -> &'static str {
+    if ["q", "min", "max"].iter().any(|name| params.get(name).is_some()) {
+        "The API has no filter for texts and amounts: it gives every entry of the type and period."
+    } else {
+        ""
     }
-    let query = query.finish();
-    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
 fn by_day(entries: Vec<Transaction>, zone: &TimeZone) -> Vec<Day> {

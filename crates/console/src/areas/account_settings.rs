@@ -13,6 +13,7 @@ use super::{
     account::{Head, head_of, page_of},
     accounts::amount_of,
     customer_forms::prefilled,
+    under_way,
 };
 use crate::{
     fault::{Answer, Fault},
@@ -31,6 +32,8 @@ struct Settings {
     back: String,
     head: Head,
     form: Form,
+    /// What the terms in the form were written upon.
+    version: i64,
     /// Keys of the three forms: each may be sent once.
     onces: [String; 3],
     /// Why freezing or closing was refused.
@@ -55,31 +58,36 @@ pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>, params: Params)
         return Err(Fault::denied());
     }
     let account = visitor.read(&AccountView { account_id: id }).await?;
-    let form = Form::new(&terms(&account));
     let asked = params.text("confirm").to_owned();
-    draw(&visitor, account, form, None, asked, StatusCode::OK).await
+    draw(&visitor, account, None, None, asked, StatusCode::OK).await
 }
 
 /// `POST /accounts/{id}/settings`: the terms.
 pub(crate) async fn save(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -> Answer {
     let once = visitor.once_of(&form)?;
+    let version = version_of(&form)?;
     let account = visitor.read(&AccountView { account_id: id }).await?;
     let change = match change_of(&form, &account) {
         Ok(change) => change,
         Err(faulty) => {
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            return draw(&visitor, account, faulty, None, String::new(), status).await;
+            let (form, status) = (Some((faulty, version)), StatusCode::UNPROCESSABLE_ENTITY);
+            return draw(&visitor, account, form, None, String::new(), status).await;
         }
     };
-    let expected_version = Some(version_of(&form)?);
-    let command = UpdateAccount { account_id: id, expected_version, change };
-    match visitor.attempt(command, Some(once)).await? {
+    let command = UpdateAccount { account_id: id, expected_version: Some(version), change };
+    match under_way::attempt(&visitor, command, once).await? {
         Ok(_) => visitor.redirect_saying(&format!("/accounts/{id}/settings"), "Terms saved"),
+        Err(refusal) if under_way::is_under_way(&refusal) => {
+            under_way::draw(&visitor, &format!("/accounts/{id}/settings"), &form)
+        }
         Err(refusal) => {
-            // As it is by now: the hints show what somebody else may have written.
+            // As it is by now: the hints show what somebody else may have written. Only
+            // whoever was told of that goes on from it.
             let account = visitor.read(&AccountView { account_id: id }).await?;
             let refusal = kindly(refusal, &account);
-            let drawn = Form::refused(&form, &refusal);
+            let is_told = refusal.kind == RefusalKind::PreconditionFailed;
+            let version = if is_told { account.version } else { version };
+            let drawn = Some((Form::refused(&form, &refusal), version));
             draw(&visitor, account, drawn, None, String::new(), status_of(&refusal)).await
         }
     }
@@ -93,12 +101,12 @@ pub(crate) async fn change_status(visitor: Visitor, Path(id): Path<Uuid>, form: 
     let expected_version = Some(version_of(&form)?);
     let change = AccountChange { status: Some(status), ..AccountChange::default() };
     let command = UpdateAccount { account_id: id, expected_version, change };
-    let done = visitor.attempt(command, Some(once)).await?;
+    let done = under_way::attempt(&visitor, command, once).await?;
     let said = match status {
         AccountStatus::Frozen => "Account frozen",
         _ => "Account released",
     };
-    answer(&visitor, id, done.map(|_| said)).await
+    answer(&visitor, id, ("status", &form), done.map(|_| said)).await
 }
 
 /// `POST /accounts/{id}/close`: for ever.
@@ -106,20 +114,32 @@ pub(crate) async fn close(visitor: Visitor, Path(id): Path<Uuid>, form: Params) 
     let once = visitor.once_of(&form)?;
     let expected_version = Some(version_of(&form)?);
     let command = CloseAccount { account_id: id, expected_version };
-    let done = visitor.attempt(command, Some(once)).await?;
-    answer(&visitor, id, done.map(|_| "Account closed")).await
+    let done = under_way::attempt(&visitor, command, once).await?;
+    answer(&visitor, id, ("close", &form), done.map(|_| "Account closed")).await
 }
 
-async fn answer(visitor: &Visitor, id: Uuid, done: Result<&'static str, Refusal>) -> Answer {
+/// `GET /accounts/{id}/status` and `/close`: a page reloaded behind a refusal comes here.
+pub(crate) async fn begin(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
+    visitor.redirect(&format!("/accounts/{id}/settings"))
+}
+
+async fn answer(
+    visitor: &Visitor,
+    id: Uuid,
+    (act, form): (&str, &Params),
+    done: Result<&'static str, Refusal>,
+) -> Answer {
     let refusal = match done {
         Ok(said) => return visitor.redirect_saying(&format!("/accounts/{id}/settings"), said),
+        Err(refusal) if under_way::is_under_way(&refusal) => {
+            return under_way::draw(visitor, &format!("/accounts/{id}/{act}"), form);
+        }
         Err(refusal) => refusal,
     };
     let account = visitor.read(&AccountView { account_id: id }).await?;
     let refusal = kindly(refusal, &account);
-    let form = Form::new(&terms(&account));
     let status = status_of(&refusal);
-    draw(visitor, account, form, Some(refusal.detail), String::new(), status).await
+    draw(visitor, account, None, Some(refusal.detail), String::new(), status).await
 }
 
 fn version_of(form: &Params) -> Result<i64, Fault> {
@@ -191,17 +211,22 @@ fn terms(account: &Account) -> Params {
     prefilled(values.iter().filter_map(|(name, value)| Some((*name, (*value)?))))
 }
 
+/// The page; its terms as they are, or as a form that came back wrote them upon a version.
 async fn draw(
     visitor: &Visitor,
     account: Account,
-    form: Form,
+    form: Option<(Form, i64)>,
     refused: Option<String>,
     asked: String,
     status: StatusCode,
 ) -> Answer {
-    let path = format!("/v1/accounts/{}", account.id);
-    let body = r#"{"overdraft_limit":50000}"#.to_owned();
-    let page = page_of(visitor, &account).api_call("PATCH", path, Some(body));
+    let own = format!("/accounts/{}", account.id);
+    let back = format!("{own}/settings");
+    // What the page shows; its `ETag` is what a change of it has to name.
+    let mut page = page_of(visitor, &account).api(format!("/v1{own}"));
+    // Behind a refused form the browser stands at an address that only takes forms.
+    page.path.clone_from(&back);
+    let (form, version) = form.unwrap_or_else(|| (Form::new(&terms(&account)), account.version));
     let written = |minor: i64| {
         format!("Now {} {}.", kit::amount_text(minor, account.currency), account.currency.code())
     };
@@ -210,16 +235,16 @@ async fn draw(
         minimum: account.minimum_balance.map_or_else(|| "Now none.".to_owned(), written),
         rate: format!("Now {} %.", account.interest_rate),
     };
-    let own = format!("/accounts/{}", account.id);
     let head = head_of(visitor, account, "settings").await?;
     visitor.show_as(
         status,
         &Settings {
             page,
-            back: format!("{own}/settings"),
+            back,
             path: own,
             head,
             form,
+            version,
             onces: [visitor.once(), visitor.once(), visitor.once()],
             refused,
             asked,

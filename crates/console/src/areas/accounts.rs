@@ -9,10 +9,15 @@ use banking::{
 };
 use http::StatusCode;
 use money::Currency;
-use operation::PageRequest;
+use serde_json::json;
 use uuid::Uuid;
 
-use super::customers::{choices, names};
+use super::{
+    as_api::{AsApi, address},
+    customers::{choices, names},
+    export::{self, Bounds},
+    under_way,
+};
 use crate::{
     fault::{Answer, Fault},
     form::Form,
@@ -23,10 +28,8 @@ use crate::{
 };
 
 const PATH: &str = "/accounts";
-/// Rows of a file at most.
-const EXPORT_ROWS_MAX: usize = 5_000;
-/// Rows that a file reads at a time.
-const EXPORT_PAGE_ROWS: u32 = 200;
+const EXPORT_PATH: &str = "/accounts/export";
+const EXPORT: Bounds = Bounds { page_rows: 1_000, rows: 5_000, reads: 5 };
 /// The currencies offered first; any other may be typed into the address.
 const CURRENCIES: [&str; 6] = ["EUR", "CZK", "GBP", "USD", "CHF", "PLN"];
 
@@ -53,6 +56,7 @@ struct Rows {
     names_owners: bool,
     is_filtered: bool,
     export: String,
+    api: AsApi,
     first: Option<String>,
     next: Option<String>,
 }
@@ -76,6 +80,11 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
     let request = visitor.page_request(PATH, &params).await?;
     let filter = filter_of(&params)?;
     let customer_id = filter.customer_id;
+    let page = visitor
+        .page("Accounts")
+        .lead("All that you may see, the newest first.")
+        .api(api_of(&filter));
+    let api = AsApi::of(&page, untold(&filter));
     let found = visitor.read(&AccountList { filter, page: request }).await?;
     let mut wanted: Vec<Uuid> = found.data.iter().map(|account| account.customer_id).collect();
     wanted.extend(customer_id);
@@ -83,7 +92,8 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
     let list = Rows {
         names_owners: found.data.iter().any(|account| known.contains_key(&account.customer_id)),
         is_filtered: is_filtered(&params),
-        export: params.link("/accounts/export", "cursor", ""),
+        export: params.link(EXPORT_PATH, "cursor", ""),
+        api,
         first: params.get("cursor").map(|_| params.link(PATH, "cursor", "")),
         next: visitor.next_page(PATH, &params, found.next.as_deref()).await?,
         accounts: with_owners(found.data, &known),
@@ -92,10 +102,6 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
         return visitor.show(&list);
     }
     let customer = customer_id.and_then(|id| known.remove(&id).map(|name| (id, name)));
-    let page = visitor
-        .page("Accounts")
-        .lead("All that you may see, the newest first.")
-        .api(params.link("/v1/accounts", "cursor", ""));
     let everybody = params.link(PATH, "customer_id", "");
     visitor.show(&Accounts {
         page,
@@ -114,15 +120,16 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
 
 /// `GET /accounts/export`: what the list shows, as a file, up to a bound.
 pub(crate) async fn export(visitor: Visitor, params: Params) -> Answer {
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    let mut after = None;
-    while rows.len() < EXPORT_ROWS_MAX {
-        let page = PageRequest { limit: EXPORT_PAGE_ROWS, after };
-        let found = visitor.read(&AccountList { filter: filter_of(&params)?, page }).await?;
-        rows.extend(found.data.iter().map(exported));
-        let Some(next) = found.next else { break };
-        after = Some(next);
-    }
+    let filter = filter_of(&params)?;
+    let rows = export::lines(&visitor, EXPORT_PATH, &params, &EXPORT, |page| {
+        let list = AccountList { filter: filter.clone(), page };
+        let visitor = &visitor;
+        async move {
+            let found = visitor.read(&list).await?;
+            Ok((found.data.iter().map(exported).collect(), found.next))
+        }
+    })
+    .await?;
     let header = [
         "Number",
         "Type",
@@ -160,10 +167,13 @@ pub(crate) async fn open(visitor: Visitor, form: Params) -> Answer {
             return draw_opening(&visitor, faulty, &form, once, status).await;
         }
     };
-    match visitor.attempt(OpenAccount { account }, Some(once)).await? {
+    match under_way::attempt(&visitor, OpenAccount { account }, once).await? {
         Ok(reply) => {
             let to = format!("/accounts/{}", reply.output.id);
             visitor.redirect_saying(&to, "Account opened")
+        }
+        Err(refusal) if under_way::is_under_way(&refusal) => {
+            under_way::draw(&visitor, "/accounts/new", &form)
         }
         Err(refusal) => {
             let drawn = Form::refused(&form, &refusal);
@@ -199,6 +209,24 @@ fn filter_of(params: &Params) -> Result<AccountFilter, Fault> {
         account_type: params.parsed("account_type")?,
         currency: params.parsed("currency")?,
     })
+}
+
+/// The same list from the interface, as far as it knows the filters.
+fn api_of(filter: &AccountFilter) -> String {
+    let filters = [
+        ("account_number", filter.account_number.clone()),
+        ("customer_id", filter.customer_id.map(|id| id.to_string())),
+        ("status", filter.status.map(|status| status.as_str().to_owned())),
+    ];
+    address("/v1/accounts", &filters)
+}
+
+fn untold(filter: &AccountFilter) -> &'static str {
+    if filter.account_type.is_some() || filter.currency.is_some() {
+        "The API has no filter for type and currency: it gives the accounts of every one."
+    } else {
+        ""
+    }
 }
 
 fn is_filtered(params: &Params) -> bool {
@@ -283,8 +311,14 @@ async fn draw_opening(
             .crumb("Customers", "/customers")
             .crumb(name.clone(), format!("/customers/{id}"));
     }
-    let body = r#"{"customer_id":"…","account_type":"savings","currency":"EUR"}"#;
-    let page = page.api_call("POST", "/v1/accounts", Some(body.to_owned()));
+    let page = match &customer {
+        Some((id, _)) => {
+            let body = json!({ "customer_id": id, "account_type": "savings", "currency": "EUR" });
+            page.api_call("POST", "/v1/accounts", serde_json::to_string_pretty(&body).ok())
+        }
+        // Without an owner there is nothing to open.
+        None => page.api("/v1/accounts"),
+    };
     let types = AccountType::ALL.map(AccountType::as_str);
     visitor.show_as(
         status,

@@ -14,7 +14,7 @@ use http::StatusCode;
 use operation::{Refusal, RefusalKind};
 use uuid::Uuid;
 
-use super::customers::read_one;
+use super::{customers::read_one, under_way};
 use crate::{
     fault::{Answer, Fault},
     form::Form,
@@ -91,10 +91,13 @@ pub(crate) async fn create(visitor: Visitor, form: Params) -> Answer {
         user_id: None,
     };
     let keyring = Arc::clone(&visitor.console.keyring);
-    match visitor.attempt(CreateCustomer { keyring, customer }, Some(once)).await? {
+    match under_way::attempt(&visitor, CreateCustomer { keyring, customer }, once).await? {
         Ok(reply) => {
             let to = format!("/customers/{}", reply.output.id);
             visitor.redirect_saying(&to, "Customer recorded")
+        }
+        Err(refusal) if under_way::is_under_way(&refusal) => {
+            under_way::draw(&visitor, "/customers/new", &form)
         }
         Err(refusal) => {
             let drawn = Form::refused(&form, &refusal);
@@ -110,22 +113,22 @@ pub(crate) async fn edit(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
         return Err(Fault::denied());
     }
     let customer = read_one(&visitor, id).await?;
-    let form = Form::new(&filled(&customer));
+    let form = (Form::new(&filled(&customer)), customer.record.version);
     draw_edit(&visitor, &customer, form, Vec::new(), StatusCode::OK)
 }
 
 /// `POST /customers/{id}/edit`.
 pub(crate) async fn save(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -> Answer {
     let customer = read_one(&visitor, id).await?;
+    let expected_version = form.parsed::<i64>("version")?;
+    let expected = expected_version.ok_or_else(|| Fault::malformed("version"))?;
     let personal = match personal_of(&form) {
         Ok(personal) => personal,
         Err(faulty) => {
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            return draw_edit(&visitor, &customer, faulty, Vec::new(), status);
+            let (form, status) = ((faulty, expected), StatusCode::UNPROCESSABLE_ENTITY);
+            return draw_edit(&visitor, &customer, form, Vec::new(), status);
         }
     };
-    let expected_version = form.parsed::<i64>("version")?;
-    let expected = expected_version.ok_or_else(|| Fault::malformed("version"))?;
     let command = UpdateCustomer {
         keyring: Arc::clone(&visitor.console.keyring),
         customer_id: id,
@@ -138,7 +141,7 @@ pub(crate) async fn save(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -
             conflict(&visitor, id, &form).await
         }
         Err(refusal) => {
-            let drawn = Form::refused(&form, &refusal);
+            let drawn = (Form::refused(&form, &refusal), expected);
             draw_edit(&visitor, &customer, drawn, Vec::new(), StatusCode::UNPROCESSABLE_ENTITY)
         }
     }
@@ -154,7 +157,7 @@ async fn conflict(visitor: &Visitor, id: Uuid, form: &Params) -> Answer {
     }
     let detail = "Somebody else changed this customer while you were typing";
     let refusal = Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", detail);
-    let drawn = Form::refused(form, &refusal);
+    let drawn = (Form::refused(form, &refusal), customer.record.version);
     draw_edit(visitor, &customer, drawn, conflicts, StatusCode::CONFLICT)
 }
 
@@ -249,9 +252,9 @@ fn draw_new(
 ) -> Answer {
     let is_business = params.get("customer_type") == Some("business");
     let body = if is_business {
-        r#"{"customer_type":"business","company_name":"…"}"#
+        r#"{"customer_type":"business","company_name":"Papírny Labe"}"#
     } else {
-        r#"{"customer_type":"individual","first_name":"…","last_name":"…"}"#
+        r#"{"customer_type":"individual","first_name":"Jana","last_name":"Nováková"}"#
     };
     let page = visitor.page("New customer").crumb("Customers", "/customers").api_call(
         "POST",
@@ -261,20 +264,21 @@ fn draw_new(
     visitor.show_as(status, &New { page, form, once, is_business })
 }
 
+/// The form, and the version that its texts were written upon.
 fn draw_edit(
     visitor: &Visitor,
     customer: &Customer,
-    form: Form,
+    (form, version): (Form, i64),
     conflicts: Vec<Conflict>,
     status: StatusCode,
 ) -> Answer {
     let id = customer.record.id;
-    let path = format!("/v1/customers/{id}");
     let page = visitor
         .page("Edit customer")
         .crumb("Customers", "/customers")
         .crumb(kit::customer_name(&customer.personal), format!("/customers/{id}"))
-        .api_call("PATCH", path, Some(r#"{"phone":"+420601765432"}"#.to_owned()));
+        // What the form shows; its `ETag` is what a change of it has to name.
+        .api(format!("/v1/customers/{id}"));
     let statuses = CustomerStatus::ALL.map(CustomerStatus::as_str);
     visitor.show_as(
         status,
@@ -282,7 +286,7 @@ fn draw_edit(
             page,
             form,
             id,
-            version: customer.record.version,
+            version,
             is_business: customer.record.customer_type == CustomerType::Business,
             is_self: customer.record.user_id == Some(visitor.context().actor.id),
             statuses: statuses.iter().map(|code| ((*code).to_owned(), kit::words(code))).collect(),

@@ -15,6 +15,10 @@ use banking::{
 use operation::PageRequest;
 use uuid::Uuid;
 
+use super::{
+    as_api::{AsApi, address},
+    export::{self, Bounds},
+};
 use crate::{
     fault::{Answer, Fault},
     kit,
@@ -24,10 +28,9 @@ use crate::{
 };
 
 const PATH: &str = "/customers";
-/// Rows of a file at most; every page of them leaves a record.
-const EXPORT_ROWS_MAX: usize = 1_000;
-/// Rows that a file reads at a time.
-const EXPORT_PAGE_ROWS: u32 = 200;
+const EXPORT_PATH: &str = "/customers/export";
+/// Names are opened one by one, and every read of them leaves a record.
+const EXPORT: Bounds = Bounds { page_rows: 200, rows: 1_000, reads: 5 };
 
 #[derive(Template)]
 #[template(path = "areas/customers.html")]
@@ -46,6 +49,7 @@ struct Rows {
     customers: Vec<Line>,
     is_filtered: bool,
     export: String,
+    api: AsApi,
     first: Option<String>,
     next: Option<String>,
 }
@@ -81,23 +85,26 @@ struct One {
 /// `GET /customers`.
 pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
     let request = visitor.page_request(PATH, &params).await?;
-    let found = read_page(&visitor, &params, request).await?;
+    let filter = filter_of(&params)?;
+    let page = visitor
+        .page("Customers")
+        .lead("People and businesses, the newest first. Looking is recorded.")
+        .api(api_of(&filter));
+    let api = AsApi::of(&page, "");
+    let found = read_page(&visitor, filter, request).await?;
     let zone = visitor.zone();
     let customers = found.data.iter().map(|customer| Line::of(customer, &zone)).collect();
     let list = Rows {
         customers,
         is_filtered: is_filtered(&params),
-        export: params.link("/customers/export", "cursor", ""),
+        export: params.link(EXPORT_PATH, "cursor", ""),
+        api,
         first: params.get("cursor").map(|_| params.link(PATH, "cursor", "")),
         next: visitor.next_page(PATH, &params, found.next.as_deref()).await?,
     };
     if visitor.wants_fragment() {
         return visitor.show(&list);
     }
-    let page = visitor
-        .page("Customers")
-        .lead("People and businesses, the newest first. Looking is recorded.")
-        .api(params.link("/v1/customers", "cursor", ""));
     visitor.show(&Customers {
         page,
         params,
@@ -110,15 +117,15 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
 
 /// `GET /customers/export`: what the list shows, as a file, up to a bound.
 pub(crate) async fn export(visitor: Visitor, params: Params) -> Answer {
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    let mut after = None;
-    while rows.len() < EXPORT_ROWS_MAX {
-        let request = PageRequest { limit: EXPORT_PAGE_ROWS, after };
-        let found = read_page(&visitor, &params, request).await?;
-        rows.extend(found.data.iter().map(exported));
-        let Some(next) = found.next else { break };
-        after = Some(next);
-    }
+    let filter = filter_of(&params)?;
+    let rows = export::lines(&visitor, EXPORT_PATH, &params, &EXPORT, |page| {
+        let (visitor, filter) = (&visitor, filter.clone());
+        async move {
+            let found = read_page(visitor, filter, page).await?;
+            Ok((found.data.iter().map(exported).collect(), found.next))
+        }
+    })
+    .await?;
     let header =
         ["Id", "Name", "Type", "E-mail", "Telephone", "Status", "KYC status", "Customer since"];
     visitor.csv("customers", &header, &rows)
@@ -181,17 +188,31 @@ pub(crate) fn choices(codes: &[&str]) -> Vec<(String, String)> {
     all.chain(codes.iter().map(|code| ((*code).to_owned(), kit::words(code)))).collect()
 }
 
-async fn read_page(
-    visitor: &Visitor,
-    params: &Params,
-    request: PageRequest,
-) -> Result<CustomerPage, Fault> {
-    let filter = CustomerFilter {
+fn filter_of(params: &Params) -> Result<CustomerFilter, Fault> {
+    Ok(CustomerFilter {
         email: params.get("email").map(str::to_owned),
         phone: params.get("phone").map(|phone| phone.replace([' ', '-', '(', ')'], "")),
         status: params.parsed::<CustomerStatus>("status")?,
         customer_type: params.parsed::<CustomerType>("customer_type")?,
-    };
+    })
+}
+
+/// The same list from the interface, which has every one of its filters.
+fn api_of(filter: &CustomerFilter) -> String {
+    let filters = [
+        ("email", filter.email.clone()),
+        ("phone", filter.phone.clone()),
+        ("status", filter.status.map(|status| status.as_str().to_owned())),
+        ("customer_type", filter.customer_type.map(|kind| kind.as_str().to_owned())),
+    ];
+    address("/v1/customers", &filters)
+}
+
+async fn read_page(
+    visitor: &Visitor,
+    filter: CustomerFilter,
+    request: PageRequest,
+) -> Result<CustomerPage, Fault> {
     let keyring = Arc::clone(&visitor.console.keyring);
     let operations = &visitor.console.operations;
     let command = ListCustomers::new(operations, visitor.context(), keyring, filter, request);

@@ -13,7 +13,9 @@ use uuid::Uuid;
 use super::{
     account::{Head, head_of, page_of},
     accounts::amount_of,
+    as_api::{AsApi, address},
     customers::choices,
+    under_way,
 };
 use crate::{
     fault::Answer,
@@ -41,6 +43,7 @@ struct Rows {
     holds: Vec<(Hold, Markup, Markup)>,
     is_filtered: bool,
     clear: String,
+    api: AsApi,
     first: Option<String>,
     next: Option<String>,
 }
@@ -78,6 +81,11 @@ pub(crate) async fn list(visitor: Visitor, Path(id): Path<Uuid>, params: Params)
     let page = visitor.page_request(&path, &params).await?;
     let filter = HoldFilter { account_id: Some(id), status: params.parsed("status")? };
     let found = visitor.read(&HoldList { filter, page }).await?;
+    let asked = [
+        ("account_id", Some(id.to_string())),
+        ("status", filter.status.map(|status| status.as_str().to_owned())),
+    ];
+    let page = page_of(&visitor, &account).api(address("/v1/holds", &asked));
     let zone = visitor.zone();
     let drawn = found.data.into_iter().map(|hold| {
         let (made, ends) = (kit::time(hold.created_at, &zone), kit::time(hold.expires_at, &zone));
@@ -87,14 +95,13 @@ pub(crate) async fn list(visitor: Visitor, Path(id): Path<Uuid>, params: Params)
         holds: drawn.collect(),
         is_filtered: filter.status.is_some(),
         clear: path.clone(),
+        api: AsApi::of(&page, ""),
         first: params.get("cursor").map(|_| params.link(&path, "cursor", "")),
         next: visitor.next_page(&path, &params, found.next.as_deref()).await?,
     };
     if visitor.wants_fragment() {
         return visitor.show(&list);
     }
-    let api = params.link(&format!("/v1/holds?account_id={id}"), "cursor", "");
-    let page = page_of(&visitor, &account).api(api.replacen("?status", "&status", 1));
     let head = head_of(&visitor, account, "holds").await?;
     let statuses: Vec<&str> = HoldStatus::ALL.iter().map(|status| status.as_str()).collect();
     visitor.show(&Holds { page, params, head, path, statuses: choices(&statuses), list })
@@ -120,12 +127,12 @@ pub(crate) async fn capture(visitor: Visitor, Path(hold_id): Path<Uuid>, form: P
     };
     let is_final = form.get("keep").is_none();
     let command = CaptureHold { hold_id, amount, is_final };
-    let done = visitor.attempt(command, Some(once)).await?;
+    let done = under_way::attempt(&visitor, command, once).await?;
     let said = done.map(|reply| {
         let (minor, currency) = (reply.output.amount, reply.output.hold.currency);
         format!("{} {} captured", kit::amount_text(minor, currency), currency.code())
     });
-    answer(&visitor, hold_id, said).await
+    answer(&visitor, hold_id, ("capture", &form), said).await
 }
 
 /// `POST /holds/{id}/release`.
@@ -133,13 +140,27 @@ pub(crate) async fn release(visitor: Visitor, Path(hold_id): Path<Uuid>, form: P
     let once = visitor.once_of(&form)?;
     // Whoever may not see it is told no more of it than of one that does not exist.
     visitor.read(&HoldView { hold_id }).await?;
-    let done = visitor.attempt(ReleaseHold { hold_id }, Some(once)).await?;
-    answer(&visitor, hold_id, done.map(|_| "Hold released".to_owned())).await
+    let done = under_way::attempt(&visitor, ReleaseHold { hold_id }, once).await?;
+    let said = done.map(|_| "Hold released".to_owned());
+    answer(&visitor, hold_id, ("release", &form), said).await
 }
 
-async fn answer(visitor: &Visitor, hold_id: Uuid, done: Result<String, Refusal>) -> Answer {
+/// `GET /holds/{id}/capture` and `/release`: a page reloaded behind a refusal comes here.
+pub(crate) async fn begin(visitor: Visitor, Path(hold_id): Path<Uuid>) -> Answer {
+    visitor.redirect(&format!("/holds/{hold_id}"))
+}
+
+async fn answer(
+    visitor: &Visitor,
+    hold_id: Uuid,
+    (act, form): (&str, &Params),
+    done: Result<String, Refusal>,
+) -> Answer {
     let refusal = match done {
         Ok(said) => return visitor.redirect_saying(&format!("/holds/{hold_id}"), said),
+        Err(refusal) if under_way::is_under_way(&refusal) => {
+            return under_way::draw(visitor, &format!("/holds/{hold_id}/{act}"), form);
+        }
         Err(refusal) => refusal,
     };
     let hold = visitor.read(&HoldView { hold_id }).await?;
@@ -159,16 +180,19 @@ async fn draw(
     let account = visitor.read(&AccountView { account_id: hold.account_id }).await?;
     let to = visitor.read(&AccountView { account_id: hold.to_account_id }).await;
     let zone = visitor.zone();
-    let page = visitor
+    let path = format!("/holds/{}", hold.id);
+    let mut page = visitor
         .page("Hold")
         .crumb("Accounts", "/accounts")
         .crumb(account.account_number.clone(), format!("/accounts/{}/holds", account.id))
         .api(format!("/v1/holds/{}", hold.id));
+    // Behind a refused form the browser stands at an address that only takes forms.
+    page.path.clone_from(&path);
     visitor.show_as(
         status,
         &One {
             page,
-            path: format!("/holds/{}", hold.id),
+            path,
             form,
             onces: [visitor.once(), visitor.once()],
             account_number: account.account_number,

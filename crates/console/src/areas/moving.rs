@@ -16,6 +16,12 @@ use crate::{fault::Fault, form::Form, kit, params::Params, visitor::Visitor};
 /// Of descriptions and references.
 const LETTERS_MAX: usize = 140;
 
+/// Whether the person chooses among accounts of their own, rather than typing numbers.
+pub(crate) fn chooses(visitor: &Visitor) -> bool {
+    let permission = access::Permission::AccountRead;
+    !visitor.console.operations.scope(visitor.context(), permission).is_all()
+}
+
 /// A number as it is stored: people group digits as they please.
 pub(crate) fn number_of(text: &str) -> String {
     let kept = text.chars().filter(|letter| !letter.is_whitespace() && *letter != '-');

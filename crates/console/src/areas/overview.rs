@@ -1,9 +1,11 @@
 //! The first page: for staff the tenant in figures, for customers their own money.
 
+use std::borrow::Borrow;
+
 use access::Permission;
 use askama::Template;
 use banking::{
-    Account, AccountFilter, AccountList,
+    Account, AccountFilter, AccountList, ApprovalFilter, ApprovalList, ApprovalStatus,
     movements::business_date,
     overview::{
         Activity, Books, BooksOverview, COUNTED_MAX, CustomerCount, LastProof, LatestMovements,
@@ -14,7 +16,10 @@ use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use money::Currency;
 use operation::PageRequest;
 
-use super::audit::views::{LogState, ReadLogState};
+use super::{
+    as_api::AsApi,
+    audit::views::{LogState, ReadLogState},
+};
 use crate::{
     fault::{Answer, Fault},
     form::Form,
@@ -27,6 +32,8 @@ use crate::{
 /// Accounts shown here; the rest is on their own page.
 const ACCOUNTS: u32 = 6;
 const LATEST: u32 = 8;
+/// Orders that wait are counted up to this many.
+const WAITING_COUNTED: u32 = 100;
 const SPARKLINE_DAYS: i64 = 90;
 
 /// What every first page begins with.
@@ -47,6 +54,7 @@ struct Plain {
 #[template(path = "areas/overview_staff.html")]
 struct Staff {
     page: Page,
+    api: AsApi,
     greeting: Greeting,
     zone: TimeZone,
     figures: Vec<Figure>,
@@ -63,6 +71,7 @@ struct Staff {
 #[template(path = "areas/overview_customer.html")]
 struct Customer {
     page: Page,
+    api: AsApi,
     greeting: Greeting,
     zone: TimeZone,
     accounts: Vec<(Account, Markup, String)>,
@@ -89,6 +98,8 @@ struct Chart {
     summary: String,
     is_empty: bool,
     cut: Option<String>,
+    /// The same days as a file.
+    csv: String,
 }
 
 /// What the address asks the chart to show.
@@ -145,7 +156,11 @@ pub(crate) async fn csv(visitor: Visitor, params: Params) -> Answer {
         let volume = day.currency.format_minor(day.volume);
         vec![day.date.to_string(), day.currency.code().to_owned(), day.count.to_string(), volume]
     };
-    let rows: Vec<_> = activity.days.iter().map(row).collect();
+    let mut rows: Vec<_> = activity.days.iter().map(row).collect();
+    if activity.is_cut {
+        let most = thousands(MOVEMENTS_MAX);
+        rows.push(vec![format!("Not all of them: the newest {most} movements are summed here")]);
+    }
     visitor.csv("movements-a-day", &["Booked on", "Currency", "Movements", "Volume"], &rows)
 }
 
@@ -169,12 +184,19 @@ async fn staff(visitor: &Visitor, params: &Params, wish: Wish) -> Answer {
         None
     };
     let main = books.held.first().map(|(currency, _)| *currency);
-    let figures = figures(&books, customers, activity.as_ref(), today);
+    let mut figures = figures(&books, customers, activity.as_ref(), today);
+    if visitor.may(Permission::TransactionApprove) {
+        figures.push(waiting(visitor).await?);
+    }
     let chart = activity.map(|activity| chart(params, wish, today, main, &activity));
     let statuses =
         books.accounts.iter().map(|(status, count)| (status.as_str().to_owned(), *count)).collect();
+    let page = visitor.page("Overview").api("/v1/accounts");
+    let note =
+        "Counts, sums and the chart are the console’s own; the API gives the accounts behind them.";
     visitor.show(&Staff {
-        page: visitor.page("Overview").api("/v1/accounts"),
+        api: AsApi::of(&page, note),
+        page,
         greeting: greeting(visitor),
         zone: visitor.zone(),
         figures,
@@ -185,6 +207,21 @@ async fn staff(visitor: &Visitor, params: &Params, wish: Wish) -> Answer {
         log,
         may_transfer: visitor.may(Permission::TransactionCreate),
     })
+}
+
+/// What a second person has yet to decide, with the way there.
+async fn waiting(visitor: &Visitor) -> Result<Figure, Fault> {
+    let filter = ApprovalFilter { status: Some(ApprovalStatus::Pending), kind: None };
+    let page = PageRequest { limit: WAITING_COUNTED, after: None };
+    let found = visitor.read(&ApprovalList { filter, page }).await?;
+    let more = if found.next.is_some() { "+" } else { "" };
+    let value = Markup::made(format!("<a href=\"/approvals\">{}{more}</a>", found.data.len()));
+    let note = match found.data.len() {
+        0 => "Nothing waits",
+        1 => "Transfer, for a second person",
+        _ => "Transfers, for a second person",
+    };
+    Ok(Figure { label: "Waiting for approval", value, note: note.to_owned() })
 }
 
 fn figures(
@@ -282,6 +319,7 @@ fn chart(
         cut: activity.is_cut.then(|| {
             format!("Only the newest {} movements are summed here.", thousands(MOVEMENTS_MAX))
         }),
+        csv: format!("/activity.csv?days={}", wish.days),
     }
 }
 
@@ -327,8 +365,11 @@ async fn customer(visitor: &Visitor) -> Answer {
             (account, kit::sparkline(&told, &values), told)
         })
         .collect();
+    let page = visitor.page("Overview").api("/v1/accounts");
+    let note = "The lines and the latest entries come from each account’s transactions.";
     visitor.show(&Customer {
-        page: visitor.page("Overview").api("/v1/accounts"),
+        api: AsApi::of(&page, note),
+        page,
         greeting: greeting(visitor),
         zone: visitor.zone(),
         accounts,
@@ -401,8 +442,8 @@ fn figure(count: u64, is_more: bool) -> Markup {
 }
 
 /// `12,345`.
-pub(crate) fn thousands(count: u64) -> String {
-    let digits = count.to_string();
+pub(crate) fn thousands(count: impl Borrow<u64>) -> String {
+    let digits = count.borrow().to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {

@@ -23,7 +23,8 @@ use zeroize::Zeroizing;
 use crate::{
     cookies,
     fault::{Answer, Fault},
-    frame::Visit,
+    frame::{DeadCookie, Visit},
+    onward,
     page::Page,
     params::Params,
     state::Console,
@@ -178,8 +179,10 @@ async fn draw(
     status: StatusCode,
     (notice, fault): (Option<&'static str>, Option<String>),
 ) -> Answer {
-    // Where the installation has one tenant nobody is asked for it.
-    let asks_tenant = console.identity.login_tenant(None).await?.is_none();
+    // Where the installation has one tenant nobody is asked for it but who asks for the
+    // question (`/login?tenant=`): the platform's people, who are not of that tenant.
+    let asks_tenant =
+        params.raw("tenant").is_some() || console.identity.login_tenant(None).await?.is_none();
     let mut page = Page::of(console, visit, "Sign in");
     // A session in the same browser does not guard this form's drawing.
     (page.person, page.navigation) = (None, Vec::new());
@@ -213,22 +216,22 @@ pub(crate) async fn leave(visitor: Visitor) -> Answer {
     Ok(response)
 }
 
-/// To the sign-in, and (for what was read) back to where they were.
+/// To the sign-in, and (for what was read) back to where they were. A cookie that we
+/// never gave out is told that it is none.
 pub(crate) fn elsewhere(visit: &Visit) -> Response {
-    let mut back = visit.path.clone();
-    if !visit.query.is_empty() {
-        back.push('?');
-        back.push_str(&visit.query);
-    }
     let mut query = form_urlencoded::Serializer::new(String::new());
-    if visit.is_read && !visit.is_fragment && back != "/" && own_path(&back).is_some() {
+    let was_read = visit.is_read && !visit.is_fragment;
+    if let Some(back) = visit.address().filter(|back| was_read && back != "/") {
         query.append_pair("next", &back);
     }
-    if visit.expired {
+    if visit.dead == Some(DeadCookie::Ended) {
         query.append_pair("why", "expired");
     }
     let query = query.finish();
     let to = if query.is_empty() { "/login".to_owned() } else { format!("/login?{query}") };
+    if visit.dead == Some(DeadCookie::Forged) && !visit.is_fragment {
+        return onward::page(StatusCode::UNAUTHORIZED, &to).into_response();
+    }
     let Ok(to) = HeaderValue::from_str(&to) else { return Fault::internal().into_response() };
     if visit.is_fragment {
         // htmx follows redirects by itself and would put the sign-in into a list.

@@ -10,7 +10,7 @@ use operation::{Refusal, Reply};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{moving, transfers::in_words};
+use super::{moving, transfers::in_words, under_way};
 use crate::{
     fault::{Answer, Fault},
     form::Form,
@@ -169,6 +169,9 @@ async fn act(visitor: &Visitor, act: Act, id: Uuid, params: &Params) -> Answer {
             let repeated = "This had been booked before; nothing moved twice";
             visitor.redirect_saying(&to, if reply.replayed { repeated } else { act.done() })
         }
+        Err(refusal) if under_way::is_under_way(&refusal) => {
+            under_way::draw(visitor, &format!("/accounts/{id}/{}", act.path()), params)
+        }
         Err(refusal) => {
             let form = Form::refused(params, &in_words(refusal));
             draw(visitor, act, account, form, StatusCode::UNPROCESSABLE_ENTITY)
@@ -185,21 +188,21 @@ impl Order {
         once: String,
     ) -> Result<Result<Reply<Transfer>, Refusal>, Fault> {
         let Self { amount, description, reference, value_date } = self;
-        let (account_id, currency, once) = (account.id, Some(account.currency), Some(once));
+        let (account_id, currency) = (account.id, Some(account.currency));
         match act {
             Act::Deposit => {
                 let command =
                     Deposit { account_id, amount, currency, description, reference, value_date };
-                visitor.attempt(command, once).await
+                under_way::attempt(visitor, command, once).await
             }
             Act::Withdraw => {
                 let command =
                     Withdraw { account_id, amount, currency, description, reference, value_date };
-                visitor.attempt(command, once).await
+                under_way::attempt(visitor, command, once).await
             }
             Act::Fee => {
                 let command = ChargeFee { account_id, amount, currency, description, reference };
-                visitor.attempt(command, once).await
+                under_way::attempt(visitor, command, once).await
             }
         }
     }

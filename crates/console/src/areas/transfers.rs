@@ -16,7 +16,7 @@ use operation::{Call, OperationError, PageRequest, Refusal, RefusalKind};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::moving;
+use super::{moving, under_way};
 use crate::{
     fault::{Answer, Fault},
     form::Form,
@@ -53,6 +53,8 @@ struct Confirm {
     today: Date,
     remains: i64,
     balance_after: i64,
+    /// It is only ordered: a second person has to agree first.
+    waits: bool,
 }
 
 #[derive(Template)]
@@ -132,18 +134,27 @@ pub(crate) async fn review(visitor: Visitor, params: Params) -> Answer {
         Ok(_) => return draw(&visitor, Form::new(&params), StatusCode::OK).await,
         Err(form) => return draw(&visitor, form, StatusCode::UNPROCESSABLE_ENTITY).await,
     };
-    let form = affordable(Form::new(&params), &order);
+    let waits = waits(&visitor, order.amount).await?;
+    let form = affordable(Form::new(&params), &order, waits);
     if form.is_faulty() {
         return draw(&visitor, form, StatusCode::UNPROCESSABLE_ENTITY).await;
     }
     let Order { from, to, amount } = order;
-    let body = json!({
+    let mut body = json!({
         "from_account_id": from.id, "to_account_id": to.account_id, "amount": amount,
         "currency": from.currency, "description": params.text("description"),
     });
+    if let Some(reference) = params.get("reference") {
+        body["reference"] = json!(reference);
+    }
+    let lead = if waits {
+        "Nothing moves yet: the amount is above what one person may move alone, so a second one has to agree."
+    } else {
+        "Nothing has moved yet. Check every line; a transfer is final once it is made."
+    };
     let page = visitor
         .page("Confirm the transfer")
-        .lead("Nothing has moved yet. Check every line; a transfer is final once it is made.")
+        .lead(lead)
         .crumb("New transfer", "/transfers/new")
         .api_call("POST", "/v1/transfers", serde_json::to_string_pretty(&body).ok());
     visitor.show(&Confirm {
@@ -156,6 +167,7 @@ pub(crate) async fn review(visitor: Visitor, params: Params) -> Answer {
         today: business_date(visitor.context())?,
         remains: from.available_balance - amount,
         balance_after: from.balance - amount,
+        waits,
         from,
         to,
         amount,
@@ -181,8 +193,15 @@ pub(crate) async fn create(visitor: Visitor, params: Params) -> Answer {
     };
     let context = visitor.context().clone();
     let call = Call { context, idempotency_key: Some(once), command };
-    let reply = match visitor.console.transfers.run_one(call).await {
+    let done = under_way::settled(
+        || visitor.console.transfers.run_one(call.clone()),
+        |done| matches!(done, Err(OperationError::Refused(refusal)) if under_way::is_under_way(refusal)),
+    );
+    let reply = match done.await {
         Ok(reply) => reply,
+        Err(OperationError::Refused(refusal)) if under_way::is_under_way(&refusal) => {
+            return under_way::draw(&visitor, "/transfers", &params);
+        }
         Err(OperationError::Refused(refusal)) if is_for_the_form(refusal.kind) => {
             let status = StatusCode::from_u16(refusal.kind.status());
             let status = status.unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
@@ -256,10 +275,13 @@ pub(crate) async fn reverse(visitor: Visitor, Path(id): Path<Uuid>, params: Para
     }
     let reason = params.get("reason").map(str::to_owned);
     let command = ReverseTransaction { transaction_id: id, reason, value_date };
-    match visitor.attempt(command, Some(once)).await? {
+    match under_way::attempt(&visitor, command, once).await? {
         Ok(reply) => {
             let to = format!("/transfers/{}", reply.output.id);
             visitor.redirect_saying(&to, "Reversed: this is the counter-movement")
+        }
+        Err(refusal) if under_way::is_under_way(&refusal) => {
+            under_way::draw(&visitor, &format!("/transfers/{id}/reverse"), &params)
         }
         Err(refusal) => {
             let form = Form::refused(&params, &in_words(refusal));
@@ -269,19 +291,12 @@ pub(crate) async fn reverse(visitor: Visitor, Path(id): Path<Uuid>, params: Para
 }
 
 async fn draw(visitor: &Visitor, form: Form, status: StatusCode) -> Answer {
-    let chooses =
-        !visitor.console.operations.scope(visitor.context(), Permission::AccountRead).is_all();
-    let choices = if chooses { Some(choices(visitor).await?) } else { None };
-    let body = json!({
-        "from_account_id": Uuid::nil(), "to_account_id": Uuid::nil(), "amount": 2_500,
-        "currency": "EUR", "description": "Rent",
-    });
-    let lead = "You see everything once more before it is done.";
-    let page = visitor.page("New transfer").lead(lead).api_call(
-        "POST",
-        "/v1/transfers",
-        serde_json::to_string_pretty(&body).ok(),
-    );
+    let choices = if moving::chooses(visitor) { Some(choices(visitor).await?) } else { None };
+    // There is no order to show before there is one: the accounts that it may begin at.
+    let page = visitor
+        .page("New transfer")
+        .lead("You see everything once more before it is done.")
+        .api("/v1/accounts?status=active");
     visitor.show_as(status, &NewTransfer { page, form, choices })
 }
 
@@ -352,14 +367,21 @@ async fn resolve(visitor: &Visitor, params: &Params) -> Result<Result<Order, For
     })
 }
 
+/// Whether so much has to wait for a second person, as the ceiling is now.
+async fn waits(visitor: &Visitor, amount: i64) -> Result<bool, Fault> {
+    let policy = visitor.console.identity.policy(visitor.context()).await?;
+    Ok(policy.transfer_ceiling_minor.is_some_and(|ceiling| amount > ceiling))
+}
+
 /// What is known to fail is said before it is tried; the command decides all the same.
-fn affordable(form: Form, order: &Order) -> Form {
+/// What has to wait may lack the money until then.
+fn affordable(form: Form, order: &Order, waits: bool) -> Form {
     let from = &order.from;
     if from.status != AccountStatus::Active {
         let message = format!("This account is {}: no money leaves it", from.status.as_str());
         return form.fault("from_account_id", "account_frozen", message);
     }
-    if order.amount > from.available_balance {
+    if !waits && order.amount > from.available_balance {
         let available = kit::amount_text(from.available_balance, from.currency);
         let message = format!("Only {available} {} is available", from.currency.code());
         return form.fault("amount", "insufficient_funds", message);
@@ -376,9 +398,6 @@ pub(crate) fn in_words(mut refusal: Refusal) -> Refusal {
         "not_found" => Some("There is no such account that you can use"),
         "idempotency_key_reused" => {
             Some("This form was used for something else before. Check it and confirm again")
-        }
-        "idempotency_in_flight" => {
-            Some("It is being done at this moment. Wait a little and look before you try again")
         }
         _ => None,
     };
@@ -402,11 +421,13 @@ async fn unposted(visitor: &Visitor, transfer: Transfer) -> Answer {
         "rejected" => "A second person rejected it. Nothing has moved.",
         _ => "Nobody agreed in time. Nothing has moved.",
     };
-    let page = visitor
-        .page(title(&transfer))
-        .lead(lead)
-        .crumb("New transfer", "/transfers/new")
-        .api(format!("/v1/transfers/{}", transfer.id));
+    // What was ordered, by whom, and what became of it is the approval's to tell.
+    let source = match transfer.approval_id {
+        Some(approval) => format!("/v1/approvals/{approval}"),
+        None => format!("/v1/transfers/{}", transfer.id),
+    };
+    let page =
+        visitor.page(title(&transfer)).lead(lead).crumb("Approvals", "/approvals").api(source);
     visitor.show(&Shown {
         page,
         zone: visitor.zone(),

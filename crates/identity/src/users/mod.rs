@@ -25,6 +25,7 @@ use crate::{
     Identity,
     context::password_failure,
     password_policy::{PasswordRules, broken_rules},
+    sessions::Forgotten,
     tenant_state::TenantState,
 };
 use commands::{CreateUser, ReadUser, UpdateUser};
@@ -75,10 +76,8 @@ impl Identity {
             expected_version: expected_version.into(),
             update: update.checked()?,
         };
-        let call = Call { context: context.clone(), idempotency_key: None, command };
-        self.inner.operations.run_one(call).await?;
         // Obeyed at the next request, whatever of it concerns sessions.
-        self.inner.sessions.forget_user(context.tenant_id(), user);
+        self.run_and_forget(context, command, Forgotten::User(user)).await?;
         self.unaudited_user(context, user).await
     }
 

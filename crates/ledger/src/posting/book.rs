@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use tenancy::{Clock, DbError, Query, TenantTx};
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use super::{Posted, Posting, PostingError, decide, holding, rows};
@@ -69,50 +69,48 @@ impl Written {
 impl Book {
     /// Locks and reads, in one round trip.
     pub(crate) async fn open(transaction: &TenantTx, wanted: &Wanted) -> Result<Self, DbError> {
+        Self::ask(transaction, wanted, None).await.map(|(book, _)| book)
+    }
+
+    /// [`Book::open`] with a question asked in the same round trip; it sees what was
+    /// committed when the locks were had.
+    pub(crate) async fn open_asking(
+        transaction: &TenantTx,
+        wanted: &Wanted,
+        question: Query<'_>,
+    ) -> Result<(Self, Vec<Row>), DbError> {
+        Self::ask(transaction, wanted, Some(question)).await
+    }
+
+    async fn ask(
+        transaction: &TenantTx,
+        wanted: &Wanted,
+        question: Option<Query<'_>>,
+    ) -> Result<(Self, Vec<Row>), DbError> {
         let tenant = transaction.tenant();
         let locked: Vec<Uuid> = wanted.accounts.iter().copied().collect();
         let read: Vec<Uuid> = wanted.accounts.union(&wanted.looked_at).copied().collect();
         let holds: Vec<Uuid> = wanted.captured.iter().chain(&wanted.released).copied().collect();
-        let answers = if holds.is_empty() {
-            transaction
-                .pipeline(&[
-                    Query::new(LOCK, &[&tenant, &locked]),
-                    Query::new(READ, &[&tenant, &read]),
-                ])
-                .await?
+        let of_accounts: [[&(dyn ToSql + Sync); 2]; 2] = [[&tenant, &locked], [&tenant, &read]];
+        let lock_of_holds: [&(dyn ToSql + Sync); 4] =
+            [&tenant, &locked, &wanted.captured, &wanted.released];
+        let read_of_holds: [&(dyn ToSql + Sync); 3] = [&tenant, &read, &holds];
+        let read_holds: [&(dyn ToSql + Sync); 2] = [&tenant, &holds];
+        let mut queries = if holds.is_empty() {
+            vec![Query::new(LOCK, &of_accounts[0]), Query::new(READ, &of_accounts[1])]
         } else {
-            let released = &wanted.released;
-            transaction
-                .pipeline(&[
-                    Query::new(LOCK_OF_HOLDS, &[&tenant, &locked, &wanted.captured, released]),
-                    Query::new(READ_OF_HOLDS, &[&tenant, &read, &holds]),
-                    Query::new(READ_HOLDS, &[&tenant, &holds]),
-                ])
-                .await?
+            vec![
+                Query::new(LOCK_OF_HOLDS, &lock_of_holds),
+                Query::new(READ_OF_HOLDS, &read_of_holds),
+                Query::new(READ_HOLDS, &read_holds),
+            ]
         };
+        let own = queries.len();
+        queries.extend(question);
+        let mut answers = transaction.pipeline(&queries).await?;
+        let answer = answers.drain(own.min(answers.len())..).next().unwrap_or_default();
         let rows = |at: usize| answers.get(at).map_or(&[][..], Vec::as_slice);
-        Self::of(rows(0), rows(1), rows(2))
-    }
-
-    /// [`Book::open`] of accounts alone, with a question asked in the same round trip; it
-    /// sees what was committed when the locks were had.
-    pub(crate) async fn open_asking(
-        transaction: &TenantTx,
-        accounts: &BTreeSet<Uuid>,
-        question: Query<'_>,
-    ) -> Result<(Self, Vec<Row>), DbError> {
-        let tenant = transaction.tenant();
-        let locked: Vec<Uuid> = accounts.iter().copied().collect();
-        let mut answers = transaction
-            .pipeline(&[
-                Query::new(LOCK, &[&tenant, &locked]),
-                Query::new(READ, &[&tenant, &locked]),
-                question,
-            ])
-            .await?;
-        let answer = answers.pop().unwrap_or_default();
-        let rows = |at: usize| answers.get(at).map_or(&[][..], Vec::as_slice);
-        Ok((Self::of(rows(0), rows(1), &[])?, answer))
+        Ok((Self::of(rows(0), rows(1), rows(2))?, answer))
     }
 
     /// Only what the locking statement gave back is locked: an account that came to
@@ -161,15 +159,25 @@ impl Book {
         decide::check(&self.accounts, posting)
     }
 
-    /// Decides an authorisation. An account that is yet to be made counts as one that is
-    /// there, and empty.
+    /// Decides an authorisation.
     pub(crate) fn authorise(&mut self, order: &Authorisation) -> Result<Hold, HoldError> {
-        if let Destination::Unmade { id, currency, .. } = order.destination {
-            self.seen.entry(id).or_insert_with(|| AccountState::new_internal(id, currency));
-        }
+        self.see_destination(order);
         let hold = holding::authorise(&mut self.accounts, &self.seen, &mut self.holds, order)?;
         self.authorised.insert(hold.id);
         Ok(hold)
+    }
+
+    /// What would refuse an authorisation, but for the funds; nothing is kept back.
+    pub(crate) fn check_authorisation(&mut self, order: &Authorisation) -> Result<(), HoldError> {
+        self.see_destination(order);
+        holding::check_authorisation(&self.accounts, &self.seen, order)
+    }
+
+    /// An account that is yet to be made counts as one that is there, and empty.
+    fn see_destination(&mut self, order: &Authorisation) {
+        if let Destination::Unmade { id, currency, .. } = order.destination {
+            self.seen.entry(id).or_insert_with(|| AccountState::new_internal(id, currency));
+        }
     }
 
     /// Corrects whom a hold of this batch is promised to: its account got another id.
@@ -189,6 +197,16 @@ impl Book {
         self.journal.record(&done.posting, &done.posted, Some(order.hold_id));
         self.changed.insert(order.hold_id);
         Ok(done)
+    }
+
+    /// What of the hold itself would refuse a capture; nothing changes.
+    pub(crate) fn check_capture(&self, order: &Capture) -> Result<(), HoldError> {
+        holding::check_capture(&self.holds, order).map(drop)
+    }
+
+    /// A hold of this batch, as it is by now; only one that is locked.
+    pub(crate) fn hold(&self, hold_id: Uuid) -> Option<&Hold> {
+        self.holds.get(&hold_id)
     }
 
     /// Decides a release.

@@ -25,20 +25,7 @@ pub(super) fn authorise(
     holds: &mut Holds,
     order: &Authorisation,
 ) -> Result<Hold, HoldError> {
-    let legs = promised_legs(order.account_id, order.destination.account_id(), order.amount);
-    decide::check_amounts(order.amount, &legs).map_err(plain)?;
-    if order.expires_at <= order.at {
-        return Err(HoldError::Expired);
-    }
-    let class = |leg: usize| match order.destination {
-        Destination::Internal(_) | Destination::Unmade { .. } if leg == 1 => AccountClass::Internal,
-        _ => AccountClass::Customer,
-    };
-    let find = |leg: usize, id: &Uuid| {
-        let unlocked = if leg == 1 { seen.get(id) } else { None };
-        accounts.get(id).or(unlocked).filter(|account| account.class == class(leg))
-    };
-    decide::check_accounts(find, &legs, order.currency)?;
+    check_authorisation(accounts, seen, order)?;
     let account = accounts
         .get_mut(&order.account_id)
         .ok_or(HoldError::Posting(PostingError::UnknownAccount { leg: 0 }))?;
@@ -55,6 +42,29 @@ pub(super) fn authorise(
     Ok(hold)
 }
 
+/// Everything that [`authorise`] looks for but the funds.
+pub(super) fn check_authorisation(
+    accounts: &Accounts,
+    seen: &Accounts,
+    order: &Authorisation,
+) -> Result<(), HoldError> {
+    let legs = promised_legs(order.account_id, order.destination.account_id(), order.amount);
+    decide::check_amounts(order.amount, &legs).map_err(plain)?;
+    if order.expires_at <= order.at {
+        return Err(HoldError::Expired);
+    }
+    let class = |leg: usize| match order.destination {
+        Destination::Internal(_) | Destination::Unmade { .. } if leg == 1 => AccountClass::Internal,
+        _ => AccountClass::Customer,
+    };
+    let find = |leg: usize, id: &Uuid| {
+        let unlocked = if leg == 1 { seen.get(id) } else { None };
+        accounts.get(id).or(unlocked).filter(|account| account.class == class(leg))
+    };
+    decide::check_accounts(find, &legs, order.currency)?;
+    Ok(())
+}
+
 /// Pays out of a hold, or says why not and leaves everything as it was.
 pub(super) fn capture(
     accounts: &mut Accounts,
@@ -62,19 +72,8 @@ pub(super) fn capture(
     order: &Capture,
     new_id: impl FnMut() -> Uuid,
 ) -> Result<Captured, HoldError> {
-    match order.amount {
-        Some(amount) if amount <= 0 => return Err(HoldError::InvalidAmount),
-        Some(amount) if amount > AMOUNT_MAX => return Err(HoldError::AmountTooLarge),
-        _ => {}
-    }
-    let before = live(holds, order.hold_id)?.clone();
-    if order.at >= before.expires_at {
-        return Err(HoldError::Expired);
-    }
-    let amount = order.amount.unwrap_or(before.remaining);
-    if amount > before.remaining {
-        return Err(HoldError::ExceedsHold);
-    }
+    let (before, amount) = check_capture(holds, order)?;
+    let before = before.clone();
     let posting = movement(&before, order, amount);
     let posted: Posted = decide::apply_promised(accounts, &posting, new_id)?;
     let left = before.remaining - amount;
@@ -85,6 +84,28 @@ pub(super) fn capture(
     let status = if stays > 0 { HoldStatus::PartiallyCaptured } else { HoldStatus::Captured };
     let change = keep(accounts, holds, before, after, (status, stays));
     Ok(Captured { change, posting, posted })
+}
+
+/// The hold that a capture is of and what it takes, or what of them refuses it; the
+/// accounts are not looked at.
+pub(super) fn check_capture<'a>(
+    holds: &'a Holds,
+    order: &Capture,
+) -> Result<(&'a Hold, i64), HoldError> {
+    match order.amount {
+        Some(amount) if amount <= 0 => return Err(HoldError::InvalidAmount),
+        Some(amount) if amount > AMOUNT_MAX => return Err(HoldError::AmountTooLarge),
+        _ => {}
+    }
+    let hold = live(holds, order.hold_id)?;
+    if order.at >= hold.expires_at {
+        return Err(HoldError::Expired);
+    }
+    let amount = order.amount.unwrap_or(hold.remaining);
+    if amount > hold.remaining {
+        return Err(HoldError::ExceedsHold);
+    }
+    Ok((hold, amount))
 }
 
 /// Lets a hold go, or says why not and leaves everything as it was. One whose time

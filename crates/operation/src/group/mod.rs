@@ -152,12 +152,12 @@ impl<C: Grouped> Group<C> {
     }
 
     async fn run_batch(&self, batch: Vec<Waiting<C>>) {
-        let (calls, answers): (Vec<_>, Vec<_>) =
+        let (mut calls, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|waiting| (waiting.call, waiting.answer)).unzip();
         #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
         metrics::histogram!("strongroom_group_batch_calls", "command" => C::NAME)
             .record(calls.len() as f64);
-        let outcomes = self.shared.operations.run_whole(&calls).await;
+        let outcomes = self.shared.operations.run_whole(&mut calls).await;
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // Whoever has gone away finds the answer under its key.
             drop(answer.send(outcome));

@@ -1,5 +1,6 @@
 //! Owns accepting connections: how many, how slow they may be, how large their
-//! headers, and letting them finish at the end. It refuses to know what is served.
+//! headers, how long they may say nothing, and letting them finish at the end. It
+//! refuses to know what is served.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -7,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -20,9 +20,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-/// A client that has not sent its headers by then is cut off (slowloris); also
-/// how long a connection may stay idle between requests.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+use super::activity::{Activity, Answered, InFlight, Patience};
+
+/// A client that has not sent its headers by then is cut off (slowloris), and so is one
+/// that sends nothing or pings alone; also how long a connection may stay idle between
+/// requests. Places are few, and who holds one without asking keeps somebody out.
+const PATIENCE: Patience = Patience {
+    asking: Duration::from_secs(20),
+    reading: Duration::from_secs(60),
+    leaving: Duration::from_secs(2),
+};
 /// Request line and headers together.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// Requests at once on one HTTP/2 connection.
@@ -34,6 +41,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     router: Router,
+    patience: Patience,
     places: Arc<Semaphore>,
     connections: TaskTracker,
     stop: CancellationToken,
@@ -45,6 +53,7 @@ impl Acceptor {
     pub fn new(router: Router, max_connections: usize) -> Self {
         Self {
             router,
+            patience: PATIENCE,
             places: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
             connections: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -91,26 +100,38 @@ impl Acceptor {
     async fn converse(&self, stream: TcpStream, peer: SocketAddr) {
         // Answers are small and whole: waiting to fill a packet only costs time.
         let _ = stream.set_nodelay(true);
-        let service = service_fn(|request| answer(self.router.clone(), request, peer));
+        let activity = Activity::new();
+        let service =
+            service_fn(|request| answer(self.router.clone(), request, peer, activity.begin()));
+        let patience = self.patience;
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
+            .header_read_timeout(patience.asking)
             .max_buf_size(HEADER_BYTES_MAX);
         builder
             .http2()
             .timer(TokioTimer::new())
-            .keep_alive_interval(HEADER_TIMEOUT)
+            .keep_alive_interval(patience.asking)
             .max_header_list_size(u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX))
             .max_concurrent_streams(STREAMS_MAX);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
+        let over = async {
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = activity.ended(patience) => {}
+            }
+        };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.stop.cancelled() => {
+            () = over => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    ended = connection => ended,
+                    () = last_words(&activity, patience) => Ok(()),
+                }
             }
         };
         if let Err(error) = ended {
@@ -119,13 +140,22 @@ impl Acceptor {
     }
 }
 
+/// Returns when a client that was told that it is over has had time to hear it, and no
+/// request of theirs is left to be waited for.
+async fn last_words(activity: &Activity, patience: Patience) {
+    tokio::time::sleep(patience.leaving).await;
+    activity.ended(Patience { asking: patience.leaving, ..patience }).await;
+}
+
 async fn answer(
     router: Router,
     mut request: Request<Incoming>,
     peer: SocketAddr,
-) -> Result<Response<Body>, Infallible> {
+    in_flight: InFlight,
+) -> Result<Response<Answered>, Infallible> {
     request.extensions_mut().insert(ConnectInfo(peer));
-    router.oneshot(request).await
+    let response = router.oneshot(request).await?;
+    Ok(response.map(|body| Answered::new(body, in_flight)))
 }
 
 /// Listeners on both loopbacks under one port; 0 picks a free one. Where the
@@ -153,7 +183,7 @@ pub async fn bind_loopbacks(port: u16) -> std::io::Result<(u16, Vec<TcpListener>
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use axum::Router;
     use axum::extract::ConnectInfo;
@@ -161,7 +191,16 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
 
-    use super::{Acceptor, bind_loopbacks};
+    use super::{Acceptor, Patience, bind_loopbacks};
+
+    const SHORT: Patience = Patience {
+        asking: Duration::from_millis(200),
+        reading: Duration::from_millis(600),
+        leaving: Duration::from_millis(100),
+    };
+
+    /// More than the sockets between two ends hold.
+    const LARGE: usize = 64 << 20;
 
     async fn exchange(port: u16, request: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -180,6 +219,7 @@ mod tests {
                     "done"
                 }),
             )
+            .route("/large", get(|| async { vec![0_u8; LARGE] }))
             .route(
                 "/peer",
                 get(|ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>| async move {
@@ -221,5 +261,70 @@ mod tests {
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
         assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
+    }
+
+    /// A server with one place.
+    async fn serve_one() -> u16 {
+        let (port, listeners) = bind_loopbacks(0).await.unwrap();
+        let acceptor = Acceptor { patience: SHORT, ..Acceptor::new(slow_router(), 1) };
+        // The other loopback's would keep the place for whoever comes there.
+        listeners.into_iter().take(1).for_each(|listener| acceptor.listen(listener));
+        port
+    }
+
+    #[tokio::test]
+    async fn who_asks_nothing_or_reads_nothing_loses_their_place() {
+        const SETTINGS: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        let table: [(&str, &[u8]); 7] = [
+            ("nothing", b""),
+            ("half a protocol", b"PRI * HT"),
+            ("half the headers", b"GET /peer HTTP/1.1\r\nhost"),
+            ("one request and no more", b"GET /peer HTTP/1.1\r\nhost: a\r\n\r\n"),
+            ("half of HTTP/2", &SETTINGS[..24]),
+            ("HTTP/2 without a request", SETTINGS),
+            ("a request whose answer is not read", b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n"),
+        ];
+        for (what, sent) in table {
+            let port = serve_one().await;
+            let mut silent = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            silent.write_all(sent).await.unwrap();
+            // Until the first one is accepted.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let request = "GET /peer HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+            let next = tokio::time::timeout(Duration::from_secs(10), exchange(port, request)).await;
+            assert!(next.is_ok_and(|answer| answer.ends_with("127.0.0.1")), "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_reads_slowly_gets_all_of_it() {
+        let port = serve_one().await;
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let request = b"GET /large HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let (begun, mut taken, mut piece) = (Instant::now(), 0, vec![0; 1 << 20]);
+        loop {
+            match stream.read(&mut piece).await.unwrap() {
+                0 => break,
+                length => taken += length,
+            }
+            if begun.elapsed() < 2 * SHORT.reading {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        assert!(taken > LARGE && begun.elapsed() > 2 * SHORT.reading, "{taken}");
+    }
+
+    #[tokio::test]
+    async fn a_request_may_take_longer_than_silence() {
+        let port = serve_one().await;
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        for _ in 0..3 {
+            stream.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let mut answer = vec![0; 1_024];
+            let length = stream.read(&mut answer).await.unwrap();
+            assert!(answer[..length].ends_with(b"done"));
+            tokio::time::sleep(SHORT.asking / 2).await;
+        }
     }
 }

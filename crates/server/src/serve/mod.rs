@@ -1,6 +1,7 @@
 //! Owns serving: refusing what is unsafe, opening the two listeners, running the
 //! workers, and going down in order.
 
+mod activity;
 pub mod listener;
 pub mod proofs;
 pub mod roles;
@@ -181,7 +182,9 @@ impl Running {
             tracing::warn!("operations were still running; what they did is rolled back");
         }
         self.workers.stop().await;
-        self.api.record_refused().await;
+        if let Err(error) = self.api.record_refused().await {
+            tracing::error!(%error, "the last refused requests could not be recorded");
+        }
         let log = self.installation.operations.access_log();
         if let Err(error) = log.flush(&self.installation.app, true).await {
             tracing::error!(%error, "the last access records could not be written");

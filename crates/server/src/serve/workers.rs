@@ -6,7 +6,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenancy::{ActorKind, OpContext, TenantRef};
+use operation::OperationError;
+use tenancy::{ActorKind, DbError, OpContext};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -50,13 +51,16 @@ impl Workers {
         workers.every(HOLDS_EVERY, "holds", installation, expire_holds);
         workers.every(APPROVALS_EVERY, "approvals", installation, expire_approvals);
         // At once as well: a process that is restarted every hour must forget, too.
-        let first = installation.clone();
+        let (first, stop) = (installation.clone(), workers.stop.clone());
         workers.tasks.spawn(async move {
-            if let Err(error) = forget_answers(first).await {
+            if let Err(error) = forget_answers(first, stop).await {
                 tracing::warn!(%error, "old answers could not be forgotten at the start");
             }
         });
-        workers.every(ANSWERS_EVERY, "idempotency", installation, forget_answers);
+        let stop = workers.stop.clone();
+        workers.every(ANSWERS_EVERY, "idempotency", installation, move |own| {
+            forget_answers(own, stop.clone())
+        });
         workers
     }
 
@@ -89,55 +93,83 @@ impl Workers {
     }
 }
 
-/// Ends the sessions that are over, tenant by tenant: forced row security knows
-/// no "all tenants". The database function leaves the audit records.
+/// Ends the sessions that are over. The database function leaves the audit records.
 async fn end_sessions(installation: Installation) -> anyhow::Result<()> {
-    for tenant in installation.directory.list().await? {
-        let context = worker(&installation, tenant);
-        installation.identity.cleanup_sessions(&context).await?;
-    }
-    Ok(())
+    let job = |own: Installation, context: OpContext| async move {
+        own.identity.cleanup_sessions(&context).await.map(drop)
+    };
+    for_each_tenant(&installation, job).await
 }
 
-/// Returns the money of holds whose time is over. One tenant's trouble is not the
-/// next one's.
+/// Returns the money of holds whose time is over.
 async fn expire_holds(installation: Installation) -> anyhow::Result<()> {
-    let mut trouble = Ok(());
-    for tenant in installation.directory.list().await? {
-        if tenant.has_module("banking") {
-            let context = worker(&installation, tenant);
-            let ended = banking::holds::expire_due(&installation.operations, &context).await;
-            trouble = trouble.and(ended.map(drop));
+    let job = |own: Installation, context: OpContext| async move {
+        if !context.tenant.has_module("banking") {
+            return Ok(());
         }
-    }
-    Ok(trouble?)
+        banking::holds::expire_due(&own.operations, &context).await.map(drop)
+    };
+    for_each_tenant(&installation, job).await
 }
 
-/// Writes down which approvals the clock has ended. One tenant's trouble is not the
-/// next one's.
+/// Writes down which approvals the clock has ended.
 async fn expire_approvals(installation: Installation) -> anyhow::Result<()> {
+    let job = |own: Installation, context: OpContext| async move {
+        if !context.tenant.has_module("banking") {
+            return Ok(());
+        }
+        banking::approvals::expire_due(&own.operations, &context).await.map(drop)
+    };
+    for_each_tenant(&installation, job).await
+}
+
+/// Forgets answers to idempotency keys that are older than a week, batch by batch, so
+/// that no backlog is too large for the time that a statement may take. What is left when
+/// the process is told to stop is forgotten at the next start.
+///
+/// # Errors
+/// The first tenant's trouble, after every other tenant had its turn.
+pub async fn forget_answers(
+    installation: Installation,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let job = |own: Installation, context: OpContext| {
+        let stop = stop.clone();
+        async move {
+            while !stop.is_cancelled() {
+                let transaction = own.app.begin(&context).await?;
+                let tenant = transaction.tenant();
+                let forgotten = transaction.execute(FORGET_ANSWERS, &[&tenant]).await?;
+                transaction.commit().await?;
+                if forgotten == 0 {
+                    break;
+                }
+            }
+            Ok(())
+        }
+    };
+    for_each_tenant(&installation, job).await
+}
+
+/// Does a job tenant by tenant: forced row security knows no "all tenants". One tenant's
+/// trouble is not the next one's, except where there is no database to ask.
+async fn for_each_tenant<F>(
+    installation: &Installation,
+    job: impl Fn(Installation, OpContext) -> F,
+) -> anyhow::Result<()>
+where
+    F: Future<Output = Result<(), OperationError>>,
+{
     let mut trouble = Ok(());
     for tenant in installation.directory.list().await? {
-        if tenant.has_module("banking") {
-            let context = worker(&installation, tenant);
-            let ended = banking::approvals::expire_due(&installation.operations, &context).await;
-            trouble = trouble.and(ended.map(drop));
+        let slug = tenant.slug.clone();
+        let context = installation.context(tenant, ActorKind::Worker);
+        let Err(error) = job(installation.clone(), context).await else { continue };
+        if matches!(error, OperationError::Database(DbError::Unavailable(_))) {
+            return Err(error.into());
         }
+        tracing::warn!(tenant = slug, %error, "a worker failed for one tenant");
+        trouble = trouble.and(Err(error));
     }
     Ok(trouble?)
-}
-
-/// Forgets answers to idempotency keys that are older than a week.
-async fn forget_answers(installation: Installation) -> anyhow::Result<()> {
-    for tenant in installation.directory.list().await? {
-        let context = worker(&installation, tenant);
-        let transaction = installation.app.begin(&context).await?;
-        transaction.execute(FORGET_ANSWERS, &[&transaction.tenant()]).await?;
-        transaction.commit().await?;
-    }
-    Ok(())
-}
-
-fn worker(installation: &Installation, tenant: Arc<TenantRef>) -> OpContext {
-    installation.context(tenant, ActorKind::Worker)
 }

@@ -2,6 +2,8 @@
 //! none; and what the table itself refuses, whoever asks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::sync::Arc;
+
 use banking::approvals::{LIFETIME, expire_due};
 use banking::{
     Approval, ApprovalFilter, ApprovalList, ApprovalStatus, ApprovalView, ApproveRequest,
@@ -9,7 +11,7 @@ use banking::{
 };
 use jiff::SignedDuration;
 use operation::{PageRequest, Refusal};
-use tenancy::{ActorKind, OpContext};
+use tenancy::{ActorKind, OpContext, TenantRef};
 use uuid::Uuid;
 
 use crate::bank_world::{BankWorld, read, transfer};
@@ -101,6 +103,24 @@ async fn time_ends_an_approval_before_any_worker_runs() {
     assert_eq!((posted.status.as_str(), posted.approval_id), ("posted", Some(early_id)));
     assert!(posted.value_date > early.value_date);
     world.assert_books_are_right(&scene.bank).await;
+}
+
+#[tokio::test]
+async fn what_waits_is_dated_by_the_banks_own_zone_as_the_order_was() {
+    let scene = Scene::new().await;
+    let world = &scene.world;
+    // Eight in the evening in London is the next morning in Tokyo.
+    world.clock.advance(SignedDuration::from_hours(8));
+    for (zone, day) in [("Asia/Tokyo", "2026-03-02"), ("UTC", "2026-03-01")] {
+        let tenant = TenantRef { time_zone: zone.to_owned(), ..(*scene.officer.tenant).clone() };
+        let officer = OpContext { tenant: Arc::new(tenant), ..scene.officer.clone() };
+        let [from, to] = scene.accounts;
+        let made = world.run(&officer, transfer(from, to, 1_001)).await.unwrap();
+        assert_eq!(made.value_date.to_string(), day, "{zone}");
+        let shown = read(world, &officer, &TransferView { transfer_id: made.id }).await.unwrap();
+        assert_eq!((&*shown.status, shown.value_date), ("pending_approval", made.value_date));
+        assert_eq!(shown.booking_date, made.booking_date, "{zone}");
+    }
 }
 
 #[tokio::test]

@@ -303,25 +303,43 @@ const TAMPERINGS: &[(&str, &str, &str)] = &[
         "column edited",
         "UPDATE audit_log SET action = 'account.read' \
          WHERE event_id = (SELECT event_id FROM audit_leaves WHERE log_index = 4)",
-        "4 column_changed",
+        "4 column_changed action",
     ),
     (
         "values edited",
         "UPDATE audit_log SET new_values = new_values || '{\"balance\": 1}' \
          WHERE event_id = (SELECT event_id FROM audit_leaves WHERE log_index = 5)",
-        "5 column_changed",
+        "5 column_changed new_values",
     ),
     (
         "time edited",
         "UPDATE audit_log SET occurred_at = occurred_at + interval '1 microsecond' \
          WHERE event_id = (SELECT event_id FROM audit_leaves WHERE log_index = 0)",
-        "0 column_changed",
+        "0 column_changed occurred_at",
     ),
     (
         "severity lowered",
         "UPDATE audit_log SET severity = 'low' \
          WHERE event_id = (SELECT event_id FROM audit_leaves WHERE log_index = 137)",
-        "137 column_changed",
+        "137 column_changed severity",
+    ),
+    (
+        "time that no clock shows",
+        "UPDATE audit_log SET occurred_at = 'infinity' \
+         WHERE event_id = (SELECT event_id FROM audit_leaves WHERE log_index = 6)",
+        "6 column_changed occurred_at",
+    ),
+    (
+        "flag that is nothing",
+        "UPDATE audit_log SET compliance_flags = ARRAY[NULL]::text[] \
+         WHERE event_id = (SELECT event_id FROM audit_leaves WHERE log_index = 11)",
+        "11 column_changed compliance_flags",
+    ),
+    (
+        "number beyond any float",
+        "UPDATE audit_log SET details = jsonb_build_object('number', 1e400) \
+         WHERE event_id = (SELECT event_id FROM audit_leaves WHERE log_index = 12)",
+        "12 column_changed details",
     ),
     (
         "record deleted",
@@ -456,7 +474,9 @@ async fn world_with_two_checkpoints() -> (World, OpContext) {
 
 fn summary(fault: &Fault) -> String {
     let index = fault.log_index.map_or("-".to_owned(), |index| index.to_string());
-    format!("{index} {}", serde_json::to_value(&fault.kind).unwrap()["fault"].as_str().unwrap())
+    let kind = serde_json::to_value(&fault.kind).unwrap();
+    let words = [Some(index.as_str()), kind["fault"].as_str(), kind["column"].as_str()];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -241,6 +241,42 @@ async fn hot_statements_never_scan_a_table() {
             tenancy::sql!("banking/customers.sql", "list_by_email"),
             vec![&tenant, &beyond, &last, &limit, &no_text, &no_text, &index, &nothing],
         ),
+        (
+            "what makers have waiting",
+            tenancy::sql!("banking/approvals.sql", "pending_of_makers"),
+            vec![&tenant, &users],
+        ),
+        (
+            "facts of a reversal",
+            tenancy::sql!("banking/movements.sql", "reversal_facts"),
+            vec![&tenant, &transfer, &user],
+        ),
+        (
+            "a movement to be undone",
+            tenancy::sql!("banking/movements.sql", "reversible"),
+            vec![&tenant, &transfer],
+        ),
+        // A proof's pages: from the middle, so that what is before them would be read by a scan.
+        (
+            "proof of accounts",
+            tenancy::sql!("ledger/verify.sql", "accounts"),
+            vec![&tenant, &id, &limit],
+        ),
+        (
+            "proof of entries",
+            tenancy::sql!("ledger/verify.sql", "entries"),
+            vec![&tenant, &id, &limit, &limit, &limit],
+        ),
+        (
+            "proof of transfers",
+            tenancy::sql!("ledger/verify.sql", "transfers"),
+            vec![&tenant, &transfer, &limit],
+        ),
+        (
+            "proof of captures",
+            tenancy::sql!("ledger/verify.sql", "captures"),
+            vec![&tenant, &hold, &limit],
+        ),
     ];
     for (name, sql, parameters) in statements {
         for mode in ["force_custom_plan", "force_generic_plan"] {

@@ -134,11 +134,12 @@ async fn the_cookie_is_new_hidden_hashed_and_ends_what_was_before() {
     let mut browser = Browser::signed_in(&app, "bank", "admin").await;
     let first = browser.cookie(SESSION).to_owned();
     assert!(browser.cookie(BEFORE).is_empty(), "the form's cookie of before is gone");
+    let (token, _) = first.split_once('.').expect("a token and a seal");
     let stored: i64 = app
         .superuser
         .query_one(
             "SELECT count(*) FROM user_sessions WHERE console_token_hash = sha256($1::text::bytea)",
-            &[&first],
+            &[&token],
         )
         .await
         .unwrap()
@@ -165,7 +166,7 @@ async fn the_cookie_is_new_hidden_hashed_and_ends_what_was_before() {
         .iter()
         .find(|line| line.to_str().unwrap().starts_with("__Host-strongroom="));
     let line = line.unwrap().to_str().unwrap();
-    assert!(line.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax"), "{line}");
+    assert!(line.ends_with("; Path=/; Secure; HttpOnly; SameSite=Strict"), "{line}");
     assert_ne!(browser.cookie(SESSION), first);
     let mut old = Browser { cookies: vec![(SESSION.to_owned(), first)], token: String::new() };
     assert!(is_sent_away(&old.get(&app, "/").await));
@@ -180,7 +181,7 @@ async fn a_token_is_no_cookie_and_a_cookie_no_token() {
         let token = grant[kind].as_str().unwrap().to_owned();
         let mut browser =
             Browser { cookies: vec![(SESSION.to_owned(), token)], ..Browser::default() };
-        assert!(is_sent_away(&browser.get(&app, "/").await), "{kind}");
+        assert_eq!(browser.get(&app, "/").await.status, 401, "{kind}");
     }
     let browser = Browser::signed_in(&app, "bank", "admin").await;
     let cookie = browser.cookie(SESSION);
@@ -289,6 +290,33 @@ async fn whatever_is_wrong_the_page_says_the_same() {
         pages.push(said.split("</div>").next().unwrap().to_owned());
     }
     assert!(pages.windows(2).all(|two| two[0] == two[1]), "{pages:?}");
+}
+
+#[tokio::test]
+async fn where_there_is_one_tenant_the_platforms_people_ask_to_be_asked() {
+    let app = App::start().await;
+    app.add_tenant("platform", tenancy::Blueprint::Platform, None).await;
+    let mut browser = Browser::default();
+    let field = "name=\"tenant\"";
+    assert!(!browser.get(&app, "/login").await.text.contains(field), "nobody else is asked");
+    assert!(browser.get(&app, "/login?tenant=").await.text.contains(field));
+    let page = browser.get(&app, "/login?tenant=platform").await;
+    assert!(page.text.contains(field) && page.text.contains("value=\"platform\""));
+    let mut fields = [("tenant", "platform"), ("username", "super_admin"), ("password", "wrong")];
+    let refused = browser.post(&app, "/login", &fields).await;
+    assert_eq!(refused.status, 401);
+    assert!(refused.text.contains(field), "it stays for the next try");
+    fields[2].1 = PASSWORD;
+    assert_eq!(browser.post(&app, "/login", &fields).await.status, 303);
+    let page = browser.get(&app, "/").await;
+    assert_eq!(page.status, 200);
+    assert!(page.text.contains("<span class=\"tenant\" title=\"Tenant\">platform</span>"));
+    // Without the field it is the one tenant that banks, where the name exists as well.
+    let mut browser = Browser::default();
+    browser.get(&app, "/login").await;
+    assert_eq!(browser.post(&app, "/login", &fields[1..]).await.status, 303);
+    let page = browser.get(&app, "/").await;
+    assert!(page.text.contains("<span class=\"tenant\" title=\"Tenant\">bank</span>"));
 }
 
 #[tokio::test]

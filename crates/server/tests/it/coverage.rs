@@ -123,9 +123,9 @@ async fn hold_on(app: &App, token: &str, account: Uuid, to: Uuid) -> Uuid {
 
 /// A transfer over a ceiling that leaves alone what the other calls move.
 async fn approval_of(app: &App, bank: &Bank, token: &str, (from, to): (Uuid, Uuid)) -> Uuid {
-    crate::approvals::set_ceiling(app, bank, Some(10)).await;
+    crate::approvals::set_ceiling(app, bank, Some(1_000)).await;
     let order =
-        json!({ "from_account_id": from, "to_account_id": to, "amount": 11, "currency": "EUR" });
+        json!({ "from_account_id": from, "to_account_id": to, "amount": 1_001, "currency": "EUR" });
     let made = app.post("/v1/transfers").bearer(token).key(&fresh_key()).json(&order).send().await;
     id_of(&made.body["approval_id"])
 }

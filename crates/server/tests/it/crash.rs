@@ -22,7 +22,7 @@ use cluster::Ending;
 use testkit::connect;
 use tokio_util::sync::CancellationToken;
 
-use self::bank::{Bank, sign_in};
+use self::bank::{Bank, OFFICER, sign_in};
 use self::books::{Books, proofs, wait_until_sealed, witness};
 use self::load::{Met, Outcome, Worker, takes_batches};
 use self::place::{Postgres, Server, Urls};
@@ -39,6 +39,8 @@ struct Scene {
     server: Server,
     bank: Bank,
     tokens: Vec<String>,
+    /// The officer's.
+    counter: String,
     batches: bool,
     outcome: Outcome,
 }
@@ -61,6 +63,8 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_doubled() {
     }
     assert!(scene.outcome.met.broken + scene.outcome.met.unavailable > 0, "nobody felt a thing");
     assert!(scene.outcome.met.replayed > 0, "nothing was ever asked for twice");
+    let paid = scene.outcome.promised.values().filter(|hold| hold.captured > 0).count();
+    assert!(paid > 0 && paid < scene.outcome.promised.len(), "holds were captured and let go");
 }
 
 #[allow(clippy::disallowed_methods, reason = "tests have no configuration to read it from")]
@@ -79,9 +83,10 @@ impl Scene {
         for customer in &bank.customers {
             tokens.push(sign_in(server.port, customer.username).await);
         }
+        let counter = sign_in(server.port, OFFICER).await;
         let batches = takes_batches(server.port).await;
         let outcome = Outcome::default();
-        Self { seed, postgres, server, bank, tokens, batches, outcome }
+        Self { seed, postgres, server, bank, tokens, counter, batches, outcome }
     }
 
     /// One round and its reckoning.
@@ -93,7 +98,7 @@ impl Scene {
                 let token = &self.tokens[client % self.tokens.len()];
                 let to = (self.server.port, self.batches);
                 let worker = Worker::new(&self.bank, (round.number, client), token, to, dice);
-                tokio::spawn(worker.work(stop.clone()))
+                tokio::spawn(worker.with_counter(&self.counter).work(stop.clone()))
             })
             .collect();
         tokio::time::sleep(round.before).await;
@@ -160,7 +165,8 @@ impl Scene {
         self.server.assert_lives();
         let superuser = self.postgres.inspect().await;
         wait_until_sealed(&superuser).await;
-        let books = Books { bank: &self.bank, acknowledged: &self.outcome.acknowledged };
+        let Outcome { acknowledged, promised, .. } = &self.outcome;
+        let books = Books { bank: &self.bank, acknowledged, promised };
         let mut faults = self.outcome.faults.clone();
         faults.extend(books.faults(&superuser).await);
         faults.extend(tokio::task::block_in_place(|| {

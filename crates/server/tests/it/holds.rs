@@ -10,10 +10,10 @@ use banking::{
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use ledger::verify::{Fault, verify};
-use operation::{Call, Refusal};
-use tenancy::{ActorKind, OpContext};
+use operation::{Call, Group, Refusal};
+use tenancy::{ActorKind, OpContext, Query};
 use testkit::connect;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{Row, error::SqlState};
 use uuid::Uuid;
 
 use crate::bank_world::{BankWorld, open, refused, transfer};
@@ -297,6 +297,51 @@ async fn a_backlog_of_expired_holds_is_ended_once_by_two_workers() {
     world.assert_books_are_right(&neighbour).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn promises_and_payments_that_wait_together_share_transactions() {
+    let (world, tenant, person, from, to) = bank("group-holds").await;
+    // One transaction's audit records are one statement.
+    let transactions = || async {
+        let sql = "SELECT count(DISTINCT xmin::text) FROM audit_log \
+             WHERE action IN ('hold.create', 'hold.capture') AND result = 'success'";
+        world.rows(sql).await[0].get::<_, i64>(0)
+    };
+    let promises = Group::<AuthoriseHold>::new(world.operations.clone());
+    let made = (0..120_i64).map(|number| {
+        let destination = if number % 2 == 0 { Some(to) } else { None };
+        // Every third is more than there is, and hurts nobody.
+        let amount = if number % 3 == 2 { 1_001 } else { 10 };
+        let command = hold(from, destination, amount);
+        promises.run_one(Call {
+            context: person.clone(),
+            idempotency_key: Some(format!("k{number}")),
+            command,
+        })
+    });
+    let results: Vec<_> = join_all(made).await.into_iter().map(refused).collect();
+    let counts = counted(&results);
+    assert_eq!(counts, BTreeMap::from([("insufficient_funds".into(), 40), ("ok".into(), 80)]));
+    assert_eq!(sums(&world, from).await, (1_000, 800));
+    let authorised = transactions().await;
+    assert!(authorised < 40, "{authorised} transactions for 80 holds");
+
+    let payments = Group::<CaptureHold>::new(world.operations.clone());
+    let holds: Vec<Hold> = results.into_iter().filter_map(|made| Some(made.ok()?.output)).collect();
+    let twice = holds.iter().chain(&holds).map(|hold| {
+        let command = capture(hold, None, true);
+        payments.run_one(Call { context: tenant.clone(), idempotency_key: None, command })
+    });
+    let results: Vec<_> = join_all(twice).await.into_iter().map(refused).collect();
+    assert_eq!(
+        counted(&results),
+        BTreeMap::from([("hold_captured".into(), 80), ("ok".into(), 80)])
+    );
+    assert_eq!((sums(&world, from).await, sums(&world, to).await), ((200, 0), (400, 0)));
+    let captured = transactions().await - authorised;
+    assert!(captured < 40, "{captured} transactions for 80 captures");
+    world.assert_books_are_right(&tenant).await;
+}
+
 #[tokio::test]
 async fn a_transaction_that_dies_leaves_what_is_held_as_it_was() {
     let (world, tenant, person, from, to) = bank("dying-bank").await;
@@ -312,8 +357,11 @@ async fn a_transaction_that_dies_leaves_what_is_held_as_it_was() {
         created_by: tenant.actor.id,
         at: world.clock.now(),
     };
-    let done = ledger::holds::capture(&transaction, &world.clock, &[order]).await.unwrap();
-    assert!(done[0].is_ok());
+    let question = Query::new("SELECT 1", &[]);
+    let admitted = |_: &[Row], _: &ledger::holds::Capture, _: &Hold| Ok(true);
+    let done =
+        ledger::holds::capture(&transaction, &world.clock, &[order], question, admitted).await;
+    assert!(done.unwrap()[0].is_ok());
     // The connection is closed as a crash would close it.
     drop(transaction);
     assert_eq!(world.dump().await, before);

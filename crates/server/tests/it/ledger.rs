@@ -5,15 +5,17 @@
 use std::collections::BTreeSet;
 
 use banking::{
-    AccountChange, AccountStatus, CloseAccount, CreateTransfer, NewAccount, UpdateAccount,
+    AccountChange, AccountStatus, CloseAccount, CreateTransfer, NewAccount, ReverseTransaction,
+    UpdateAccount,
 };
 use futures_util::future::join_all;
-use ledger::verify::{Fault, verify};
+use ledger::verify::{Fault, verify, verify_in_pages};
 use operation::{Call, RefusalKind};
 use testkit::connect;
 use uuid::Uuid;
 
 use crate::bank_world::{BankWorld, deposit, open, refused, transfer, what};
+use crate::holds::{capture, hold};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_parallel_transfers_on_a_balance_for_ten_post_ten() {
@@ -249,37 +251,77 @@ async fn entries_and_transfers_are_append_only_for_every_role() {
     assert_eq!(world.balance(account.id).await, 500);
 }
 
+/// What tells the fault that is found first.
+type Found = fn(&Fault) -> bool;
+
+/// What is done to a bank's tables.
+const DAMAGE: [(&str, Found); 17] = [
+    (
+        "UPDATE ledger_accounts SET balance = balance + 1 WHERE class = 'customer' AND balance = 300",
+        |fault| matches!(fault, Fault::TrialBalance { sum, .. } if sum == "1"),
+    ),
+    (
+        "UPDATE ledger_accounts SET balance = balance + CASE balance WHEN 300 THEN 5 ELSE -5 END \
+         WHERE class = 'customer'",
+        |fault| matches!(fault, Fault::Balance { .. }),
+    ),
+    ("UPDATE ledger_accounts SET entry_count = entry_count + 1 WHERE balance = 300", |fault| {
+        matches!(fault, Fault::EntryCount { .. })
+    }),
+    ("UPDATE transactions SET balance_after = 7 WHERE amount = -200", |fault| {
+        matches!(fault, Fault::Chain { account_sequence: 2, .. })
+    }),
+    ("UPDATE transactions SET amount = amount + 1 WHERE amount = -200", |fault| {
+        matches!(fault, Fault::Balance { .. })
+    }),
+    ("UPDATE transfers SET amount = 199 WHERE amount = 200", |fault| {
+        matches!(fault, Fault::Transfer { amount: 199, .. })
+    }),
+    (
+        "UPDATE transactions SET transfer_id = '00000000-0000-0000-0000-000000000001' WHERE amount = -200",
+        |fault| matches!(fault, Fault::Orphan { .. }),
+    ),
+    // Whatever entries repeat of their transfer.
+    (
+        "UPDATE transactions SET transaction_date = transaction_date - 1 WHERE amount = -200",
+        |fault| matches!(fault, Fault::Unlike { entries: 1, .. }),
+    ),
+    ("UPDATE transfers SET value_date = value_date - 1 WHERE amount = 200", |fault| {
+        matches!(fault, Fault::Unlike { entries: 2, .. })
+    }),
+    (
+        "UPDATE transactions SET posted_date = posted_date - interval '1 day' WHERE amount = 200",
+        |fault| matches!(fault, Fault::Unlike { entries: 1, .. }),
+    ),
+    ("UPDATE transactions SET description = 'Bread' WHERE amount = -200", |fault| {
+        matches!(fault, Fault::Unlike { entries: 1, .. })
+    }),
+    ("UPDATE transfers SET reference = 'R 1' WHERE amount = 200", |fault| {
+        matches!(fault, Fault::Unlike { entries: 2, .. })
+    }),
+    ("UPDATE transactions SET transaction_type = 'fee' WHERE amount = -200", |fault| {
+        matches!(fault, Fault::Unlike { entries: 1, .. })
+    }),
+    ("UPDATE transfers SET kind = 'fee' WHERE amount = 200", |fault| {
+        matches!(fault, Fault::Unlike { entries: 2, .. })
+    }),
+    // Whom a transfer names, and what it undoes.
+    (
+        "UPDATE transfers SET from_account_id = to_account_id, to_account_id = from_account_id WHERE amount = 200",
+        |fault| matches!(fault, Fault::Sides { .. }),
+    ),
+    (
+        "UPDATE transfers SET from_account_id = '00000000-0000-0000-0000-000000000001' WHERE amount = 200",
+        |fault| matches!(fault, Fault::Sides { .. }),
+    ),
+    (
+        "UPDATE transfers SET reverses_transfer_id = '00000000-0000-0000-0000-000000000001' WHERE amount = 200",
+        |fault| matches!(fault, Fault::Mirror { .. }),
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_finds_and_names_every_kind_of_damage() {
-    // What is done, and the fault that is found first.
-    type Found = fn(&Fault) -> bool;
-    let table: [(&str, Found); 7] = [
-        (
-            "UPDATE ledger_accounts SET balance = balance + 1 WHERE class = 'customer' AND balance = 300",
-            |fault| matches!(fault, Fault::TrialBalance { sum, .. } if sum == "1"),
-        ),
-        (
-            "UPDATE ledger_accounts SET balance = balance + CASE balance WHEN 300 THEN 5 ELSE -5 END \
-             WHERE class = 'customer'",
-            |fault| matches!(fault, Fault::Balance { .. }),
-        ),
-        ("UPDATE ledger_accounts SET entry_count = entry_count + 1 WHERE balance = 300", |fault| {
-            matches!(fault, Fault::EntryCount { .. })
-        }),
-        ("UPDATE transactions SET balance_after = 7 WHERE amount = -200", |fault| {
-            matches!(fault, Fault::Chain { account_sequence: 2, .. })
-        }),
-        ("UPDATE transactions SET amount = amount + 1 WHERE amount = -200", |fault| {
-            matches!(fault, Fault::Balance { .. })
-        }),
-        ("UPDATE transfers SET amount = 199 WHERE amount = 200", |fault| {
-            matches!(fault, Fault::Transfer { amount: 199, .. })
-        }),
-        (
-            "UPDATE transactions SET transfer_id = '00000000-0000-0000-0000-000000000001' WHERE amount = -200",
-            |fault| matches!(fault, Fault::Transfer { entries: 1, .. }),
-        ),
-    ];
     let world = BankWorld::new().await;
     let owner = connect(&world.database.url_as("strongroom_owner")).await;
     for table in ["transactions", "transfers"] {
@@ -288,7 +330,7 @@ async fn verify_finds_and_names_every_kind_of_damage() {
             .await
             .unwrap();
     }
-    for (number, (damage, found)) in table.into_iter().enumerate() {
+    for (number, (damage, found)) in DAMAGE.into_iter().enumerate() {
         let tenant = world.tenant(&format!("proof-bank-{number}")).await;
         let (person, customer) = world.banking_customer(&tenant).await;
         let from = world.account(&tenant, customer.id, 500).await;
@@ -304,6 +346,63 @@ async fn verify_finds_and_names_every_kind_of_damage() {
         assert!(report.faults.first().is_some_and(found), "{damage}: {:?}", report.faults);
         assert_eq!(steps.last().map(|step| step.done), steps.last().map(|step| step.total));
         assert_eq!((report.accounts, report.transfers, report.entries), (3, 2, 4));
+        // However the books are cut into pages.
+        for page in 1..=5 {
+            let again = verify_in_pages(&tenant, &app, page, |_| {}).await.unwrap();
+            assert_eq!(again.faults.first(), report.faults.first(), "{damage} by {page}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_finds_the_same_however_small_its_pages() {
+    let world = BankWorld::new().await;
+    let tenant = world.tenant("page-bank").await;
+    let (person, customer) = world.banking_customer(&tenant).await;
+    let from = world.account(&tenant, customer.id, 500).await.id;
+    let to = world.account(&tenant, customer.id, 0).await.id;
+    world.account(&tenant, customer.id, 0).await;
+    for _ in 0..9 {
+        world.run(&person, transfer(from, to, 1)).await.unwrap();
+    }
+    let promise = hold(from, Some(to), 5);
+    let promise = world.run(&person, promise).await.unwrap();
+    world.run(&tenant, capture(&promise, Some(2), false)).await.unwrap();
+    let paid = world.run(&person, transfer(from, to, 3)).await.unwrap();
+    let undo = ReverseTransaction { transaction_id: paid.id, reason: None, value_date: None };
+    world.run(&tenant, undo).await.unwrap();
+    let app = open(&world.database, "strongroom_app");
+    let whole = verify(&tenant, &app, |_| {}).await.unwrap();
+    assert!(whole.is_clean(), "{:?}", whole.faults);
+    assert_eq!((whole.accounts, whole.transfers, whole.entries), (4, 13, 26));
+    // Money that moves between the pages of a walk is no fault of the books.
+    let busy = async {
+        for _ in 0..60 {
+            world.run(&person, transfer(from, to, 1)).await.unwrap();
+        }
+    };
+    let walks = async {
+        for page in [1, 2, 3, 13, 26] {
+            let report = verify_in_pages(&tenant, &app, page, |_| {}).await.unwrap();
+            assert!(report.is_clean(), "{page}: {:?}", report.faults);
+        }
+    };
+    tokio::join!(busy, walks);
+    // A break in the middle of a page, at its edge, and in an account's last entry.
+    let owner = connect(&world.database.url_as("strongroom_owner")).await;
+    let setting = format!("SET app.current_tenant = '{}'", tenant.tenant_id());
+    owner.batch_execute(&setting).await.unwrap();
+    owner.batch_execute("ALTER TABLE transactions DISABLE TRIGGER append_only").await.unwrap();
+    for broken in [1_i64, 3, 4, 7, 73] {
+        let damage = "UPDATE transactions SET balance_after = balance_after + $2 \
+             WHERE account_id = $1 AND account_sequence = $3";
+        assert_eq!(owner.execute(damage, &[&from, &1_i64, &broken]).await.unwrap(), 1);
+        for page in [1, 2, 3, 5_000] {
+            let report = verify_in_pages(&tenant, &app, page, |_| {}).await.unwrap();
+            let expected = Fault::Chain { account_id: from, account_sequence: broken };
+            assert_eq!(report.faults, [expected], "{page}");
+        }
+        owner.execute(damage, &[&from, &-1_i64, &broken]).await.unwrap();
     }
 }
 

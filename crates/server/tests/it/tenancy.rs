@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::tenancy::{
-    ActorKind, Blueprint, Clock, Database, DatabaseConfig, DbError, OpContext, Query, TenantId,
-    TenantRef,
+    ActorKind, Blueprint, Clock, Database, DatabaseConfig, DbError, Gathered, OpContext, Query,
+    TenantId, TenantRef,
 };
 use testkit::{TestDatabase, connect};
 use tokio_postgres::error::SqlState;
@@ -199,8 +199,8 @@ async fn readers_that_share_a_connection_see_their_own_tenant_only() {
         let context = if number % 2 == 0 { &world.first } else { &world.second };
         let (pool, context) = (world.pool.clone(), context.clone());
         tokio::spawn(async move {
-            let rows = pool.read(&context, &[Query::new(SETTING_AND_ROWS, &[&number])]).await;
-            let rows = rows.unwrap().pop().unwrap();
+            let rows = pool.look_up(&context, Query::new(SETTING_AND_ROWS, &[&number])).await;
+            let rows = rows.unwrap();
             assert_eq!(rows.len(), 1);
             assert_eq!(rows[0].get::<_, Uuid>("tenant_id"), context.tenant_id());
             assert_eq!(rows[0].get::<_, String>("setting"), context.tenant_id().to_string());
@@ -218,7 +218,7 @@ async fn readers_that_share_a_connection_see_their_own_tenant_only() {
 }
 
 #[tokio::test]
-async fn a_read_of_one_statement_changes_nothing_and_fails_alone() {
+async fn a_lookup_changes_nothing_and_fails_alone() {
     let world = World::new().await;
     let admin = connect(&world.database.superuser_url()).await;
     admin
@@ -229,7 +229,7 @@ async fn a_read_of_one_statement_changes_nothing_and_fails_alone() {
         )
         .await
         .unwrap();
-    let meddling = world.pool.read(&world.first, &[Query::new("SELECT meddle()", &[])]).await;
+    let meddling = world.pool.look_up(&world.first, Query::new("SELECT meddle()", &[])).await;
     // 25006, which otherwise is a standby that was taken for a primary.
     let refused = meddling.unwrap_err();
     assert!(
@@ -237,25 +237,100 @@ async fn a_read_of_one_statement_changes_nothing_and_fails_alone() {
         "{refused}"
     );
     assert_eq!(world.version(&world.first).await, 1);
-    let (failing, working) = ([Query::new("SELECT 1 / 0", &[])], [Query::new(OWN, &[])]);
     let (broken, whole) = tokio::join!(
-        world.pool.read(&world.first, &failing),
-        world.pool.read(&world.first, &working),
+        world.pool.look_up(&world.first, Query::new("SELECT 1 / 0", &[])),
+        world.pool.look_up(&world.first, Query::new(OWN, &[])),
     );
     assert_eq!(broken.unwrap_err().state(), Some("22012"));
-    assert_eq!(whole.unwrap()[0].len(), 1);
+    assert_eq!(whole.unwrap().len(), 1);
     world.assert_apart().await;
 }
 
 #[tokio::test]
 async fn shared_connections_that_died_are_replaced_unseen() {
     let world = World::new().await;
+    let seen = async || {
+        let rows = world.pool.look_up(&world.first, Query::new(OWN, &[])).await.unwrap();
+        assert_eq!(rows[0].get::<_, Uuid>(0), world.first.tenant_id());
+    };
     let admin = connect(&world.database.superuser_url()).await;
     let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                 WHERE application_name = 'strongroom' AND datname = current_database()";
     for _ in 0..10 {
         world.assert_apart().await;
+        seen().await;
         admin.query(kill, &[]).await.unwrap();
+        seen().await;
         world.assert_apart().await;
     }
+}
+
+/// Who asks, for what, what row security shows, and how many stood in the statement.
+const GATHERED: Gathered = Gathered(
+    "SELECT wanted.position - 1 AS position, wanted.object, wanted.actor, policy.tenant_id, \
+         current_setting('app.current_tenant') AS setting, \
+         cardinality($2::uuid[])::bigint AS company, pg_sleep(0.005)::text AS slept \
+     FROM unnest($2::uuid[], $3::uuid[]) WITH ORDINALITY AS wanted (object, actor, position) \
+     JOIN security_policies policy ON policy.tenant_id = $1::uuid \
+     WHERE wanted.object <> '00000000-0000-0000-0000-000000000000'",
+);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reads_that_share_a_statement_get_their_own_answer_each() {
+    let world = World::new().await;
+    let reads = (0..400_u128).map(|number| {
+        let mut context = if number % 3 == 0 { &world.first } else { &world.second }.clone();
+        context.actor.id = Uuid::from_u128(1_000 + number);
+        let object = Uuid::from_u128(if number % 50 == 7 { 0 } else { number + 1 });
+        let pool = world.pool.clone();
+        tokio::spawn(async move {
+            let row = pool.read_one(&context, GATHERED, object).await.unwrap();
+            let Some(row) = row else {
+                assert!(object.is_nil(), "{object} is not there");
+                return 0;
+            };
+            assert_eq!(row.get::<_, Uuid>("object"), object);
+            assert_eq!(row.get::<_, Uuid>("actor"), context.actor.id);
+            assert_eq!(row.get::<_, Uuid>("tenant_id"), context.tenant_id());
+            assert_eq!(row.get::<_, String>("setting"), context.tenant_id().to_string());
+            row.get::<_, i64>("company")
+        })
+    });
+    let mut most = 0;
+    for read in reads.collect::<Vec<_>>() {
+        most = most.max(read.await.unwrap());
+    }
+    assert!(most > 1, "nobody ever shared a statement");
+    assert!(most <= 128, "{most} in one statement");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_bad_read_spoils_its_company_nothing() {
+    const DIVIDES: Gathered = Gathered(
+        "SELECT wanted.position - 1 AS position, \
+             1 / (CASE WHEN wanted.object = '00000000-0000-0000-0000-000000000007' THEN 0 ELSE 1 END) AS one, \
+             pg_sleep(0.01)::text AS slept \
+         FROM unnest($2::uuid[], $3::uuid[]) WITH ORDINALITY AS wanted (object, actor, position) \
+         WHERE $1::uuid IS NOT NULL",
+    );
+    let world = World::new().await;
+    let read = |number: u128| {
+        let (pool, context) = (world.pool.clone(), world.first.clone());
+        tokio::spawn(async move { pool.read_one(&context, DIVIDES, Uuid::from_u128(number)).await })
+    };
+    let reads: Vec<_> = (0..40).map(|number| read(number % 10)).collect();
+    for (number, read) in reads.into_iter().enumerate() {
+        match (number % 10, read.await.unwrap()) {
+            (7, Err(error)) => assert_eq!(error.state(), Some("22012")),
+            (7, Ok(_)) => panic!("divided by zero"),
+            (_, outcome) => assert!(outcome.unwrap().is_some(), "{number}"),
+        }
+    }
+    // Who hangs up takes nobody along, and the lane stays open.
+    let hung_up: Vec<_> = (0..20).map(|number| read(number % 5)).collect();
+    hung_up.iter().step_by(2).for_each(tokio::task::JoinHandle::abort);
+    for read in hung_up.into_iter().skip(1).step_by(2) {
+        assert!(read.await.unwrap().unwrap().is_some());
+    }
+    assert!(read(1).await.unwrap().unwrap().is_some());
 }

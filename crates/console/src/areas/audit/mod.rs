@@ -16,7 +16,6 @@ use audit::{
 use axum::{extract::Path, response::IntoResponse as _};
 use http::{HeaderValue, header};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use operation::PageRequest;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -24,6 +23,10 @@ use self::{
     checks::Check,
     views::{Evidence, ExamineLog, ListEvents, ProveEvent, ReadEvent},
     words::{Change, changes, place, sentence},
+};
+use super::{
+    as_api::{AsApi, address},
+    export::{self, Bounds},
 };
 use crate::{
     fault::{Answer, Fault},
@@ -33,8 +36,10 @@ use crate::{
     visitor::Visitor,
 };
 
-/// Rows of a download.
-const CSV_ROWS: u32 = 500;
+const CSV_PATH: &str = "/audit.csv";
+const CSV: Bounds = Bounds { page_rows: 250, rows: 5_000, reads: 20 };
+/// Said where a filter names a person who is not there.
+const NOBODY: &str = "There is nobody of that name, and so no id to ask for.";
 /// Records proven by a look at the whole log.
 const SAMPLES: u32 = 12;
 
@@ -57,12 +62,8 @@ struct Day {
 struct Timeline {
     page: Page,
     params: Params,
-    days: Vec<Day>,
-    first: Option<String>,
-    next: Option<String>,
-    csv: String,
+    list: TimelineList,
     options: Options,
-    is_filtered: bool,
     more_filters: bool,
 }
 
@@ -72,8 +73,13 @@ struct TimelineList {
     days: Vec<Day>,
     first: Option<String>,
     next: Option<String>,
+    csv: String,
+    api: AsApi,
     is_filtered: bool,
 }
+
+/// Drawn inside the page: a template, and as such escaped already.
+impl askama::filters::HtmlSafe for TimelineList {}
 
 /// What the filters offer.
 struct Options {
@@ -118,62 +124,46 @@ struct Verified {
 /// `GET /audit?who=&action=&event_type=&severity=&result=&resource_type=&resource_id=&from=&to=&ip_address=`.
 pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
     let asked = filter(&visitor, &params).await?;
-    let page = visitor.page_request("/audit", &params).await?;
+    let request = visitor.page_request("/audit", &params).await?;
+    let page = visitor
+        .page("Audit log")
+        .lead("Who did what, and when: sealed in a signed tree, so that nothing can be changed or taken out unnoticed.")
+        .api(api_of(asked.as_ref()));
+    let note = if asked.is_some() { "" } else { NOBODY };
+    let api = AsApi::of(&page, note);
     let found = match asked {
-        Some(filter) => visitor.read(&ListEvents { filter, page }).await?,
+        Some(filter) => visitor.read(&ListEvents { filter, page: request }).await?,
         // Nobody of that name: nothing of theirs.
         None => operation::Page { data: Vec::new(), next: None },
     };
-    let next = visitor.next_page("/audit", &params, found.next.as_deref()).await?;
-    let first = params.get("cursor").map(|_| params.link("/audit", "cursor", ""));
-    let days = days(&visitor, found.data).await?;
-    let is_filtered = !params.without(&["cursor"]).is_empty();
+    let list = TimelineList {
+        next: visitor.next_page("/audit", &params, found.next.as_deref()).await?,
+        first: params.get("cursor").map(|_| params.link("/audit", "cursor", "")),
+        days: days(&visitor, found.data).await?,
+        csv: params.link(CSV_PATH, "cursor", ""),
+        api,
+        is_filtered: !params.without(&["cursor"]).is_empty(),
+    };
     if visitor.wants_fragment() {
-        return visitor.show(&TimelineList { days, first, next, is_filtered });
+        return visitor.show(&list);
     }
-    let api = api_path(&params);
     let more_filters = !params.without(&["cursor", "who", "severity", "from", "to"]).is_empty();
-    visitor.show(&Timeline {
-        page: visitor
-            .page("Audit log")
-            .lead("Who did what, and when: sealed in a signed tree, so that nothing can be changed or taken out unnoticed.")
-            .api(api),
-        csv: params.link("/audit.csv", "cursor", ""),
-        days,
-        first,
-        next,
-        options: options(),
-        is_filtered,
-        more_filters,
-        params,
-    })
+    visitor.show(&Timeline { page, list, options: options(), more_filters, params })
 }
 
-/// `GET /audit.csv`: the newest 500 that the filters let through.
+/// `GET /audit.csv`: what the filters let through.
 pub(crate) async fn csv(visitor: Visitor, params: Params) -> Answer {
-    let page = PageRequest { limit: CSV_ROWS - 1, after: None };
-    let found = match filter(&visitor, &params).await? {
-        Some(filter) => visitor.read(&ListEvents { filter, page }).await?.data,
-        None => Vec::new(),
-    };
-    let names = names(&visitor, &found).await?;
-    let text = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
-    let row = |event: &StoredEvent| {
-        vec![
-            event.occurred_at.to_string(),
-            actor(event, &names),
-            event.action.clone(),
-            event.event_type.clone(),
-            event.severity.clone(),
-            event.result.clone(),
-            event.resource_type.clone(),
-            text(event.resource_id),
-            event.ip_address.clone().unwrap_or_default(),
-            event.log_index.map(|index| index.to_string()).unwrap_or_default(),
-            event.event_id.to_string(),
-        ]
-    };
-    let rows: Vec<_> = found.iter().map(row).collect();
+    let asked = filter(&visitor, &params).await?;
+    let rows = export::lines(&visitor, CSV_PATH, &params, &CSV, |page| {
+        let (visitor, asked) = (&visitor, asked.clone());
+        async move {
+            let Some(filter) = asked else { return Ok((Vec::new(), None)) };
+            let found = visitor.read(&ListEvents { filter, page }).await?;
+            let names = names(visitor, &found.data).await?;
+            Ok((found.data.iter().map(|event| exported(event, &names)).collect(), found.next))
+        }
+    })
+    .await?;
     let header = [
         "When",
         "Who",
@@ -188,6 +178,23 @@ pub(crate) async fn csv(visitor: Visitor, params: Params) -> Answer {
         "Event id",
     ];
     visitor.csv("audit-log", &header, &rows)
+}
+
+fn exported(event: &StoredEvent, names: &BTreeMap<Uuid, String>) -> Vec<String> {
+    let text = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+    vec![
+        event.occurred_at.to_string(),
+        actor(event, names),
+        event.action.clone(),
+        event.event_type.clone(),
+        event.severity.clone(),
+        event.result.clone(),
+        event.resource_type.clone(),
+        text(event.resource_id),
+        event.ip_address.clone().unwrap_or_default(),
+        event.log_index.map(|index| index.to_string()).unwrap_or_default(),
+        event.event_id.to_string(),
+    ]
 }
 
 /// `GET /audit/{id}?verify=yes`.
@@ -210,11 +217,13 @@ pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>, params: Params)
         .unwrap_or_default();
     let told = sentence(&event);
     let who = actor(&event, &names);
+    // What is not sealed yet has no proof to ask for.
+    let tail = if proof.is_some() { "/proof" } else { "" };
     visitor.show(&Shown {
         page: visitor
             .page(format!("{who} {told}"))
             .crumb("Audit log", "/audit")
-            .api(format!("/v1/audit/events/{id}/proof")),
+            .api(format!("/v1/audit/events/{id}{tail}")),
         zone: visitor.zone(),
         who,
         place: place(&event),
@@ -449,19 +458,29 @@ fn options() -> Options {
     }
 }
 
-/// The API's address of the same list; a name there is an id.
-fn api_path(params: &Params) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in params.without(&["cursor"]) {
-        match name {
-            "who" => query.append_pair("user_id", value),
-            "from" | "to" => query.append_pair(name, &format!("{value}T00:00:00Z")),
-            _ => query.append_pair(name, value),
-        };
-    }
-    let query = query.finish();
-    let separator = if query.is_empty() { "" } else { "?" };
-    format!("/v1/audit/events{separator}{query}")
+/// The same list from the interface: people by id, days by the instants at which they
+/// begin and end in the tenant's zone. Nobody is the nil id.
+fn api_of(asked: Option<&Filter>) -> String {
+    let path = "/v1/audit/events";
+    let Some(filter) = asked else {
+        return address(path, &[("user_id", Some(Uuid::nil().to_string()))]);
+    };
+    let text = |id: Option<Uuid>| id.map(|id| id.to_string());
+    let filters = [
+        ("user_id", text(filter.user_id)),
+        ("event_type", filter.event_type.map(|kind| kind.as_str().to_owned())),
+        ("severity", filter.severity.map(|severity| severity.as_str().to_owned())),
+        ("result", filter.outcome.map(|outcome| outcome.as_str().to_owned())),
+        ("action", filter.action.clone()),
+        ("resource_type", filter.resource_type.clone()),
+        ("resource_id", text(filter.resource_id)),
+        ("session_id", text(filter.session_id)),
+        ("request_id", filter.request_id.clone()),
+        ("ip_address", filter.ip_address.map(|address| address.to_string())),
+        ("from", filter.from.map(|from| from.to_string())),
+        ("to", filter.to.map(|to| to.to_string())),
+    ];
+    address(path, &filters)
 }
 
 impl Shown {

@@ -44,6 +44,7 @@ fn deed(event: &StoredEvent) -> String {
         "customer.update" => "changed a customer".to_owned(),
         "customer.read" => "read a customer’s details".to_owned(),
         "customer.list" => "looked through customers".to_owned(),
+        "customer.name" => "read a customer’s name".to_owned(),
         "account.open" => match values.and_then(|values| values["account_number"].as_str()) {
             Some(number) => format!("opened account {number}"),
             None => "opened an account".to_owned(),
@@ -52,8 +53,10 @@ fn deed(event: &StoredEvent) -> String {
         "account.close" => "closed an account".to_owned(),
         "account.read" => "looked at an account".to_owned(),
         "account.list" => "looked through accounts".to_owned(),
-        "account.balance" => "asked for a balance".to_owned(),
-        "transaction.list" => "read an account’s entries".to_owned(),
+        "account.list_of_party" => "looked at a customer’s accounts".to_owned(),
+        "account.parties" => "looked at who belongs to an account".to_owned(),
+        "account.balance" | "account.series" => "asked for a balance".to_owned(),
+        "transaction.list" | "transaction.search" => "read an account’s entries".to_owned(),
         "transfer.read" | "posting.read" | "transfer.sides" => "looked at a movement".to_owned(),
         "payee.read" => "looked up an account to pay".to_owned(),
         "transfer.create" => with("transferred"),
@@ -67,6 +70,15 @@ fn deed(event: &StoredEvent) -> String {
         "hold.release" => "released a hold".to_owned(),
         "hold.expire" => "let a hold expire".to_owned(),
         "hold.read" | "hold.list" => "looked at holds".to_owned(),
+        "approval.approve" => with("approved"),
+        "approval.reject" => with("rejected"),
+        "approval.expire" => "let an order run out that nobody decided".to_owned(),
+        "approval.read" | "approval.list" => "looked at what waits for approval".to_owned(),
+        "import.customers" | "import.accounts" | "import.transactions" => {
+            "loaded data of another system".to_owned()
+        }
+        "development.book_day" => "booked a day of the demo".to_owned(),
+        _ if event.action.starts_with("development.") => "made the demo’s data".to_owned(),
         "ledger.prove" => "proved the books".to_owned(),
         "settings.read" => "read the settings".to_owned(),
         "audit.list" => "read the audit log".to_owned(),

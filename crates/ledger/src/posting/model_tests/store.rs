@@ -213,6 +213,7 @@ fn hold_refusal(error: HoldError) -> Refusal {
         HoldError::Expired => Refusal::HoldExpired,
         HoldError::NotDue => Refusal::HoldNotDue,
         HoldError::ExceedsHold => Refusal::ExceedsHold,
+        HoldError::NotAdmitted => panic!("no question was asked"),
         HoldError::Posting(error) => refusal(error),
     }
 }

@@ -42,6 +42,11 @@ impl Target {
         let database = config.get_dbname().unwrap_or(&login).to_owned();
         Self { place, is_local, is_socket, login, database, port }
     }
+
+    /// Whether it can be a private cluster, which `dev` reaches at 127.0.0.1 alone.
+    fn may_be_private(&self) -> bool {
+        self.place.starts_with("127.0.0.1:")
+    }
 }
 
 /// What the system or the server answered to an attempt to connect.
@@ -104,27 +109,22 @@ fn explain(setting: &str) -> String {
 fn refused(refusal: &Refusal, setting: &str, target: &Target, is_development: bool) -> Finding {
     let Target { place, login, database, port, .. } = target;
     let (found, mend) = match refusal {
-        Refusal::NobodyThere if is_development => (
+        // What the note of `dev` does not say is whether it started that server itself.
+        Refusal::NobodyThere if is_development && target.may_be_private() => (
             format!(
-                "PostgreSQL does not answer at {place}: the private cluster of this development installation is down"
+                "PostgreSQL does not answer at {place}, where the running `dev` has its database"
             ),
-            "stop `dev` (Ctrl-C) and start it again: ./scripts/dev".to_owned(),
+            format!(
+                "stop `dev` (Ctrl-C) and start it again: ./scripts/dev   (it starts its own PostgreSQL; one that it was \
+                 given as {setting}, start first: {})",
+                start(setting, target)
+            ),
         ),
         Refusal::NobodyThere => (
             format!(
                 "nobody answers at {place}: PostgreSQL is stopped, or {setting} names another place"
             ),
-            if target.is_local {
-                format!(
-                    "sudo systemctl start postgresql   (then: pg_isready -h {} -p {port})",
-                    host(target)
-                )
-            } else {
-                format!(
-                    "pg_isready -h {} -p {port}   (start the server there, or mend {setting})",
-                    host(target)
-                )
-            },
+            start(setting, target),
         ),
         Refusal::NoWay(words) => (
             format!("{place} cannot be reached: {words}"),
@@ -133,6 +133,16 @@ fn refused(refusal: &Refusal, setting: &str, target: &Target, is_development: bo
         Refusal::Server(state, words) => said_no(state, words, setting, (login, database)),
     };
     Finding::fault(REACHABLE, found, mend)
+}
+
+/// How a server is started that is nobody's private one.
+fn start(setting: &str, target: &Target) -> String {
+    let (host, port) = (host(target), target.port);
+    if target.is_local {
+        format!("sudo systemctl start postgresql   (then: pg_isready -h {host} -p {port})")
+    } else {
+        format!("pg_isready -h {host} -p {port}   (start the server there, or mend {setting})")
+    }
 }
 
 /// SQLSTATEs of appendix A of PostgreSQL's manual that a start of a connection meets.
@@ -206,11 +216,30 @@ mod tests {
                 true,
                 "stop `dev` (Ctrl-C) and start it again: ./scripts/dev",
             ),
+            // `dev` may have been given that server: starting `dev` anew is not enough then.
+            (
+                Refusal::NobodyThere,
+                local,
+                true,
+                "start first: sudo systemctl start postgresql   (then: pg_isready -h 127.0.0.1 -p 5433)",
+            ),
             (
                 Refusal::NobodyThere,
                 "postgres://app@db.example/bank",
                 false,
                 "pg_isready -h db.example -p 5432",
+            ),
+            (
+                Refusal::NobodyThere,
+                "postgres://app@db.example/bank",
+                true,
+                "pg_isready -h db.example -p 5432",
+            ),
+            (
+                Refusal::NobodyThere,
+                "postgres:///bank?host=/run/postgresql&user=app",
+                true,
+                "sudo systemctl start postgresql",
             ),
             (
                 Refusal::NobodyThere,

@@ -36,8 +36,9 @@ const SKEW_WARNING_MS: i64 = 500;
 const TRANSACTION_AGE_MAX_S: i64 = 300;
 const DISK_FAULT_BYTES: u64 = 512 << 20;
 const DISK_WARNING_BYTES: u64 = 2 << 30;
-/// Beside the app's pool: two of the sealer, four of an auditor, one of us.
-const FURTHER_CONNECTIONS: usize = 7;
+/// Beside the app's pool: four that carry its lookups, two of the sealer, four of an
+/// auditor, one of us. (The sealer looks nothing up: what would carry that is never opened.)
+const FURTHER_CONNECTIONS: usize = 4 + 2 + 4 + 1;
 
 /// Every check of this file.
 pub(super) async fn check(
@@ -234,15 +235,18 @@ fn connections(row: &Row, patient: &Patient<'_>) -> Result<Finding, DbError> {
     let (all, reserved): (i32, i32) =
         (row.try_get("max_connections")?, row.try_get("reserved_connections")?);
     let pool = patient.configuration.database().map_or(30, |config| config.max_connections);
+    Ok(places(pool, usize::try_from(all - reserved).unwrap_or(0)))
+}
+
+fn places(pool: usize, free: usize) -> Finding {
     let ours = pool + FURTHER_CONNECTIONS;
-    let free = usize::try_from(all - reserved).unwrap_or(0);
     let found = format!("a node opens up to {ours} connections; PostgreSQL takes {free}");
     if ours > free {
         let mend = alter_and_restart("max_connections", &(ours * 2).to_string())
             + ", or lower DATABASE_POOL_SIZE and DATABASE_MAX_OVERFLOW";
-        return Ok(Finding::warning(CONNECTIONS, found, mend));
+        return Finding::warning(CONNECTIONS, found, mend);
     }
-    Ok(Finding::ok(CONNECTIONS, format!("{found}: room for {} nodes", free / ours)))
+    Finding::ok(CONNECTIONS, format!("{found}: room for {} nodes", free / ours))
 }
 
 async fn disk(client: &Client, target: &Target, used: i64) -> Result<Finding, DbError> {
@@ -321,7 +325,7 @@ pub(super) fn bytes(count: u64) -> String {
 mod tests {
     use jiff::Timestamp;
 
-    use super::{bytes, clock, encoding, listening, room, time_zone, transport, version};
+    use super::{bytes, clock, encoding, listening, places, room, time_zone, transport, version};
     use crate::cli::doctor::connection::Target;
     use crate::cli::doctor::report::Verdict::{Fault, Note, Ok, Warning};
 
@@ -365,6 +369,9 @@ mod tests {
             (listening("localhost,10.0.0.5"), Warning),
             (time_zone("Europe/Berlin"), Note),
             (encoding("SQL_ASCII"), Fault),
+            // 30 of the pool, 4 of its lookups, 2 of the sealer, 5 of commands beside it.
+            (places(30, 41), Ok),
+            (places(30, 40), Warning),
             (room("/data", "1 GB", 100 << 20), Fault),
             (room("/data", "1 GB", 1 << 30), Warning),
             (room("/data", "1 GB", 20 << 30), Ok),

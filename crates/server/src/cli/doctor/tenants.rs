@@ -310,19 +310,27 @@ fn sealed(tenant: &TenantRef, waiting: i64, oldest_s: Option<i64>) -> Finding {
     }
 }
 
-async fn checkpoint(app: &Database, context: &OpContext, leaves: i64) -> Result<Finding, DbError> {
-    let slug = &context.tenant.slug;
+/// Leaves and their checkpoint are one commit, but records are sealed while we look: the
+/// last checkpoint covers at least what was there before it was read (`before`), and no
+/// more than what is there afterwards.
+async fn checkpoint(app: &Database, context: &OpContext, before: i64) -> Result<Finding, DbError> {
+    let (slug, id) = (&context.tenant.slug, context.tenant_id());
     let mend = format!("strongroom audit verify --tenant {slug}");
-    let leaves = leaves.unsigned_abs();
+    let before = before.unsigned_abs();
     let Some(last) = proof::latest_checkpoint(app, context).await? else {
-        return Ok(match leaves {
+        return Ok(match before {
             0 => Finding::ok(CHECKPOINTS, format!("{slug}: nothing sealed yet")),
             _ => Finding::fault(
                 CHECKPOINTS,
-                format!("{slug}: {leaves} records and no checkpoint"),
+                format!("{slug}: {before} records and no checkpoint"),
                 mend,
             ),
         });
+    };
+    let again = app.read(context, &[Query::new(TENANT, &[&id])]).await?;
+    let after: i64 = match again.first().and_then(|rows| rows.first()) {
+        Some(row) => row.try_get("leaves")?,
+        None => 0,
     };
     let keys = proof::verifier_keys(app, context).await?;
     let opened: Vec<_> =
@@ -332,17 +340,21 @@ async fn checkpoint(app: &Database, context: &OpContext, leaves: i64) -> Result<
         Some(signed) if signed.size != last.tree_size || signed.root != last.root_hash => {
             format!("{slug}: the last checkpoint was changed after it was signed")
         }
-        Some(signed) if signed.size != leaves => {
-            format!(
-                "{slug}: the last checkpoint is about {} records, the log has {leaves}",
-                signed.size
-            )
-        }
         Some(signed) => {
-            return Ok(Finding::ok(CHECKPOINTS, format!("{slug}: {} records signed", signed.size)));
+            let size = signed.size;
+            let Some(leaves) = differing(size, before, after.unsigned_abs()) else {
+                return Ok(Finding::ok(CHECKPOINTS, format!("{slug}: {size} records signed")));
+            };
+            format!("{slug}: the last checkpoint is about {size} records, the log has {leaves}")
         }
     };
     Ok(Finding::fault(CHECKPOINTS, found, mend))
+}
+
+/// How many records the log has, where a checkpoint read between two looks at it cannot
+/// have been about them all and no others.
+fn differing(signed: u64, before: u64, after: u64) -> Option<u64> {
+    if signed < before { Some(before) } else { (signed > after).then_some(after) }
 }
 
 fn balanced(tenant: &TenantRef, totals: &[Row]) -> Result<Vec<Finding>, DbError> {
@@ -401,7 +413,7 @@ mod tests {
     use tenancy::{Blueprint, TenantId, TenantRef};
     use uuid::Uuid;
 
-    use super::{SigningKey, answers_kept, proven, sealed, signing, summed_up};
+    use super::{SigningKey, answers_kept, differing, proven, sealed, signing, summed_up};
     use crate::cli::doctor::report::Verdict;
 
     fn tenant() -> TenantRef {
@@ -451,6 +463,25 @@ mod tests {
             assert_eq!(sealed(&tenant(), 3, age_s).verdict, verdict, "{age_s:?}");
         }
         assert_eq!(answers_kept(&tenant(), 1).verdict, Verdict::Warning);
+    }
+
+    #[test]
+    fn a_log_that_grows_fits_its_checkpoint_and_one_that_was_cut_does_not() {
+        let table = [
+            // Signed, before, after, and what differs.
+            (0, 0, 0, None),
+            (5, 5, 5, None),
+            (5, 5, 9, None),
+            (7, 5, 9, None),
+            (9, 5, 9, None),
+            (4, 5, 5, Some(5)),
+            (4, 5, 9, Some(5)),
+            (10, 5, 9, Some(9)),
+            (10, 0, 0, Some(0)),
+        ];
+        for (signed, before, after, differs) in table {
+            assert_eq!(differing(signed, before, after), differs, "{signed} {before} {after}");
+        }
     }
 
     #[test]

@@ -65,27 +65,35 @@ impl Walker {
     /// `target/screenshots/<name>-<variant>.png`.
     pub(crate) async fn visit(&mut self, page: &Page, stop: &Stop) {
         for (variant, viewport, scheme) in VARIANTS {
-            page.set_viewport(viewport).await;
-            page.emulate(Media { scheme, ..Media::default() }).await;
+            dress(page, viewport, scheme).await;
             let visit = page.goto(&stop.path).await;
             let mut faults = Vec::new();
             if visit.status != stop.status {
                 faults.push(format!("answered {} instead of {}", visit.status, stop.status));
             }
-            let overflow = page.eval(&format!("{OVERFLOW}({})", viewport.size().0)).await;
-            let overflow: Vec<String> =
-                overflow.as_array().into_iter().flatten().map(word).collect();
-            if !overflow.is_empty() {
-                faults.push(format!("scrolls sideways: {}", overflow.join("\n      ")));
-            }
-            page.stretch(viewport).await;
-            faults.extend(barriers(page).await);
-            page.screenshot(&format!("{}-{variant}", stop.name)).await;
-            faults.extend(page.take_findings().iter().map(ToString::to_string));
-            let place = format!("{} ({}) {variant}", stop.name, stop.path);
-            self.faults.extend(faults.into_iter().map(|fault| format!("{place}: {fault}")));
+            faults.extend(seen(page, &stop.name, (variant, viewport)).await);
+            self.note(&format!("{} ({}) {variant}", stop.name, stop.path), faults);
         }
         self.visited += 1;
+    }
+
+    /// The same of the page as it stands, loaded once: what a form answered, which no
+    /// address leads to, or what is dear to provoke. In two variants that between them
+    /// have both widths and both lights.
+    pub(crate) async fn look(&mut self, page: &Page, name: &str) {
+        let [wide_and_light, .., narrow_and_dark] = VARIANTS;
+        for (variant, viewport, scheme) in [wide_and_light, narrow_and_dark] {
+            dress(page, viewport, scheme).await;
+            page.settle().await;
+            let faults = seen(page, name, (variant, viewport)).await;
+            self.note(&format!("{name} {variant}"), faults);
+        }
+        dress(page, Viewport::Desktop, Scheme::Light).await;
+        self.visited += 1;
+    }
+
+    fn note(&mut self, place: &str, faults: Vec<String>) {
+        self.faults.extend(faults.into_iter().map(|fault| format!("{place}: {fault}")));
     }
 
     /// Every fault so far; forgotten.
@@ -100,6 +108,26 @@ impl Walker {
         let faults = self.take_faults();
         assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
     }
+}
+
+async fn dress(page: &Page, viewport: Viewport, scheme: Scheme) {
+    page.set_viewport(viewport).await;
+    page.emulate(Media { scheme, ..Media::default() }).await;
+}
+
+/// What is wrong with the page as it is drawn now; a screenshot of it.
+async fn seen(page: &Page, name: &str, (variant, viewport): (&str, Viewport)) -> Vec<String> {
+    let mut faults = Vec::new();
+    let overflow = page.eval(&format!("{OVERFLOW}({})", viewport.size().0)).await;
+    let overflow: Vec<String> = overflow.as_array().into_iter().flatten().map(word).collect();
+    if !overflow.is_empty() {
+        faults.push(format!("scrolls sideways: {}", overflow.join("\n      ")));
+    }
+    page.stretch(viewport).await;
+    faults.extend(barriers(page).await);
+    page.screenshot(&format!("{name}-{variant}")).await;
+    faults.extend(page.take_findings().iter().map(ToString::to_string));
+    faults
 }
 
 fn word(value: &Value) -> String {

@@ -28,6 +28,8 @@ pub(crate) const PASSWORD: &str = "Correct-Horse-9-Battery";
 /// On each account at the start, minor units; no load uses it up.
 pub(crate) const FUNDS: i64 = 1_000_000_000;
 const CUSTOMERS: [&str; 4] = ["anna", "boris", "clara", "dan"];
+/// Who takes cash in, and ends holds.
+pub(crate) const OFFICER: &str = "olga";
 const ACCOUNTS_EACH: usize = 3;
 
 /// The bank, as its clients know it.
@@ -35,6 +37,8 @@ const ACCOUNTS_EACH: usize = 3;
 pub(crate) struct Bank {
     pub(crate) tenant: Uuid,
     pub(crate) customers: Vec<Customer>,
+    /// The bank's own account that cash comes from.
+    pub(crate) cash: Uuid,
 }
 
 /// Somebody who signs in and moves money.
@@ -65,13 +69,14 @@ impl Bank {
         let tenant = installation.directory.by_slug(SLUG).await.unwrap().unwrap();
         let context = installation.context(tenant, ActorKind::Cli);
         let hash = installation.hasher.hash(PASSWORD).await.unwrap();
-        let people = CUSTOMERS.iter().map(|username| NewUser {
-            username: (*username).to_owned(),
+        let roles = CUSTOMERS.iter().map(|username| (*username, "customer"));
+        let people = roles.chain([(OFFICER, "officer")]).map(|(username, role)| NewUser {
+            username: username.to_owned(),
             email: None,
             phone: None,
             full_name: None,
             password: NewPassword::Hashed(hash.clone()),
-            role: "customer".to_owned(),
+            role: role.to_owned(),
             department: None,
             organization_id: None,
             referral_code: None,
@@ -82,7 +87,9 @@ impl Bank {
             let accounts = endow(&installation, &context, id.unwrap()).await;
             customers.push(Customer { username, accounts });
         }
-        Self { tenant: made.id, customers }
+        let cash = "SELECT id FROM ledger_accounts WHERE tenant_id = $1 AND code = 'cash'";
+        let cash = connect(url).await.query_one(cash, &[&made.id]).await.unwrap().get(0);
+        Self { tenant: made.id, customers, cash }
     }
 
     /// All accounts.
@@ -90,9 +97,12 @@ impl Bank {
         self.customers.iter().flat_map(|customer| customer.accounts.clone()).collect()
     }
 
-    /// What every account holds before anything is moved.
+    /// What every account holds before anything is moved; what customers have came in cash.
     pub(crate) fn opening_balances(&self) -> BTreeMap<Uuid, i64> {
-        self.accounts().into_iter().map(|account| (account, FUNDS)).collect()
+        let mut balances: BTreeMap<Uuid, i64> =
+            self.accounts().into_iter().map(|account| (account, FUNDS)).collect();
+        balances.insert(self.cash, -balances.values().sum::<i64>());
+        balances
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_postgres::Client as Connection;
 use uuid::Uuid;
 
 use super::bank::{Bank, SLUG};
-use super::load::Acknowledged;
+use super::load::{Acknowledged, Promised};
 use super::place::{Postgres, Server};
 
 /// Transfers of the load, by their key: clients give it as the reference.
@@ -28,11 +28,18 @@ const UNAUDITED: &str = "SELECT moved.reference, count(log.event_id), count(leaf
      LEFT JOIN audit_leaves leaf ON leaf.tenant_id = log.tenant_id AND leaf.event_id = log.event_id \
      WHERE moved.tenant_id = $1 AND moved.reference ~ '^r[0-9]+-c' \
      GROUP BY moved.id, moved.reference HAVING count(log.event_id) <> 1 OR count(leaf.event_id) <> 1";
-/// The remembered answers say what is posted.
+/// The remembered answers say what is posted: to an order, or to the capture of a hold.
 const MISREMEMBERED: &str = "SELECT moved.reference FROM transfers moved \
      LEFT JOIN idempotency_keys known ON known.tenant_id = moved.tenant_id \
-         AND known.idempotency_key = moved.reference AND known.response -> 'ok' ->> 'id' = moved.id::text \
-     WHERE moved.tenant_id = $1 AND moved.reference ~ '^r[0-9]+-c' AND known.status IS DISTINCT FROM 201 LIMIT 3";
+         AND known.idempotency_key = moved.reference \
+         AND known.response -> 'ok' ->> CASE WHEN moved.hold_id IS NULL THEN 'id' ELSE 'transfer_id' END = moved.id::text \
+     WHERE moved.tenant_id = $1 AND moved.reference ~ '^r[0-9]+-c' \
+       AND known.status IS DISTINCT FROM CASE WHEN moved.hold_id IS NULL THEN 201 ELSE 200 END LIMIT 3";
+/// Holds of the load, by their key.
+const HELD: &str = "SELECT reference, id, captured_amount FROM holds \
+     WHERE tenant_id = $1 AND reference ~ '^r[0-9]+-c'";
+/// Every client ends its holds before it stops.
+const STILL_HELD: &str = "SELECT id, held FROM ledger_accounts WHERE tenant_id = $1 AND held <> 0";
 const CHECKPOINT: &str =
     "SELECT note FROM audit_checkpoints WHERE tenant_id = $1 ORDER BY tree_size DESC LIMIT 1";
 
@@ -41,12 +48,14 @@ const CHECKPOINT: &str =
 pub(crate) struct Books<'a> {
     pub(crate) bank: &'a Bank,
     pub(crate) acknowledged: &'a BTreeMap<String, Acknowledged>,
+    pub(crate) promised: &'a BTreeMap<String, Promised>,
 }
 
 impl Books<'_> {
     /// Everything that is not as it was told, in words.
     pub(crate) async fn faults(&self, superuser: &Connection) -> Vec<String> {
         let mut faults = self.faults_of_transfers(superuser).await;
+        faults.extend(self.faults_of_holds(superuser).await);
         faults.extend(self.faults_of_balances(superuser).await);
         let tenant = self.bank.tenant;
         let unbalanced = superuser.query(UNBALANCED, &[&tenant]).await.unwrap();
@@ -95,6 +104,30 @@ impl Books<'_> {
             }
         }
         faults.extend(posted.keys().map(|key| format!("{key} is posted, yet was never answered")));
+        faults
+    }
+
+    /// Authorised and acknowledged are the same set, each once, with the same id, and paid
+    /// out as it was said; nothing is kept back any more.
+    async fn faults_of_holds(&self, superuser: &Connection) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut held = BTreeMap::new();
+        for row in superuser.query(HELD, &[&self.bank.tenant]).await.unwrap() {
+            let key: String = row.get(0);
+            let found = Promised { id: row.get(1), captured: row.get(2) };
+            if let Some(first) = held.insert(key.clone(), found.clone()) {
+                faults.push(format!("{key} is held twice: {first:?} and {found:?}"));
+            }
+        }
+        for (key, told) in self.promised {
+            let found = held.remove(key);
+            if found.as_ref() != Some(told) {
+                faults.push(format!("{key} was acknowledged as {told:?}, is {found:?}"));
+            }
+        }
+        faults.extend(held.keys().map(|key| format!("{key} is held, yet was never answered")));
+        let kept = pairs(superuser, STILL_HELD, self.bank.tenant).await;
+        faults.extend(kept.iter().map(|(account, held)| format!("{account} still holds {held}")));
         faults
     }
 

@@ -1,6 +1,6 @@
-//! Owns the load: clients that order transfers under idempotency keys, ask again
-//! until they are answered, and remember every answer. It refuses to know what is
-//! killed, and when.
+//! Owns the load: clients that move money under idempotency keys (transfers, batches of
+//! them, cash at the counter, holds that are captured or let go), ask again until they are
+//! answered, and remember every answer. It refuses to know what is killed, and when.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,13 +19,21 @@ const PAUSE: Duration = Duration::from_millis(40);
 /// Orders of a client that are asked for again at its end.
 const REPEATED_AT_THE_END: usize = 4;
 
-/// A transfer that was acknowledged.
+/// A movement that was acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Acknowledged {
     pub(crate) id: Uuid,
     pub(crate) from: Uuid,
     pub(crate) to: Uuid,
     pub(crate) amount: i64,
+}
+
+/// A hold that was acknowledged, and ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Promised {
+    pub(crate) id: Uuid,
+    /// What was paid out of it; nothing where it was let go.
+    pub(crate) captured: i64,
 }
 
 /// What clients met, beside what they were told.
@@ -55,6 +63,8 @@ impl Met {
 pub(crate) struct Outcome {
     /// By idempotency key, which is the transfer's reference as well.
     pub(crate) acknowledged: BTreeMap<String, Acknowledged>,
+    /// By the key under which it was authorised and ended, which is its reference as well.
+    pub(crate) promised: BTreeMap<String, Promised>,
     /// Answers that the contract does not know, each in words.
     pub(crate) faults: Vec<String>,
     pub(crate) met: Met,
@@ -67,6 +77,7 @@ impl Outcome {
                 self.faults.push(format!("the harness used the key {key} twice"));
             }
         }
+        self.promised.extend(other.promised);
         self.faults.extend(other.faults);
         self.met.add(&other.met);
     }
@@ -79,17 +90,31 @@ pub(crate) struct Worker {
     customer: usize,
     name: String,
     token: String,
+    /// The officer's token, where cash and holds are to move as well.
+    counter: Option<String>,
     batches: bool,
     dice: Dice,
     client: Client,
     outcome: Outcome,
 }
 
-/// One request: a transfer, or several under a key each.
+/// What a client wants done.
 #[derive(Clone, Debug)]
-struct Order {
-    items: Vec<Item>,
-    batch: bool,
+enum Order {
+    Transfer(Item),
+    /// Several transfers in one request, under a key each.
+    Batch(Vec<Item>),
+    /// Cash in, from the bank's cash account.
+    Deposit {
+        item: Item,
+        counter: String,
+    },
+    /// Kept back, and then paid out in one part or let go: two requests under one key.
+    Hold {
+        item: Item,
+        captured: Option<i64>,
+        counter: String,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -114,11 +139,18 @@ impl Worker {
             customer: number % bank.customers.len(),
             name: format!("r{round}-c{number}"),
             token: token.to_owned(),
+            counter: None,
             batches,
             dice,
             client: Client::new(port),
             outcome: Outcome::default(),
         }
+    }
+
+    /// Has cash and holds move as well, which takes an officer's token.
+    pub(crate) fn with_counter(mut self, token: &str) -> Self {
+        self.counter = Some(token.to_owned());
+        self
     }
 
     /// Orders until told to stop; the order under way is still settled.
@@ -139,88 +171,157 @@ impl Worker {
     }
 
     fn next_order(&mut self, number: usize) -> Order {
-        let batch = self.batches && self.dice.once_in(6);
-        let count = if batch { 2 + self.dice.below(12) } else { 1 };
-        let everybodys = self.bank.accounts();
-        let own = &self.bank.customers[self.customer].accounts;
-        let items = (0..count).map(|position| {
-            let from = own[self.dice.below(own.len())];
-            let others: Vec<Uuid> =
-                everybodys.iter().copied().filter(|account| *account != from).collect();
-            Item {
-                key: format!("{}-{number}-{position}", self.name),
-                from,
-                to: others[self.dice.below(others.len())],
-                amount: 1 + i64::try_from(self.dice.below(500)).expect("small"),
-            }
-        });
-        Order { items: items.collect(), batch }
+        if self.batches && self.dice.once_in(6) {
+            let count = 2 + self.dice.below(12);
+            return Order::Batch((0..count).map(|at| self.item(number, at)).collect());
+        }
+        let item = self.item(number, 0);
+        let Some(counter) = self.counter.clone() else { return Order::Transfer(item) };
+        if self.dice.once_in(8) {
+            let item = Item { from: self.bank.cash, to: item.from, ..item };
+            return Order::Deposit { item, counter };
+        }
+        if self.dice.once_in(4) {
+            let whole = usize::try_from(item.amount).expect("small");
+            let part = 1 + i64::try_from(self.dice.below(whole)).expect("small");
+            let captured = (!self.dice.once_in(3)).then_some(part);
+            return Order::Hold { item, captured, counter };
+        }
+        Order::Transfer(item)
     }
 
-    /// Asks until every transfer of the order is acknowledged.
+    fn item(&mut self, number: usize, position: usize) -> Item {
+        let own = &self.bank.customers[self.customer].accounts;
+        let from = own[self.dice.below(own.len())];
+        let others: Vec<Uuid> =
+            self.bank.accounts().into_iter().filter(|account| *account != from).collect();
+        Item {
+            key: format!("{}-{number}-{position}", self.name),
+            from,
+            to: others[self.dice.below(others.len())],
+            amount: 1 + i64::try_from(self.dice.below(500)).expect("small"),
+        }
+    }
+
+    /// Asks until all of the order is acknowledged.
     async fn settle(&mut self, order: &Order) {
-        let request = order.request(&self.token);
+        match order {
+            Order::Transfer(item) => {
+                let request = item.transfer(&self.token);
+                if let Some(answer) = self.answered(&request, 201).await {
+                    self.note(item, &answer.body["id"], &answer.body["amount"], item.amount);
+                }
+            }
+            Order::Batch(items) => self.settle_batch(items).await,
+            Order::Deposit { item, counter } => {
+                let request = item.deposit(counter);
+                if let Some(answer) = self.answered(&request, 201).await {
+                    self.note(item, &answer.body["id"], &answer.body["amount"], item.amount);
+                }
+            }
+            Order::Hold { item, captured, counter } => {
+                self.settle_hold(item, *captured, counter).await;
+            }
+        }
+    }
+
+    async fn settle_hold(&mut self, item: &Item, captured: Option<i64>, counter: &str) {
+        let Some(made) = self.answered(&item.hold(&self.token), 201).await else { return };
+        let Some(id) = made.body["id"].as_str().and_then(|id| id.parse().ok()) else {
+            self.outcome.faults.push(format!("{item:?} was answered {made:?}"));
+            return;
+        };
+        let request = item.end_of_hold(counter, id, captured);
+        let Some(ended) = self.answered(&request, 200).await else { return };
+        if let Some(amount) = captured {
+            let (id, paid) = (&ended.body["last_transfer_id"], &ended.body["captured_amount"]);
+            self.note(item, id, paid, amount);
+        }
+        let told = Promised { id, captured: captured.unwrap_or_default() };
+        let before = self.outcome.promised.insert(item.key.clone(), told.clone());
+        if let Some(before) = before.filter(|before| *before != told) {
+            let fault = format!("{} was acknowledged as {before:?}, then as {told:?}", item.key);
+            self.outcome.faults.push(fault);
+        }
+    }
+
+    /// A batch is answered 200 whatever became of its items: those that were not to be had
+    /// are asked for again with the rest.
+    async fn settle_batch(&mut self, items: &[Item]) {
+        let request = batch(items, &self.token);
+        let begun = Instant::now();
+        while begun.elapsed() < GIVE_UP {
+            let Some(answer) = self.answered(&request, 200).await else { return };
+            if self.hear_each(items, &answer) {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.outcome.faults.push(format!("never answered: {items:?}"));
+    }
+
+    /// Asks until there is the answer; none where something was wrong with it.
+    async fn answered(&mut self, request: &Request, expected: u16) -> Option<Answer> {
         let begun = Instant::now();
         while begun.elapsed() < GIVE_UP {
             if self.dice.once_in(25) {
                 self.outcome.met.hung_up += 1;
                 let after = self.dice.between_ms(0, 30);
-                self.client.send_and_hang_up(&request, after).await;
+                self.client.send_and_hang_up(request, after).await;
             }
-            match self.client.send(&request).await {
+            match self.client.send(request).await {
+                Ok(answer) if answer.status == expected => {
+                    self.outcome.met.slowest = self.outcome.met.slowest.max(answer.took);
+                    let replayed = answer.header("idempotency-replayed") == "true";
+                    self.outcome.met.replayed += usize::from(replayed);
+                    return Some(answer);
+                }
                 Ok(answer) => {
-                    if self.hear(order, &answer) {
-                        return;
+                    if !self.is_to_be_repeated(&answer) {
+                        self.outcome.faults.push(format!("{request:?} was answered {answer:?}"));
+                        return None;
                     }
                 }
                 Err(Missing::Broken(_)) => self.outcome.met.broken += 1,
                 Err(Missing::Hung) => {
-                    self.outcome.faults.push(format!("no answer in time: {order:?}"));
-                    return;
+                    self.outcome.faults.push(format!("no answer in time: {request:?}"));
+                    return None;
                 }
             }
             tokio::time::sleep(PAUSE).await;
         }
-        self.outcome.faults.push(format!("never answered: {order:?}"));
+        self.outcome.faults.push(format!("never answered: {request:?}"));
+        None
     }
 
-    /// Takes an answer in; says whether nothing is left to ask.
-    fn hear(&mut self, order: &Order, answer: &Answer) -> bool {
+    /// Whether an answer says to come back, as the contract lets it.
+    fn is_to_be_repeated(&mut self, answer: &Answer) -> bool {
         self.outcome.met.slowest = self.outcome.met.slowest.max(answer.took);
-        match (answer.status, order.batch) {
-            (201, false) => {
-                if answer.header("idempotency-replayed") == "true" {
-                    self.outcome.met.replayed += 1;
-                }
-                self.note(&order.items[0], &answer.body)
-            }
-            (200, true) => self.hear_each(order, answer),
-            (503, _) => {
+        match answer.status {
+            503 => {
                 self.outcome.met.unavailable += 1;
                 self.outcome.faults.extend(answer.faults_of_unavailable());
-                false
-            }
-            (409, _) if answer.code() == "idempotency_in_flight" => {
-                self.outcome.met.in_flight += 1;
-                false
-            }
-            _ => {
-                self.outcome.faults.push(format!("{order:?} was answered {answer:?}"));
                 true
             }
+            409 if answer.code() == "idempotency_in_flight" => {
+                self.outcome.met.in_flight += 1;
+                true
+            }
+            _ => false,
         }
     }
 
-    fn hear_each(&mut self, order: &Order, answer: &Answer) -> bool {
+    fn hear_each(&mut self, items: &[Item], answer: &Answer) -> bool {
         let results = answer.body["results"].as_array().cloned().unwrap_or_default();
-        if results.len() != order.items.len() {
-            self.outcome.faults.push(format!("{order:?} was answered {answer:?}"));
+        if results.len() != items.len() {
+            self.outcome.faults.push(format!("{items:?} was answered {answer:?}"));
             return true;
         }
         let mut settled = true;
-        for (item, result) in order.items.iter().zip(&results) {
+        for (item, result) in items.iter().zip(&results) {
+            let transfer = &result["transfer"];
             match result["status"].as_u64() {
-                Some(201) => _ = self.note(item, &result["transfer"]),
+                Some(201) => self.note(item, &transfer["id"], &transfer["amount"], item.amount),
                 Some(503 | 409) => settled = false,
                 _ => self.outcome.faults.push(format!("{item:?} was answered {result}")),
             }
@@ -229,13 +330,13 @@ impl Worker {
     }
 
     /// Remembers what was acknowledged, and finds what was acknowledged otherwise before.
-    fn note(&mut self, item: &Item, transfer: &Value) -> bool {
-        let id = transfer["id"].as_str().and_then(|id| id.parse().ok());
-        let Some(id) = id.filter(|_| transfer["amount"] == json!(item.amount)) else {
-            self.outcome.faults.push(format!("{item:?} was answered {transfer}"));
-            return true;
+    fn note(&mut self, item: &Item, id: &Value, said: &Value, amount: i64) {
+        let id = id.as_str().and_then(|id| id.parse().ok()).filter(|_| *said == json!(amount));
+        let Some(id) = id else {
+            self.outcome.faults.push(format!("{item:?} was answered {said}, not {amount}"));
+            return;
         };
-        let told = Acknowledged { id, from: item.from, to: item.to, amount: item.amount };
+        let told = Acknowledged { id, from: item.from, to: item.to, amount };
         match self.outcome.acknowledged.insert(item.key.clone(), told.clone()) {
             Some(before) if before != told => {
                 let fault =
@@ -244,30 +345,51 @@ impl Worker {
             }
             _ => {}
         }
-        true
     }
 }
 
-impl Order {
-    fn request(&self, token: &str) -> Request {
-        if !self.batch {
-            let item = &self.items[0];
-            return Request::post("/v1/transfers", Some(token), Some(&item.key), item.body());
-        }
-        let transfers: Vec<Value> = self
-            .items
-            .iter()
-            .map(|item| {
-                let mut body = item.body();
-                body["idempotency_key"] = json!(item.key);
-                body
-            })
-            .collect();
-        Request::post("/v1/transfers/batch", Some(token), None, json!({ "transfers": transfers }))
-    }
+fn batch(items: &[Item], token: &str) -> Request {
+    let transfers: Vec<Value> = items
+        .iter()
+        .map(|item| {
+            let mut body = item.body();
+            body["idempotency_key"] = json!(item.key);
+            body
+        })
+        .collect();
+    Request::post("/v1/transfers/batch", Some(token), None, json!({ "transfers": transfers }))
 }
 
 impl Item {
+    fn transfer(&self, token: &str) -> Request {
+        Request::post("/v1/transfers", Some(token), Some(&self.key), self.body())
+    }
+
+    fn deposit(&self, token: &str) -> Request {
+        let path = format!("/v1/accounts/{}/deposits", self.to);
+        let body = json!({ "amount": self.amount, "reference": self.key });
+        Request::post(path, Some(token), Some(&self.key), body)
+    }
+
+    fn hold(&self, token: &str) -> Request {
+        let body = json!({
+            "account_id": self.from, "to_account_id": self.to, "amount": self.amount,
+            "currency": "EUR", "description": "Under fire", "reference": self.key,
+        });
+        Request::post("/v1/holds", Some(token), Some(&self.key), body)
+    }
+
+    /// Captures so much of it and returns the rest, or lets it go. The key may be the
+    /// hold's own: it is another command's, and another person's.
+    fn end_of_hold(&self, token: &str, hold_id: Uuid, captured: Option<i64>) -> Request {
+        let (end, body) = match captured {
+            Some(amount) => ("capture", json!({ "amount": amount, "final": true })),
+            None => ("release", json!({})),
+        };
+        let path = format!("/v1/holds/{hold_id}/{end}");
+        Request::post(path, Some(token), Some(&self.key), body)
+    }
+
     fn body(&self) -> Value {
         json!({
             "from_account_id": self.from, "to_account_id": self.to, "amount": self.amount,

@@ -234,6 +234,26 @@ async fn failures_of_an_address_block_it_across_accounts_and_restarts() {
 }
 
 #[tokio::test]
+async fn whoever_has_a_network_of_addresses_is_one_address() {
+    let world = World::new().await;
+    let bank = world.tenant("bank", Blueprint::CoreBank).await;
+    world.user(&bank, "alice", "customer").await;
+    let host = |number: usize| from(&format!("2001:db8:1:2::{number:x}"), "x");
+    for number in 0..20 {
+        let name = format!("nobody-{number}");
+        let outcome = world.login_from("bank", &name, WRONG, host(number)).await;
+        assert_eq!(code(outcome), "invalid_credentials");
+    }
+    assert_eq!(code(world.login_from("bank", "alice", PASSWORD, host(99)).await), "rate_limited");
+    // A node that has just started knows it from the records.
+    let restarted = world.another_node();
+    for (address, got_in) in [("2001:db8:1:2:ffff::1", false), ("2001:db8:1:3::1", true)] {
+        let again = restarted.login(request("bank", "alice", PASSWORD), from(address, "x")).await;
+        assert_eq!(again.is_ok(), got_in, "{address}: {again:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_full_hashing_queue_refuses_at_once_and_charges_nobody() {
     let world = World::new().await;
     world.identity.ensure_platform().await.unwrap();

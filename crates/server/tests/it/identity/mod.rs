@@ -4,6 +4,7 @@
 
 mod database;
 mod login;
+mod outages;
 mod passwords;
 mod refresh;
 mod sessions;

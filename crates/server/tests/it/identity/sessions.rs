@@ -1,8 +1,10 @@
 //! Sessions: revocation is obeyed at the next request; nobody ends another's.
 
-use identity::UserUpdate;
+use std::time::{Duration, Instant};
+
+use identity::{Change, UserUpdate};
 use operation::PageRequest;
-use tenancy::Blueprint;
+use tenancy::{Blueprint, OpContext};
 
 use super::support::{PASSWORD, World, code, from};
 
@@ -50,6 +52,86 @@ async fn every_way_to_end_a_session_is_obeyed_at_the_next_request() {
     assert_eq!(code(world.login("bank", "alice", PASSWORD).await), "invalid_credentials");
 }
 
+/// Every way to end what a request came with, by a client that does not wait for it.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Logout,
+    Everywhere,
+    Session,
+    Token,
+    Disabled,
+}
+
+/// Ends it, hangs up, and says how long what this node remembered was believed.
+async fn hang_up(world: &World, bank: &OpContext, ending: Ending) -> Duration {
+    let name = format!("{ending:?}-{}", world.clock.new_id()).to_lowercase();
+    let user = world.user(bank, &name, "customer").await;
+    let (grant, context) = world.signed_in("bank", &name).await;
+    world.authenticate(&grant.access_token).await.unwrap();
+    let read_at = Instant::now();
+    let identity = &world.identity;
+    let ended = async {
+        match ending {
+            Ending::Logout => identity.logout(&context).await.map(drop),
+            Ending::Everywhere => identity.logout_everywhere(&context, false).await.map(drop),
+            Ending::Session => identity.revoke_session(&context, grant.session_id).await,
+            Ending::Token => identity.revoke_access_token(&context, &grant.access_token).await,
+            Ending::Disabled => {
+                let off = UserUpdate { is_active: Some(false), ..UserUpdate::default() };
+                identity.update_user(bank, user, None::<i64>, off).await.map(drop)
+            }
+        }
+    };
+    // Polled once: it has begun, and nobody waits for it any more.
+    assert!(tokio::time::timeout(Duration::ZERO, ended).await.is_err(), "{ending:?}");
+    while world.authenticate(&grant.access_token).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    read_at.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hangs_up_is_signed_out_at_once_all_the_same() {
+    // What is remembered for a second would be believed for all of it.
+    const REMEMBERED: Duration = Duration::from_millis(900);
+    let world = World::new().await;
+    let bank = world.tenant("bank", Blueprint::CoreBank).await;
+    let endings =
+        [Ending::Logout, Ending::Everywhere, Ending::Session, Ending::Token, Ending::Disabled];
+    for ending in endings {
+        let mut took = Vec::new();
+        // On a busy machine the ending itself may take a second: any quick one proves it.
+        while took.len() < 5 && took.iter().all(|took| *took >= REMEMBERED) {
+            took.push(hang_up(&world, &bank, ending).await);
+        }
+        assert!(took.iter().any(|took| *took < REMEMBERED), "{ending:?}: {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_node_writes_by_the_roles_of_now() {
+    let world = World::new().await;
+    let bank = world.tenant("bank", Blueprint::CoreBank).await;
+    let alice = world.user(&bank, "alice", "admin").await;
+    let bob = world.user(&bank, "bob", "customer").await;
+    let (grant, _) = world.signed_in("bank", "alice").await;
+    let other = world.another_node();
+    let known = other.authenticate(&grant.access_token, from("192.0.2.1", "tests")).await.unwrap();
+    let department = |name: &str| UserUpdate {
+        department: Change::Set(Some(name.to_owned())),
+        ..UserUpdate::default()
+    };
+    other.update_user(&known, bob, None::<i64>, department("one")).await.unwrap();
+    let demote = UserUpdate { role: Some("auditor".to_owned()), ..UserUpdate::default() };
+    world.identity.update_user(&bank, alice, None::<i64>, demote).await.unwrap();
+    // What the other node remembers of her still says `admin`.
+    let refused = other.update_user(&known, bob, None::<i64>, department("two")).await;
+    assert_eq!(code(refused), "permission_denied");
+    let promote = UserUpdate { role: Some("admin".to_owned()), ..UserUpdate::default() };
+    world.identity.update_user(&bank, alice, None::<i64>, promote).await.unwrap();
+    other.update_user(&known, bob, None::<i64>, department("three")).await.unwrap();
+}
+
 #[tokio::test]
 async fn another_node_obeys_within_a_second() {
     let world = World::new().await;
@@ -60,7 +142,7 @@ async fn another_node_obeys_within_a_second() {
     let here = || from("192.0.2.1", "tests");
     other.authenticate(&grant.access_token, here()).await.unwrap();
     world.identity.logout(&context).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(1_050)).await;
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
     let refused = other.authenticate(&grant.access_token, here()).await.unwrap_err();
     assert_eq!(refused.code, "token_revoked");
 }

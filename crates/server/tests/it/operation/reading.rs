@@ -162,33 +162,33 @@ async fn what_could_not_be_written_is_written_later() {
     assert_eq!(world.summaries().await, ["toy.read data_access success"; 2]);
 }
 
-/// Plain reads wait for locks of DDL alone, and share connections while they do.
+/// Lookups wait for locks of DDL alone, and share connections while they do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_that_waits_for_a_lock_is_stopped_before_it_holds_up_the_others_for_long() {
+async fn a_lookup_that_waits_for_a_lock_is_stopped_before_it_holds_up_the_others_for_long() {
     const TOYS: &str = "SELECT label FROM toys WHERE tenant_id = $1::uuid";
     let world = World::new().await;
     let officer = world.user(&["officer"]);
     let tenant = officer.tenant_id();
     // Prepared on some connections and new to others: a statement locks its tables when
     // it is parsed and when its plan is looked at.
-    world.app().read(&officer, &[Query::new(TOYS, &[&tenant])]).await.unwrap();
+    world.app().look_up(&officer, Query::new(TOYS, &[&tenant])).await.unwrap();
     let holder = testkit::connect(&world.database.superuser_url()).await;
     holder.batch_execute("BEGIN; LOCK TABLE toys IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let begun = Instant::now();
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&tenant];
-    let (toys, ones) = ([Query::new(TOYS, &parameters)], [Query::new(ONE, &parameters)]);
+    let (toys, ones) = (Query::new(TOYS, &parameters), Query::new(ONE, &parameters));
     let blocked = join_all((0..4).map(async |_| {
-        let outcome = world.app().read(&officer, &toys).await;
+        let outcome = world.app().look_up(&officer, toys).await;
         assert!(matches!(outcome, Err(DbError::Stopped(_))), "{outcome:?}");
     }));
     let others = join_all((0..40).map(async |_| {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        world.app().read(&officer, &ones).await.unwrap();
+        world.app().look_up(&officer, ones).await.unwrap();
     }));
     tokio::join!(blocked, others);
     let took = begun.elapsed();
     let bounds = Duration::from_millis(1_900)..Duration::from_secs(6);
     assert!(bounds.contains(&took), "{took:?}");
     holder.batch_execute("ROLLBACK").await.unwrap();
-    world.app().read(&officer, &toys).await.unwrap();
+    world.app().look_up(&officer, toys).await.unwrap();
 }

@@ -1,6 +1,6 @@
-//! Writes obey a revocation at once.
+//! Writes obey a revocation and a change of roles at once.
 
-use operation::RefusalKind;
+use operation::{Group, RefusalKind};
 use tenancy::{OpContext, SessionId};
 use uuid::Uuid;
 
@@ -15,7 +15,11 @@ async fn signed_in(world: &World, name: &str, sees_all_users: bool) -> OpContext
     let referral = format!("{:0>10}", name.to_uppercase());
     world
         .superuser
-        .execute("INSERT INTO roles (tenant_id, name, rank) VALUES ($1, 'officer', 3) ON CONFLICT DO NOTHING", &[&tenant])
+        .execute(
+            "INSERT INTO roles (tenant_id, name, rank) \
+             VALUES ($1, 'officer', 3), ($1, 'auditor', 4), ($1, 'customer', 5) ON CONFLICT DO NOTHING",
+            &[&tenant],
+        )
         .await
         .unwrap();
     world
@@ -24,6 +28,14 @@ async fn signed_in(world: &World, name: &str, sees_all_users: bool) -> OpContext
             "INSERT INTO users (tenant_id, id, username, username_key, role, referral_code) \
              VALUES ($1, $2, $3, $3, 'officer', $4)",
             &[&tenant, &user, &name, &referral],
+        )
+        .await
+        .unwrap();
+    world
+        .superuser
+        .execute(
+            "INSERT INTO user_roles (tenant_id, user_id, role) VALUES ($1, $2, 'officer')",
+            &[&tenant, &user],
         )
         .await
         .unwrap();
@@ -97,4 +109,64 @@ async fn the_sessions_of_a_batch_are_looked_up_together() {
     let results = world.operations.run(calls.into()).await;
     let done: Vec<_> = results.iter().map(Result::is_ok).collect();
     assert_eq!(done, [true, false, true, true], "{results:?}");
+}
+
+/// Gives somebody another role, as another node does: nobody here is told.
+async fn give_role(world: &World, person: &OpContext, role: &str) {
+    for change in [
+        "UPDATE users SET role = $2 WHERE id = $1",
+        "UPDATE user_roles SET role = $2 WHERE user_id = $1",
+    ] {
+        world.superuser.execute(change, &[&person.actor.id, &role]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_decided_on_the_roles_of_now() {
+    let world = World::new().await;
+    // (remembered, held now, what becomes of it)
+    let table = [
+        ("officer", "officer", true),
+        ("officer", "auditor", false),
+        ("officer", "customer", false),
+        ("auditor", "officer", true),
+        ("customer", "officer", true),
+    ];
+    let sees_all =
+        |role: &str| world.operations.sees_all_users(world.tenant.blueprint, &[role.to_owned()]);
+    assert!(sees_all("officer") && !sees_all("customer"), "who sees whom differs");
+    for (at, (remembered, held, done)) in table.into_iter().enumerate() {
+        let mut person = signed_in(&world, &format!("d{at}"), sees_all(remembered)).await;
+        person.actor.roles = [remembered.to_owned()].into();
+        give_role(&world, &person, held).await;
+        let group = Group::new(world.operations.clone());
+        let outcomes = [
+            world.run(&person, MakeToy::labelled("x")).await,
+            group.run_one(call(&person, None, MakeToy::labelled("x"))).await,
+        ];
+        for outcome in outcomes {
+            match outcome {
+                // What row security shows follows the roles as well.
+                Ok(toy) => assert_eq!((toy.output.seen_by.as_str(), done), ("*", true), "{held}"),
+                refused => assert_eq!(
+                    (refusal(refused).code.as_ref(), done),
+                    ("permission_denied", false),
+                    "{held}"
+                ),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn others_of_a_batch_are_not_touched_by_a_change_of_roles() {
+    let world = World::new().await;
+    let (staff, demoted) =
+        (signed_in(&world, "e1", true).await, signed_in(&world, "e2", true).await);
+    give_role(&world, &demoted, "customer").await;
+    let calls =
+        [&staff, &demoted, &staff].map(|context| call(context, None, MakeToy::labelled("x")));
+    let results = world.operations.run(calls.into()).await;
+    let done: Vec<_> = results.iter().map(Result::is_ok).collect();
+    assert_eq!(done, [true, false, true], "{results:?}");
 }

@@ -1,0 +1,112 @@
+//! What waits for a second person, and what became of it.
+//!
+//! Refuses to decide: that is done over the API.
+
+use askama::Template;
+use banking::{Approval, ApprovalFilter, ApprovalList, ApprovalStatus};
+use money::Currency;
+use uuid::Uuid;
+
+use super::as_api::{AsApi, address};
+use crate::{
+    fault::{Answer, Fault},
+    kit::{self, Markup},
+    page::Page,
+    params::Params,
+    visitor::Visitor,
+};
+
+const PATH: &str = "/approvals";
+
+#[derive(Template)]
+#[template(path = "areas/approvals.html")]
+struct Approvals {
+    page: Page,
+    params: Params,
+    statuses: Vec<(String, String)>,
+    list: Rows,
+}
+
+#[derive(Template)]
+#[template(path = "areas/approvals_rows.html")]
+struct Rows {
+    lines: Vec<Line>,
+    is_waiting: bool,
+    api: AsApi,
+    first: Option<String>,
+    next: Option<String>,
+}
+
+/// Drawn inside the page: a template, and as such escaped already.
+impl askama::filters::HtmlSafe for Rows {}
+
+/// An approval as a row draws it.
+struct Line {
+    transfer_id: Uuid,
+    title: String,
+    status: &'static str,
+    who: Option<String>,
+    asked: Markup,
+    ends: Markup,
+    amount: Option<(i64, Currency)>,
+}
+
+/// `GET /approvals?status=`: those that wait, where the address names no status.
+pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
+    if !visitor.context().tenant.has_module("banking") {
+        return Err(Fault::not_found());
+    }
+    let status = params.parsed::<ApprovalStatus>("status")?.unwrap_or(ApprovalStatus::Pending);
+    let filter = ApprovalFilter { status: Some(status), kind: None };
+    let page = visitor.page_request(PATH, &params).await?;
+    let found = visitor.read(&ApprovalList { filter, page }).await?;
+    let page = visitor
+        .page("Approvals")
+        .lead("Transfers above what one person may move alone, the newest first.")
+        .api(address("/v1/approvals", &[("status", Some(status.as_str().to_owned()))]));
+    let list = Rows {
+        lines: lines(&visitor, found.data).await?,
+        is_waiting: status == ApprovalStatus::Pending,
+        api: AsApi::of(&page, ""),
+        first: params.get("cursor").map(|_| params.link(PATH, "cursor", "")),
+        next: visitor.next_page(PATH, &params, found.next.as_deref()).await?,
+    };
+    if visitor.wants_fragment() {
+        return visitor.show(&list);
+    }
+    let named = ApprovalStatus::ALL.iter().map(|status| match status {
+        ApprovalStatus::Pending => (String::new(), "Waiting".to_owned()),
+        other => (other.as_str().to_owned(), kit::words(other.as_str())),
+    });
+    visitor.show(&Approvals { page, params, statuses: named.collect(), list })
+}
+
+async fn lines(visitor: &Visitor, approvals: Vec<Approval>) -> Result<Vec<Line>, Fault> {
+    let zone = visitor.zone();
+    let mut makers: Vec<Uuid> = approvals.iter().map(|approval| approval.requested_by).collect();
+    makers.sort();
+    makers.dedup();
+    let names = if !makers.is_empty() && visitor.may(access::Permission::UserRead) {
+        visitor.console.identity.user_names(visitor.context(), &makers, &[]).await?
+    } else {
+        Vec::new()
+    };
+    let line = |approval: Approval| {
+        let said = approval.payload["description"].as_str().unwrap_or_default();
+        let who = names.iter().find(|(id, _)| *id == approval.requested_by);
+        Line {
+            transfer_id: approval.object_id,
+            title: if said.is_empty() {
+                kit::words(approval.kind.as_str())
+            } else {
+                said.to_owned()
+            },
+            status: approval.status.as_str(),
+            who: who.map(|(_, name)| name.clone()),
+            asked: kit::time(approval.requested_at, &zone),
+            ends: kit::time(approval.expires_at, &zone),
+            amount: approval.amount.zip(approval.currency),
+        }
+    };
+    Ok(approvals.into_iter().map(line).collect())
+}
