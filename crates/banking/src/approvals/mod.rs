@@ -8,6 +8,11 @@
 //! - an order waits where its amount is **greater** than the ceiling that holds at the
 //!   moment of the order; a ceiling that is moved later changes nothing for what waits
 //!   or was done. The bank's own runs have no exemption;
+//! - only transfers wait. A deposit, a withdrawal, a fee, a journal, a reversal or a hold
+//!   above the ceiling is refused (`approval_required`), and so is the reversal of what two
+//!   people have agreed to, until these kinds can wait as well; the system's own are not.
+//!   Who has authorised a hold that a ceiling lowered since forbids does not capture it;
+//! - at most [`PENDING_MAX`] orders of one maker wait (`too_many_pending`);
 //! - it is checked as any transfer is, but for the balance: nothing is posted and
 //!   **nothing is kept back** while it waits (who wants the money kept back authorises a
 //!   hold), so the ledger looks again, and at the funds, when it is approved;
