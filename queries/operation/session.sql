@@ -5,7 +5,9 @@
 SELECT session.id, session.user_id, person.organization_id, person.department,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
-          ORDER BY held.role <> person.role, held.role) AS roles
+          ORDER BY held.role <> person.role, held.role) AS roles,
+    ARRAY(SELECT revoked.jti FROM revoked_tokens revoked
+          WHERE revoked.tenant_id = session.tenant_id AND revoked.session_id = session.id) AS revoked_tokens
 FROM user_sessions session
 JOIN users person ON person.tenant_id = session.tenant_id AND person.id = session.user_id
 WHERE session.tenant_id = $1::uuid AND session.id = ANY ($2::uuid[])

@@ -3,7 +3,9 @@
 //! All are `__Host-`: secure, for this host alone, for every path (RFC 6265bis
 //! section 4.1.3.2), so no sister host can plant one, and `SameSite=Strict`, so none of
 //! them comes along with anything that another site sends; a link in an e-mail opens
-//! the page all the same (`onward`). Refuses to know what the values mean.
+//! the page all the same (`onward`). Scripts read none of them; the one cookie that a
+//! script keeps for itself (whether single letters are shortcuts) is `keys.js`'s. Refuses
+//! to know what the values mean.
 
 use http::{HeaderMap, HeaderValue, header};
 

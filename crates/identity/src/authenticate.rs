@@ -52,7 +52,9 @@ impl Identity {
             return Err(ended.map_or_else(into_refusal, |()| token_revoked()));
         }
         self.touch(&context, session, &facts);
-        Ok(self.context_of(context, session, &facts))
+        let mut context = self.context_of(context, session, &facts);
+        context.actor.token = Some(token.jti);
+        Ok(context)
     }
 
     pub(crate) fn context_of(

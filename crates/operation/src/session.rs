@@ -23,6 +23,8 @@ pub(crate) struct Person {
     roles: Vec<String>,
     organization: Option<Uuid>,
     department: Option<String>,
+    /// The access tokens of the session that were ended before their time.
+    revoked_tokens: Vec<Uuid>,
 }
 
 /// The rows of [`LIVE`].
@@ -33,20 +35,25 @@ pub(crate) fn live(rows: &[Row]) -> Result<Live, DbError> {
             roles: row.try_get("roles")?,
             organization: row.try_get("organization_id")?,
             department: row.try_get("department")?,
+            revoked_tokens: row.try_get("revoked_tokens")?,
         };
         Ok((row.try_get("id")?, person))
     };
     Ok(rows.iter().map(read).collect::<Result<_, tokio_postgres::Error>>()?)
 }
 
-/// Refuses a caller whose session has ended, or never was theirs.
+/// Refuses a caller whose session has ended, or never was theirs, or whose token has.
 pub(crate) fn check(context: &OpContext, live: &Live) -> Result<(), Refusal> {
-    match context.session {
-        Some(session) if live.get(&session.0).map(|person| person.id) != Some(context.actor.id) => {
-            Err(Refusal::unauthenticated("token_revoked", "Token has been revoked"))
-        }
-        _ => Ok(()),
+    let Some(session) = context.session else { return Ok(()) };
+    let actor = &context.actor;
+    let holds = live.get(&session.0).is_some_and(|person| {
+        let revoked = |token| person.revoked_tokens.contains(&token);
+        person.id == actor.id && !actor.token.is_some_and(revoked)
+    });
+    if holds {
+        return Ok(());
     }
+    Err(Refusal::unauthenticated("token_revoked", "Token has been revoked"))
 }
 
 impl Operations {

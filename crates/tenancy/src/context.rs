@@ -72,6 +72,8 @@ pub struct Actor {
     pub department: Option<String>,
     /// When the actor's user row may be the only one they see.
     pub sees_all_users: bool,
+    /// The access token they came with (`jti`), if any; writes look whether it was revoked.
+    pub token: Option<Uuid>,
 }
 
 impl Actor {
@@ -84,6 +86,7 @@ impl Actor {
             organization: None,
             department: None,
             sees_all_users: false,
+            token: None,
         }
     }
 
@@ -104,6 +107,7 @@ impl Actor {
             organization: None,
             department: None,
             sees_all_users: true,
+            token: None,
         }
     }
 

@@ -130,6 +130,14 @@ async fn another_node_writes_by_the_roles_of_now() {
     let promote = UserUpdate { role: Some("admin".to_owned()), ..UserUpdate::default() };
     world.identity.update_user(&bank, alice, None::<i64>, promote).await.unwrap();
     other.update_user(&known, bob, None::<i64>, department("three")).await.unwrap();
+    // Nor does it know that her token was ended, and the session goes on without it.
+    let renewed =
+        world.identity.refresh(&grant.refresh_token, from("192.0.2.1", "tests")).await.unwrap();
+    let successor = world.authenticate(&renewed.access_token).await.unwrap();
+    world.identity.revoke_access_token(&successor, &grant.access_token).await.unwrap();
+    let refused = other.update_user(&known, bob, None::<i64>, department("four")).await;
+    assert_eq!(code(refused), "token_revoked");
+    world.identity.update_user(&successor, bob, None::<i64>, department("five")).await.unwrap();
 }
 
 #[tokio::test]
