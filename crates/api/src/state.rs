@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use banking::movements::CreateTransfer;
+use banking::{HoldGroups, movements::CreateTransfer};
 use hotstate::rate::RateWindows;
 use identity::Identity;
 use operation::{Group, Operations};
@@ -21,6 +21,8 @@ pub struct ApiParts {
     pub operations: Operations,
     /// Transfers, several to a transaction.
     pub transfers: Group<CreateTransfer>,
+    /// Holds and their captures, the same.
+    pub holds: HoldGroups,
     /// People, sessions and tokens.
     pub identity: Identity,
     /// The tenants.

@@ -33,7 +33,8 @@ pub use customers::{
     ReadCustomer, UpdateCustomer,
 };
 pub use holds::{
-    AuthoriseHold, CaptureHold, CapturedHold, HoldFilter, HoldList, HoldView, ReleaseHold,
+    AuthoriseHold, CaptureHold, CapturedHold, HoldFilter, HoldGroups, HoldList, HoldView,
+    ReleaseHold,
 };
 pub use ledger::{AccountStatus, Hold, HoldStatus, InternalAccount, TransactionType, TransferKind};
 pub use movements::{

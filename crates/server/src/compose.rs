@@ -9,7 +9,7 @@ use std::time::Duration;
 use access::Policies;
 use api::{ApiConfig, ApiParts, ApiState};
 use audit::Sealer;
-use banking::movements::CreateTransfer;
+use banking::{HoldGroups, movements::CreateTransfer};
 use console::{Console, ConsoleParts};
 use hotstate::rate::RateWindows;
 use identity::{Identity, IdentityConfig};
@@ -47,6 +47,8 @@ pub struct Installation {
     pub operations: Operations,
     /// Transfers, several to a transaction.
     pub transfers: Group<CreateTransfer>,
+    /// Holds and their captures, the same.
+    pub holds: HoldGroups,
     /// People, sessions and tokens.
     pub identity: Identity,
     /// The tenants.
@@ -100,6 +102,7 @@ impl Installation {
         Ok(Self {
             app,
             transfers: Group::new(operations.clone()),
+            holds: HoldGroups::new(&operations),
             operations,
             identity,
             directory,
@@ -119,6 +122,7 @@ impl Installation {
         ApiState::new(ApiParts {
             operations: self.operations.clone(),
             transfers: self.transfers.clone(),
+            holds: self.holds.clone(),
             identity: self.identity.clone(),
             directory: self.directory.clone(),
             keyring: Arc::clone(&self.keyring),

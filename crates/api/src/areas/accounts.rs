@@ -245,8 +245,11 @@ pub(crate) mod docs {
         },
     };
 
+    const CEILING: &str = "Above the tenant's ceiling it is refused (422, `approval_required`): only \
+                           transfers can wait for a second person yet.";
     const POSTING_PROBLEMS: &[&str] = &[
         "insufficient_funds",
+        "approval_required",
         "invalid_amount",
         "amount_too_large",
         "currency_mismatch",
@@ -307,6 +310,7 @@ pub(crate) mod docs {
 
     pub(crate) fn deposit() -> Doc {
         Doc::new("deposit", "accounts", "Cash in over the counter")
+            .describe(CEILING)
             .body::<CashOrder>(
                 json!({ "amount": 10_000, "description": "Cash", "reference": "slip 17" }),
             )
@@ -317,6 +321,7 @@ pub(crate) mod docs {
 
     pub(crate) fn withdraw() -> Doc {
         Doc::new("withdraw", "accounts", "Cash out over the counter")
+            .describe(CEILING)
             .body::<CashOrder>(json!({ "amount": 2_500, "description": "Cash" }))
             .moves_money()
             .answers::<Transfer>(201, "The movement.")
@@ -325,7 +330,10 @@ pub(crate) mod docs {
 
     pub(crate) fn charge() -> Doc {
         Doc::new("chargeFee", "accounts", "Charges a fee")
-            .describe("It is a debit like any other: what the account cannot pay is refused.")
+            .describe(
+                "It is a debit like any other: what the account cannot pay is refused, and so is one above \
+                 the tenant's ceiling (422, `approval_required`).",
+            )
             .body::<FeeOrder>(json!({ "amount": 500, "description": "Paper statement" }))
             .moves_money()
             .answers::<Transfer>(201, "The movement.")

@@ -68,7 +68,7 @@ pub(crate) async fn create(
     Json(order): Json<HoldOrder>,
 ) -> Answer {
     let call = Call { context, idempotency_key: Some(key), command: order.checked()? };
-    Ok(versioned(state.operations.run_one(call).await?))
+    Ok(versioned(state.holds.authorisations.run_one(call).await?))
 }
 
 pub(crate) async fn read(
@@ -89,7 +89,7 @@ pub(crate) async fn capture(
     OptionalJson(order): OptionalJson<CaptureOrder>,
 ) -> Answer {
     let call = Call { context, idempotency_key: Some(key), command: order.of(hold_id) };
-    Ok(versioned(state.operations.run_one(call).await?))
+    Ok(versioned(state.holds.captures.run_one(call).await?))
 }
 
 pub(crate) async fn release(
@@ -146,7 +146,8 @@ pub(crate) mod docs {
         Doc::new("createHold", "holds", "Keeps money back on an account")
             .describe(
                 "What is held is no longer available, and stays on the balance until it is captured. \
-                 Whom it may be paid to is said here and never again.",
+                 Whom it may be paid to is said here and never again. Above the tenant's ceiling it is \
+                 refused (422, `approval_required`): a hold cannot wait for a second person yet.",
             )
             .body::<HoldOrder>(json!({
                 "account_id": EXAMPLE_ID, "to_account_id": OTHER_ID, "amount": 20_000,
@@ -159,6 +160,7 @@ pub(crate) mod docs {
                 422,
                 &[
                     "insufficient_funds",
+                    "approval_required",
                     "not_found",
                     "same_account",
                     "invalid_amount",
@@ -178,8 +180,9 @@ pub(crate) mod docs {
     pub(crate) fn capture() -> Doc {
         Doc::new("captureHold", "holds", "Pays out of a hold, to whom it was promised")
             .describe(
-                "Neither of a hold's sides may capture it. A frozen account pays nothing out until \
-                 it is active again; repeat with another key.",
+                "Neither of a hold's sides may capture it, nor, where it lies above a ceiling that was \
+                 lowered since, whoever authorised it (422, `approval_required`). A frozen account pays \
+                 nothing out until it is active again; repeat with another key.",
             )
             .body::<CaptureOrder>(json!({ "amount": 12_500, "final": true }))
             .body_optional()
@@ -190,6 +193,7 @@ pub(crate) mod docs {
                 422,
                 &[
                     "capture_exceeds_hold",
+                    "approval_required",
                     ENDED[0],
                     ENDED[1],
                     ENDED[2],

@@ -79,6 +79,7 @@ pub(crate) mod docs {
                 422,
                 &[
                     "insufficient_funds",
+                    "approval_required",
                     "not_found",
                     "entry_count",
                     "unbalanced",
@@ -107,7 +108,9 @@ pub(crate) mod docs {
         Doc::new("reverseTransaction", "postings", "Undoes a movement by a linked counter-movement")
             .describe(
                 "The id is an entry's, or the movement's own. At most once; neither a reversal nor imported \
-                 history is reversed. It needs the funds: money spent since is not taken by force.",
+                 history is reversed. It needs the funds: money spent since is not taken by force. What lies \
+                 above the tenant's ceiling, or was approved by a second person, is not reversed by one \
+                 (`approval_required`).",
             )
             .body::<ReversalOrder>(json!({ "reason": "Booked twice" }))
             .body_optional()
@@ -118,6 +121,7 @@ pub(crate) mod docs {
                 &[
                     "already_reversed",
                     "not_reversible",
+                    "approval_required",
                     "insufficient_funds",
                     "account_frozen",
                     "account_closed",

@@ -114,6 +114,7 @@ pub(crate) mod docs {
 
     const PROBLEMS: &[&str] = &[
         "insufficient_funds",
+        "too_many_pending",
         "not_found",
         "same_account",
         "invalid_amount",

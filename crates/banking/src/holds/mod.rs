@@ -22,7 +22,7 @@ use access::{Permission, Resource};
 use audit::{AuditEvent, EventType};
 use jiff::SignedDuration;
 use ledger::Hold;
-use operation::{Target, event};
+use operation::{Group, Operations, Target, event};
 use serde_json::{Value, json};
 use tenancy::{DbError, OpContext, TenantTx};
 use uuid::Uuid;
@@ -32,6 +32,26 @@ pub use capture::{CaptureHold, CapturedHold};
 pub use expire::{ExpireHolds, expire_due};
 pub use release::ReleaseHold;
 pub use view::{HoldFilter, HoldList, HoldView};
+
+/// The queues of holds and of their captures: those that wait together share a
+/// transaction. One a process.
+#[derive(Clone, Debug)]
+pub struct HoldGroups {
+    /// Of authorisations.
+    pub authorisations: Group<AuthoriseHold>,
+    /// Of captures.
+    pub captures: Group<CaptureHold>,
+}
+
+impl HoldGroups {
+    /// Empty queues before these operations.
+    pub fn new(operations: &Operations) -> Self {
+        Self {
+            authorisations: Group::new(operations.clone()),
+            captures: Group::new(operations.clone()),
+        }
+    }
+}
 
 /// How long a hold lives where nothing is asked.
 pub const LIFETIME_DEFAULT: SignedDuration = SignedDuration::from_hours(7 * 24);

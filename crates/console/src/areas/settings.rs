@@ -206,7 +206,13 @@ fn guards(policy: &SecurityPolicy) -> Vec<(&'static str, Lines)> {
                 ),
             ],
         ),
-        ("Transfers", vec![("A second person agrees above", ceiling)]),
+        (
+            "Ceiling for one person",
+            vec![(
+                "Above it a transfer waits for a second person; deposits, withdrawals, fees, journals, holds and reversals are refused",
+                ceiling,
+            )],
+        ),
         (
             "Limits",
             vec![

@@ -31,7 +31,7 @@ pub enum Command {
         /// IANA zone of its business dates.
         #[arg(long, default_value = "UTC", value_name = "ZONE")]
         time_zone: String,
-        /// A transfer of more than so many minor units waits for a second person; none does where absent.
+        /// More than so many minor units takes two people: a transfer waits for the second, anything else is refused. No limit where absent.
         #[arg(long, value_name = "MINOR_UNITS", value_parser = clap::value_parser!(i64).range(0..=money::AMOUNT_MAX))]
         transfer_ceiling: Option<i64>,
     },

@@ -156,6 +156,7 @@ impl App {
         let state = ApiState::new(ApiParts {
             operations: operations.clone(),
             transfers: operation::Group::new(operations.clone()),
+            holds: banking::HoldGroups::new(&operations),
             identity: identity.clone(),
             directory: directory.clone(),
             keyring: Arc::clone(&keyring),
