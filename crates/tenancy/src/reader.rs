@@ -38,9 +38,10 @@ const MAX_AGE: Duration = Duration::from_secs(3_600);
 /// Of these connections: how long a read waits for a lock, and one plan for as long as
 /// they live, over indexes. What finds rows by their key has one good plan; left to choose,
 /// PostgreSQL plans anew each time where an array is short (0.6 ms before a read of
-/// 0.1 ms), and keeps reading a table from end to end that was empty when it planned.
-pub(crate) const OPTIONS: &str =
-    "-c lock_timeout=2000 -c plan_cache_mode=force_generic_plan -c enable_seqscan=off";
+/// 0.1 ms), and keeps reading a table from end to end that was empty when it planned. A
+/// plan that may not do so and has to looks so dear that it would be compiled: never.
+pub(crate) const OPTIONS: &str = "-c lock_timeout=2000 -c plan_cache_mode=force_generic_plan \
+     -c enable_seqscan=off -c jit=off";
 
 /// After a restart of the server every slot's connection is dead: so many may turn out
 /// to be before a living one is made, and the server may go down again meanwhile.
