@@ -39,7 +39,7 @@ pub struct Setup {
 pub struct Options {
     /// The rows, or all where there are none.
     pub names: Vec<String>,
-    /// Everything within 50 seconds, with a tolerance.
+    /// Short rounds, with a tolerance.
     pub quick: bool,
     /// Of the binary, where known.
     pub commit: Option<String>,

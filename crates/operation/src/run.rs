@@ -51,10 +51,9 @@ impl Operations {
     /// own: a client that hangs up cancels nothing half-way.
     ///
     /// All calls must be of one tenant; a batch that is not is refused whole.
-    pub async fn run<C: Command>(&self, calls: Vec<Call<C>>) -> Results<C::Output> {
+    pub async fn run<C: Command>(&self, mut calls: Vec<Call<C>>) -> Results<C::Output> {
         let count = calls.len();
         let operations = self.clone();
-        let mut calls = calls;
         let whole = async move { operations.run_whole(&mut calls).await };
         let task = self.tasks().spawn(whole.in_current_span());
         // The task ends without an answer only where the runtime is shut down.

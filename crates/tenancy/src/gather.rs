@@ -112,7 +112,7 @@ impl Database {
         batch: &[Waiting],
     ) -> Result<Vec<Option<Row>>, DbError> {
         let [first, others @ ..] = batch else { return Ok(Vec::new()) };
-        let others = others.iter().map(|waiting| waiting.settings.clone());
+        let others = others.iter().map(|waiting| &waiting.settings);
         let (settings, _) = Settings::common(first.settings.clone(), others);
         let objects: Vec<Uuid> = batch.iter().map(|waiting| waiting.object).collect();
         let actors: Vec<Uuid> = batch.iter().map(|waiting| waiting.actor).collect();

@@ -1,7 +1,10 @@
 //! A transaction that belongs to one tenant. The only way for a domain to reach a
 //! table, so that a statement without a tenant cannot be written by accident.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    borrow::Borrow,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use deadpool_postgres::Object;
 use futures_util::FutureExt;
@@ -72,9 +75,13 @@ impl Settings {
 
     /// What all of several actors of a tenant may see, and whether they differ at all:
     /// where they do, the policies that narrow a tenant further show nothing.
-    pub(crate) fn common(first: Self, others: impl IntoIterator<Item = Self>) -> (Self, bool) {
+    pub(crate) fn common<S: Borrow<Self>>(
+        first: Self,
+        others: impl IntoIterator<Item = S>,
+    ) -> (Self, bool) {
         let (mut common, mut differ) = (first, false);
         for other in others {
+            let other = other.borrow();
             if other.user != common.user {
                 common.user.clear();
                 differ = true;

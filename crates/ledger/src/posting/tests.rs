@@ -20,18 +20,8 @@ pub(super) fn id(number: u128) -> Uuid {
 }
 
 pub(super) fn account(number: u128) -> AccountState {
-    AccountState {
-        id: id(number),
-        class: AccountClass::Customer,
-        currency: "EUR".parse().unwrap(),
-        balance: 0,
-        held: 0,
-        overdraft_limit: 0,
-        minimum_balance: None,
-        status: AccountStatus::Active,
-        entry_count: 0,
-        version: 1,
-    }
+    let internal = AccountState::new_internal(id(number), "EUR".parse().unwrap());
+    AccountState { class: AccountClass::Customer, ..internal }
 }
 
 pub(super) fn world(accounts: impl IntoIterator<Item = AccountState>) -> Accounts {

@@ -78,18 +78,8 @@ impl Bank {
         let is_internal = matches!(account, 9 | 10);
         let mut known = Account::new(is_internal, currency_of(account));
         let class = if is_internal { AccountClass::Internal } else { AccountClass::Customer };
-        let mut state = AccountState {
-            id: id(account),
-            class,
-            currency: currency(currency_of(account)),
-            balance: 0,
-            held: 0,
-            overdraft_limit: 0,
-            minimum_balance: None,
-            status: AccountStatus::Active,
-            entry_count: 0,
-            version: 1,
-        };
+        let internal = AccountState::new_internal(id(account), currency(currency_of(account)));
+        let mut state = AccountState { class, ..internal };
         if account == 5 {
             (known.overdraft, state.overdraft_limit) = (500, 500);
         }
