@@ -81,7 +81,7 @@ pub struct Row {
     pub unit: &'static str,
     /// Interleaved rounds.
     pub rounds: usize,
-    /// (largest − smallest) / median ratio of the rounds.
+    /// (largest − smallest) / median ratio of the rounds, where there is more than one.
     pub spread: Option<f64>,
     /// Whether the goal was met.
     pub passed: bool,
@@ -127,7 +127,7 @@ impl Row {
                 measured: Some(summary.measured),
                 limit: entry.limit.map(|_| summary.limit),
                 rounds,
-                spread: Some(summary.spread),
+                spread: summary.spread,
                 passed: entry.goal.is_met(summary.ratio, quick),
                 note,
                 ..blank

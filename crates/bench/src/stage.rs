@@ -102,11 +102,12 @@ impl Stage {
         let log = folder.path().join("bare.log");
         let mut bare = Process::start(&setup.program, &arguments, &environment, log)?;
         let BareReady { port } = bare.ready_file(&bare_file).await?;
-        let mut sessions = Vec::with_capacity(SIGNED_IN);
-        let mut connection = Connection::open(address).await?;
-        for person in ready.manifest.users.iter().take(SIGNED_IN) {
-            sessions.push(sign_in(&mut connection, &ready.manifest, person).await?);
-        }
+        let people = ready.manifest.users.iter().take(SIGNED_IN);
+        let sessions = futures_util::future::try_join_all(people.map(async |person| {
+            let mut connection = Connection::open(address).await?;
+            sign_in(&mut connection, &ready.manifest, person).await
+        }))
+        .await?;
         let token = sessions.first().context("nobody can sign in")?.access_token.clone();
         let tenant = tenant_of(&token)?;
         Ok(Self {

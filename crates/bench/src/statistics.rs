@@ -67,8 +67,9 @@ pub struct Summary {
     /// Median of the rounds' ratios, which is not the ratio of the medians: what slows
     /// the machine for a while slows both halves of a round.
     pub ratio: f64,
-    /// Noise: the distance of the furthest ratios as a share of the median one.
-    pub spread: f64,
+    /// Noise: the distance of the furthest ratios as a share of the median one. One
+    /// round knows none.
+    pub spread: Option<f64>,
 }
 
 impl Summary {
@@ -81,7 +82,7 @@ impl Summary {
             measured: each(|round| round.measured),
             limit: each(|round| round.limit),
             ratio,
-            spread: spread(&ratios, ratio),
+            spread: (ratios.len() > 1).then(|| spread(&ratios, ratio)),
         }
     }
 }
@@ -158,14 +159,16 @@ mod tests {
         ];
         let summary = Summary::of(&rounds);
         assert!((summary.ratio - 0.8).abs() < 1e-12);
-        assert!(summary.spread < 1e-12);
+        assert!(summary.spread.unwrap() < 1e-12);
         assert_eq!((summary.measured, summary.limit), (80.0, 100.0));
         let noisy = Summary::of(&[
             Round { measured: 1.0, limit: 1.0 },
             Round { measured: 2.0, limit: 1.0 },
             Round { measured: 3.0, limit: 1.0 },
         ]);
-        assert_eq!((noisy.ratio, noisy.spread), (2.0, 1.0));
+        assert_eq!((noisy.ratio, noisy.spread), (2.0, Some(1.0)));
+        let once = Summary::of(&[Round { measured: 1.0, limit: 2.0 }]);
+        assert_eq!((once.ratio, once.spread), (0.5, None));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct Options {
     /// Only these benchmarks.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Short rounds, a minute and a half in all; misses of up to 15 % are tolerated.
+    /// Short rounds, all within 50 s; misses of up to 15 % are tolerated.
     #[arg(long)]
     quick: bool,
     /// List the benchmarks with their goals and limits.
