@@ -12,15 +12,23 @@ use crate::cli::output::program;
 /// User names shown of one tenant.
 const NAMES_SHOWN: usize = 8;
 
+/// What the options made of this installation.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) limits_are_raised: bool,
+    /// Kept in a folder in which other commands find it.
+    pub(super) is_kept: bool,
+}
+
 /// Prints the greeting to standard output.
-pub(super) fn print(ready: &Ready, limits_are_raised: bool, took: Duration) -> anyhow::Result<()> {
-    let text = greeting(ready, limits_are_raised, took, &program());
+pub(super) fn print(ready: &Ready, manner: Manner, took: Duration) -> anyhow::Result<()> {
+    let text = greeting(ready, manner, took, &program());
     let mut output = std::io::stdout().lock();
     output.write_all(text.as_bytes())?;
     Ok(output.flush()?)
 }
 
-fn greeting(ready: &Ready, limits_are_raised: bool, took: Duration, program: &str) -> String {
+fn greeting(ready: &Ready, manner: Manner, took: Duration, program: &str) -> String {
     let mut text = format!(
         "Strongroom is ready after {:.1} s.\n\n  API       {base}/v1\n  Console   {base}/login\n  Docs      \
          {base}/docs   (OpenAPI: {base}/openapi.json)\n  Metrics   {}/metrics\n",
@@ -29,13 +37,15 @@ fn greeting(ready: &Ready, limits_are_raised: bool, took: Duration, program: &st
         base = ready.base_url,
     );
     text.push_str(&logins(&ready.tenants));
-    if limits_are_raised {
+    if manner.limits_are_raised {
         text.push_str(
             "\nRate limits are raised to at least 100,000 a minute; --strict-limits keeps the tenants' own.\n",
         );
     }
-    // Writing to a String cannot fail.
-    let _ = write!(text, "\nIs everything in order? In another terminal: {program} doctor\n");
+    if manner.is_kept {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\nIs everything in order? In another terminal: {program} doctor\n");
+    }
     // Last, and nothing behind it: what follows is pasted as it stands.
     if let Some(bank) = ready.tenants.iter().find(|tenant| tenant.slug == BANK) {
         text.push_str("\nMove money:\n\n");
@@ -103,7 +113,7 @@ curl -s {base_url}/v1/transfers -H "Authorization: Bearer $TOKEN" -H "Idempotenc
 mod tests {
     use std::time::Duration;
 
-    use super::greeting;
+    use super::{Manner, greeting};
     use crate::dev::ready::{Login, Ready, TenantLogins};
 
     fn tenant(slug: &str, password: &str, people: usize) -> TenantLogins {
@@ -128,7 +138,9 @@ mod tests {
             tenants: vec![tenant("demo-bank", "Try-abc-4u", 2), tenant("a-longer-slug", "p", 12)],
             manifest: None,
         };
-        let text = greeting(&ready, false, Duration::from_secs(2), "target/release/strongroom");
+        let took = Duration::from_secs(2);
+        let plain = Manner { limits_are_raised: false, is_kept: true };
+        let text = greeting(&ready, plain, took, "target/release/strongroom");
         for part in [
             "http://localhost:8080/v1\n",
             "http://localhost:8080/login\n",
@@ -143,5 +155,9 @@ mod tests {
             assert!(text.contains(part), "{part:?} in\n{text}");
         }
         assert!(!text.contains("hidden") && !text.contains("Rate limits"), "{text}");
+        // An ephemeral one is found by nobody who is not told where it is.
+        let ephemeral = Manner { limits_are_raised: true, is_kept: false };
+        let text = greeting(&ready, ephemeral, took, "target/release/strongroom");
+        assert!(!text.contains("doctor") && text.contains("Rate limits"), "{text}");
     }
 }

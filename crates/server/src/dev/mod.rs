@@ -110,7 +110,9 @@ pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Res
         }
     };
     // Nobody has to listen (`dev | head`); the ready file has to be there.
-    let _ = greeting::print(&ready, !options.strict_limits, started.elapsed());
+    let manner =
+        greeting::Manner { limits_are_raised: !options.strict_limits, is_kept: !options.ephemeral };
+    let _ = greeting::print(&ready, manner, started.elapsed());
     if !options.ephemeral {
         ready.keep(&options.folder)?;
     }
