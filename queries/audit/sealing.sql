@@ -1,7 +1,9 @@
 --! lead @sealer
 -- One sealer at a time; the lock ends with the transaction, so PgBouncer and a
--- killed process are both harmless. The number is ASCII "seal".
-SELECT pg_try_advisory_xact_lock(1936023916) AS leads;
+-- killed process are both harmless. The number is ASCII "seal". The plans of the pass are
+-- made once a connection, mostly while the inbox is empty: reading all of it row by row
+-- looks cheapest then, and costs seconds a pass once there is a backlog.
+SELECT pg_try_advisory_xact_lock(1936023916) AS leads, set_config('enable_seqscan', 'off', true) AS no_scans;
 
 --! take @sealer
 -- Rows that are locked or not yet visible wait for the next pass. Quarantined

@@ -16,6 +16,8 @@ pub(crate) const CLIENTS: u32 = 64;
 /// As few as one PostgreSQL of few cores commits fastest with.
 pub(crate) const FEW_CLIENTS: u32 = 8;
 const THREADS: &str = "2";
+/// Not counted: there the new connections plan their statement. It is pgbench's shortest.
+pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
 
 /// pgbench, ready to run.
 #[derive(Debug)]
@@ -53,10 +55,10 @@ impl Pgbench {
         Ok(Self { program, script, environment })
     }
 
-    /// Transfers a second over `duration`, in whole seconds and at least one. A second
-    /// before it is not counted: there the new connections plan their statement.
+    /// Transfers a second over `duration`, in whole seconds and at least one, after
+    /// [`WARM_UP`].
     pub(crate) async fn run(&self, clients: u32, duration: Duration) -> anyhow::Result<f64> {
-        let seconds = (duration.as_secs().max(1) + 1).to_string();
+        let seconds = (duration.as_secs().max(1) + WARM_UP.as_secs()).to_string();
         let clients = clients.to_string();
         let output = tokio::process::Command::new(&self.program)
             .args(["-n", "-M", "prepared", "-c", &clients, "-j", THREADS, "-T", &seconds])

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Effort, alternate};
 use crate::load::{Answer, Plan, Source, drive, write_request};
-use crate::pgbench::{CLIENTS, FEW_CLIENTS, Pgbench};
+use crate::pgbench::{CLIENTS, FEW_CLIENTS, Pgbench, WARM_UP};
 use crate::report::Outcome;
 use crate::stage::{SignedIn, Stage};
 
@@ -207,6 +207,11 @@ async fn transfers_a_second(
     Ok(drive(stage.address, sources, plan).await?.per_second())
 }
 
+/// What pgbench may take to become warm, transfers may, too.
+fn writing(effort: Effort) -> Plan {
+    Plan { warm_up: WARM_UP, ..Plan::lasting(effort.window) }
+}
+
 /// Counted, for a window would cut batches that take a good part of it.
 fn batches(effort: Effort) -> Plan {
     Plan {
@@ -220,7 +225,7 @@ fn batches(effort: Effort) -> Plan {
 async fn against_pgbench(stage: &Stage, effort: Effort, batch: bool) -> anyhow::Result<Outcome> {
     let pgbench = Pgbench::prepare(&stage.ready.database_url, stage.folder.path())?;
     let to = everywhere(stage);
-    let plan = if batch { batches(effort) } else { Plan::lasting(effort.window) };
+    let plan = if batch { batches(effort) } else { writing(effort) };
     let mut outcome = alternate(
         effort,
         async || transfers_a_second(stage, &to, batch, plan).await,
@@ -250,7 +255,7 @@ pub(super) async fn transfer_batch(stage: &Stage, effort: Effort) -> anyhow::Res
 }
 
 pub(super) async fn hot_account(stage: &Stage, effort: Effort) -> anyhow::Result<Outcome> {
-    let plan = Plan::lasting(effort.window);
+    let plan = writing(effort);
     let uniform = everywhere(stage);
     let last = stage.ready.manifest.users.last().and_then(|user| user.accounts.first());
     let hot = Arc::new(vec![*last.context("nobody owns an account")?]);

@@ -52,7 +52,7 @@ pub(crate) fn in_process(name: &str, effort: Effort) -> anyhow::Result<Outcome> 
 /// Measures a row on the stage.
 pub(crate) async fn on_stage(name: &str, stage: &Stage, effort: Effort) -> anyhow::Result<Outcome> {
     match name {
-        "read-account" => http::read_account(stage, effort).await,
+        "read-account" => http::read_account(stage, effort.costly()).await,
         "transfer-single" => http::transfer_single(stage, effort.costly()).await,
         "transfer-batch" => http::transfer_batch(stage, effort.costly()).await,
         "hot-account" => http::hot_account(stage, effort.costly()).await,
