@@ -10,7 +10,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     areas::{
         account, account_settings, accounts, approvals, audit, customer_forms, customers, hold_new,
-        holds, overview, palette, preferences, settings, sign_in, teller, transfers,
+        holds, overview, palette, preferences, security, settings, sign_in, teller, transfers,
     },
     assets, docs,
     fault::Fault,
@@ -59,6 +59,11 @@ pages! {
     get  "/audit/{id}"    audit::show;
     get  "/audit/{id}/proof.json" audit::proof;
     get  "/settings"      settings::show;
+    get  "/security"      security::show;
+    get  "/security/password" security::begin;
+    post "/security/password" security::change_password;
+    post "/security/sessions/end" security::end_others;
+    post "/security/sessions/{id}/end" security::end;
     get  "/customers"                 customers::list;
     get  "/customers/export"          customers::export;
     get  "/customers/new"             customer_forms::blank;

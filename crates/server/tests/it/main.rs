@@ -24,6 +24,7 @@ mod console_forms;
 mod console_look;
 mod console_pages_a;
 mod console_pages_b;
+mod console_security;
 mod coverage;
 mod crash;
 mod demo;
