@@ -10,7 +10,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     areas::{
         account, account_settings, accounts, approvals, audit, customer_forms, customers, hold_new,
-        holds, overview, palette, preferences, settings, sign_in, teller, transfers,
+        holds, overview, palette, preferences, security, settings, sign_in, teller, transfers,
     },
     assets, docs,
     fault::Fault,
@@ -79,6 +79,11 @@ pages! {
     get  "/audit/{id}"                   audit    audit::show;
     get  "/audit/{id}/proof.json"        audit    audit::proof;
     get  "/settings"                     identity settings::show;
+    get  "/security"                     identity security::show;
+    get  "/security/password"            identity security::begin;
+    post "/security/password"            identity security::change_password;
+    post "/security/sessions/end"        identity security::end_others;
+    post "/security/sessions/{id}/end"   identity security::end;
     get  "/customers"                    banking  customers::list;
     get  "/customers/export"             banking  customers::export;
     get  "/customers/new"                banking  customer_forms::blank;

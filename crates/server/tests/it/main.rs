@@ -26,6 +26,7 @@ mod console_look;
 mod console_modules;
 mod console_pages_a;
 mod console_pages_b;
+mod console_security;
 mod coverage;
 mod crash;
 mod demo;
