@@ -2,11 +2,12 @@
 
 use clap::Subcommand;
 use identity::NewTenant;
-use operation::OperationError;
+use notify::{Branding, SetBranding};
+use operation::{Call, OperationError};
 use serde::Serialize;
 use tenancy::directory::Directory;
 use tenancy::policy::PolicyOverrides;
-use tenancy::{Blueprint, Database};
+use tenancy::{ActorKind, Blueprint, Database};
 
 use super::exit::Found;
 use super::output::Output;
@@ -14,7 +15,7 @@ use crate::compose::Installation;
 use crate::config::Configuration;
 use crate::serve;
 
-/// Create and list tenants.
+/// Create and list tenants, and choose how their messages look.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create a tenant from a blueprint: its policy, roles and keys.
@@ -37,6 +38,24 @@ pub enum Command {
     },
     /// List the active tenants.
     List,
+    /// Choose how a tenant's e-mail and SMS look, in the place of what was chosen before.
+    Brand {
+        /// The tenant.
+        #[arg(value_name = "SLUG")]
+        slug: String,
+        /// The name that messages come from and are signed with; the tenant's own where absent.
+        #[arg(long, value_name = "NAME")]
+        display_name: Option<String>,
+        /// The words in the place of a logo, 24 characters at most; the name where absent.
+        #[arg(long, value_name = "TEXT")]
+        logo_text: Option<String>,
+        /// The colour of headings and buttons, as #0a6b3d; ours where absent.
+        #[arg(long, value_name = "COLOUR")]
+        colour: Option<String>,
+        /// The e-mail address or phone number where people find help.
+        #[arg(long, value_name = "ADDRESS")]
+        support: Option<String>,
+    },
 }
 
 #[derive(Serialize)]
@@ -66,6 +85,21 @@ pub(super) async fn run(
             let made = installation.identity.create_tenant(tenant).await.map_err(refused)?;
             installation.sealer.drain().await?;
             output.one(&made)
+        }
+        Command::Brand { slug, display_name, logo_text, colour, support } => {
+            let installation = Installation::assemble(serve::ingredients(configuration).await?)?;
+            let tenant = installation.tenant(&slug).await?;
+            let branding = Branding {
+                display_name,
+                logo_text,
+                brand_colour: colour.map(|colour| colour.to_ascii_lowercase()),
+                support_address: support,
+            };
+            let context = installation.context(tenant, ActorKind::Cli);
+            let call = Call { context, idempotency_key: None, command: SetBranding { branding } };
+            let chosen = installation.operations.run_one(call).await.map_err(refused)?;
+            installation.sealer.drain().await?;
+            output.one(&chosen.output)
         }
         Command::List => {
             let tenants = Directory::new(Database::new(&configuration.database()?)?).list().await?;

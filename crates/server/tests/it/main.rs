@@ -45,6 +45,7 @@ mod money_ceiling;
 mod money_journals;
 mod money_proofs;
 mod money_reversals;
+mod notices;
 mod operation;
 mod outage;
 mod serving;
