@@ -285,16 +285,14 @@ impl Notices {
         let mut outage: Option<Delivery> = None;
         let mut tried = Vec::with_capacity(batch.notices.len());
         for notice in &batch.notices {
-            let delivery = if is_stopping() || begun.elapsed() > BATCH_MAX {
-                // Nobody tried: due again at once, for whoever is next.
-                let after = Some(Duration::ZERO);
-                Delivery::Later { error: "not_tried".to_owned(), after, is_outage: false }
-            } else {
-                match (&outage, self.written(context, channel, batch, notice)) {
-                    (_, Err(error)) => Delivery::Never { error: error.to_owned() },
-                    (Some(outage), Ok(_)) => outage.clone(),
-                    (None, Ok(message)) => transport.send(&message).await,
-                }
+            if is_stopping() || begun.elapsed() > BATCH_MAX {
+                tried.push(put_back(context, notice));
+                continue;
+            }
+            let delivery = match (&outage, self.written(context, channel, batch, notice)) {
+                (_, Err(error)) => Delivery::Never { error: error.to_owned() },
+                (Some(outage), Ok(_)) => outage.clone(),
+                (None, Ok(message)) => transport.send(&message).await,
             };
             self.note(channel, &delivery, &mut outage);
             tried.push(self.tried(context, notice, delivery));
@@ -421,6 +419,16 @@ impl Notices {
     ) -> Result<u64, OperationError> {
         let call = Call { context: context.clone(), idempotency_key: None, command };
         Ok(self.inner.operations.run_one(call).await?.output)
+    }
+}
+
+/// Nobody tried: due again at once, for whoever is next.
+fn put_back(context: &OpContext, notice: &Claimed) -> Tried {
+    Tried::Deferred {
+        id: notice.id,
+        attempts: notice.attempts,
+        next_attempt_at: context.clock.now(),
+        error: "not_tried".to_owned(),
     }
 }
 

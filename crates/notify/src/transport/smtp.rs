@@ -133,7 +133,8 @@ impl Smtp {
             }
             // The library has hung up already.
             Ok(Err(error)) => judged(&error),
-            Err(_) => Delivery::later("timeout"),
+            // It may have taken it; one that answers nobody would hold up everybody else.
+            Err(_) => Delivery::outage("timeout"),
         }
     }
 

@@ -259,3 +259,56 @@ fn the_documentation_is_current() {
         "run: cargo run --bin strongroom -- docs configuration > docs/configuration.md"
     );
 }
+
+#[test]
+fn messages_need_a_whole_server_and_outside_development_an_encrypted_one() {
+    let smtp = ("SMTP_URL", "smtps://bank:pass%2Fword@mail.example");
+    let from = ("SMTP_FROM", "no-reply@bank.example");
+    let gateway =
+        [("SMS_ACCOUNT_SID", "AC1"), ("SMS_AUTH_TOKEN", "t"), ("SMS_FROM", "+15005550006")];
+    // what is set, outside development, the setting at fault
+    let table: &[(&[(&str, &str)], bool, Option<&str>)] = &[
+        (&[], false, None),
+        (&[smtp, from], true, None),
+        (&[smtp], false, Some("SMTP_FROM is not set")),
+        (&[from], false, Some("SMTP_URL is not set")),
+        (&gateway, true, None),
+        (&gateway[..2], false, Some("SMS_FROM is not set")),
+        (&gateway[2..], false, Some("SMS_ACCOUNT_SID is not set")),
+        (&[("SMTP_URL", "https://mail.example"), from], false, Some("SMTP_URL must be")),
+        (&[smtp, ("SMTP_FROM", "Bank <no-reply@bank.example>")], false, Some("SMTP_FROM must be")),
+        (&[("SMS_ACCOUNT_SID", "AC/../1")], false, Some("SMS_ACCOUNT_SID must be")),
+        (&[("SMS_BASE_URL", "https://a:b@gateway.example")], false, Some("SMS_BASE_URL must be")),
+        (&[("SMTP_URL", "smtp://localhost:1025?tls=none"), from], false, None),
+        (
+            &[("SMTP_URL", "smtp://localhost:1025?tls=none"), from],
+            true,
+            Some("SMTP_URL must use TLS"),
+        ),
+        (&[("SMS_BASE_URL", "http://gateway.example")], false, None),
+        (
+            &[("SMS_BASE_URL", "http://gateway.example")],
+            true,
+            Some("SMS_BASE_URL must begin with https"),
+        ),
+    ];
+    for (pairs, strict, expected) in table {
+        let mut pairs = pairs.to_vec();
+        pairs.push(("ENV", if *strict { "production" } else { "development" }));
+        let faults = serving_faults(&environment(&pairs));
+        let found: Vec<_> = faults.iter().filter(|fault| fault.starts_with("SM")).collect();
+        match expected {
+            None => assert!(found.is_empty(), "{pairs:?}: {found:?}"),
+            Some(expected) => assert!(
+                found.iter().any(|fault| fault.starts_with(expected)),
+                "{pairs:?}: {found:?}"
+            ),
+        }
+        assert!(!found.iter().any(|fault| fault.contains("pass")), "{found:?}");
+    }
+    let configuration = Configuration::read(&environment(&[smtp, from]));
+    assert_eq!(
+        shown(&configuration, "SMTP_URL").0.as_deref(),
+        Some("smtps://bank:[redacted]@mail.example:465")
+    );
+}
