@@ -8,7 +8,7 @@ mod sms_gateway;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use notify::{
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tenancy::{Actor, Clock, OpContext};
 use uuid::Uuid;
 
+use crate::crash::place::{Server, Urls};
 use crate::harness::App;
 use certificate::Certificate;
 use mail_server::{FROM, MailServer, SMTP_PASSWORD, USER};
@@ -382,6 +383,66 @@ async fn a_worker_that_dies_in_the_middle_is_taken_over_from() {
     let repeated = format!("<{first}@bank.example>");
     assert_eq!(ids.iter().filter(|id| **id == repeated).count(), 2, "receivers can tell: {ids:?}");
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 2);
+}
+
+/// Asks until it is so.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_server_killed_in_the_middle_sends_when_it_is_back() {
+    let mut post = Post::open().await;
+    // The real server's clock.
+    post.context = post.app.cli("bank").await;
+    let mails = MailServer::start(SmtpSecurity::StartTls).await;
+    let ids = [post.news().await, post.news().await, post.news().await];
+    mails.answer(".", "STALL");
+    let url = post.app.database.superuser_url();
+    let (config, key) = (mails.config(), "07".repeat(32));
+    let login = "strongroom%40bank.example:p%3Aw%2Fd-of-the-mail-server";
+    let smtp_url = format!("smtp://{login}@localhost:{}", config.port);
+    let roots = config.roots.unwrap();
+    let settings = [
+        ("ENCRYPTION_KEY", key.as_str()),
+        ("LOG_LEVEL", "trace"),
+        ("SMTP_URL", smtp_url.as_str()),
+        ("SMTP_FROM", FROM),
+        ("SMTP_CA_FILE", roots.to_str().unwrap()),
+    ];
+    let urls = Urls { app: url.clone(), sealer: url };
+    let mut server = Server::start(urls, &settings).await;
+    until("the mail server has the first", async || !mails.mails().is_empty()).await;
+    server.kill();
+    let taken = mails.mails().len();
+    assert_eq!(taken, 1);
+    // Two minutes later.
+    let later = "UPDATE notices SET next_attempt_at = now() WHERE state = 'sending'";
+    assert_eq!(post.app.superuser.execute(later, &[]).await.unwrap(), 3);
+    server.start_again();
+    until("all are sent", async || {
+        let sql = "SELECT count(*) FROM notices WHERE state = 'sent'";
+        post.app.superuser.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 3
+    })
+    .await;
+    let mut sent: Vec<String> =
+        mails.mails().iter().map(|mail| mail.header("Message-ID").to_owned()).collect();
+    assert_eq!(sent.len(), 4, "the first twice, each other once: {sent:?}");
+    sent.sort();
+    sent.dedup();
+    let mut expected = ids.map(|id| format!("<{id}@bank.example>"));
+    expected.sort();
+    assert_eq!(sent, expected);
+    server.kill();
+    let log = std::fs::read_to_string(server.folder().join("log.jsonl")).unwrap();
+    assert!(log.contains("\"ready\""), "it is the log: {log}");
+    for secret in [TO, SMTP_PASSWORD, "p%3Aw%2Fd", key.as_str()] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
 }
 
 #[tokio::test]
