@@ -3,9 +3,10 @@
 
 use access::Permission::{
     AccountCreate, AccountDelete, AccountRead, AccountUpdate, AuditRead, CustomerCreate,
-    CustomerRead, CustomerUpdate, HoldCapture, HoldCreate, HoldRead, HoldRelease, SettingsView,
-    TransactionApprove, TransactionCreate, TransactionDeposit, TransactionFee, TransactionPost,
-    TransactionRead, TransactionReverse, TransactionWithdraw, UserCreate, UserRead, UserUpdate,
+    CustomerRead, CustomerUpdate, HoldCapture, HoldCreate, HoldRead, HoldRelease, SessionDelete,
+    SessionRead, SettingsUpdate, SettingsView, TransactionApprove, TransactionCreate,
+    TransactionDeposit, TransactionFee, TransactionPost, TransactionRead, TransactionReverse,
+    TransactionWithdraw, UserCreate, UserDelete, UserRead, UserUpdate,
 };
 use axum::{
     Router,
@@ -76,6 +77,12 @@ pub(crate) fn table() -> Vec<Route> {
         POST   "/v1/users"                                 Admin   Needs(UserCreate),          "identity", users::create;
         GET    "/v1/users/{id}"                            Admin   Needs(UserRead),            "identity", users::read;
         PATCH  "/v1/users/{id}"                            Admin   Needs(UserUpdate),          "identity", users::change;
+        DELETE "/v1/users/{id}"                            Admin   Needs(UserDelete),          "identity", users::remove;
+        POST   "/v1/users/{id}/restore"                    Admin   Needs(UserDelete),          "identity", users::restore;
+        POST   "/v1/users/{id}/lock"                       Admin   Needs(UserUpdate),          "identity", users::lock;
+        POST   "/v1/users/{id}/unlock"                     Admin   Needs(UserUpdate),          "identity", users::unlock;
+        GET    "/v1/users/{id}/sessions"                   Admin   Needs(SessionRead),         "identity", users::sessions;
+        POST   "/v1/users/{id}/sessions/end"               Admin   Needs(SessionDelete),       "identity", users::end_sessions;
         GET    "/v1/settings"                              Admin   Needs(SettingsView),        "identity", settings::read;
         GET    "/v1/customers"                             Read    Needs(CustomerRead),        "banking",  customers::list;
         POST   "/v1/customers"                             Write   Needs(CustomerCreate),      "banking",  customers::create;

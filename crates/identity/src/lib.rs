@@ -52,7 +52,9 @@ pub use password_policy::{PasswordRules, broken_rules};
 pub use passwords::PasswordChange;
 pub use sessions::SessionRecord;
 pub use tenants::{NewTenant, TenantRecord};
-pub use users::{Change, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate};
+pub use users::{
+    Change, LockReason, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate,
+};
 
 /// What an installation decides about identity.
 #[derive(Clone, Debug)]

@@ -24,10 +24,10 @@ use uuid::Uuid;
 use crate::{Identity, events::about};
 
 const LOAD: &str = tenancy::sql!("identity/sessions.sql", "load");
-const LIST_OWN: &str = tenancy::sql!("identity/sessions.sql", "list_own");
-const REVOKE_OWN: &str = tenancy::sql!("identity/sessions.sql", "revoke_own");
+pub(crate) const LIST_OWN: &str = tenancy::sql!("identity/sessions.sql", "list_own");
+pub(crate) const REVOKE_OWN: &str = tenancy::sql!("identity/sessions.sql", "revoke_own");
 const REVOKE_ANY: &str = tenancy::sql!("identity/sessions.sql", "revoke_any");
-const REVOKE_FAMILY: &str = tenancy::sql!("identity/sessions.sql", "revoke_family");
+pub(crate) const REVOKE_FAMILY: &str = tenancy::sql!("identity/sessions.sql", "revoke_family");
 const REVOKE_ALL: &str = tenancy::sql!("identity/sessions.sql", "revoke_all");
 const REVOKE_TOKEN: &str = tenancy::sql!("identity/sessions.sql", "revoke_token");
 const CLEANUP: &str = tenancy::sql!("identity/sessions.sql", "cleanup");
@@ -261,7 +261,7 @@ pub(crate) fn after_of(page: &PageRequest) -> Result<Option<Uuid>, Refusal> {
     page.after.as_deref().map(|after| after.parse().map_err(malformed)).transpose()
 }
 
-fn session_record(row: &Row, current: Option<Uuid>) -> Result<SessionRecord, DbError> {
+pub(crate) fn session_record(row: &Row, current: Option<Uuid>) -> Result<SessionRecord, DbError> {
     let id = row.try_get("id")?;
     Ok(SessionRecord {
         id,
