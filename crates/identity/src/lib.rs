@@ -13,12 +13,15 @@ mod charge;
 mod claims;
 mod console;
 mod context;
+mod devices;
+mod devices_own;
 mod events;
 mod login;
 mod login_commands;
 mod me;
 mod password_policy;
 mod passwords;
+mod policy_change;
 mod refresh;
 mod session_begin;
 mod sessions;
@@ -46,10 +49,15 @@ use uuid::Uuid;
 use vault::{SecretBytes, password::Hasher};
 
 pub use console::{ConsoleGrant, ConsoleSession};
+pub use devices_own::DeviceRecord;
 pub use login::{LoginRequest, TokenGrant};
 pub use me::Me;
 pub use password_policy::{PasswordRules, broken_rules};
 pub use passwords::PasswordChange;
+pub use policy_change::{
+    PolicyChange, PolicyChangeFilter, PolicyChangeStatus, PolicyDifference, PolicyWish,
+    UnknownPolicyChangeStatus,
+};
 pub use sessions::SessionRecord;
 pub use tenants::{NewTenant, TenantRecord};
 pub use users::{

@@ -28,7 +28,7 @@ use crate::{
     charge::{AtGate, Charged, RightPassword},
     context::password_failure,
     login_commands::{AcceptLogin, LoginOutcome, RefuseLogin, RefusedAccount},
-    session_begin::{Assurance, Begun, Entrant, SessionFor},
+    session_begin::{Assurance, Begun, Entrant, SessionFor, TOO_MANY_SESSIONS},
     tenant_state::TenantState,
     users::email_key,
 };
@@ -337,8 +337,13 @@ impl Identity {
         let call = Call { context: context.clone(), idempotency_key: None, command };
         let recorded = self.inner.operations.run_one(call).await;
         // Disabled, or given another password, while it was compared: a failure like any.
-        if let Err(refused @ OperationError::Refused(_)) = recorded {
-            return Err(refused);
+        // Of too many sessions only who knows the password is told.
+        if let Err(OperationError::Refused(refusal)) = recorded {
+            if refusal.code == TOO_MANY_SESSIONS {
+                charge.into_iter().for_each(|charge| self.give_back(context, charge));
+                entered.succeeded();
+            }
+            return Err(refusal.into());
         }
         if let Some(charge) = charge {
             self.give_back(context, charge);
@@ -373,8 +378,7 @@ pub(crate) fn invalid_credentials() -> Refusal {
 
 /// What a device looks like to us: a MAC over what the request says of it.
 pub(crate) fn device_fingerprint(state: &TenantState, request: &RequestInfo) -> [u8; 32] {
-    let agent = request.user_agent.as_deref().unwrap_or_default();
-    state.keys.session().sign("device-fingerprint", agent.as_bytes())
+    crate::devices::fingerprint(state, request)
 }
 
 /// The longest identifier that can belong to anybody: an e-mail address (RFC 5321).

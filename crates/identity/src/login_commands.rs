@@ -47,7 +47,9 @@ impl Command for AcceptLogin {
         let account = session_begin::lock(transaction, context, user).await?;
         // Gone, disabled, or given another password, while ours was being compared.
         let standing = account.filter(|account| {
-            account.is_active && account.password_changed_at == self.password_changed_at
+            account.is_active
+                && !account.locked_by_staff
+                && account.password_changed_at == self.password_changed_at
         });
         let Some(account) = standing else { return Err(self.refused(context)) };
         let rehash: Parameters<'_, 3> = [&tenant, &user, &self.rehash];

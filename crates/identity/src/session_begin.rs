@@ -9,12 +9,16 @@
 
 use std::sync::Arc;
 
-use audit::{AuditEvent, EventType};
+use audit::{AuditEvent, EventType, Outcome as AuditOutcome};
 use jiff::{SignedDuration, Timestamp};
-use operation::OperationError;
+use operation::{Failure, OperationError, Refusal, RefusalKind};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tenancy::{DbError, OpContext, Query, TenantTx};
+use tenancy::{
+    DbError, OpContext, Query, TenantTx,
+    keyring::TenantKeys,
+    policy::{OverLimit, SessionPolicy},
+};
 use uuid::Uuid;
 use vault::{BlindIndex, OpaqueToken, blind_index};
 use zeroize::Zeroizing;
@@ -23,6 +27,7 @@ use crate::{
     ConsoleGrant, Identity, TokenGrant,
     claims::Subject,
     console::{COOKIE, sealed},
+    devices::{self, Seen},
     events::about,
     login::{REFRESH, device_fingerprint},
     tenant_state::TenantState,
@@ -33,8 +38,12 @@ const LOCK_ACCOUNT: &str = tenancy::sql!("identity/login.sql", "lock_account");
 const SUCCEED: &str = tenancy::sql!("identity/login.sql", "succeed");
 const RECORD_ATTEMPT: &str = tenancy::sql!("identity/login.sql", "record_attempt");
 const CREATE_SESSION: &str = tenancy::sql!("identity/sessions.sql", "create");
+const AT_LIMIT: &str = tenancy::sql!("identity/sessions.sql", "at_limit");
 const END_OLDEST: &str = tenancy::sql!("identity/sessions.sql", "end_oldest");
 const ISSUE_REFRESH: &str = tenancy::sql!("identity/refresh.sql", "issue");
+
+/// The code of the refusal of a session beyond the limit.
+pub(crate) const TOO_MANY_SESSIONS: &str = "too_many_sessions";
 
 /// Whom a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,7 +106,8 @@ pub(crate) struct SessionBegin {
     secret: SessionSecret,
     device: [u8; 32],
     expires_at: Timestamp,
-    concurrent_limit: u32,
+    policy: SessionPolicy,
+    keys: Arc<TenantKeys>,
 }
 
 /// A session that began.
@@ -123,6 +133,8 @@ pub(crate) struct Begun {
 pub(crate) struct LockedAccount {
     pub(crate) username_key: String,
     pub(crate) is_active: bool,
+    /// Whether staff have locked it; a passkey opens it all the same.
+    pub(crate) locked_by_staff: bool,
     pub(crate) password_changed_at: Option<Timestamp>,
     pub(crate) roles: Vec<String>,
 }
@@ -139,6 +151,7 @@ pub(crate) async fn lock(
     Ok(Some(LockedAccount {
         username_key: row.try_get("username_key")?,
         is_active: row.try_get("is_active")?,
+        locked_by_staff: row.try_get("locked_by_staff")?,
         password_changed_at: row.try_get("password_changed_at")?,
         roles: row.try_get("roles")?,
     }))
@@ -154,7 +167,8 @@ impl SessionBegin {
         context: &OpContext,
         roles: Vec<String>,
         (action, more): (&'static str, &[Query<'_>]),
-    ) -> Result<(Accepted, Vec<AuditEvent>), DbError> {
+    ) -> Result<(Accepted, Vec<AuditEvent>), Failure> {
+        self.check_limit(transaction, context, action).await?;
         let (tenant, user) = (context.tenant_id(), self.entrant.user);
         let (ip, agent) = (context.request.ip, context.request.user_agent.as_deref());
         let (refresh_id, attempt_id) = (context.clock.new_id(), context.clock.new_id());
@@ -166,10 +180,17 @@ impl SessionBegin {
         let index = self.entrant.identifier_index.as_slice();
         let (level, factor_at) = (self.assurance.level(), self.factor_at(context));
         // The new session makes the count full.
-        let others = i64::from(self.concurrent_limit.max(1)) - 1;
+        let others = i64::from(self.policy.concurrent_limit.max(1)) - 1;
+        let (device_id, device_name) = (context.clock.new_id(), devices::name_of(agent));
+        let (trusted, session) = (factor_at.is_some(), self.session.to_string());
+        let latitude = context.request.place.map(|place| place.latitude);
+        let longitude = context.request.place.map(|place| place.longitude);
+        let seen: Parameters<'_, 6> =
+            [&tenant, &device_id, &user, &device, &device_name, &trusted];
+        let detect: Parameters<'_, 4> = [&user, &ip, &agent, &session];
         let succeed: Parameters<'_, 3> = [&self.entrant.username_key, &ip, &agent];
         let end: Parameters<'_, 3> = [&tenant, &user, &others];
-        let create: Parameters<'_, 10> = [
+        let create: Parameters<'_, 12> = [
             &tenant,
             &self.session,
             &user,
@@ -180,6 +201,8 @@ impl SessionBegin {
             &cookie_hash,
             &level,
             &factor_at,
+            &latitude,
+            &longitude,
         ];
         let issue: Parameters<'_, 7> =
             [&tenant, &refresh_id, &user, &self.session, &refresh_hash, &device, &self.expires_at];
@@ -187,8 +210,10 @@ impl SessionBegin {
             [&tenant, &attempt_id, &user, &index, &ip, &agent, &"success"];
         let mut queries = vec![
             Query::new(END_OLDEST, &end),
-            Query::new(SUCCEED, &succeed),
+            Query::new(devices::SEEN, &seen),
             Query::new(CREATE_SESSION, &create),
+            Query::new(devices::DETECT, &detect),
+            Query::new(SUCCEED, &succeed),
             Query::new(RECORD_ATTEMPT, &record),
         ];
         if refresh_hash.is_some() {
@@ -197,7 +222,14 @@ impl SessionBegin {
         queries.extend_from_slice(more);
         let rows = transaction.pipeline(&queries).await?;
         let ended = rows.first().map_or(&[][..], Vec::as_slice);
-        let ended = ended.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+        let ended = ended
+            .iter()
+            .map(|row| row.try_get("id"))
+            .collect::<Result<_, _>>()
+            .map_err(DbError::from)?;
+        let row = |at: usize| rows.get(at).and_then(|rows| rows.first());
+        let seen = Seen::read(row(1), row(3))?;
+        seen.tell_owner(transaction, context, (&self.keys, user)).await?;
         let accepted = Accepted {
             user_id: user,
             session_id: self.session,
@@ -205,8 +237,38 @@ impl SessionBegin {
             expires_at: self.expires_at,
             ended,
         };
-        let events = self.events(context, action, &accepted);
+        let events = self.events(context, action, (&accepted, &seen));
         Ok((accepted, events))
+    }
+
+    /// Where policy lets nobody in beyond the limit: 409 `too_many_sessions`. Whoever is
+    /// told so has proven who they are, so their charges go back all the same.
+    async fn check_limit(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        action: &'static str,
+    ) -> Result<(), Failure> {
+        if self.policy.over_limit == OverLimit::EndOldest {
+            return Ok(());
+        }
+        let (tenant, user) = (context.tenant_id(), self.entrant.user);
+        let limit = i64::from(self.policy.concurrent_limit.max(1));
+        let row = transaction.query_opt(AT_LIMIT, &[&tenant, &user, &limit]).await?;
+        let at_limit: Option<bool> =
+            row.map(|row| row.try_get("at_limit")).transpose().map_err(DbError::from)?;
+        if at_limit != Some(true) {
+            return Ok(());
+        }
+        let (ip, agent) = (context.request.ip, context.request.user_agent.as_deref());
+        let succeed: Parameters<'_, 3> = [&self.entrant.username_key, &ip, &agent];
+        transaction.query_opt(SUCCEED, &succeed).await?;
+        let event = about(context, EventType::AuthFailure, action, (Some(user), None))
+            .outcome(AuditOutcome::Denied)
+            .details(json!({ "reason": TOO_MANY_SESSIONS }));
+        let detail = "End a session elsewhere first";
+        let refusal = Refusal::new(RefusalKind::Conflict, TOO_MANY_SESSIONS, detail);
+        Err(Failure::RefusedAndKept { refusal, events: vec![event] })
     }
 
     fn factor_at(&self, context: &OpContext) -> Option<Timestamp> {
@@ -217,14 +279,16 @@ impl SessionBegin {
         &self,
         context: &OpContext,
         action: &'static str,
-        output: &Accepted,
+        (output, seen): (&Accepted, &Seen),
     ) -> Vec<AuditEvent> {
         let who = |session| (Some(self.entrant.user), Some(session));
         let ended = output.ended.iter().map(|session| {
             about(context, EventType::SessionRevocation, action, who(*session))
                 .details(json!({ "reason": "concurrent_limit" }))
         });
-        std::iter::once(about(context, EventType::Login, action, who(self.session)))
+        let login = about(context, EventType::Login, action, who(self.session));
+        std::iter::once(login.details(seen.details()))
+            .chain(seen.suspicion(context, action, who(self.session)))
             .chain(ended)
             .collect()
     }
@@ -258,7 +322,8 @@ impl Identity {
             },
             device: device_fingerprint(state, &context.request),
             expires_at: context.clock.now().checked_add(lifetime).unwrap_or(Timestamp::MAX),
-            concurrent_limit: state.policy.session.concurrent_limit,
+            policy: state.policy.session.clone(),
+            keys: Arc::clone(&state.keys),
         };
         Ok((begin, token))
     }

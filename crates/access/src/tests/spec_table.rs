@@ -137,6 +137,7 @@ fn core_bank_decides_as_the_table_says() {
                         | Permission::AccountCreate
                         | Permission::AccountUpdate
                         | Permission::AccountDelete
+                        | Permission::SettingsUpdate
                 );
                 let expected =
                     (scope.is_all() && !(owned && never_own)) || (owned && scope == Scope::OWN);

@@ -10,6 +10,7 @@ pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod customers;
+pub(crate) mod devices;
 pub(crate) mod holds;
 pub(crate) mod postings;
 pub(crate) mod settings;

@@ -14,6 +14,7 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod batch;
 pub(crate) mod customers;
+pub(crate) mod devices;
 pub(crate) mod holds;
 pub(crate) mod postings;
 pub(crate) mod problem;

@@ -6,12 +6,17 @@ use tokio_postgres::Client;
 
 use super::support::World;
 
-const FUNCTIONS: [&str; 6] = [
+const FUNCTIONS: [&str; 11] = [
     "cleanup_expired_sessions()",
+    "detect_suspicious_session(uuid,inet,text,character varying)",
+    "forget_expired_tokens()",
     "handle_failed_login(citext)",
     "handle_successful_login(citext,inet,text)",
     "is_account_locked(uuid)",
+    "renew_subject_key(uuid,uuid,integer,bytea)",
     "revoke_user_sessions(uuid,character varying,character varying)",
+    "shred_user(uuid)",
+    "unlock_account(uuid)",
     "update_session_activity(character varying,character varying)",
 ];
 
@@ -50,6 +55,13 @@ async fn the_functions_refuse_to_act_without_a_tenant_and_never_leave_it() {
         "SELECT handle_failed_login('alice')",
         "SELECT handle_successful_login('alice', '192.0.2.1', 'agent')",
         "SELECT cleanup_expired_sessions()",
+        "SELECT * FROM detect_suspicious_session('00000000-0000-0000-0000-000000000001', '192.0.2.1', 'agent', \
+            '00000000-0000-0000-0000-000000000002')",
+        "SELECT forget_expired_tokens()",
+        "SELECT renew_subject_key('00000000-0000-0000-0000-000000000001', \
+            '00000000-0000-0000-0000-000000000002', 1, '\\x00')",
+        "SELECT shred_user('00000000-0000-0000-0000-000000000001')",
+        "SELECT unlock_account('00000000-0000-0000-0000-000000000001')",
         "SELECT revoke_user_sessions('00000000-0000-0000-0000-000000000001', 'test', NULL)",
         "SELECT update_session_activity('00000000-0000-0000-0000-000000000001', '192.0.2.1')",
     ];
@@ -76,6 +88,14 @@ async fn the_functions_refuse_to_act_without_a_tenant_and_never_leave_it() {
     app.batch_execute(&format!("SELECT revoke_user_sessions('{alice}', 'test', NULL)"))
         .await
         .unwrap();
+    // Another tenant's people are nobody there.
+    for nobody in [
+        format!("SELECT shred_user('{alice}')"),
+        format!("SELECT unlock_account('{alice}')"),
+        format!("SELECT renew_subject_key('{alice}', '00000000-0000-0000-0000-000000000002', 1, '\\x00')"),
+    ] {
+        assert!(!app.query_one(&nobody, &[]).await.unwrap().get::<_, bool>(0), "{nobody}");
+    }
     let unknown = app.query_opt("SELECT * FROM handle_failed_login('nobody')", &[]).await.unwrap();
     assert!(unknown.is_none());
 }

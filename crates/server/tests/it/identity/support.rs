@@ -167,6 +167,7 @@ pub(super) fn from(ip: &str, agent: &str) -> Arc<RequestInfo> {
         id: "request".to_owned(),
         ip: Some(ip.parse::<IpAddr>().unwrap()),
         user_agent: Some(agent.to_owned()),
+        ..RequestInfo::default()
     })
 }
 
