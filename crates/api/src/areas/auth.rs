@@ -224,6 +224,7 @@ pub(crate) mod docs {
             }))
             .answers::<Tokens>(200, "Tokens.")
             .problem(401, &["invalid_credentials"])
+            .problem(409, &["too_many_sessions"])
     }
 
     pub(crate) fn refresh() -> Doc {

@@ -199,11 +199,15 @@ pub(crate) mod docs {
 
     pub(crate) fn approve_change() -> Doc {
         Doc::new("approvePolicyChange", "settings", "Agrees to a change, which is then the policy")
-            .describe("Never by whoever asked for it: 403 for every role. Obeyed within a second.")
+            .describe(
+                "Never by whoever asked for it: 403 for every role. Nor by whoever gave the maker their \
+                 role, or was given theirs by the maker (`not_independent`). Obeyed within a second.",
+            )
             .body::<Decision>(json!({ "note": "As agreed" }))
             .body_optional()
             .answer_with(200, "The change as it is now.", &PolicyChange::approved_example())
             .etag()
+            .problem(403, &["permission_denied", "not_independent"])
             .problem(409, &["policy_changed"])
             .problem(
                 422,

@@ -14,6 +14,7 @@ use crate::Identity;
 const FACTS: &str = tenancy::sql!("identity/policy.sql", "facts");
 const LOCK: &str = tenancy::sql!("identity/policy.sql", "lock");
 const MAKER: &str = tenancy::sql!("identity/policy.sql", "maker");
+const DEPENDENT: &str = tenancy::sql!("identity/policy.sql", "dependent");
 const DECIDE: &str = tenancy::sql!("identity/policy.sql", "decide");
 const APPLY: &str = tenancy::sql!("identity/policy.sql", "apply");
 
@@ -105,6 +106,7 @@ impl Decide {
         if crate::events::hexadecimal(&hash) != change.payload_hash {
             return Err(tampered(context, &change));
         }
+        check_independence(transaction, context, change.requested_by).await?;
         self.check_maker(transaction, context, change.requested_by).await?;
         let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &change.policy, &change.base_version];
         if transaction.query_opt(APPLY, &parameters).await?.is_none() {
@@ -127,7 +129,8 @@ impl Decide {
         if maker == Actor::system(ActorKind::Cli).id {
             return Ok(());
         }
-        let refused = || rule("maker_not_permitted", "Whoever asked for it may not any more");
+        let refused =
+            || rule("maker_not_permitted", "Whoever ordered it may not order it any more");
         let row = transaction.query_opt(MAKER, &[&context.tenant_id(), &maker]).await?;
         let row = row.ok_or_else(refused)?;
         let is_active: bool = row.try_get("is_active").map_err(DbError::from)?;
@@ -164,6 +167,22 @@ impl Decide {
             ..change
         })
     }
+}
+
+/// Whether maker and approver are two persons as far as the roles they were given tell.
+async fn check_independence(
+    transaction: &TenantTx,
+    context: &OpContext,
+    maker: Uuid,
+) -> Result<(), Failure> {
+    let parameters: [&(dyn ToSql + Sync); 3] = [&context.tenant_id(), &maker, &context.actor.id];
+    let row = transaction.query_opt(DEPENDENT, &parameters).await?;
+    let row = row.ok_or_else(|| DbError::Corrupt("a question without an answer".to_owned()))?;
+    if !row.try_get::<_, bool>("dependent").map_err(DbError::from)? {
+        return Ok(());
+    }
+    let detail = "Whoever gave the other their role is no second person";
+    Err(Refusal::new(RefusalKind::Denied, "not_independent", detail).into())
 }
 
 fn rule(code: &'static str, detail: &str) -> Refusal {

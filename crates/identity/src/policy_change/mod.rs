@@ -221,7 +221,7 @@ impl Identity {
 
     /// Agrees to a change, which is the policy from then on. Refused, first found, with
     /// `permission_denied` (to its maker), `change_decided`, `change_expired`,
-    /// `change_tampered`, `maker_not_permitted`, `policy_changed`.
+    /// `change_tampered`, `not_independent`, `maker_not_permitted`, `policy_changed`.
     pub async fn approve_policy_change(
         &self,
         context: &OpContext,

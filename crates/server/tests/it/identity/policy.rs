@@ -93,6 +93,26 @@ async fn a_change_is_the_policy_once_a_second_person_agrees() {
 }
 
 #[tokio::test]
+async fn two_logins_in_one_hand_are_not_two_persons() {
+    let world = World::new().await;
+    let (bank, maker, checker) = bank(&world).await;
+    // The maker makes an administrator, and that one another.
+    let made = |name: &str| super::support::new_user(name, "admin");
+    world.identity.create_user(&maker, None, made("puppet")).await.unwrap();
+    let (_, puppet) = world.signed_in("bank", "puppet").await;
+    world.identity.create_user(&puppet, None, made("puppets-puppet")).await.unwrap();
+    let (_, second) = world.signed_in("bank", "puppets-puppet").await;
+    let change = ask(&world, &maker, limit(4)).await.unwrap();
+    let own = ask(&world, &second, limit(5)).await.unwrap();
+    for (actor, id) in [(&puppet, change.id), (&second, change.id), (&maker, own.id)] {
+        let outcome = world.identity.approve_policy_change(actor, id, None).await;
+        assert_eq!(code(outcome), "not_independent");
+    }
+    assert_eq!(stored(&world, &bank).await, (10, 1));
+    world.identity.approve_policy_change(&checker, change.id, None).await.unwrap();
+}
+
+#[tokio::test]
 async fn fifty_approvals_at_once_apply_it_once() {
     let world = World::new().await;
     let (bank, maker, checker) = bank(&world).await;
