@@ -17,6 +17,7 @@ mod events;
 mod login;
 mod login_commands;
 mod me;
+mod mfa;
 mod password_policy;
 mod passwords;
 mod refresh;
@@ -48,6 +49,11 @@ use vault::{SecretBytes, password::Hasher};
 pub use console::{ConsoleGrant, ConsoleSession};
 pub use login::{LoginRequest, TokenGrant};
 pub use me::Me;
+pub use mfa::{
+    AppSetup, Confirmed, ConsoleSignIn, ConsoleStep, FactorPresented, FactorRecord, Method, Proven,
+    Regenerate, ResetRequest, SecondFactorDue, Setup, SetupRequest, SignIn, SteppedUp,
+    VerifiedStep,
+};
 pub use password_policy::{PasswordRules, broken_rules};
 pub use passwords::PasswordChange;
 pub use sessions::SessionRecord;
