@@ -18,6 +18,9 @@ SET name = EXCLUDED.name, secret_sealed = EXCLUDED.secret_sealed, device_fingerp
 WHERE config.id = EXCLUDED.id AND config.confirmed_at IS NULL
 RETURNING config.id;
 
+--! waiting
+SELECT method FROM mfa_configs WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND confirmed_at IS NULL;
+
 --! confirm
 UPDATE mfa_configs SET confirmed_at = app_now(), last_used_at = app_now()
 WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND id = $3::uuid AND confirmed_at IS NULL

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::{
     Method, Parameters,
     challenge::{Purpose, consume},
-    enrol::{Authority, method_unavailable},
+    enrol::{Authority, method_unavailable, nothing_to_confirm},
     no_pending_state,
     notices::{Told, send_code, tell},
     proof::{Claim, Config, accept_totp, configs},
@@ -236,10 +236,7 @@ impl ConfirmEnrolment {
             let named = self.claim.typed.method.is_none_or(|method| method == config.method);
             named && !config.confirmed && config.secret.is_some()
         });
-        waiting.next().filter(|_| waiting.next().is_none()).ok_or_else(|| {
-            let detail = "Nothing of this method waits for its first code";
-            Refusal::rule("nothing_to_confirm", "method", detail)
-        })
+        waiting.next().filter(|_| waiting.next().is_none()).ok_or_else(nothing_to_confirm)
     }
 
     async fn is_right(
