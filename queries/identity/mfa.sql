@@ -1,6 +1,10 @@
 --! methods
 SELECT method, config_id, name, confirmed_at, last_used_at, remaining FROM get_user_mfa_methods($1::uuid);
 
+--! tenant_name
+-- What authenticator apps show where the policy names no issuer.
+SELECT name FROM tenants WHERE id = $1::uuid;
+
 --! configs
 -- What somebody enrolled, confirmed or not, with the key that opens it.
 SELECT config.id, config.method, config.name, config.secret_sealed, config.confirmed_at,

@@ -16,7 +16,7 @@ use super::{
     Method, Typed,
     challenge::{Pending, Purpose},
     codes::{backup_hash, new_backup_codes},
-    enrol_commands::{BeginEnrolment, ConfirmEnrolment},
+    enrol_commands::{BeginEnrolment, ConfirmEnrolment, Shown},
     proof::Claim,
     qr,
     step_up::RECENT,
@@ -273,8 +273,8 @@ impl Identity {
             secret: secret.clone(),
         };
         let call = Call { context: context.clone(), idempotency_key: None, command };
-        let account = self.inner.operations.run_one(call).await?.output;
-        let app = secret.map(|secret| app_setup(context, &state, &account, secret)).transpose()?;
+        let shown = self.inner.operations.run_one(call).await?.output;
+        let app = secret.map(|secret| app_setup(&state, &shown, secret)).transpose()?;
         Ok(Setup { method, app })
     }
 }
@@ -285,14 +285,11 @@ fn authority(pending: &Pending) -> Authority {
 }
 
 fn app_setup(
-    context: &OpContext,
     state: &TenantState,
-    account: &str,
+    shown: &Shown,
     secret: Zeroizing<String>,
 ) -> Result<AppSetup, OperationError> {
-    let policy = &state.policy.mfa;
-    let issuer = policy.totp_issuer.as_deref().unwrap_or(&context.tenant.slug);
-    let uri = totp::uri(issuer, account, &secret, policy.totp_interval_s);
+    let uri = totp::uri(&shown.issuer, &shown.account, &secret, state.policy.mfa.totp_interval_s);
     let drawn = qr::draw(&uri).map_err(|error| tenancy::DbError::Corrupt(error.to_string()))?;
     let (svg, png) = (Zeroizing::new(drawn.svg), Zeroizing::new(drawn.png));
     Ok(AppSetup { uri, manual_key: secret, svg, png })
