@@ -317,6 +317,6 @@ pub(crate) mod docs {
         Doc::new("confirmFactorReset", "users", "Removes somebody's second factors")
             .describe("By another admin than the one who asked. All of the person's sessions end.")
             .answers_nothing("Removed.")
-            .problem(403, &["permission_denied", "privilege_escalation"])
+            .problem(403, &["permission_denied", "privilege_escalation", "not_independent"])
     }
 }

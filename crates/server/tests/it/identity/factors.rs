@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{
     factor_world::{Bank, here, presented, totp},
-    support::{PASSWORD, WRONG, code, from, request},
+    support::{PASSWORD, WRONG, code, from, new_user, request},
 };
 
 const TOTP: Option<Method> = Some(Method::Totp);
@@ -482,6 +482,12 @@ async fn a_reset_takes_two_admins_and_never_the_person() {
     }
     assert_eq!(code(confirm(&fresh[1]).await), "not_found", "a day is over");
     ask(&fresh[0]).await.unwrap();
+    // A login that one of them made is in the same hand.
+    let puppet = bank.node.create_user(&fresh[0], None, new_user("puppet", "admin")).await;
+    let puppet = puppet.unwrap().output.username;
+    let grant = bank.sign_in(&puppet).await.unwrap().into_tokens().unwrap();
+    let puppet = bank.context(&grant).await;
+    assert_eq!(code(confirm(&puppet).await), "not_independent");
     confirm(&fresh[1]).await.unwrap();
     assert_eq!(code(confirm(&fresh[1]).await), "not_found", "done once");
     assert!(matches!(bank.sign_in("alice").await.unwrap(), SignIn::Tokens(_)));
