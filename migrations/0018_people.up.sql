@@ -191,7 +191,8 @@ DECLARE
     v_tenant uuid := require_tenant();
 BEGIN
     UPDATE users SET staff_locked_at = NULL, staff_lock_reason = NULL, failed_login_attempts = 0,
-        first_failed_at = NULL, lock_count = 0, locked_until = NULL, version = version + 1
+        first_failed_at = NULL, lock_count = 0, locked_until = NULL, mfa_failed_attempts = 0,
+        mfa_first_failed_at = NULL, mfa_locked_until = NULL, version = version + 1
     WHERE tenant_id = v_tenant AND id = p_user_id AND deleted_at IS NULL;
     RETURN FOUND;
 END $$;
@@ -209,7 +210,7 @@ DECLARE
 BEGIN
     UPDATE users SET deleted_at = app_now(), email_sealed = NULL, email_index = NULL, phone_sealed = NULL,
         phone_index = NULL, full_name_sealed = NULL, password_hash = NULL, password_changed_at = NULL,
-        mfa_enabled = false, department = NULL, failed_login_attempts = 0, first_failed_at = NULL, lock_count = 0,
+        mfa_enabled = false, mfa_failed_attempts = 0, mfa_first_failed_at = NULL, mfa_locked_until = NULL, department = NULL, failed_login_attempts = 0, first_failed_at = NULL, lock_count = 0,
         locked_until = NULL, staff_locked_at = NULL, staff_lock_reason = NULL, last_login_at = NULL,
         last_login_ip = NULL, version = version + 1
     WHERE tenant_id = v_tenant AND id = p_user_id AND deleted_at IS NULL;
@@ -224,6 +225,8 @@ BEGIN
     WHERE tenant_id = v_tenant AND user_id = p_user_id;
     -- The index of what was typed is the index of their e-mail address.
     UPDATE login_attempts SET identifier_index = decode(repeat('00', 33), 'hex'), ip_address = NULL, user_agent = NULL
+    WHERE tenant_id = v_tenant AND user_id = p_user_id;
+    UPDATE mfa_verification_attempts SET ip_address = NULL, user_agent = NULL
     WHERE tenant_id = v_tenant AND user_id = p_user_id;
     DELETE FROM password_history WHERE tenant_id = v_tenant AND user_id = p_user_id;
     DELETE FROM user_devices WHERE tenant_id = v_tenant AND user_id = p_user_id;

@@ -14,6 +14,13 @@ RETURNING id, name, first_seen_at = app_now() AS is_new,
     EXISTS (SELECT 1 FROM user_devices other
             WHERE other.tenant_id = $1 AND other.user_id = $3 AND other.fingerprint <> $4) AS has_others;
 
+--! is_new
+-- Asked before anything is noted.
+SELECT coalesce(bool_or(device.fingerprint <> $3::bytea), false)
+    AND NOT coalesce(bool_or(device.fingerprint = $3 AND device.revoked_at IS NULL), false) AS is_new
+FROM user_devices device
+WHERE device.tenant_id = $1::uuid AND device.user_id = $2::uuid;
+
 --! detect
 -- Seed 002's function; marks the session as well.
 SELECT score, reasons, demands_step_up

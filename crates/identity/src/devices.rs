@@ -18,6 +18,7 @@ use crate::{context::key_failure, events::about, tenant_state::TenantState};
 pub(crate) const SEEN: &str = tenancy::sql!("identity/devices.sql", "seen");
 /// Stands behind it.
 pub(crate) const DETECT: &str = tenancy::sql!("identity/devices.sql", "detect");
+const IS_NEW: &str = tenancy::sql!("identity/devices.sql", "is_new");
 const CONTACT: &str = tenancy::sql!("identity/devices.sql", "contact");
 
 /// What a device looks like to us: a MAC over what the request says of it.
@@ -151,6 +152,20 @@ impl Seen {
     }
 }
 
+/// Whether a device is new to an account that has others. The first that somebody ever
+/// signs in from is theirs.
+pub(crate) async fn is_new(
+    transaction: &TenantTx,
+    user: Uuid,
+    fingerprint: &[u8; 32],
+) -> Result<bool, DbError> {
+    let fingerprint = fingerprint.as_slice();
+    let parameters: [&(dyn ToSql + Sync); 3] = [&transaction.tenant(), &user, &fingerprint];
+    let row = transaction.query_opt(IS_NEW, &parameters).await?;
+    let is_new: Option<bool> = row.map(|row| row.try_get("is_new")).transpose()?;
+    Ok(is_new == Some(true))
+}
+
 /// Where somebody hears from us: by mail, else by phone, else nowhere.
 async fn contact(
     transaction: &TenantTx,
@@ -181,10 +196,28 @@ mod tests {
     fn devices_are_called_what_people_call_them() {
         // user agent, name
         let table = [
-            (Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"), "Firefox on Linux"),
-            (Some("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0 Safari/537.36 Edg/141.0"), "Edge on Windows"),
-            (Some("Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1"), "Safari on iPhone"),
-            (Some("Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0 Mobile Safari/537.36"), "Chrome on Android"),
+            (
+                Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+                "Firefox on Linux",
+            ),
+            (
+                Some(
+                    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0 Safari/537.36 Edg/141.0",
+                ),
+                "Edge on Windows",
+            ),
+            (
+                Some(
+                    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1",
+                ),
+                "Safari on iPhone",
+            ),
+            (
+                Some(
+                    "Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0 Mobile Safari/537.36",
+                ),
+                "Chrome on Android",
+            ),
             (Some("curl/8.14.1"), "curl"),
             (Some("BankApp/3.1 (Android 16)"), "BankApp on Android"),
             (Some(""), "Unknown device"),

@@ -100,7 +100,8 @@ impl Identity {
         name: &str,
     ) -> Result<DeviceRecord, OperationError> {
         let current = devices::fingerprint(&*self.state(context).await?, &context.request);
-        let command = RenameDevice { device, expected_version, name: name.trim().to_owned(), current };
+        let command =
+            RenameDevice { device, expected_version, name: name.trim().to_owned(), current };
         self.run_and_forget(context, command, Forgotten::Nothing).await
     }
 

@@ -19,6 +19,7 @@ mod events;
 mod login;
 mod login_commands;
 mod me;
+mod mfa;
 mod password_policy;
 mod passwords;
 mod policy_change;
@@ -52,6 +53,11 @@ pub use console::{ConsoleGrant, ConsoleSession};
 pub use devices_own::DeviceRecord;
 pub use login::{LoginRequest, TokenGrant};
 pub use me::Me;
+pub use mfa::{
+    AppSetup, Confirmed, ConsoleSignIn, ConsoleStep, FactorPresented, FactorRecord, Method, Proven,
+    Regenerate, ResetRequest, SecondFactorDue, Setup, SetupRequest, SignIn, SteppedUp,
+    VerifiedStep,
+};
 pub use password_policy::{PasswordRules, broken_rules};
 pub use passwords::PasswordChange;
 pub use policy_change::{

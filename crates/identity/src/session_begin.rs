@@ -30,6 +30,7 @@ use crate::{
     devices::{self, Seen},
     events::about,
     login::{REFRESH, device_fingerprint},
+    mfa::Method,
     tenant_state::TenantState,
     users::email_key,
 };
@@ -53,6 +54,16 @@ pub(crate) enum SessionFor {
     Client,
     /// A browser, which gets a cookie and no token at all.
     Console,
+}
+
+impl SessionFor {
+    /// The name in the database.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Console => "console",
+        }
+    }
 }
 
 /// How well its owner is known: `mfa_level` of the session.
@@ -137,6 +148,15 @@ pub(crate) struct LockedAccount {
     pub(crate) locked_by_staff: bool,
     pub(crate) password_changed_at: Option<Timestamp>,
     pub(crate) roles: Vec<String>,
+    /// What may be proven as a second factor; empty where there is none.
+    pub(crate) methods: Vec<Method>,
+}
+
+impl LockedAccount {
+    /// Whether somebody without a passkey may come in.
+    pub(crate) const fn may_enter(&self) -> bool {
+        self.is_active && !self.locked_by_staff
+    }
 }
 
 /// Locks an account to the end of the transaction, so that two sign-ins count each
@@ -148,7 +168,9 @@ pub(crate) async fn lock(
 ) -> Result<Option<LockedAccount>, DbError> {
     let row = transaction.query_opt(LOCK_ACCOUNT, &[&context.tenant_id(), &user]).await?;
     let Some(row) = row else { return Ok(None) };
+    let methods: Vec<String> = row.try_get("methods")?;
     Ok(Some(LockedAccount {
+        methods: methods.iter().filter_map(|name| Method::of(name)).collect(),
         username_key: row.try_get("username_key")?,
         is_active: row.try_get("is_active")?,
         locked_by_staff: row.try_get("locked_by_staff")?,
@@ -158,6 +180,11 @@ pub(crate) async fn lock(
 }
 
 impl SessionBegin {
+    /// The same with another session's end, in whose place it comes.
+    pub(crate) fn ending_at(self, expires_at: Timestamp) -> Self {
+        Self { expires_at, ..self }
+    }
+
     /// Everything that the beginning writes, and `more` of the caller's own, in one
     /// round trip; under the lock of [`lock`], whose `roles` these are. The events are
     /// those of `action`.
@@ -185,8 +212,7 @@ impl SessionBegin {
         let (trusted, session) = (factor_at.is_some(), self.session.to_string());
         let latitude = context.request.place.map(|place| place.latitude);
         let longitude = context.request.place.map(|place| place.longitude);
-        let seen: Parameters<'_, 6> =
-            [&tenant, &device_id, &user, &device, &device_name, &trusted];
+        let seen: Parameters<'_, 6> = [&tenant, &device_id, &user, &device, &device_name, &trusted];
         let detect: Parameters<'_, 4> = [&user, &ip, &agent, &session];
         let succeed: Parameters<'_, 3> = [&self.entrant.username_key, &ip, &agent];
         let end: Parameters<'_, 3> = [&tenant, &user, &others];

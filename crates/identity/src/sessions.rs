@@ -16,9 +16,7 @@ use operation::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tenancy::{
-    ActorKind, DbError, OpContext, Query, SessionId, TenantTx, policy::SessionPolicy,
-};
+use tenancy::{ActorKind, DbError, OpContext, Query, SessionId, TenantTx, policy::SessionPolicy};
 use tokio_postgres::Row;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -44,6 +42,10 @@ pub(crate) struct SessionFacts {
     pub(crate) organization: Option<Uuid>,
     pub(crate) department: Option<String>,
     pub(crate) mfa_enabled: bool,
+    /// When a second factor was last used in it.
+    pub(crate) mfa_at: Option<Timestamp>,
+    /// Whether it looked odd as it began, and no factor was used since.
+    pub(crate) step_up_due: bool,
     pub(crate) password_changed_at: Option<Timestamp>,
     pub(crate) is_active: bool,
     pub(crate) revoked: bool,
@@ -64,6 +66,8 @@ impl SessionFacts {
             organization: row.try_get("organization_id")?,
             department: row.try_get("department")?,
             mfa_enabled: row.try_get("mfa_enabled")?,
+            mfa_at: row.try_get("mfa_at")?,
+            step_up_due: row.try_get("step_up_due")?,
             password_changed_at: row.try_get("password_changed_at")?,
             is_active: row.try_get("is_active")?,
             revoked: revoked_at.is_some(),

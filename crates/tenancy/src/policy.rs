@@ -145,6 +145,13 @@ pub struct MfaPolicy {
     pub totp_interval_s: u32,
     /// Methods people may enrol.
     pub methods: Vec<String>,
+    /// Roles whose holders must have a factor; none where absent, as in policies from
+    /// before there were any.
+    #[serde(default)]
+    pub required_roles: Vec<String>,
+    /// Whether who signs in from a device that is new to their account must prove one.
+    #[serde(default)]
+    pub on_new_device: bool,
 }
 
 /// Requests by class, a minute unless the name says otherwise.
@@ -261,6 +268,8 @@ impl SecurityPolicy {
                 totp_issuer: Some("UltraCore".to_owned()),
                 totp_interval_s: 30,
                 methods: names(&["totp", "backup"]),
+                required_roles: Vec::new(),
+                on_new_device: false,
             },
             rate_limits: RateLimitPolicy {
                 auth_per_user: 5,
@@ -308,6 +317,7 @@ impl SecurityPolicy {
         self.session.concurrent_limit = 5;
         self.mfa.totp_issuer = None;
         self.mfa.methods = names(&["totp", "backup", "passkey"]);
+        self.mfa.on_new_device = true;
     }
 
     fn become_credit_risk(&mut self) {

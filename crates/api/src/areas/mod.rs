@@ -12,6 +12,7 @@ pub(crate) mod auth;
 pub(crate) mod customers;
 pub(crate) mod devices;
 pub(crate) mod holds;
+pub(crate) mod mfa;
 pub(crate) mod postings;
 pub(crate) mod settings;
 pub(crate) mod transfers;

@@ -102,8 +102,7 @@ pub(crate) async fn request_change(
         }
     };
     let note = body.note.as_deref();
-    let done =
-        state.identity.request_policy_change(&context, key, (wish, version), note).await?;
+    let done = state.identity.request_policy_change(&context, key, (wish, version), note).await?;
     let version = done.output.version;
     let mut response = reply(done, PolicyChange::from);
     tag(&mut response, version);
@@ -187,6 +186,7 @@ pub(crate) mod docs {
             .idempotent()
             .answers::<PolicyChange>(201, "The change, which waits.")
             .etag()
+            .problem(403, &["permission_denied", "step_up_required"])
             .problem(412, &["version_conflict"])
             .problem(422, &["validation_failed", "nothing_changes", "too_many_pending"])
     }
@@ -207,7 +207,7 @@ pub(crate) mod docs {
             .body_optional()
             .answer_with(200, "The change as it is now.", &PolicyChange::approved_example())
             .etag()
-            .problem(403, &["permission_denied", "not_independent"])
+            .problem(403, &["permission_denied", "step_up_required", "not_independent"])
             .problem(409, &["policy_changed"])
             .problem(
                 422,
@@ -228,6 +228,7 @@ pub(crate) mod docs {
             .body_optional()
             .answer_with(200, "The change as it is now.", &PolicyChange::rejected_example())
             .etag()
+            .problem(403, &["permission_denied", "step_up_required"])
             .problem(422, &["change_decided", "change_expired", "validation_failed"])
     }
 }

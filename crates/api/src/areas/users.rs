@@ -188,7 +188,11 @@ pub(crate) mod docs {
             .describe("Without personal data. A customer sees themselves.")
             .query("role", text(), "Of this primary role.")
             .query("is_active", boolean(), "That may, or may not, sign in.")
-            .query("email", text(), "With this e-mail address, in any case of letters; the search is recorded.")
+            .query(
+                "email",
+                text(),
+                "With this e-mail address, in any case of letters; the search is recorded.",
+            )
             .query("deleted", boolean(), "Those who were deleted, instead of those who were not.")
             .paged()
             .answers::<List<UserSummary>>(200, "A page of users.")

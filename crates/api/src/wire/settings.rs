@@ -31,10 +31,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn of(
-        tenant: &TenantRef,
-        (policy, policy_version): (&SecurityPolicy, i64),
-    ) -> Self {
+    pub(crate) fn of(tenant: &TenantRef, (policy, policy_version): (&SecurityPolicy, i64)) -> Self {
         Self {
             id: tenant.id.0,
             tenant: tenant.slug.clone(),

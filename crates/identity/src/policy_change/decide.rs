@@ -213,7 +213,9 @@ fn applied(context: &OpContext, change: &PolicyChange) -> AuditEvent {
         .resource_id(change.id)
         .old_values(side(|difference| &difference.old))
         .new_values(side(|difference| &difference.new))
-        .details(json!({ "base_version": change.base_version, "payload_hash": change.payload_hash }))
+        .details(
+            json!({ "base_version": change.base_version, "payload_hash": change.payload_hash }),
+        )
 }
 
 fn decided(context: &OpContext, change: &PolicyChange) -> AuditEvent {

@@ -20,13 +20,14 @@ use operation::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tenancy::{Database, DbError, OpContext, Query, policy::SecurityPolicy};
+use tenancy::{ActorKind, Database, DbError, OpContext, Query, policy::SecurityPolicy};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use crate::{
     Identity,
     events::hexadecimal,
+    mfa::RECENT,
     sessions::{Forgotten, after_of},
 };
 use decide::{Decide, Verdict};
@@ -203,7 +204,7 @@ impl Identity {
     }
 
     /// Asks for a change of the policy, made of `expected_version` where that is given.
-    /// Refused, first found, with `version_conflict`, `validation_failed` (every fault,
+    /// Refused, first found, with `step_up_required`, `version_conflict`, `validation_failed` (every fault,
     /// under its path), `nothing_changes`, `too_many_pending`.
     pub async fn request_policy_change(
         &self,
@@ -212,6 +213,7 @@ impl Identity {
         (wish, expected_version): (PolicyWish, Option<i64>),
         note: Option<&str>,
     ) -> Result<Reply<PolicyChange>, OperationError> {
+        self.prove_for_policy(context).await?;
         let note = checked_note(note)?;
         let id = context.clock.new_id();
         let command = RequestChange { id, wish, expected_version, note };
@@ -220,7 +222,7 @@ impl Identity {
     }
 
     /// Agrees to a change, which is the policy from then on. Refused, first found, with
-    /// `permission_denied` (to its maker), `change_decided`, `change_expired`,
+    /// `step_up_required`, `permission_denied` (to its maker), `change_decided`, `change_expired`,
     /// `change_tampered`, `not_independent`, `maker_not_permitted`, `policy_changed`.
     pub async fn approve_policy_change(
         &self,
@@ -231,7 +233,7 @@ impl Identity {
         self.decide_policy_change(context, change, Verdict::Approve, note).await
     }
 
-    /// Rejects a change. Refused, first found, with `permission_denied` (to its maker),
+    /// Rejects a change. Refused, first found, with `step_up_required`, `permission_denied` (to its maker),
     /// `change_decided`, `change_expired`.
     pub async fn reject_policy_change(
         &self,
@@ -249,9 +251,18 @@ impl Identity {
         verdict: Verdict,
         note: Option<&str>,
     ) -> Result<PolicyChange, OperationError> {
+        self.prove_for_policy(context).await?;
         let note = checked_note(note)?;
         let command = Decide { identity: self.clone(), change, verdict, note };
         self.run_and_forget(context, command, Forgotten::Policy).await
+    }
+
+    /// The policy decides who comes in: a person proves a factor of late.
+    async fn prove_for_policy(&self, context: &OpContext) -> Result<(), OperationError> {
+        if context.actor.kind != ActorKind::User {
+            return Ok(());
+        }
+        self.require_recent_factor(context, RECENT).await
     }
 
     /// One change.

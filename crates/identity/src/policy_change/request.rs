@@ -58,7 +58,7 @@ impl Command for RequestChange {
                 Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", detail).into()
             );
         }
-        let (policy, differences) = self.changed(base)?;
+        let (policy, differences) = self.changed(base, context.tenant.blueprint.roles())?;
         let actor = context.actor.id;
         let waiting = transaction.query_opt(PENDING, &[&tenant, &actor]).await?;
         let waiting: Option<i64> =
@@ -78,15 +78,21 @@ impl Command for RequestChange {
 
 impl RequestChange {
     /// The policy as it shall be, in our own writing, and what that changes.
-    fn changed(&self, base: Value) -> Result<(Value, Vec<PolicyDifference>), Failure> {
+    fn changed(
+        &self,
+        base: Value,
+        roles: &[&str],
+    ) -> Result<(Value, Vec<PolicyDifference>), Failure> {
         let corrupt = |error: serde_json::Error| DbError::Corrupt(format!("policy: {error}"));
         // What is stored may be of before a field was; what is compared has all of them.
         let known: tenancy::policy::SecurityPolicy =
             serde_json::from_value(base).map_err(corrupt)?;
         let known = serde_json::to_value(&known).map_err(corrupt)?;
         let verdict = match &self.wish {
-            PolicyWish::Whole(policy) => accepted(policy, &known, "policy"),
-            PolicyWish::Patch(patch) => accepted(&merged(known.clone(), patch), &known, "patch"),
+            PolicyWish::Whole(policy) => accepted(policy, (&known, roles), "policy"),
+            PolicyWish::Patch(patch) => {
+                accepted(&merged(known.clone(), patch), (&known, roles), "patch")
+            }
         };
         let policy = verdict.map_err(Refusal::validation)?;
         let policy = serde_json::to_value(&policy).map_err(corrupt)?;

@@ -22,6 +22,8 @@ enum Rule {
     Texts(usize),
     /// At least one of these names, each once.
     Names(&'static [&'static str]),
+    /// Any of the tenant's roles, each once.
+    Roles,
     /// One of these names.
     Choice(&'static [&'static str]),
 }
@@ -36,7 +38,7 @@ const AUDIENCES_MAX: usize = 10;
 /// Requests a minute or an hour: more is no limit.
 const REQUESTS: Rule = Rule::Whole(1, 1_000_000);
 
-const RULES: [(&str, Rule); 39] = [
+const RULES: [(&str, Rule); 41] = [
     ("token.algorithm", Rule::Choice(&["HS256", "RS256", "ES256", "EdDSA"])),
     ("token.access_lifetime_s", Rule::Whole(60, DAY_S)),
     ("token.refresh_lifetime_s", Rule::Whole(300, 90 * DAY_S)),
@@ -68,6 +70,8 @@ const RULES: [(&str, Rule); 39] = [
     ("mfa.totp_issuer", Rule::MaybeText(64)),
     ("mfa.totp_interval_s", Rule::Whole(15, 120)),
     ("mfa.methods", Rule::Names(&["totp", "sms", "email", "backup", "passkey", "fido2"])),
+    ("mfa.required_roles", Rule::Roles),
+    ("mfa.on_new_device", Rule::Flag),
     ("rate_limits.auth_per_user", REQUESTS),
     ("rate_limits.auth_per_address", REQUESTS),
     ("rate_limits.mfa", REQUESTS),
@@ -89,13 +93,13 @@ const NO_GREATER: [(&str, &str); 4] = [
 
 /// The policy that a document holds, or everything that is wrong with it, each under its
 /// path behind `prefix`. `known` is a policy as it is written now: what it has no name
-/// for does not exist.
+/// for does not exist. `roles` are the tenant's.
 pub(super) fn accepted(
     proposed: &Value,
-    known: &Value,
+    (known, roles): (&Value, &[&str]),
     prefix: &str,
 ) -> Result<SecurityPolicy, Vec<FieldError>> {
-    let mut faults = Faults { prefix, errors: Vec::new() };
+    let mut faults = Faults { prefix, roles, errors: Vec::new() };
     faults.walk("", proposed, known);
     if faults.errors.is_empty() {
         faults.compare(proposed);
@@ -155,6 +159,7 @@ fn below(path: &str, name: &str) -> String {
 
 struct Faults<'a> {
     prefix: &'a str,
+    roles: &'a [&'a str],
     errors: Vec<FieldError>,
 }
 
@@ -171,7 +176,7 @@ impl Faults<'_> {
 
     fn walk(&mut self, path: &str, proposed: &Value, known: &Value) {
         if let Some(rule) = rule_of(path) {
-            if let Err(expected) = rule.check(proposed) {
+            if let Err(expected) = rule.check(proposed, self.roles) {
                 self.add(path, "invalid_value", expected);
             }
             return;
@@ -217,7 +222,7 @@ impl Rule {
     }
 
     /// Whether a value follows it, or what was expected.
-    fn check(self, value: &Value) -> Result<(), String> {
+    fn check(self, value: &Value, roles: &[&str]) -> Result<(), String> {
         let whole = |least, most| value.as_i64().is_some_and(|it| (least..=most).contains(&it));
         let fits = match self {
             Self::Whole(least, most) => whole(least, most),
@@ -226,11 +231,16 @@ impl Rule {
             Self::MaybeText(most) => value.is_null() || value.as_str().is_some_and(line(most)),
             Self::Texts(most) => {
                 let texts = texts(value);
-                texts.is_some_and(|texts| texts.len() <= most && texts.into_iter().all(line(NAME_MAX)))
+                texts.is_some_and(|texts| {
+                    texts.len() <= most && texts.into_iter().all(line(NAME_MAX))
+                })
             }
             Self::Names(known) => texts(value).is_some_and(|names| {
                 !names.is_empty() && names.iter().all(|name| known.contains(name))
             }),
+            Self::Roles => {
+                texts(value).is_some_and(|names| names.iter().all(|name| roles.contains(name)))
+            }
             Self::Choice(known) => value.as_str().is_some_and(|name| known.contains(&name)),
         };
         if fits { Ok(()) } else { Err(self.expected()) }
@@ -246,21 +256,19 @@ impl Rule {
             Self::MaybeText(most) => format!("Expected 1 to {most} characters, or null"),
             Self::Texts(most) => format!("Expected at most {most} texts, each once"),
             Self::Names(known) => format!("Expected some of {}, each once", known.join(", ")),
+            Self::Roles => "Expected roles of the tenant, each once".to_owned(),
             Self::Choice(known) => format!("Expected one of {}", known.join(", ")),
         }
     }
 }
 
 fn line(most: usize) -> impl Fn(&str) -> bool {
-    move |text| {
-        (1..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control)
-    }
+    move |text| (1..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
 /// A list of texts, none of them twice.
 fn texts(value: &Value) -> Option<Vec<&str>> {
-    let texts: Vec<&str> =
-        value.as_array()?.iter().map(Value::as_str).collect::<Option<_>>()?;
+    let texts: Vec<&str> = value.as_array()?.iter().map(Value::as_str).collect::<Option<_>>()?;
     let twice = texts.iter().enumerate().any(|(at, text)| texts[..at].contains(text));
     (!twice).then_some(texts)
 }
@@ -308,7 +316,8 @@ mod tests {
     fn every_blueprint_starts_within_the_rules() {
         for blueprint in Blueprint::ALL {
             let policy = written(blueprint);
-            let read = accepted(&policy, &written(Blueprint::CoreBank), "policy").unwrap();
+            let known = written(Blueprint::CoreBank);
+            let read = accepted(&policy, (&known, blueprint.roles()), "policy").unwrap();
             assert_eq!(read, SecurityPolicy::of(blueprint), "{blueprint}");
         }
     }
@@ -316,21 +325,55 @@ mod tests {
     #[test]
     fn every_fault_is_named() {
         // what to merge into the blueprint's, the faults: path and code
-        let table: [(Value, &[(&str, &str)]); 16] = [
-            (json!({ "session": { "concurrent_limit": 0 } }), &[("patch.session.concurrent_limit", "invalid_value")]),
-            (json!({ "session": { "concurrent_limit": 2.5 } }), &[("patch.session.concurrent_limit", "invalid_value")]),
-            (json!({ "session": { "concurrent_limit": "5" } }), &[("patch.session.concurrent_limit", "invalid_value")]),
-            (json!({ "session": { "concurrent_limit": null } }), &[("patch.session.concurrent_limit", "missing_field")]),
-            (json!({ "session": { "concurent_limit": 5 } }), &[("patch.session.concurent_limit", "unknown_field")]),
+        let table: [(Value, &[(&str, &str)]); 17] = [
+            (
+                json!({ "mfa": { "required_roles": ["teller", "king"] } }),
+                &[("patch.mfa.required_roles", "invalid_value")],
+            ),
+            (
+                json!({ "session": { "concurrent_limit": 0 } }),
+                &[("patch.session.concurrent_limit", "invalid_value")],
+            ),
+            (
+                json!({ "session": { "concurrent_limit": 2.5 } }),
+                &[("patch.session.concurrent_limit", "invalid_value")],
+            ),
+            (
+                json!({ "session": { "concurrent_limit": "5" } }),
+                &[("patch.session.concurrent_limit", "invalid_value")],
+            ),
+            (
+                json!({ "session": { "concurrent_limit": null } }),
+                &[("patch.session.concurrent_limit", "missing_field")],
+            ),
+            (
+                json!({ "session": { "concurent_limit": 5 } }),
+                &[("patch.session.concurent_limit", "unknown_field")],
+            ),
             (json!({ "session": 5 }), &[("patch.session", "invalid_value")]),
             (json!({ "session": null }), &[("patch.session", "missing_field")]),
             (json!({ "moon": { "phase": 1 } }), &[("patch.moon", "unknown_field")]),
-            (json!({ "token": { "algorithm": "none" } }), &[("patch.token.algorithm", "invalid_value")]),
-            (json!({ "token": { "issuer": "a\u{0}b" } }), &[("patch.token.issuer", "invalid_value")]),
+            (
+                json!({ "token": { "algorithm": "none" } }),
+                &[("patch.token.algorithm", "invalid_value")],
+            ),
+            (
+                json!({ "token": { "issuer": "a\u{0}b" } }),
+                &[("patch.token.issuer", "invalid_value")],
+            ),
             (json!({ "mfa": { "methods": [] } }), &[("patch.mfa.methods", "invalid_value")]),
-            (json!({ "mfa": { "methods": ["totp", "totp"] } }), &[("patch.mfa.methods", "invalid_value")]),
-            (json!({ "mfa": { "methods": ["carrier pigeon"] } }), &[("patch.mfa.methods", "invalid_value")]),
-            (json!({ "session": { "idle_timeout_s": 90_000 } }), &[("patch.session.idle_timeout_s", "out_of_order")]),
+            (
+                json!({ "mfa": { "methods": ["totp", "totp"] } }),
+                &[("patch.mfa.methods", "invalid_value")],
+            ),
+            (
+                json!({ "mfa": { "methods": ["carrier pigeon"] } }),
+                &[("patch.mfa.methods", "invalid_value")],
+            ),
+            (
+                json!({ "session": { "idle_timeout_s": 90_000 } }),
+                &[("patch.session.idle_timeout_s", "out_of_order")],
+            ),
             (
                 json!({ "password": { "minimum_length": 4, "history": -1 }, "x": 1 }),
                 &[
@@ -343,7 +386,8 @@ mod tests {
         ];
         let base = written(Blueprint::CoreBank);
         for (patch, expected) in table {
-            let errors = accepted(&merged(base.clone(), &patch), &base, "patch").unwrap_err();
+            let merged = merged(base.clone(), &patch);
+            let errors = accepted(&merged, (&base, &["teller"]), "patch").unwrap_err();
             let mut found: Vec<_> =
                 errors.iter().map(|error| (error.field.as_ref(), error.code.as_ref())).collect();
             let mut expected = expected.to_vec();
@@ -356,9 +400,13 @@ mod tests {
     #[test]
     fn what_may_be_absent_is_removed_by_null() {
         let base = written(Blueprint::CoreBank);
-        let patch = json!({ "password": { "maximum_age_days": null }, "transfer_ceiling_minor": 5 });
-        let policy = accepted(&merged(base.clone(), &patch), &base, "patch").unwrap();
-        assert_eq!((policy.password.maximum_age_days, policy.transfer_ceiling_minor), (None, Some(5)));
+        let patch =
+            json!({ "password": { "maximum_age_days": null }, "transfer_ceiling_minor": 5 });
+        let policy = accepted(&merged(base.clone(), &patch), (&base, &[]), "patch").unwrap();
+        assert_eq!(
+            (policy.password.maximum_age_days, policy.transfer_ceiling_minor),
+            (None, Some(5))
+        );
         let after = serde_json::to_value(&policy).unwrap();
         let expected = [
             ("password.maximum_age_days".to_owned(), json!(90), json!(null)),
@@ -380,11 +428,11 @@ mod tests {
             (json!({"a":"c"}), json!({"a":["b"]}), json!({"a":["b"]})),
             (json!({"a":{"b":"c"}}), json!({"a":{"b":"d","c":null}}), json!({"a":{"b":"d"}})),
             (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
-            (json!(["a","b"]), json!(["c","d"]), json!(["c","d"])),
+            (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
             (json!({"a":"b"}), json!(["c"]), json!(["c"])),
             (json!({"a":"foo"}), json!(null), json!(null)),
             (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
-            (json!([1,2]), json!({"a":"b","c":null}), json!({"a":"b"})),
+            (json!([1, 2]), json!({"a":"b","c":null}), json!({"a":"b"})),
             (json!({}), json!({"a":{"bb":{"ccc":null}}}), json!({"a":{"bb":{}}})),
         ];
         for (base, patch, expected) in table {

@@ -64,9 +64,8 @@ impl Identity {
     pub(super) fn administrative_roles(&self, context: &OpContext) -> Vec<&'static str> {
         let blueprint = context.tenant.blueprint;
         let policies = self.inner.operations.policies();
-        let removes_anybody = |role: &&&str| {
-            policies.scope(blueprint, &[**role], Permission::UserDelete).is_all()
-        };
+        let removes_anybody =
+            |role: &&&str| policies.scope(blueprint, &[**role], Permission::UserDelete).is_all();
         blueprint.roles().iter().filter(removes_anybody).copied().collect()
     }
 

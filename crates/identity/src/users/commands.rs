@@ -373,6 +373,17 @@ pub(super) struct Facts {
     pub(super) roles: Vec<String>,
 }
 
+/// A person as the object of a decision.
+pub(crate) async fn target_of(
+    transaction: &TenantTx,
+    context: &OpContext,
+    user: Uuid,
+) -> Result<Target, DbError> {
+    Ok(facts(transaction, context, user)
+        .await?
+        .map_or(Target::Missing { field: None }, |facts| facts.target))
+}
+
 pub(super) async fn facts(
     transaction: &TenantTx,
     context: &OpContext,

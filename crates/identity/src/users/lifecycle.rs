@@ -173,9 +173,9 @@ impl ChangeStanding {
         match self.step {
             Step::Lock(reason) => record.details(json!({ "reason": reason })),
             Step::Unlock => record,
-            Step::Delete => {
-                record.details(json!({ "shredded": true, "kept": ["username", "roles"] })).personal_fields()
-            }
+            Step::Delete => record
+                .details(json!({ "shredded": true, "kept": ["username", "roles"] }))
+                .personal_fields(),
         }
     }
 }

@@ -16,7 +16,9 @@ use uuid::Uuid;
 use super::commands::{Facts, facts};
 use crate::{
     Identity, SessionRecord,
-    sessions::{Forgotten, LIST_OWN, REVOKE_FAMILY, REVOKE_OWN, after_of, revoke_all, session_record},
+    sessions::{
+        Forgotten, LIST_OWN, REVOKE_FAMILY, REVOKE_OWN, after_of, revoke_all, session_record,
+    },
 };
 
 impl Identity {

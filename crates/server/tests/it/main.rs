@@ -47,6 +47,7 @@ mod money_proofs;
 mod money_reversals;
 mod operation;
 mod outage;
+mod second_factors;
 mod serving;
 mod statements;
 mod tenancy;

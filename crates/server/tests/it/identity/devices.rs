@@ -41,7 +41,8 @@ async fn the_owner_hears_of_a_new_device_once_and_can_revoke_it() {
     sign_in(&world, keeping("the-second-device")).await;
     sign_in(&world, keeping("the-first-device")).await;
     assert_eq!(told(&world).await, 1, "each once");
-    let sealed = "SELECT count(*) FROM notices n WHERE n::text ILIKE '%alice%' OR n::text ILIKE '%192.0.2%'";
+    let sealed =
+        "SELECT count(*) FROM notices n WHERE n::text ILIKE '%alice%' OR n::text ILIKE '%192.0.2%'";
     assert_eq!(world.scalar::<i64>(sealed).await, 0, "whom and of what is sealed");
 
     let identity = &world.identity;
@@ -55,7 +56,8 @@ async fn the_owner_hears_of_a_new_device_once_and_can_revoke_it() {
     let rest = PageRequest { limit: 1, after: paged.next };
     assert_eq!(identity.devices(&second, &rest).await.unwrap().data[0].id, older);
 
-    let renamed = identity.rename_device(&second, older, Some(1), "  Telefon · Žofie ").await.unwrap();
+    let renamed =
+        identity.rename_device(&second, older, Some(1), "  Telefon · Žofie ").await.unwrap();
     assert_eq!((renamed.name.as_str(), renamed.version), ("Telefon · Žofie", 2));
     let bob = {
         let grant = world.login("bank", "bob", PASSWORD).await.unwrap();
@@ -78,10 +80,8 @@ async fn the_owner_hears_of_a_new_device_once_and_can_revoke_it() {
     assert_eq!(code(identity.revoke_device(&second, older, Some(1)).await), "version_conflict");
 
     // Revoked, its sessions end and the other's go on.
-    let grant = world
-        .login_from("bank", "alice", PASSWORD, keeping("the-first-device"))
-        .await
-        .unwrap();
+    let grant =
+        world.login_from("bank", "alice", PASSWORD, keeping("the-first-device")).await.unwrap();
     identity.revoke_device(&second, older, Some(2)).await.unwrap();
     let used = identity.authenticate(&grant.access_token, keeping("the-first-device")).await;
     assert_eq!(used.unwrap_err().code, "token_revoked");
@@ -102,7 +102,10 @@ async fn what_a_client_keeps_makes_a_device_of_it() {
     let app = App::start().await;
     let ask = |device: &'static str, agent: &'static str| {
         let body = json!({ "tenant": "bank", "username": "customer", "password": crate::harness::PASSWORD });
-        app.post("/v1/auth/login").header("user-agent", agent).header("x-device-id", device).json(&body)
+        app.post("/v1/auth/login")
+            .header("user-agent", agent)
+            .header("x-device-id", device)
+            .json(&body)
     };
     // device id, user agent, how many devices there are then
     let table = [
@@ -208,7 +211,8 @@ async fn a_burst_of_sessions_is_odd_and_a_factor_settles_what_is_owed() {
     };
     let session = own().await;
     assert_eq!((session.step_up_due, session.suspicion_reasons), (true, reasons));
-    let sql = format!("UPDATE user_sessions SET mfa_at = suspicious_at WHERE id = '{}'", session.id);
+    let sql =
+        format!("UPDATE user_sessions SET mfa_at = suspicious_at WHERE id = '{}'", session.id);
     world.superuser().await.batch_execute(&sql).await.unwrap();
     assert!(!own().await.step_up_due, "a factor proven since then");
 

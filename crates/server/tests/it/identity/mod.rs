@@ -4,6 +4,8 @@
 
 mod database;
 mod devices;
+mod factor_world;
+mod factors;
 mod login;
 mod outages;
 mod passwords;

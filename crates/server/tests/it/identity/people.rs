@@ -35,11 +35,23 @@ async fn who_may_change_whose_standing_is_a_table() {
     let stranger = world.user(&other, "stranger", "customer").await;
     // actor, upon whom, the refusal of: locking, unlocking, deleting
     let table: [(&str, Uuid, [Option<&str>; 3]); 9] = [
-        ("customer", people["officer"], [Some("not_found"), Some("not_found"), Some("permission_denied")]),
+        (
+            "customer",
+            people["officer"],
+            [Some("not_found"), Some("not_found"), Some("permission_denied")],
+        ),
         ("officer", people["customer"], [Some("permission_denied"); 3]),
         ("auditor", people["customer"], [Some("permission_denied"); 3]),
-        ("manager", people["admin"], [Some("privilege_escalation"), Some("privilege_escalation"), Some("permission_denied")]),
-        ("manager", people["manager"], [Some("own_account"), Some("own_account"), Some("permission_denied")]),
+        (
+            "manager",
+            people["admin"],
+            [Some("privilege_escalation"), Some("privilege_escalation"), Some("permission_denied")],
+        ),
+        (
+            "manager",
+            people["manager"],
+            [Some("own_account"), Some("own_account"), Some("permission_denied")],
+        ),
         ("admin", people["admin"], [Some("own_account"); 3]),
         ("admin", people["super_admin"], [Some("privilege_escalation"); 3]),
         ("admin", stranger, [Some("not_found"); 3]),
@@ -105,10 +117,7 @@ async fn a_lock_by_staff_closes_the_password_ends_everything_open_and_stays() {
     assert!(app.query_one(&is_locked, &[]).await.unwrap().get::<_, bool>(0));
     // A year later as well: it has no end.
     world.advance_s(365 * 86_400);
-    assert_eq!(
-        code(world.login("bank", "the-customer", PASSWORD).await),
-        "invalid_credentials"
-    );
+    assert_eq!(code(world.login("bank", "the-customer", PASSWORD).await), "invalid_credentials");
     let (_, manager) = world.signed_in("bank", "the-manager").await;
     let open = identity.unlock_user(&manager, alice, None).await.unwrap();
     assert_eq!((open.lock_reason, open.locked_until), (None, None));
@@ -159,10 +168,14 @@ async fn the_deleted_are_shredded_and_restored_as_an_empty_shell() {
         ("notices", "true"),
         ("user_sessions", "revoked_at IS NULL OR ip_address IS NOT NULL OR user_agent IS NOT NULL"),
         ("refresh_tokens", "revoked_at IS NULL"),
-        ("login_attempts", "ip_address IS NOT NULL OR user_agent IS NOT NULL OR identifier_index <> decode(repeat('00', 33), 'hex')"),
+        (
+            "login_attempts",
+            "ip_address IS NOT NULL OR user_agent IS NOT NULL OR identifier_index <> decode(repeat('00', 33), 'hex')",
+        ),
     ];
     for (table, condition) in gone {
-        let sql = format!("SELECT count(*) FROM {table} WHERE user_id = '{alice}' AND ({condition})");
+        let sql =
+            format!("SELECT count(*) FROM {table} WHERE user_id = '{alice}' AND ({condition})");
         assert_eq!(world.scalar::<i64>(&sql).await, 0, "{table}");
     }
     let shredded = format!(
@@ -202,7 +215,8 @@ async fn the_deleted_are_shredded_and_restored_as_an_empty_shell() {
     );
     assert_eq!(code(world.login("bank", "the-customer", PASSWORD).await), "invalid_credentials");
     assert_ne!(world.scalar::<String>(&key).await, key_before, "a new key, not the old one");
-    let kept = format!("SELECT count(*) FROM shredded_subject_keys WHERE key_id::text = '{key_before}'");
+    let kept =
+        format!("SELECT count(*) FROM shredded_subject_keys WHERE key_id::text = '{key_before}'");
     assert_eq!(world.scalar::<i64>(&kept).await, 1, "what was erased stays known");
     let email = UserUpdate {
         email: Change::Set(Some("again@example.com".to_owned())),
@@ -223,11 +237,12 @@ async fn every_table_about_a_person_is_considered_by_the_shredding() {
         ("user_roles", "restoring brings back the roles"),
         ("mfa_reset_requests", "who asked and who agreed; nothing personal"),
     ];
-    const SHREDDED: [&str; 12] = [
+    const SHREDDED: [&str; 13] = [
         "login_attempts",
         "mfa_backup_codes",
         "mfa_challenges",
         "mfa_configs",
+        "mfa_verification_attempts",
         "notices",
         "one_time_tokens",
         "password_history",
@@ -266,7 +281,10 @@ async fn the_last_administrator_stays_whoever_asks() {
     let lock = identity.lock_user(&bank, admin, None, LockReason::Other).await;
     assert_eq!(code(lock), "last_administrator");
     assert_eq!(code(identity.update_user(&bank, admin, None, off).await), "last_administrator");
-    assert_eq!(code(identity.update_user(&bank, admin, None, demote()).await), "last_administrator");
+    assert_eq!(
+        code(identity.update_user(&bank, admin, None, demote()).await),
+        "last_administrator"
+    );
     // One who is locked or disabled administers nothing.
     let second = world.user(&bank, "second", "admin").await;
     identity.lock_user(&bank, second, None, LockReason::Other).await.unwrap();
@@ -314,11 +332,41 @@ async fn roles_are_given_several_at_a_time_and_never_beyond_ones_own() {
     let both = UserUpdate { role: Some("officer".to_owned()), ..roles(&["officer"]) };
     // case, actor, whose, wanted, refusal
     let table = [
-        ("above one's own", &admin, officer, roles(&["officer", "super_admin"]), Some("privilege_escalation")),
-        ("more than one holds", &manager, officer, roles(&["officer", "auditor"]), Some("privilege_escalation")),
-        ("to oneself", &admin, people["admin"], roles(&["admin", "auditor"]), Some("permission_denied")),
-        ("from oneself", &manager, people["manager"], roles(&["officer"]), Some("permission_denied")),
-        ("from the mightier", &manager, people["admin"], roles(&["officer"]), Some("privilege_escalation")),
+        (
+            "above one's own",
+            &admin,
+            officer,
+            roles(&["officer", "super_admin"]),
+            Some("privilege_escalation"),
+        ),
+        (
+            "more than one holds",
+            &manager,
+            officer,
+            roles(&["officer", "auditor"]),
+            Some("privilege_escalation"),
+        ),
+        (
+            "to oneself",
+            &admin,
+            people["admin"],
+            roles(&["admin", "auditor"]),
+            Some("permission_denied"),
+        ),
+        (
+            "from oneself",
+            &manager,
+            people["manager"],
+            roles(&["officer"]),
+            Some("permission_denied"),
+        ),
+        (
+            "from the mightier",
+            &manager,
+            people["admin"],
+            roles(&["officer"]),
+            Some("privilege_escalation"),
+        ),
         ("unknown", &admin, officer, roles(&["officer", "king"]), Some("unknown_role")),
         ("none", &admin, officer, roles(&[]), Some("validation_failed")),
         ("twice", &admin, officer, roles(&["officer", "officer"]), Some("validation_failed")),
@@ -349,7 +397,8 @@ async fn an_address_is_searched_for_by_its_index_alone() {
     let (_, officer) = world.signed_in("bank", "the-officer").await;
     let (_, customer) = world.signed_in("bank", "the-customer").await;
     let customer_id = people["customer"];
-    let filter = |email: &str| UserFilter { email: Some(email.to_owned()), ..UserFilter::default() };
+    let filter =
+        |email: &str| UserFilter { email: Some(email.to_owned()), ..UserFilter::default() };
     // who, address, found
     let table = [
         (&officer, " THE-customer@example.COM ", vec![customer_id]),
@@ -366,7 +415,9 @@ async fn an_address_is_searched_for_by_its_index_alone() {
     for malformed in ["", "no-address", "a@b", "a@example.com\0"] {
         let outcome =
             world.identity.users(&officer, filter(malformed), &PageRequest::default()).await;
-        let Err(OperationError::Refused(refusal)) = outcome else { panic!("{malformed:?} accepted") };
+        let Err(OperationError::Refused(refusal)) = outcome else {
+            panic!("{malformed:?} accepted")
+        };
         assert_eq!(
             (refusal.code.as_ref(), refusal.errors[0].field.as_ref()),
             ("invalid_value", "email"),
@@ -377,7 +428,8 @@ async fn an_address_is_searched_for_by_its_index_alone() {
     operations.access_log().flush(operations.database(), true).await.unwrap();
     let sql = "SELECT count(*) FROM audit_log WHERE action = 'user.list' AND details::text LIKE '%by_email%'";
     assert!(world.scalar::<i64>(sql).await > 0, "the search leaves a record");
-    let sql = "SELECT count(*) FROM audit_log WHERE convert_from(record, 'UTF8') ILIKE '%example.com%'";
+    let sql =
+        "SELECT count(*) FROM audit_log WHERE convert_from(record, 'UTF8') ILIKE '%example.com%'";
     assert_eq!(world.scalar::<i64>(sql).await, 0, "and the record no address");
     drop(bank);
 }
@@ -426,7 +478,8 @@ async fn staff_see_and_end_others_sessions_as_policy_says() {
     assert_eq!(identity.end_sessions_of(&admin, alice, None).await.unwrap(), 1);
     assert_eq!(world.authenticate(&second.access_token).await.unwrap_err().code, "token_revoked");
     // Looking at where somebody signs in from is an access to personal data.
-    let sql = "SELECT count(*) FROM audit_log WHERE action = 'session.list' AND resource_id IS NOT NULL";
+    let sql =
+        "SELECT count(*) FROM audit_log WHERE action = 'session.list' AND resource_id IS NOT NULL";
     assert!(world.scalar::<i64>(sql).await >= 2);
 }
 

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use identity::{
-    PolicyChange, PolicyChangeFilter, PolicyChangeStatus, PolicyWish, UserUpdate,
-};
+use identity::{PolicyChange, PolicyChangeFilter, PolicyChangeStatus, PolicyWish, UserUpdate};
 use operation::{OperationError, PageRequest};
 use serde_json::{Value, json};
 use tenancy::{Blueprint, OpContext};
@@ -55,7 +53,11 @@ async fn a_change_is_the_policy_once_a_second_person_agrees() {
     assert_eq!((change.base_version, change.note.as_deref()), (1, Some("After the audit")));
     assert_eq!(change.differences.len(), 1);
     assert_eq!(
-        (change.differences[0].path.as_str(), &change.differences[0].old, &change.differences[0].new),
+        (
+            change.differences[0].path.as_str(),
+            &change.differences[0].old,
+            &change.differences[0].new
+        ),
         ("session.concurrent_limit", &json!(10), &json!(3))
     );
     assert_eq!(stored(&world, &bank).await, (10, 1), "nothing yet");
@@ -73,12 +75,20 @@ async fn a_change_is_the_policy_once_a_second_person_agrees() {
     assert_eq!(stored(&world, &bank).await, (3, 2));
     assert_eq!(identity.policy(&bank).await.unwrap().session.concurrent_limit, 3, "here at once");
     tokio::time::sleep(Duration::from_millis(1_050)).await;
-    assert_eq!(other.policy(&bank).await.unwrap().session.concurrent_limit, 3, "elsewhere within a second");
+    assert_eq!(
+        other.policy(&bank).await.unwrap().session.concurrent_limit,
+        3,
+        "elsewhere within a second"
+    );
 
     let sql = "SELECT (old_values ->> 'session.concurrent_limit') || ' ' || (new_values ->> 'session.concurrent_limit') \
         FROM audit_log WHERE action = 'settings.update'";
     assert_eq!(world.scalar::<String>(sql).await, "10 3");
-    assert_eq!(world.audited(&bank, "configuration_change").await, 3, "asked for, applied, decided");
+    assert_eq!(
+        world.audited(&bank, "configuration_change").await,
+        3,
+        "asked for, applied, decided"
+    );
     for outcome in [
         identity.approve_policy_change(&checker, change.id, None).await,
         identity.reject_policy_change(&checker, change.id, None).await,
@@ -86,8 +96,11 @@ async fn a_change_is_the_policy_once_a_second_person_agrees() {
         assert_eq!(code(outcome), "change_decided");
     }
     // What is decided cannot be decided again, whoever writes.
-    let revive = format!("UPDATE policy_changes SET status = 'pending', decided_by = NULL, decided_at = NULL, \
-        decision_note = NULL WHERE id = '{}'", change.id);
+    let revive = format!(
+        "UPDATE policy_changes SET status = 'pending', decided_by = NULL, decided_at = NULL, \
+        decision_note = NULL WHERE id = '{}'",
+        change.id
+    );
     world.superuser().await.batch_execute(&revive).await.unwrap_err();
     world.superuser().await.batch_execute("DELETE FROM policy_changes").await.unwrap_err();
 }
@@ -273,9 +286,15 @@ async fn what_is_no_policy_is_refused_with_every_fault() {
         (PolicyWish::Patch(json!({})), "nothing_changes", &[]),
         (PolicyWish::Whole(lacking), "validation_failed", &["policy.mfa"]),
         (with("/token/algorithm", json!("none")), "validation_failed", &["policy.token.algorithm"]),
-        (with("/password/minimum_length", json!(-1)), "validation_failed", &["policy.password.minimum_length"]),
         (
-            PolicyWish::Patch(json!({ "password": { "history": 1_000 }, "session": { "sticky": true }, "x": {} })),
+            with("/password/minimum_length", json!(-1)),
+            "validation_failed",
+            &["policy.password.minimum_length"],
+        ),
+        (
+            PolicyWish::Patch(
+                json!({ "password": { "history": 1_000 }, "session": { "sticky": true }, "x": {} }),
+            ),
             "validation_failed",
             &["patch.x", "patch.password.history", "patch.session.sticky"],
         ),
@@ -286,7 +305,8 @@ async fn what_is_no_policy_is_refused_with_every_fault() {
         let Err(OperationError::Refused(refusal)) = outcome else { panic!("{wish:?} accepted") };
         assert_eq!(refusal.code, expected, "{wish:?}");
         if !fields.is_empty() {
-            let mut found: Vec<_> = refusal.errors.iter().map(|error| error.field.as_ref()).collect();
+            let mut found: Vec<_> =
+                refusal.errors.iter().map(|error| error.field.as_ref()).collect();
             let mut fields = fields.to_vec();
             found.sort_unstable();
             fields.sort_unstable();
@@ -300,8 +320,10 @@ async fn what_is_no_policy_is_refused_with_every_fault() {
     assert_eq!(code(noted), "validation_failed");
     // One key, one change.
     let key = || Some("once".to_owned());
-    let first = identity.request_policy_change(&maker, key(), (limit(4), None), None).await.unwrap();
-    let again = identity.request_policy_change(&maker, key(), (limit(4), None), None).await.unwrap();
+    let first =
+        identity.request_policy_change(&maker, key(), (limit(4), None), None).await.unwrap();
+    let again =
+        identity.request_policy_change(&maker, key(), (limit(4), None), None).await.unwrap();
     assert_eq!((first.output.id, again.replayed), (again.output.id, true));
     let reused = identity.request_policy_change(&maker, key(), (limit(5), None), None).await;
     assert_eq!(code(reused), "idempotency_key_reused");

@@ -297,8 +297,14 @@ async fn every_blueprint_pins_sessions_as_its_policy_says() {
             (from("192.0.2.1", "another browser"), by_device, "device_changed"),
         ] {
             let (grant, _) = world.signed_in(&slug, "alice").await;
-            let cookie =
-                world.identity.sign_in_console(super::support::request(&slug, "alice", PASSWORD), from("192.0.2.1", "tests")).await.unwrap();
+            let cookie = world
+                .identity
+                .sign_in_console(
+                    super::support::request(&slug, "alice", PASSWORD),
+                    from("192.0.2.1", "tests"),
+                )
+                .await
+                .unwrap();
             world.advance_s(1);
             let used = world.identity.authenticate(&grant.access_token, moved.clone()).await;
             let seen = world.identity.authenticate_cookie(&cookie.cookie, moved.clone()).await;
@@ -413,7 +419,8 @@ async fn a_backlog_of_ended_sessions_goes_in_bounded_transactions() {
     world.superuser().await.batch_execute(&sql).await.unwrap();
     assert_eq!(world.identity.cleanup_sessions(&bank).await.unwrap(), 2_500);
     assert_eq!(world.scalar::<i64>("SELECT count(*) FROM refresh_tokens").await, 0);
-    let most = "SELECT max((details ->> 'ended')::integer) FROM audit_log WHERE event_type = 'job_run'";
+    let most =
+        "SELECT max((details ->> 'ended')::integer) FROM audit_log WHERE event_type = 'job_run'";
     assert_eq!(world.scalar::<i32>(most).await, 1_000);
     assert_eq!(world.identity.cleanup_sessions(&bank).await.unwrap(), 0);
 }
