@@ -196,6 +196,26 @@ impl SessionBegin {
         (action, more): (&'static str, &[Query<'_>]),
     ) -> Result<(Accepted, Vec<AuditEvent>), Failure> {
         self.check_limit(transaction, context, action).await?;
+        let (ended, seen) = self.rows(transaction, context, more).await?;
+        seen.tell_owner(transaction, context, (&self.keys, self.entrant.user)).await?;
+        let accepted = Accepted {
+            user_id: self.entrant.user,
+            session_id: self.session,
+            roles,
+            expires_at: self.expires_at,
+            ended,
+        };
+        let events = self.events(context, action, (&accepted, &seen));
+        Ok((accepted, events))
+    }
+
+    /// Writes the rows, in one round trip; which sessions ended for it, and its device.
+    async fn rows(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        more: &[Query<'_>],
+    ) -> Result<(Vec<Uuid>, Seen), DbError> {
         let (tenant, user) = (context.tenant_id(), self.entrant.user);
         let (ip, agent) = (context.request.ip, context.request.user_agent.as_deref());
         let (refresh_id, attempt_id) = (context.clock.new_id(), context.clock.new_id());
@@ -248,23 +268,9 @@ impl SessionBegin {
         queries.extend_from_slice(more);
         let rows = transaction.pipeline(&queries).await?;
         let ended = rows.first().map_or(&[][..], Vec::as_slice);
-        let ended = ended
-            .iter()
-            .map(|row| row.try_get("id"))
-            .collect::<Result<_, _>>()
-            .map_err(DbError::from)?;
+        let ended = ended.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
         let row = |at: usize| rows.get(at).and_then(|rows| rows.first());
-        let seen = Seen::read(row(1), row(3))?;
-        seen.tell_owner(transaction, context, (&self.keys, user)).await?;
-        let accepted = Accepted {
-            user_id: user,
-            session_id: self.session,
-            roles,
-            expires_at: self.expires_at,
-            ended,
-        };
-        let events = self.events(context, action, (&accepted, &seen));
-        Ok((accepted, events))
+        Ok((ended, Seen::read(row(1), row(3))?))
     }
 
     /// Where policy lets nobody in beyond the limit: 409 `too_many_sessions`. Whoever is
