@@ -15,13 +15,15 @@ WHERE token.tenant_id = $1::uuid AND token.token_hash = $2::bytea
   AND person.is_active AND person.deleted_at IS NULL
   AND (NOT $3::boolean OR token.device_fingerprint = $4::bytea)
   AND (NOT $5::boolean OR session.ip_address IS NOT DISTINCT FROM $6::inet)
+  AND ($7::bigint IS NULL OR session.last_activity_at > app_now() - make_interval(secs => $7))
 RETURNING token.session_id, token.user_id, session.absolute_expires_at AS family_expires_at;
 
 --! explain
 -- Why a token was not consumed, and whether its successor ($3) may be handed out
 -- again: read after the consuming UPDATE, so it sees what the winner committed.
 SELECT token.session_id, token.user_id, token.used_at, token.revoked_at, token.device_fingerprint,
-    token.expires_at <= app_now() AS expired,
+    token.expires_at <= app_now()
+        OR coalesce(session.last_activity_at <= app_now() - make_interval(secs => $4::bigint), false) AS expired,
     session.revoked_at IS NULL AND session.absolute_expires_at > app_now()
         AND person.is_active AND person.deleted_at IS NULL AS session_live,
     session.absolute_expires_at AS family_expires_at, session.ip_address,

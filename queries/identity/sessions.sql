@@ -1,8 +1,20 @@
 --! create
--- $8 is the hash of a console's cookie; NULL for the sessions of clients.
+-- $8 is the hash of a console's cookie; NULL for the sessions of clients. The device was
+-- noted right before (`devices.sql: seen`).
 INSERT INTO user_sessions (tenant_id, id, user_id, device_fingerprint, ip_address, user_agent, absolute_expires_at,
-    console_token_hash)
-VALUES ($1::uuid, $2::uuid, $3::uuid, $4::bytea, $5::inet, $6::text, $7::timestamptz, $8::bytea);
+    console_token_hash, mfa_level, mfa_at, latitude, longitude, device_id)
+VALUES ($1::uuid, $2::uuid, $3::uuid, $4::bytea, $5::inet, $6::text, $7::timestamptz, $8::bytea, $9::smallint,
+    $10::timestamptz, $11::double precision, $12::double precision,
+    (SELECT device.id FROM user_devices device
+     WHERE device.tenant_id = $1 AND device.user_id = $3 AND device.fingerprint = $4));
+
+--! at_limit
+-- Whether somebody has $3 live sessions; runs under the lock on the user's row.
+SELECT count(*) >= $3::bigint AS at_limit FROM (
+    SELECT 1 FROM user_sessions live
+    WHERE live.tenant_id = $1::uuid AND live.user_id = $2::uuid AND live.revoked_at IS NULL
+      AND live.absolute_expires_at > app_now()
+    LIMIT $3::bigint) counted;
 
 --! end_oldest
 -- Keeps the newest $3 live sessions of a person; runs under the lock on the user's row.
@@ -18,7 +30,8 @@ RETURNING ended.id;
 --! load
 -- Everything that a request asks of its session, the person behind it included.
 SELECT session.user_id, session.absolute_expires_at, session.revoked_at, session.ip_address,
-    session.device_fingerprint, session.last_activity_at,
+    session.suspicious_at IS NOT NULL AND (session.mfa_at IS NULL OR session.mfa_at < session.suspicious_at) AS step_up_due,
+    session.device_fingerprint, session.last_activity_at, session.mfa_at,
     person.username, person.role, person.is_active AND person.deleted_at IS NULL AS is_active, person.organization_id,
     person.department, person.mfa_enabled, person.password_changed_at,
     ARRAY(SELECT held.role FROM user_roles held
@@ -31,7 +44,8 @@ JOIN users person ON person.tenant_id = session.tenant_id AND person.id = sessio
 WHERE session.tenant_id = $1::uuid AND session.id = $2::uuid;
 
 --! list_own
-SELECT id, host(ip_address) AS ip_address, user_agent, created_at, last_activity_at, absolute_expires_at
+SELECT id, host(ip_address) AS ip_address, user_agent, created_at, last_activity_at, absolute_expires_at, device_id,
+    suspicion_reasons, suspicious_at IS NOT NULL AND (mfa_at IS NULL OR mfa_at < suspicious_at) AS step_up_due
 FROM user_sessions
 WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND revoked_at IS NULL AND absolute_expires_at > app_now()
   AND ($3::uuid IS NULL OR id < $3)
@@ -61,6 +75,9 @@ SELECT update_session_activity($1::text::varchar, $2::text::varchar) AS touched;
 
 --! cleanup
 SELECT cleanup_expired_sessions() AS ended;
+
+--! forget_tokens
+SELECT forget_expired_tokens() AS forgotten;
 
 --! revoke_token
 INSERT INTO revoked_tokens (tenant_id, jti, session_id, user_id, reason, expires_at)

@@ -9,8 +9,26 @@ INSERT INTO user_roles (tenant_id, user_id, role, granted_by)
 VALUES ($1::uuid, $2::uuid, $3::text, $4::uuid)
 ON CONFLICT (tenant_id, user_id, role) DO NOTHING;
 
+--! grant_roles
+INSERT INTO user_roles (tenant_id, user_id, role, granted_by)
+SELECT $1::uuid, $2::uuid, given.role, $4::uuid FROM unnest($3::text[]) AS given (role)
+ON CONFLICT (tenant_id, user_id, role) DO NOTHING;
+
 --! withdraw_roles
-DELETE FROM user_roles WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND role <> $3::text;
+DELETE FROM user_roles WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND role <> ALL ($3::text[]);
+
+--! lock_administrators
+-- Who takes one administrator away waits for whoever takes another: each counts those that
+-- the other leaves.
+SELECT pg_advisory_xact_lock(hashtextextended('administrators ' || $1::uuid, 0));
+
+--! other_administrator
+-- Somebody else who holds one of these roles and may use it.
+SELECT EXISTS (
+    SELECT 1 FROM user_roles held
+    JOIN users person ON person.tenant_id = held.tenant_id AND person.id = held.user_id
+    WHERE held.tenant_id = $1::uuid AND held.role = ANY ($2::text[]) AND held.user_id <> $3::uuid
+      AND person.is_active AND person.deleted_at IS NULL AND person.staff_locked_at IS NULL) AS exists;
 
 --! remember_password
 INSERT INTO password_history (tenant_id, user_id, id, password_hash)
@@ -28,12 +46,20 @@ SELECT person.id, person.organization_id, person.department,
 FROM users person
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NULL;
 
+--! facts_of_deleted
+SELECT person.id, person.organization_id, person.department,
+    ARRAY(SELECT held.role FROM user_roles held
+          WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
+          ORDER BY held.role <> person.role, held.role) AS roles
+FROM users person
+WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NOT NULL;
+
 --! one
 -- With the subject's key, so that opening the sealed fields costs no round trip.
 SELECT person.id, person.username, person.email_sealed, person.phone_sealed, person.full_name_sealed, person.role,
     person.is_active, person.mfa_enabled, person.department, person.organization_id, person.referral_code,
-    person.password_changed_at, person.last_login_at, person.locked_until, person.created_at, person.updated_at,
-    person.version, subject.key_id, subject.wrapped_key,
+    person.password_changed_at, person.last_login_at, person.locked_until, person.staff_lock_reason,
+    person.created_at, person.updated_at, person.version, subject.key_id, subject.wrapped_key,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
           ORDER BY held.role <> person.role, held.role) AS roles
@@ -44,8 +70,8 @@ WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at
 --! list
 -- Newest first by id, which is by time. $2 asks for all, otherwise only $3, oneself.
 SELECT person.id, person.username, person.role, person.is_active, person.mfa_enabled, person.department,
-    person.organization_id, person.last_login_at, person.locked_until, person.created_at, person.updated_at,
-    person.version
+    person.organization_id, person.last_login_at, person.locked_until, person.staff_lock_reason, person.deleted_at,
+    person.created_at, person.updated_at, person.version
 FROM users person
 WHERE person.tenant_id = $1::uuid AND person.deleted_at IS NULL
   AND ($2::boolean OR person.id = $3::uuid)
@@ -53,6 +79,30 @@ WHERE person.tenant_id = $1::uuid AND person.deleted_at IS NULL
   AND ($5::text IS NULL OR person.role = $5)
   AND ($6::boolean IS NULL OR person.is_active = $6)
 ORDER BY person.id DESC LIMIT $7::bigint;
+
+--! list_deleted
+-- The same of those who were deleted. They belong to nobody's own view.
+SELECT person.id, person.username, person.role, person.is_active, person.mfa_enabled, person.department,
+    person.organization_id, person.last_login_at, person.locked_until, person.staff_lock_reason, person.deleted_at,
+    person.created_at, person.updated_at, person.version
+FROM users person
+WHERE person.tenant_id = $1::uuid AND person.deleted_at IS NOT NULL AND $2::boolean
+  AND ($3::uuid IS NULL OR person.id < $3)
+  AND ($4::text IS NULL OR person.role = $4)
+  AND ($5::boolean IS NULL OR person.is_active = $5)
+ORDER BY person.id DESC LIMIT $6::bigint;
+
+--! by_email
+-- At most one: an address belongs to one person of a tenant. $2 asks for anybody,
+-- otherwise only $3, oneself.
+SELECT person.id, person.username, person.role, person.is_active, person.mfa_enabled, person.department,
+    person.organization_id, person.last_login_at, person.locked_until, person.staff_lock_reason, person.deleted_at,
+    person.created_at, person.updated_at, person.version
+FROM users person
+WHERE person.tenant_id = $1::uuid AND person.deleted_at IS NULL AND person.email_index = $4::bytea
+  AND ($2::boolean OR person.id = $3::uuid)
+  AND ($5::text IS NULL OR person.role = $5)
+  AND ($6::boolean IS NULL OR person.is_active = $6);
 
 --! lock
 SELECT version FROM users
@@ -79,3 +129,22 @@ FROM users person
 WHERE person.tenant_id = $1::uuid
   AND ($2::boolean OR person.id = $3::uuid)
   AND (person.id = ANY ($4::uuid[]) OR person.username_key = ANY ($5::text[]));
+
+--! staff_lock
+UPDATE users SET staff_locked_at = app_now(), staff_lock_reason = $3::text, version = version + 1
+WHERE tenant_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL;
+
+--! unlock
+SELECT unlock_account($1::uuid) AS unlocked;
+
+--! shred
+SELECT shred_user($1::uuid) AS shredded;
+
+--! lock_deleted
+SELECT version FROM users
+WHERE tenant_id = $1::uuid AND id = $2::uuid AND deleted_at IS NOT NULL FOR UPDATE;
+
+--! restore
+-- The name and the roles are there still; nothing else is.
+UPDATE users SET deleted_at = NULL, version = version + 1
+WHERE tenant_id = $1::uuid AND id = $2::uuid AND deleted_at IS NOT NULL;

@@ -21,3 +21,6 @@ FROM unnest($2::uuid[], $3::uuid[], $5::bytea[]) AS made (subject_id, key_id, wr
 -- A shredded subject has a row without a key: what was sealed for them stays closed.
 SELECT subject_id, key_id, wrapped_key FROM subject_keys
 WHERE tenant_id = $1::uuid AND subject_id = ANY ($2::uuid[]);
+
+--! renew_subject_key
+SELECT renew_subject_key($1::uuid, $2::uuid, $3::integer, $4::bytea) AS renewed;

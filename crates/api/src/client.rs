@@ -4,6 +4,9 @@
 use std::{net::IpAddr, str::FromStr};
 
 use http::HeaderMap;
+use tenancy::Place;
+
+use crate::config::ApiConfig;
 
 /// A network in CIDR notation; a bare address is a network of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,29 @@ pub(crate) fn address(
     Some(one_loopback(client))
 }
 
+/// Where on earth the client is: what a trusted proxy says in the header that the operator
+/// named, `latitude,longitude` in degrees. Anybody else's word is not heard.
+pub(crate) fn place(
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    config: &ApiConfig,
+) -> Option<Place> {
+    let (peer, name) = (peer?.to_canonical(), config.location_header.as_deref()?);
+    if !config.trusted_proxies.iter().any(|network| network.contains(peer)) {
+        return None;
+    }
+    let mut lines = headers.get_all(name).iter();
+    let (latitude, longitude) = lines.next()?.to_str().ok()?.split_once(',')?;
+    // Two of them: one may be the client's own.
+    if lines.next().is_some() {
+        return None;
+    }
+    let degrees = |text: &str, most: f64| {
+        text.trim().parse::<f64>().ok().filter(|degrees| degrees.abs() <= most)
+    };
+    Some(Place { latitude: degrees(latitude, 90.0)?, longitude: degrees(longitude, 180.0)? })
+}
+
 /// `localhost` is two addresses and one machine: clients change between them from
 /// one connection to the next, and must not look like a moved session for it.
 fn one_loopback(address: IpAddr) -> IpAddr {
@@ -100,7 +126,39 @@ mod tests {
 
     use http::{HeaderMap, HeaderValue};
 
-    use super::{Network, address};
+    use super::{Network, address, place};
+    use crate::config::ApiConfig;
+
+    #[test]
+    fn a_place_is_believed_of_a_trusted_proxy_alone() {
+        // peer, headers, whether a place comes of it
+        let table: [(&str, &[&str], bool); 10] = [
+            ("10.0.0.1", &["50.08,14.43"], true),
+            ("10.0.0.1", &[" -33.9 , 151.2 "], true),
+            ("203.0.113.9", &["50.08,14.43"], false),
+            ("10.0.0.1", &[], false),
+            ("10.0.0.1", &["50.08,14.43", "0,0"], false),
+            ("10.0.0.1", &["91,0"], false),
+            ("10.0.0.1", &["0,-180.1"], false),
+            ("10.0.0.1", &["NaN,0"], false),
+            ("10.0.0.1", &["50.08"], false),
+            ("10.0.0.1", &["north,west"], false),
+        ];
+        let config = ApiConfig {
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            location_header: Some("x-client-location".to_owned()),
+            ..ApiConfig::default()
+        };
+        for (peer, lines, expected) in table {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-client-location", HeaderValue::from_static(line));
+            }
+            let found = place(peer.parse().ok(), &headers, &config);
+            assert_eq!(found.is_some(), expected, "{peer} {lines:?}");
+            assert!(place(peer.parse().ok(), &headers, &ApiConfig::default()).is_none());
+        }
+    }
 
     #[test]
     fn the_walk_starts_at_the_right_and_ends_at_the_first_stranger() {

@@ -17,6 +17,8 @@ pub struct ApiConfig {
     pub public_url: String,
     /// Networks whose `X-Forwarded-For` is believed; nobody's by default.
     pub trusted_proxies: Vec<Network>,
+    /// The header in which those say where on earth a client is, as `latitude,longitude`.
+    pub location_header: Option<String>,
     /// Exact origins allowed to call from a browser (`CORS_ORIGINS`).
     pub cors_origins: Vec<String>,
     /// Host names served; any where empty (`ALLOWED_HOSTS`).
@@ -33,6 +35,7 @@ impl Default for ApiConfig {
         Self {
             public_url: "http://localhost:8080".to_owned(),
             trusted_proxies: Vec::new(),
+            location_header: None,
             cors_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             rate_limit_floor_per_minute: None,

@@ -20,7 +20,8 @@ use operation::RefusalKind;
 use tenancy::RequestInfo;
 
 use crate::{
-    areas, cookies,
+    areas::{self, second_step},
+    cookies,
     fault::Fault,
     flash::Flash,
     guard, onward,
@@ -73,7 +74,7 @@ impl Visit {
 }
 
 /// Asked for by anybody, and guarded all the same.
-const OPEN_FORMS: [&str; 2] = ["/login", "/preferences/theme"];
+const OPEN_FORMS: [&str; 3] = ["/login", second_step::PATH, "/preferences/theme"];
 
 /// A form is 64 KB at most: whoever takes longer to send it does not mean to.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
@@ -194,7 +195,7 @@ async fn admitted(
     (counted, checked_form(console, visit, request).await)
 }
 
-/// A sign-in counts itself, under the name tried.
+/// A sign-in counts itself, under the name tried, and its second step under its token.
 async fn counted(
     console: &Console,
     visit: &Visit,
@@ -202,7 +203,7 @@ async fn counted(
 ) -> Result<(Option<Counted>, Option<u64>), Fault> {
     let now_ms = console.now_ms();
     let Some(session) = &visit.session else {
-        if visit.path == "/login" && !is_read {
+        if matches!(visit.path.as_str(), "/login" | second_step::PATH) && !is_read {
             return Ok((None, None));
         }
         let limits = console.limits(None, Class::Default);

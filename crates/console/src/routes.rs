@@ -10,7 +10,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     areas::{
         account, account_settings, accounts, approvals, audit, customer_forms, customers, hold_new,
-        holds, overview, palette, preferences, security, settings, sign_in, teller, transfers,
+        holds, overview, palette, preferences, second_step, security, settings, sign_in, teller,
+        transfers,
     },
     assets, docs,
     fault::Fault,
@@ -116,6 +117,7 @@ pages! {
 pub fn router(console: Console) -> Router {
     let open = Router::new()
         .route("/login", get(sign_in::show).post(sign_in::enter))
+        .route(second_step::PATH, get(second_step::show).post(second_step::enter))
         .route("/preferences/theme", post(preferences::theme))
         .route("/assets/{hash}/{name}", get(assets::serve))
         .merge(docs::router());

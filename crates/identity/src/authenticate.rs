@@ -16,7 +16,7 @@ use crate::{
     claims::{VerifiedToken, invalid_token, token_expired, token_revoked},
     context::into_refusal,
     login::device_fingerprint,
-    sessions::SessionFacts,
+    sessions::{SessionFacts, not_idle},
     tenant_state::TenantState,
 };
 
@@ -47,6 +47,7 @@ impl Identity {
             self.session(&context, session).await.map_err(|error| into_refusal(error.into()))?;
         let facts = facts.ok_or_else(token_revoked)?;
         check(&token, &facts, context.clock.now())?;
+        not_idle(&facts, &state.policy.session, context.clock.now())?;
         if let Some(reason) = misplaced(&context, &state, &facts) {
             let ended = self.end_hijacked(&context, (facts.user_id, session), reason).await;
             return Err(ended.map_or_else(into_refusal, |()| token_revoked()));

@@ -22,7 +22,9 @@ use crate::{
     authenticate::misplaced,
     claims::{invalid_token, token_expired, token_revoked},
     context::into_refusal,
-    login::SessionFor,
+    login::Entered,
+    mfa::ConsoleSignIn,
+    session_begin::SessionFor,
     sessions::SessionFacts,
     tenant_state::TenantState,
 };
@@ -97,12 +99,10 @@ impl Identity {
         &self,
         request: LoginRequest,
         from: Arc<RequestInfo>,
-    ) -> Result<ConsoleGrant, OperationError> {
-        let begun = self.begin_session(request, from, SessionFor::Console).await?;
-        Ok(ConsoleGrant {
-            cookie: sealed(&begun.state, &begun.secret),
-            expires_at: begun.accepted.expires_at,
-            session_id: begun.accepted.session_id,
+    ) -> Result<ConsoleSignIn, OperationError> {
+        Ok(match self.by_password(request, from, SessionFor::Console).await? {
+            Entered::Session(begun) => ConsoleSignIn::Session(Self::cookie_of(&begun)),
+            Entered::SecondFactor(due) => ConsoleSignIn::SecondFactor(due),
         })
     }
 
@@ -172,7 +172,7 @@ impl Identity {
 }
 
 /// The whole text of a cookie: its token, and our MAC over that.
-fn sealed(state: &TenantState, token: &OpaqueToken) -> Zeroizing<String> {
+pub(crate) fn sealed(state: &TenantState, token: &OpaqueToken) -> Zeroizing<String> {
     let seal = state.keys.session().sign(SEAL_DOMAIN, token.expose().as_bytes());
     let (token, seal) = (token.expose(), crate::events::hexadecimal(&seal));
     Zeroizing::new(format!("{token}{BEFORE_SEAL}{seal}"))

@@ -13,13 +13,18 @@ mod charge;
 mod claims;
 mod console;
 mod context;
+mod devices;
+mod devices_own;
 mod events;
 mod login;
 mod login_commands;
 mod me;
+mod mfa;
 mod password_policy;
 mod passwords;
+mod policy_change;
 mod refresh;
+mod session_begin;
 mod sessions;
 mod signing;
 mod tenant_state;
@@ -45,13 +50,25 @@ use uuid::Uuid;
 use vault::{SecretBytes, password::Hasher};
 
 pub use console::{ConsoleGrant, ConsoleSession};
+pub use devices_own::DeviceRecord;
 pub use login::{LoginRequest, TokenGrant};
 pub use me::Me;
+pub use mfa::{
+    AppSetup, Confirmed, ConsoleSignIn, ConsoleStep, FactorPresented, FactorRecord, Method, Proven,
+    Regenerate, ResetRequest, SecondFactorDue, Setup, SetupRequest, SignIn, SteppedUp,
+    VerifiedStep,
+};
 pub use password_policy::{PasswordRules, broken_rules};
 pub use passwords::PasswordChange;
+pub use policy_change::{
+    PolicyChange, PolicyChangeFilter, PolicyChangeStatus, PolicyDifference, PolicyWish,
+    UnknownPolicyChangeStatus,
+};
 pub use sessions::SessionRecord;
 pub use tenants::{NewTenant, TenantRecord};
-pub use users::{Change, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate};
+pub use users::{
+    Change, LockReason, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate,
+};
 
 /// What an installation decides about identity.
 #[derive(Clone, Debug)]

@@ -8,16 +8,17 @@
 //! a right password takes them back all the same and a wrong one does not (see `charge`). No
 //! connection is held in (4). Whatever is wrong, the answer is the same.
 //!
-//! Lock order: address gate, then account gate. Refuses to know second factors.
+//! Lock order: address gate, then account gate. Refuses to know second factors: where one
+//! is due, a right password gives the token of the second step (`mfa`) and no session.
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use operation::{Call, OperationError, Refusal};
 use tenancy::{DbError, OpContext, Query, RequestInfo, TenantRef};
 use uuid::Uuid;
 use vault::{
-    BlindIndex, OpaqueToken, blind_index,
+    BlindIndex, blind_index,
     password::{PasswordHash, Permit},
 };
 use zeroize::Zeroizing;
@@ -26,12 +27,10 @@ use crate::{
     Identity,
     address::AddressCharge,
     charge::{AtGate, Charged, RightPassword},
-    claims::Subject,
-    console::COOKIE,
     context::password_failure,
-    login_commands::{
-        AcceptLogin, Accepted, LoginOutcome, RefuseLogin, RefusedAccount, SessionSecret,
-    },
+    login_commands::{AcceptLogin, Judged, LoginOutcome, RefuseLogin, RefusedAccount},
+    mfa::{PendingTokens, SecondFactorDue, SignIn},
+    session_begin::{Assurance, Begun, Entrant, SessionFor, TOO_MANY_SESSIONS},
     tenant_state::TenantState,
     users::email_key,
 };
@@ -82,21 +81,12 @@ impl std::fmt::Debug for TokenGrant {
     }
 }
 
-/// Whom a session is for.
-#[derive(Clone, Copy)]
-pub(crate) enum SessionFor {
-    /// A client, which gets tokens.
-    Client,
-    /// A browser, which gets a cookie and no token at all.
-    Console,
-}
-
-/// A session that began, and what its owner will present.
-pub(crate) struct Begun {
-    pub(crate) accepted: Accepted,
-    pub(crate) secret: OpaqueToken,
-    pub(crate) context: OpContext,
-    pub(crate) state: Arc<TenantState>,
+/// What a right password led to.
+pub(crate) enum Entered {
+    /// A session.
+    Session(Begun),
+    /// A second step.
+    SecondFactor(SecondFactorDue),
 }
 
 /// One attempt and what is known of it from the start.
@@ -106,7 +96,6 @@ pub(crate) struct Attempt {
     /// The name as it is looked up; no account has the empty one.
     pub(crate) name_key: String,
     pub(crate) identifier_index: BlindIndex,
-    pub(crate) device: [u8; 32],
 }
 
 /// The account of a name, as it was before hashing.
@@ -133,39 +122,26 @@ enum Compared {
 }
 
 impl Identity {
-    /// Signs in. 401 `invalid_credentials` whatever is wrong, 429 where the address
+    /// Signs in, or gives the token of the second step where one is due. 401 `invalid_credentials` whatever is wrong, 429 where the address
     /// is blocked, 503 where hashing is busy.
     pub async fn login(
         &self,
         request: LoginRequest,
         from: Arc<RequestInfo>,
-    ) -> Result<TokenGrant, OperationError> {
-        let begun = self.begin_session(request, from, SessionFor::Client).await?;
-        let accepted = &begun.accepted;
-        let subject = Subject {
-            user: accepted.user_id,
-            session: accepted.session_id,
-            roles: &accepted.roles,
-            session_expires_at: accepted.expires_at,
-        };
-        let (access_token, expires_in_s) =
-            self.issue_access(&begun.context.tenant, &begun.state, &subject)?;
-        Ok(TokenGrant {
-            access_token,
-            refresh_token: Zeroizing::new(begun.secret.expose().to_owned()),
-            expires_in_s,
-            user_id: accepted.user_id,
-            session_id: accepted.session_id,
+    ) -> Result<SignIn, OperationError> {
+        Ok(match self.by_password(request, from, SessionFor::Client).await? {
+            Entered::Session(begun) => SignIn::Tokens(self.tokens_of(&begun)?),
+            Entered::SecondFactor(due) => SignIn::SecondFactor(due),
         })
     }
 
-    /// The one way in, whoever it is for: the same charges, the same answers.
-    pub(crate) async fn begin_session(
+    /// The one way in by password, whoever it is for: the same charges, the same answers.
+    pub(crate) async fn by_password(
         &self,
         request: LoginRequest,
         from: Arc<RequestInfo>,
         session_for: SessionFor,
-    ) -> Result<Begun, OperationError> {
+    ) -> Result<Entered, OperationError> {
         let identity = self.clone();
         // A task of its own: who hangs up must not leave a charge without its record.
         let whole = async move { identity.login_whole(request, from, session_for).await };
@@ -177,7 +153,7 @@ impl Identity {
         request: LoginRequest,
         from: Arc<RequestInfo>,
         session_for: SessionFor,
-    ) -> Result<Begun, OperationError> {
+    ) -> Result<Entered, OperationError> {
         let Some(tenant) = self.login_tenant(request.tenant.as_deref()).await? else {
             return self.login_nowhere(&request, from).await;
         };
@@ -263,7 +239,7 @@ impl Identity {
         &self,
         request: &LoginRequest,
         from: Arc<RequestInfo>,
-    ) -> Result<Begun, OperationError> {
+    ) -> Result<Entered, OperationError> {
         let permit = self.inner.hasher.reserve().map_err(password_failure)?;
         let Some(platform) = self.inner.directory.by_slug(PLATFORM).await? else {
             self.pretend(permit, &request.password).await?;
@@ -298,8 +274,7 @@ impl Identity {
         let name_key = name_key(identifier);
         let identifier_index =
             blind_index(state.keys.index(), "users.email", &email_key(&name_key));
-        let device = device_fingerprint(&state, &context.request);
-        Ok(Attempt { context, state, name_key, identifier_index, device })
+        Ok(Attempt { context, state, name_key, identifier_index })
     }
 
     async fn find_account(&self, attempt: &Attempt) -> Result<Option<Account>, DbError> {
@@ -325,7 +300,7 @@ impl Identity {
         attempt: &Attempt,
         account: Option<RefusedAccount>,
         outcome: LoginOutcome,
-    ) -> Result<Begun, OperationError> {
+    ) -> Result<Entered, OperationError> {
         let identifier_index = attempt.identifier_index;
         let command = RefuseLogin { account, identifier_index, outcome };
         let call = Call { context: attempt.context.clone(), idempotency_key: None, command };
@@ -338,7 +313,7 @@ impl Identity {
         &self,
         attempt: &Attempt,
         refusal: OperationError,
-    ) -> Result<Begun, OperationError> {
+    ) -> Result<Entered, OperationError> {
         if matches!(refusal, OperationError::Refused(_)) && self.is_news(&attempt.context) {
             // Its own answer is the 401; this one is told to wait.
             let recorded = self.record_failure(attempt, None, LoginOutcome::Blocked).await;
@@ -356,44 +331,44 @@ impl Identity {
         account: Account,
         rehash: Option<String>,
         (entered, charge): (AtGate, Option<AddressCharge>),
-    ) -> Result<Begun, OperationError> {
+    ) -> Result<Entered, OperationError> {
         let (context, state) = (&attempt.context, &attempt.state);
-        let (kind, lifetime_s) = match session_for {
-            SessionFor::Client => (REFRESH, state.policy.token.refresh_lifetime_s),
-            SessionFor::Console => (COOKIE, state.policy.session.absolute_timeout_s),
-        };
-        let secret = OpaqueToken::generate(kind, context.tenant_id())
-            .map_err(|error| DbError::Corrupt(error.to_string()))?;
-        let lifetime = SignedDuration::from_secs(lifetime_s);
         let right = RightPassword {
             name: account.username_key.clone(),
             changed_at: account.password_changed_at,
         };
-        let command = AcceptLogin {
+        let entrant = Entrant {
             user: account.id,
             username_key: account.username_key,
+            identifier_index: attempt.identifier_index,
+        };
+        let (begin, secret) =
+            self.new_session(context, state, entrant, (session_for, Assurance::Password))?;
+        let pending = PendingTokens::new(context.tenant_id())?;
+        let (enrolment, sign_in) = (pending.enrolment.clone(), pending.sign_in.clone());
+        let command = AcceptLogin {
+            begin,
             password_changed_at: account.password_changed_at,
             rehash,
-            session: context.clock.new_id(),
-            secret: match session_for {
-                SessionFor::Client => SessionSecret::Refresh(secret.hash()),
-                SessionFor::Console => SessionSecret::Cookie(secret.hash()),
-            },
-            identifier_index: attempt.identifier_index,
-            device: attempt.device,
-            expires_at: context.clock.now().checked_add(lifetime).unwrap_or(Timestamp::MAX),
-            concurrent_limit: state.policy.session.concurrent_limit,
+            pending,
+            session_for,
+            state: Arc::clone(state),
         };
         let call = Call { context: context.clone(), idempotency_key: None, command };
         let recorded = self.inner.operations.run_one(call).await;
         // Disabled, or given another password, while it was compared: a failure like any.
-        if let Err(refused @ OperationError::Refused(_)) = recorded {
-            return Err(refused);
+        // Of too many sessions only who knows the password is told.
+        if let Err(OperationError::Refused(refusal)) = recorded {
+            if refusal.code == TOO_MANY_SESSIONS {
+                charge.into_iter().for_each(|charge| self.give_back(context, charge));
+                entered.succeeded();
+            }
+            return Err(refusal.into());
         }
         if let Some(charge) = charge {
             self.give_back(context, charge);
         }
-        let accepted: Accepted = match recorded {
+        let judged = match recorded {
             Ok(reply) => reply.output,
             Err(error) => {
                 self.take_back_later(context, right, entered);
@@ -401,10 +376,15 @@ impl Identity {
             }
         };
         entered.succeeded();
-        for ended in &accepted.ended {
-            self.inner.sessions.forget(context.tenant_id(), *ended);
-        }
-        Ok(Begun { accepted, secret, context: context.clone(), state: Arc::clone(state) })
+        Ok(match judged {
+            Judged::Session(accepted) => {
+                Entered::Session(self.begun((context, state), accepted, secret))
+            }
+            Judged::SecondFactor(pending) => {
+                let token = if pending.methods.is_empty() { &enrolment } else { &sign_in };
+                Entered::SecondFactor(SecondFactorDue::of(token, pending))
+            }
+        })
     }
 
     /// A hash of today's cost for one of yesterday's; the sign-in does not fail for it.
@@ -426,8 +406,7 @@ pub(crate) fn invalid_credentials() -> Refusal {
 
 /// What a device looks like to us: a MAC over what the request says of it.
 pub(crate) fn device_fingerprint(state: &TenantState, request: &RequestInfo) -> [u8; 32] {
-    let agent = request.user_agent.as_deref().unwrap_or_default();
-    state.keys.session().sign("device-fingerprint", agent.as_bytes())
+    crate::devices::fingerprint(state, request)
 }
 
 /// The longest identifier that can belong to anybody: an e-mail address (RFC 5321).

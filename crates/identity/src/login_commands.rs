@@ -1,7 +1,10 @@
-//! The two ways a sign-in is recorded: a session begins, or a failure is kept.
+//! The ways a sign-in by password is recorded: a session begins, a second step is due,
+//! or a failure is kept.
 //!
-//! Both run for nobody yet (no policy applies) and trust what `login` established.
+//! All run for nobody yet (no policy applies) and trust what `login` established.
 //! Round trips of a success: lock the account; then everything else in one.
+
+use std::sync::Arc;
 
 use access::Permission;
 use audit::{AuditEvent, EventType, Outcome as AuditOutcome};
@@ -14,57 +17,45 @@ use uuid::Uuid;
 use vault::BlindIndex;
 
 use crate::{
+    devices,
     events::{about, hexadecimal},
-    login::invalid_credentials,
+    login::{device_fingerprint, invalid_credentials},
+    mfa::{
+        NewChallenge, Owner, PendingFactor, PendingTokens, Purpose, begin_challenge, is_required,
+    },
+    session_begin::{self, Accepted, LockedAccount, SessionBegin, SessionFor},
+    tenant_state::TenantState,
 };
 
-const LOCK_ACCOUNT: &str = tenancy::sql!("identity/login.sql", "lock_account");
-const SUCCEED: &str = tenancy::sql!("identity/login.sql", "succeed");
+const TAKE_BACK_LOGIN: &str = tenancy::sql!("identity/mfa.sql", "take_back_login");
 const REHASH: &str = tenancy::sql!("identity/login.sql", "rehash");
 const RECORD_ATTEMPT: &str = tenancy::sql!("identity/login.sql", "record_attempt");
-const CREATE_SESSION: &str = tenancy::sql!("identity/sessions.sql", "create");
-const END_OLDEST: &str = tenancy::sql!("identity/sessions.sql", "end_oldest");
-const ISSUE_REFRESH: &str = tenancy::sql!("identity/refresh.sql", "issue");
 
 /// Begins a session for somebody whose password was right.
 pub(crate) struct AcceptLogin {
-    pub(crate) user: Uuid,
-    pub(crate) username_key: String,
+    pub(crate) begin: SessionBegin,
     pub(crate) password_changed_at: Option<Timestamp>,
     pub(crate) rehash: Option<String>,
-    pub(crate) session: Uuid,
-    pub(crate) secret: SessionSecret,
-    pub(crate) identifier_index: BlindIndex,
-    pub(crate) device: [u8; 32],
-    pub(crate) expires_at: Timestamp,
-    pub(crate) concurrent_limit: u32,
+    /// For where a second step is due.
+    pub(crate) pending: PendingTokens,
+    pub(crate) session_for: SessionFor,
+    pub(crate) state: Arc<TenantState>,
 }
 
-/// The hash of what its owner will present.
-#[derive(Clone, Copy)]
-pub(crate) enum SessionSecret {
-    /// A refresh token: the session is a client's.
-    Refresh([u8; 32]),
-    /// A cookie: the session is the console's and has no tokens.
-    Cookie([u8; 32]),
-}
-
-/// A session that began.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Accepted {
-    pub(crate) user_id: Uuid,
-    pub(crate) session_id: Uuid,
-    pub(crate) roles: Vec<String>,
-    pub(crate) expires_at: Timestamp,
-    /// The sessions that ended because there were too many.
-    pub(crate) ended: Vec<Uuid>,
+/// What a right password gave.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) enum Judged {
+    /// A session.
+    Session(Accepted),
+    /// The second step, by the token that fits it.
+    SecondFactor(PendingFactor),
 }
 
 impl Command for AcceptLogin {
     const NAME: &'static str = "auth.login";
     const RESOURCE: &'static str = "session";
     const ANONYMOUS: bool = true;
-    type Output = Accepted;
+    type Output = Judged;
 
     fn permission(&self) -> Permission {
         Permission::SessionRead
@@ -74,103 +65,79 @@ impl Command for AcceptLogin {
         &self,
         transaction: &TenantTx,
         context: &OpContext,
-    ) -> Result<Applied<Accepted>, Failure> {
-        let tenant = context.tenant_id();
-        let row = transaction.query_opt(LOCK_ACCOUNT, &[&tenant, &self.user]).await?;
-        let Some(row) = row else { return Err(self.refused(context)) };
-        // Disabled, or given another password, while ours was being compared.
-        let changed_at: Option<Timestamp> =
-            row.try_get("password_changed_at").map_err(DbError::from)?;
-        let is_active: bool = row.try_get("is_active").map_err(DbError::from)?;
-        if !is_active || changed_at != self.password_changed_at {
-            return Err(self.refused(context));
+    ) -> Result<Applied<Judged>, Failure> {
+        let (tenant, user) = (context.tenant_id(), self.begin.entrant.user);
+        let account = session_begin::lock(transaction, context, user).await?;
+        // Gone, disabled, or given another password, while ours was being compared.
+        let standing = account.filter(|account| {
+            account.may_enter() && account.password_changed_at == self.password_changed_at
+        });
+        let Some(account) = standing else { return Err(self.refused(context)) };
+        let rehash: Parameters<'_, 3> = [&tenant, &user, &self.rehash];
+        let rehash = self.rehash.as_ref().map(|_| Query::new(REHASH, &rehash));
+        if !account.methods.is_empty()
+            || is_required(&self.state, &account.roles)
+            || self.is_on_new_device(transaction, context).await?
+        {
+            return self.ask_second_factor(transaction, context, account, rehash.as_slice()).await;
         }
-        let roles: Vec<String> = row.try_get("roles").map_err(DbError::from)?;
-        let ended = self.begin(transaction, context).await?;
-        let output = Accepted {
-            user_id: self.user,
-            session_id: self.session,
-            roles,
-            expires_at: self.expires_at,
-            ended,
-        };
-        let events = self.events(context, &output);
-        Ok(Applied { output, status: 200, events })
+        let more = (Self::NAME, rehash.as_slice());
+        let (accepted, events) =
+            self.begin.write(transaction, context, account.roles, more).await?;
+        Ok(Applied { output: Judged::Session(accepted), status: 200, events })
     }
 }
 
 impl AcceptLogin {
-    /// Everything that a success writes, in one round trip.
-    async fn begin(
+    /// Whether policy demands a second factor for where this comes from.
+    async fn is_on_new_device(
         &self,
         transaction: &TenantTx,
         context: &OpContext,
-    ) -> Result<Vec<Uuid>, DbError> {
-        let tenant = context.tenant_id();
-        let (ip, agent) = (context.request.ip, context.request.user_agent.as_deref());
-        let (refresh_id, attempt_id) = (context.clock.new_id(), context.clock.new_id());
-        let device = self.device.as_slice();
-        let (refresh_hash, cookie_hash) = match &self.secret {
-            SessionSecret::Refresh(hash) => (Some(hash.as_slice()), None),
-            SessionSecret::Cookie(hash) => (None, Some(hash.as_slice())),
-        };
-        let index = self.identifier_index.as_slice();
-        // The new session makes the count full.
-        let others = i64::from(self.concurrent_limit.max(1)) - 1;
-        let succeed: Parameters<'_, 3> = [&self.username_key, &ip, &agent];
-        let end: Parameters<'_, 3> = [&tenant, &self.user, &others];
-        let create: Parameters<'_, 8> = [
-            &tenant,
-            &self.session,
-            &self.user,
-            &device,
-            &ip,
-            &agent,
-            &self.expires_at,
-            &cookie_hash,
-        ];
-        let issue: Parameters<'_, 7> = [
-            &tenant,
-            &refresh_id,
-            &self.user,
-            &self.session,
-            &refresh_hash,
-            &device,
-            &self.expires_at,
-        ];
-        let record: Parameters<'_, 7> =
-            [&tenant, &attempt_id, &self.user, &index, &ip, &agent, &"success"];
-        let rehash: Parameters<'_, 3> = [&tenant, &self.user, &self.rehash];
-        let mut queries = vec![
-            Query::new(END_OLDEST, &end),
-            Query::new(SUCCEED, &succeed),
-            Query::new(CREATE_SESSION, &create),
-            Query::new(RECORD_ATTEMPT, &record),
-        ];
-        if refresh_hash.is_some() {
-            queries.push(Query::new(ISSUE_REFRESH, &issue));
+    ) -> Result<bool, DbError> {
+        if !self.state.policy.mfa.on_new_device {
+            return Ok(false);
         }
-        if self.rehash.is_some() {
-            queries.push(Query::new(REHASH, &rehash));
-        }
-        let rows = transaction.pipeline(&queries).await?;
-        let ended = rows.first().map_or(&[][..], Vec::as_slice);
-        Ok(ended.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?)
+        let device = device_fingerprint(&self.state, &context.request);
+        devices::is_new(transaction, self.begin.entrant.user, &device).await
     }
 
-    fn events(&self, context: &OpContext, output: &Accepted) -> Vec<AuditEvent> {
-        let who = |session| (Some(self.user), Some(session));
-        let ended = output.ended.iter().map(|session| {
-            about(context, EventType::SessionRevocation, Self::NAME, who(*session))
-                .details(json!({ "reason": "concurrent_limit" }))
-        });
-        std::iter::once(about(context, EventType::Login, Self::NAME, who(self.session)))
-            .chain(ended)
-            .collect()
+    /// The password was right, so its charges go back; nobody is signed in.
+    async fn ask_second_factor(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        account: LockedAccount,
+        rehash: &[Query<'_>],
+    ) -> Result<Applied<Judged>, Failure> {
+        let user = self.begin.entrant.user;
+        let enrols = account.methods.is_empty();
+        let (purpose, token) = if enrols {
+            (Purpose::Enrolment, &self.pending.enrolment)
+        } else {
+            (Purpose::SignIn, &self.pending.sign_in)
+        };
+        let new = NewChallenge {
+            user,
+            purpose,
+            owner: Owner::Token { hash: token.hash(), session_for: self.session_for },
+            device: device_fingerprint(&self.state, &context.request),
+            password_changed_at: self.password_changed_at,
+        };
+        let take_back: Parameters<'_, 1> = [&user];
+        let mut more = vec![Query::new(TAKE_BACK_LOGIN, &take_back)];
+        more.extend_from_slice(rehash);
+        begin_challenge(transaction, context, &new, &more).await?;
+        let event = about(context, EventType::ApiAccess, Self::NAME, (Some(user), None))
+            .details(json!({ "second_factor": if enrols { "to_enrol" } else { "due" } }));
+        let output =
+            Judged::SecondFactor(PendingFactor { user_id: user, methods: account.methods });
+        Ok(Applied { output, status: 200, events: vec![event] })
     }
 
     fn refused(&self, context: &OpContext) -> Failure {
-        let event = about(context, EventType::AuthFailure, Self::NAME, (Some(self.user), None))
+        let who = (Some(self.begin.entrant.user), None);
+        let event = about(context, EventType::AuthFailure, Self::NAME, who)
             .outcome(AuditOutcome::Denied)
             .details(json!({ "reason": "changed" }));
         Failure::RefusedAndKept { refusal: invalid_credentials(), events: vec![event] }

@@ -32,6 +32,7 @@ const EXPLAIN: &str = tenancy::sql!("identity/refresh.sql", "explain");
 const ISSUE: &str = tenancy::sql!("identity/refresh.sql", "issue");
 const LOAD_SESSION: &str = tenancy::sql!("identity/sessions.sql", "load");
 const REVOKE_SESSION: &str = tenancy::sql!("identity/sessions.sql", "revoke_any");
+const TOUCH: &str = tenancy::sql!("identity/sessions.sql", "touch");
 const REVOKE_FAMILY: &str = tenancy::sql!("identity/sessions.sql", "revoke_family");
 
 /// Within this a second use is a retry of the first.
@@ -63,6 +64,7 @@ impl Identity {
             device: device_fingerprint(&state, &context.request),
             bound_to_device: state.policy.session.bound_to_device,
             pinned_to_address: state.policy.session.pinned_to_address,
+            client_idle_s: state.policy.session.client_idle_timeout_s,
         };
         let call = Call { context: context.clone(), idempotency_key: None, command };
         let identity = self.clone();
@@ -104,6 +106,7 @@ struct Refresh {
     device: [u8; 32],
     bound_to_device: bool,
     pinned_to_address: bool,
+    client_idle_s: Option<i64>,
 }
 
 /// The family that goes on.
@@ -136,7 +139,15 @@ impl Command for Refresh {
         let consumed = transaction
             .query_opt(
                 CONSUME,
-                &[&tenant, &hash, &self.bound_to_device, &device, &self.pinned_to_address, &ip],
+                &[
+                    &tenant,
+                    &hash,
+                    &self.bound_to_device,
+                    &device,
+                    &self.pinned_to_address,
+                    &ip,
+                    &self.client_idle_s,
+                ],
             )
             .await?;
         let (row, retried) = match consumed {
@@ -172,6 +183,12 @@ impl Refresh {
         if !retried {
             queries.push(Query::new(ISSUE, &issue));
         }
+        // Where idleness ends a session, renewing its tokens is no idleness.
+        let (text, address) = (session.to_string(), context.request.ip.map(|ip| ip.to_string()));
+        let touch: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&text, &address];
+        if self.client_idle_s.is_some() {
+            queries.push(Query::new(TOUCH, &touch));
+        }
         let rows = transaction.pipeline(&queries).await?;
         let loaded = rows
             .first()
@@ -191,7 +208,7 @@ impl Refresh {
         let tenant = context.tenant_id();
         let (hash, successor) = (self.token_hash.as_slice(), self.successor_hash.as_slice());
         let row = transaction
-            .query_opt(EXPLAIN, &[&tenant, &hash, &successor])
+            .query_opt(EXPLAIN, &[&tenant, &hash, &successor, &self.client_idle_s])
             .await?
             .ok_or_else(invalid_token)?;
         let facts = Facts::read(&row)?;

@@ -9,27 +9,28 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use access::Permission;
 use audit::EventType;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use operation::{
     Applied, Call, Command, Failure, OperationError, Page, PageRequest, Refusal, RefusalKind,
     access_log::Access, event,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tenancy::{ActorKind, DbError, OpContext, Query, SessionId, TenantTx};
+use tenancy::{ActorKind, DbError, OpContext, Query, SessionId, TenantTx, policy::SessionPolicy};
 use tokio_postgres::Row;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{Identity, events::about};
+use crate::{Identity, claims::token_expired, events::about};
 
 const LOAD: &str = tenancy::sql!("identity/sessions.sql", "load");
-const LIST_OWN: &str = tenancy::sql!("identity/sessions.sql", "list_own");
-const REVOKE_OWN: &str = tenancy::sql!("identity/sessions.sql", "revoke_own");
+pub(crate) const LIST_OWN: &str = tenancy::sql!("identity/sessions.sql", "list_own");
+pub(crate) const REVOKE_OWN: &str = tenancy::sql!("identity/sessions.sql", "revoke_own");
 const REVOKE_ANY: &str = tenancy::sql!("identity/sessions.sql", "revoke_any");
-const REVOKE_FAMILY: &str = tenancy::sql!("identity/sessions.sql", "revoke_family");
+pub(crate) const REVOKE_FAMILY: &str = tenancy::sql!("identity/sessions.sql", "revoke_family");
 const REVOKE_ALL: &str = tenancy::sql!("identity/sessions.sql", "revoke_all");
 const REVOKE_TOKEN: &str = tenancy::sql!("identity/sessions.sql", "revoke_token");
+const FORGET_TOKENS: &str = tenancy::sql!("identity/sessions.sql", "forget_tokens");
 const CLEANUP: &str = tenancy::sql!("identity/sessions.sql", "cleanup");
 
 /// A session and the person behind it, as they were at most a second ago.
@@ -41,6 +42,10 @@ pub(crate) struct SessionFacts {
     pub(crate) organization: Option<Uuid>,
     pub(crate) department: Option<String>,
     pub(crate) mfa_enabled: bool,
+    /// When a second factor was last used in it.
+    pub(crate) mfa_at: Option<Timestamp>,
+    /// Whether it looked odd as it began, and no factor was used since.
+    pub(crate) step_up_due: bool,
     pub(crate) password_changed_at: Option<Timestamp>,
     pub(crate) is_active: bool,
     pub(crate) revoked: bool,
@@ -61,6 +66,8 @@ impl SessionFacts {
             organization: row.try_get("organization_id")?,
             department: row.try_get("department")?,
             mfa_enabled: row.try_get("mfa_enabled")?,
+            mfa_at: row.try_get("mfa_at")?,
+            step_up_due: row.try_get("step_up_due")?,
             password_changed_at: row.try_get("password_changed_at")?,
             is_active: row.try_get("is_active")?,
             revoked: revoked_at.is_some(),
@@ -90,6 +97,12 @@ pub struct SessionRecord {
     pub last_activity_at: Timestamp,
     /// When it ends in any case.
     pub expires_at: Timestamp,
+    /// What it was begun from, where that is known.
+    pub device_id: Option<Uuid>,
+    /// What looked odd as it began.
+    pub suspicion_reasons: Vec<String>,
+    /// Whether it owes a second factor for that.
+    pub step_up_due: bool,
 }
 
 impl Identity {
@@ -163,10 +176,19 @@ impl Identity {
     }
 
     /// Ends what is past its end, in one tenant; for a worker. Says how many sessions
-    /// ended.
+    /// ended. A backlog goes in transactions of a thousand sessions and five thousand
+    /// tokens each, at most [`CLEANUP_ROUNDS`] of them: the rest has the next turn.
     pub async fn cleanup_sessions(&self, context: &OpContext) -> Result<i32, OperationError> {
-        let call = Call { context: context.clone(), idempotency_key: None, command: Cleanup };
-        Ok(self.inner.operations.run_one(call).await?.output)
+        let mut ended = 0;
+        for _ in 0..CLEANUP_ROUNDS {
+            let call = Call { context: context.clone(), idempotency_key: None, command: Cleanup };
+            let swept = self.inner.operations.run_one(call).await?.output;
+            ended += swept.ended;
+            if swept.ended == 0 && swept.forgotten == 0 {
+                break;
+            }
+        }
+        Ok(ended)
     }
 
     /// Ends a session that is used from where it must not be.
@@ -227,6 +249,8 @@ impl Identity {
             match forgotten {
                 Forgotten::Session(session) => identity.inner.sessions.forget(tenant, session),
                 Forgotten::User(user) => identity.inner.sessions.forget_user(tenant, user),
+                Forgotten::Policy => identity.inner.states.forget(tenant),
+                Forgotten::Nothing => {}
             }
             Ok(reply?.output)
         };
@@ -242,6 +266,10 @@ pub(crate) enum Forgotten {
     Session(Uuid),
     /// All of a person's.
     User(Uuid),
+    /// The tenant's policy.
+    Policy,
+    /// What it changes is not kept in memory.
+    Nothing,
 }
 
 /// The signed-in person; machines and the system have no sessions of their own.
@@ -261,7 +289,7 @@ pub(crate) fn after_of(page: &PageRequest) -> Result<Option<Uuid>, Refusal> {
     page.after.as_deref().map(|after| after.parse().map_err(malformed)).transpose()
 }
 
-fn session_record(row: &Row, current: Option<Uuid>) -> Result<SessionRecord, DbError> {
+pub(crate) fn session_record(row: &Row, current: Option<Uuid>) -> Result<SessionRecord, DbError> {
     let id = row.try_get("id")?;
     Ok(SessionRecord {
         id,
@@ -271,7 +299,22 @@ fn session_record(row: &Row, current: Option<Uuid>) -> Result<SessionRecord, DbE
         created_at: row.try_get("created_at")?,
         last_activity_at: row.try_get("last_activity_at")?,
         expires_at: row.try_get("absolute_expires_at")?,
+        device_id: row.try_get("device_id")?,
+        suspicion_reasons: row.try_get("suspicion_reasons")?,
+        step_up_due: row.try_get("step_up_due")?,
     })
+}
+
+/// Refuses a client's session that was idle for too long, where policy says what that is.
+pub(crate) fn not_idle(
+    facts: &SessionFacts,
+    policy: &SessionPolicy,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let Some(idle_s) = policy.client_idle_timeout_s else { return Ok(()) };
+    let idle = SignedDuration::from_secs(idle_s);
+    let until = facts.last_activity_at.checked_add(idle).unwrap_or(Timestamp::MAX);
+    if until <= now { Err(token_expired()) } else { Ok(()) }
 }
 
 /// Ends one of the actor's own sessions.
@@ -430,13 +473,23 @@ impl Command for EndHijacked {
     }
 }
 
+/// Transactions of one turn of the worker.
+const CLEANUP_ROUNDS: u32 = 200;
+
 /// Ends what is past its end.
 struct Cleanup;
+
+/// What one transaction of it did.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Swept {
+    ended: i32,
+    forgotten: i32,
+}
 
 impl Command for Cleanup {
     const NAME: &'static str = "session.cleanup";
     const RESOURCE: &'static str = "session";
-    type Output = i32;
+    type Output = Swept;
 
     fn permission(&self) -> Permission {
         Permission::SessionDelete
@@ -446,13 +499,18 @@ impl Command for Cleanup {
         &self,
         transaction: &TenantTx,
         context: &OpContext,
-    ) -> Result<Applied<i32>, Failure> {
-        let row = transaction.query_opt(CLEANUP, &[]).await?;
-        let row =
-            row.ok_or_else(|| DbError::Corrupt("cleanup_expired_sessions gave no row".to_owned()))?;
-        let ended: i32 = row.try_get("ended").map_err(DbError::from)?;
+    ) -> Result<Applied<Swept>, Failure> {
+        let rows = transaction
+            .pipeline(&[Query::new(CLEANUP, &[]), Query::new(FORGET_TOKENS, &[])])
+            .await?;
+        let count = |at: usize, column: &str| -> Result<i32, DbError> {
+            let row = rows.get(at).and_then(|rows| rows.first());
+            let row = row.ok_or_else(|| DbError::Corrupt(format!("{column} gave no row")))?;
+            Ok(row.try_get(column)?)
+        };
+        let swept = Swept { ended: count(0, "ended")?, forgotten: count(1, "forgotten")? };
         let event = event(context, EventType::JobRun, Self::NAME, Self::RESOURCE)
-            .details(json!({ "ended": ended }));
-        Ok(Applied { output: ended, status: 200, events: vec![event] })
+            .details(json!({ "ended": swept.ended, "forgotten": swept.forgotten }));
+        Ok(Applied { output: swept, status: 200, events: vec![event] })
     }
 }

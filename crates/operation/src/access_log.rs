@@ -242,6 +242,8 @@ fn weight(key: &Key, entry: &Entry) -> usize {
     let texts = [
         key.filter.as_deref(),
         context.request.user_agent.as_deref(),
+        context.request.client_hints.as_deref(),
+        context.request.device_id.as_deref(),
         context.actor.department.as_deref(),
         Some(context.request.id.as_str()),
     ];

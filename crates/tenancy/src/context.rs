@@ -126,6 +126,21 @@ pub struct RequestInfo {
     pub ip: Option<IpAddr>,
     /// The `User-Agent` header, at most 512 characters.
     pub user_agent: Option<String>,
+    /// What a browser says of its platform beside that (`Sec-CH-UA-*`), at most 128 characters.
+    pub client_hints: Option<String>,
+    /// What a client keeps on its device and sends as `X-Device-Id`: 16 to 128 visible characters.
+    pub device_id: Option<String>,
+    /// Where on earth, as a trusted proxy says.
+    pub place: Option<Place>,
+}
+
+/// A place on earth, in degrees.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place {
+    /// -90 to 90, north is positive.
+    pub latitude: f64,
+    /// -180 to 180, east is positive.
+    pub longitude: f64,
 }
 
 /// The context of one operation.

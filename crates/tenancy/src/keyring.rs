@@ -23,6 +23,7 @@ const INSERT_DATA_KEY: &str = crate::sql!("tenancy/keyring.sql", "insert_data_ke
 const KEKS: &str = crate::sql!("tenancy/keyring.sql", "keks");
 const DATA_KEYS: &str = crate::sql!("tenancy/keyring.sql", "data_keys");
 const INSERT_SUBJECT_KEY: &str = crate::sql!("tenancy/keyring.sql", "insert_subject_key");
+const RENEW_SUBJECT_KEY: &str = crate::sql!("tenancy/keyring.sql", "renew_subject_key");
 const SUBJECT_KEYS: &str = crate::sql!("tenancy/keyring.sql", "subject_keys");
 
 /// The first generation of every key; rotation counts on from here.
@@ -287,6 +288,22 @@ pub async fn store_subject_keys(
         .execute(INSERT_SUBJECT_KEY, &[&transaction.tenant(), &ids, &key_ids, &epoch, &wrapped])
         .await?;
     Ok(())
+}
+
+/// Gives a new key to a subject whose key was destroyed; what was sealed under the old one
+/// stays closed. [`KeyringError::Shredded`] where there is none to replace.
+pub async fn renew_subject_key(
+    transaction: &TenantTx,
+    keys: &TenantKeys,
+    (subject, key): (Uuid, &DataKey),
+) -> Result<(), KeyringError> {
+    let wrapped = keys.field_kek.wrap_key(key)?.into_bytes();
+    let epoch = epoch_column(FIRST_EPOCH);
+    let row = transaction
+        .query_opt(RENEW_SUBJECT_KEY, &[&subject, &key.id().0, &epoch, &wrapped])
+        .await?;
+    let renewed = row.map(|row| row.try_get("renewed")).transpose().map_err(DbError::from)?;
+    if renewed == Some(true) { Ok(()) } else { Err(KeyringError::Shredded) }
 }
 
 /// The keys of subjects by subject; a shredded or unknown subject has none.

@@ -23,7 +23,7 @@ pub mod transaction;
 
 pub use blueprint::Blueprint;
 pub use clock::Clock;
-pub use context::{Actor, ActorKind, OpContext, RequestInfo, TenantRef};
+pub use context::{Actor, ActorKind, OpContext, Place, RequestInfo, TenantRef};
 pub use database::{Database, DatabaseConfig};
 pub use error::DbError;
 pub use gather::Gathered;

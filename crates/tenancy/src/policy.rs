@@ -91,8 +91,34 @@ pub struct SessionPolicy {
     pub pinned_to_address: bool,
     /// A request from another device ends the session.
     pub bound_to_device: bool,
-    /// Beyond this the oldest session ends.
+    /// How many sessions one person has at once.
     pub concurrent_limit: u32,
+    /// What becomes of one more; as it was before there was a choice, where absent.
+    #[serde(default)]
+    pub over_limit: OverLimit,
+    /// Ends a client's session as well after so long without a request; its tokens'
+    /// lifetimes alone do where absent.
+    #[serde(default)]
+    pub client_idle_timeout_s: Option<i64>,
+    /// From which score of `detect_suspicious_session` on a session owes a second factor.
+    #[serde(default = "step_up_score")]
+    pub step_up_score: u32,
+}
+
+/// What becomes of a session beyond the limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverLimit {
+    /// The oldest ends, and the new one begins.
+    #[default]
+    EndOldest,
+    /// The new one does not begin.
+    Refuse,
+}
+
+/// An unusual hour on an unknown network is a journey; an unknown device as well is not.
+const fn step_up_score() -> u32 {
+    50
 }
 
 /// A threshold within a window, and what follows.
@@ -119,6 +145,13 @@ pub struct MfaPolicy {
     pub totp_interval_s: u32,
     /// Methods people may enrol.
     pub methods: Vec<String>,
+    /// Roles whose holders must have a factor; none where absent, as in policies from
+    /// before there were any.
+    #[serde(default)]
+    pub required_roles: Vec<String>,
+    /// Whether who signs in from a device that is new to their account must prove one.
+    #[serde(default)]
+    pub on_new_device: bool,
 }
 
 /// Requests by class, a minute unless the name says otherwise.
@@ -225,6 +258,9 @@ impl SecurityPolicy {
                 pinned_to_address: false,
                 bound_to_device: false,
                 concurrent_limit: 10,
+                over_limit: OverLimit::EndOldest,
+                client_idle_timeout_s: None,
+                step_up_score: step_up_score(),
             },
             account_lock: lock(5, 15 * MINUTE_S, 30 * MINUTE_S),
             address_block: lock(20, 15 * MINUTE_S, 60 * MINUTE_S),
@@ -232,6 +268,8 @@ impl SecurityPolicy {
                 totp_issuer: Some("UltraCore".to_owned()),
                 totp_interval_s: 30,
                 methods: names(&["totp", "backup"]),
+                required_roles: Vec::new(),
+                on_new_device: false,
             },
             rate_limits: RateLimitPolicy {
                 auth_per_user: 5,
@@ -279,6 +317,7 @@ impl SecurityPolicy {
         self.session.concurrent_limit = 5;
         self.mfa.totp_issuer = None;
         self.mfa.methods = names(&["totp", "backup", "passkey"]);
+        self.mfa.on_new_device = true;
     }
 
     fn become_credit_risk(&mut self) {

@@ -42,10 +42,13 @@ settings:update     yes yes -   -   -   -   -
 /// What the spec says in words: `card:*` as the account rows, `kyc:*` as the user rows,
 /// `key:*` and `privacy:*` for admin and above. Ours where it is silent: freezing a card is
 /// an update, approving KYC is as approving an account, screening is for admin and above;
+/// other people's sessions are as user:update for staff;
 /// linking a customer to a login hands over its accounts, so it is as user:update for staff
 /// and nobody's own; a fee is as a withdrawal, a journal as a reversal; a hold promises a
 /// transfer, and only staff end one.
 const ADDED: &str = "
+session:read        yes yes yes -   -   -   -
+session:delete      yes yes yes -   -   -   -
 customer:link       yes yes yes -   -   -   -
 transaction:fee     yes yes yes yes yes -   -
 transaction:post    yes yes yes -   -   -   -
@@ -134,6 +137,7 @@ fn core_bank_decides_as_the_table_says() {
                         | Permission::AccountCreate
                         | Permission::AccountUpdate
                         | Permission::AccountDelete
+                        | Permission::SettingsUpdate
                 );
                 let expected =
                     (scope.is_all() && !(owned && never_own)) || (owned && scope == Scope::OWN);
@@ -246,6 +250,10 @@ fn the_other_blueprints_follow_the_sentences_of_the_spec() {
         (EquipmentErp, "admin", "settings:update", Scope::ALL),
         (DigitalBank, "customer", "user:update", Scope::OWN),
         (DigitalBank, "customer", "session:delete", Scope::OWN),
+        (DigitalBank, "support", "session:read", Scope::ALL),
+        (DigitalBank, "support", "session:delete", Scope::NONE),
+        (CardBank, "admin", "session:delete", Scope::ALL),
+        (CardBank, "customer", "session:read", Scope::NONE),
         (DigitalBank, "customer", "factor:create", Scope::OWN),
         (DigitalBank, "customer", "kyc:create", Scope::OWN),
         (DigitalBank, "customer", "kyc:approve", Scope::NONE),

@@ -4,14 +4,18 @@ use axum::extract::State;
 use identity::UserFilter;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, ok, ok_versioned, reply, tag};
+use super::{Answer, nothing, ok, ok_versioned, reply, tag};
 use crate::{
-    extract::{Caller, Id, IdempotencyKey, IfMatch, PageParameters, Paging, Parameters},
-    json::Json,
+    extract::{
+        Caller, Id, IdempotencyKey, IfMatch, MaybeIfMatch, PageParameters, PageQuery, Paging,
+        Parameters,
+    },
+    json::{Json, OptionalJson},
     state::ApiState,
     wire::{
         List,
-        users::{ChangeUser, CreateUser, User, UserSummary},
+        auth::{Nothing, Session, SignedOut},
+        users::{ChangeUser, CreateUser, EndSessions, LockUser, User, UserSummary},
     },
 };
 
@@ -21,6 +25,8 @@ use crate::{
 pub(crate) struct UserQuery {
     role: Option<String>,
     is_active: Option<bool>,
+    email: Option<String>,
+    deleted: Option<bool>,
     #[serde(skip_serializing)]
     limit: Option<u32>,
     #[serde(skip_serializing)]
@@ -43,7 +49,12 @@ pub(crate) async fn list(
     Parameters(query): Parameters<UserQuery>,
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/users", &query).await?;
-    let filter = UserFilter { role: query.role, is_active: query.is_active };
+    let filter = UserFilter {
+        role: query.role,
+        is_active: query.is_active,
+        email: query.email,
+        deleted: query.deleted.unwrap_or_default(),
+    };
     let page = state.identity.users(&context, filter, &paging.request).await?;
     ok(List {
         data: page.data.into_iter().map(UserSummary::from).collect(),
@@ -86,6 +97,76 @@ pub(crate) async fn change(
     ok_versioned(User::from(user), version)
 }
 
+pub(crate) async fn remove(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(id): Id,
+    MaybeIfMatch(version): MaybeIfMatch,
+) -> Answer {
+    state.identity.delete_user(&context, id, version).await?;
+    nothing()
+}
+
+pub(crate) async fn restore(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(id): Id,
+    MaybeIfMatch(version): MaybeIfMatch,
+    OptionalJson(Nothing {}): OptionalJson<Nothing>,
+) -> Answer {
+    versioned(state.identity.restore_user(&context, id, version).await?)
+}
+
+pub(crate) async fn lock(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(id): Id,
+    MaybeIfMatch(version): MaybeIfMatch,
+    Json(lock): Json<LockUser>,
+) -> Answer {
+    versioned(state.identity.lock_user(&context, id, version, lock.reason.into()).await?)
+}
+
+pub(crate) async fn unlock(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(id): Id,
+    MaybeIfMatch(version): MaybeIfMatch,
+    OptionalJson(Nothing {}): OptionalJson<Nothing>,
+) -> Answer {
+    versioned(state.identity.unlock_user(&context, id, version).await?)
+}
+
+fn versioned(user: identity::UserRecord) -> Answer {
+    let version = user.version;
+    ok_versioned(User::from(user), version)
+}
+
+pub(crate) async fn sessions(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(id): Id,
+    Parameters(query): Parameters<PageQuery>,
+) -> Answer {
+    let route = format!("/v1/users/{id}/sessions");
+    let paging = Paging::of(&state, &context, &route, &query).await?;
+    let page = state.identity.sessions_of(&context, id, &paging.request).await?;
+    ok(List {
+        data: page.data.into_iter().map(Session::from).collect(),
+        next_cursor: paging.cursor(page.next.as_deref()),
+    })
+}
+
+pub(crate) async fn end_sessions(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(id): Id,
+    OptionalJson(body): OptionalJson<EndSessions>,
+) -> Answer {
+    let ended = state.identity.end_sessions_of(&context, id, body.session_id).await?;
+    ok(SignedOut { ended })
+}
+
 pub(crate) mod docs {
     //! What the handlers say of themselves.
 
@@ -95,15 +176,24 @@ pub(crate) mod docs {
         openapi_parts::{Doc, boolean, text},
         wire::{
             List,
-            users::{ChangeUser, CreateUser, User, UserSummary},
+            auth::{Nothing, Session, SignedOut},
+            users::{ChangeUser, CreateUser, EndSessions, LockUser, User, UserSummary},
         },
     };
+
+    const IF_MATCH: &str = "`If-Match` is honoured where it is sent.";
 
     pub(crate) fn list() -> Doc {
         Doc::new("listUsers", "users", "Users, newest first")
             .describe("Without personal data. A customer sees themselves.")
             .query("role", text(), "Of this primary role.")
             .query("is_active", boolean(), "That may, or may not, sign in.")
+            .query(
+                "email",
+                text(),
+                "With this e-mail address, in any case of letters; the search is recorded.",
+            )
+            .query("deleted", boolean(), "Those who were deleted, instead of those who were not.")
             .paged()
             .answers::<List<UserSummary>>(200, "A page of users.")
     }
@@ -134,6 +224,74 @@ pub(crate) mod docs {
             .etag()
             .problem(403, &["permission_denied", "privilege_escalation"])
             .problem(409, &["email_taken"])
-            .problem(422, &["validation_failed", "unknown_role"])
+            .problem(422, &["validation_failed", "unknown_role", "last_administrator"])
+    }
+
+    pub(crate) fn remove() -> Doc {
+        Doc::new("deleteUser", "users", "Deletes a user and shreds their personal data")
+            .describe(
+                "Their key is destroyed: e-mail, phone, name, passwords, factors, devices and sessions are \
+                 gone at once and for good. The id and the user name stay, so that records still say who \
+                 acted; nobody else can take the name. `If-Match` is honoured where it is sent.",
+            )
+            .answers_nothing("Deleted.")
+            .problem(403, &["permission_denied", "own_account", "privilege_escalation"])
+            .problem(412, &["version_conflict"])
+            .problem(422, &["last_administrator"])
+    }
+
+    pub(crate) fn restore() -> Doc {
+        Doc::new("restoreUser", "users", "Restores a deleted user's name and roles")
+            .describe(
+                "What was shredded stays shredded: they need an address, and an invitation or a password. \
+                 404 where nobody of that id is deleted. `If-Match` is honoured where it is sent.",
+            )
+            .body::<Nothing>(json!({}))
+            .body_optional()
+            .answers::<User>(200, "The user.")
+            .etag()
+            .problem(403, &["permission_denied", "privilege_escalation"])
+            .problem(412, &["version_conflict"])
+    }
+
+    pub(crate) fn lock() -> Doc {
+        Doc::new("lockUser", "users", "Locks an account until it is unlocked")
+            .describe(
+                "Its password opens nothing, its sessions and tokens end at once. No lock blocks the \
+                 owner's passkey; to keep somebody out altogether, disable them. `If-Match` is honoured \
+                 where it is sent.",
+            )
+            .body::<LockUser>(json!({ "reason": "suspected_fraud" }))
+            .answers::<User>(200, "The user as they are now.")
+            .etag()
+            .problem(403, &["permission_denied", "own_account", "privilege_escalation"])
+            .problem(412, &["version_conflict"])
+            .problem(422, &["last_administrator"])
+    }
+
+    pub(crate) fn unlock() -> Doc {
+        Doc::new("unlockUser", "users", "Unlocks an account and forgets its failed sign-ins")
+            .describe(IF_MATCH)
+            .body::<Nothing>(json!({}))
+            .body_optional()
+            .answers::<User>(200, "The user as they are now.")
+            .etag()
+            .problem(403, &["permission_denied", "own_account", "privilege_escalation"])
+            .problem(412, &["version_conflict"])
+    }
+
+    pub(crate) fn sessions() -> Doc {
+        Doc::new("listUserSessions", "users", "Somebody's live sessions, newest first")
+            .paged()
+            .answers::<List<Session>>(200, "A page of sessions.")
+    }
+
+    pub(crate) fn end_sessions() -> Doc {
+        Doc::new("endUserSessions", "users", "Ends somebody's sessions, or one of them")
+            .body::<EndSessions>(json!({}))
+            .body_optional()
+            .answers::<SignedOut>(200, "How many ended.")
+            .problem(403, &["permission_denied", "privilege_escalation"])
+            .problem(422, &["not_found"])
     }
 }

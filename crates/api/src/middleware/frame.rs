@@ -31,6 +31,10 @@ const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_LETTERS: std::ops::RangeInclusive<usize> = 1..=128;
 /// Characters of a user agent that are kept.
 const USER_AGENT_LETTERS: usize = 512;
+/// Characters of client hints that are kept.
+const CLIENT_HINTS_LETTERS: usize = 128;
+/// Characters of `X-Device-Id`.
+const DEVICE_ID_LETTERS: std::ops::RangeInclusive<usize> = 16..=128;
 
 /// The frame around whatever serves the request.
 pub(super) async fn frame(
@@ -90,7 +94,27 @@ fn source(
         id: request_id(headers).map_or_else(|| clock.new_id().to_string(), str::to_owned),
         ip: client::address(peer, headers, &config.trusted_proxies),
         user_agent: user_agent.map(|agent| agent.chars().take(USER_AGENT_LETTERS).collect()),
+        client_hints: client_hints(headers),
+        device_id: device_id(headers).map(str::to_owned),
+        place: client::place(peer, headers, config),
     })
+}
+
+/// The hints that browsers send with every request to a secure origin and that change no
+/// more often than the device: which browser it is, the user agent says already.
+fn client_hints(headers: &HeaderMap) -> Option<String> {
+    let hints: Vec<&str> = ["sec-ch-ua-platform", "sec-ch-ua-mobile"]
+        .into_iter()
+        .filter_map(|name| headers.get(name)?.to_str().ok())
+        .collect();
+    (!hints.is_empty()).then(|| hints.join(" ").chars().take(CLIENT_HINTS_LETTERS).collect())
+}
+
+/// What a client keeps on its device and sends each time; one that is none is not there.
+fn device_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get("x-device-id")?.to_str().ok()?;
+    let visible = id.bytes().all(|byte| byte.is_ascii_graphic());
+    (DEVICE_ID_LETTERS.contains(&id.len()) && visible).then_some(id)
 }
 
 /// The caller's id for this request, where it is one that may stand in a log.

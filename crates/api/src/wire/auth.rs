@@ -170,6 +170,13 @@ pub(crate) struct Session {
     last_activity_at: String,
     /// When it ends in any case.
     expires_at: String,
+    /// The device it was begun from, where that is known.
+    device_id: Option<Uuid>,
+    /// What looked odd as it began: `new_device`, `new_network`, `impossible_travel`,
+    /// `unusual_hour`, `session_burst`.
+    suspicion_reasons: Vec<String>,
+    /// Whether it owes a second factor for that.
+    step_up_due: bool,
     /// When it began.
     created_at: String,
 }
@@ -183,6 +190,9 @@ impl From<SessionRecord> for Session {
             current: session.current,
             last_activity_at: instant(session.last_activity_at),
             expires_at: instant(session.expires_at),
+            device_id: session.device_id,
+            suspicion_reasons: session.suspicion_reasons,
+            step_up_due: session.step_up_due,
             created_at: instant(session.created_at),
         }
     }
@@ -197,6 +207,9 @@ impl Example for Session {
             current: true,
             last_activity_at: EXAMPLE_INSTANT.to_owned(),
             expires_at: EXAMPLE_INSTANT.to_owned(),
+            device_id: Some(OTHER_ID),
+            suspicion_reasons: vec!["new_device".to_owned()],
+            step_up_due: false,
             created_at: EXAMPLE_INSTANT.to_owned(),
         }
     }

@@ -30,6 +30,10 @@ pub(crate) struct UserSummary {
     pub(crate) last_login_at: Option<String>,
     /// Until when sign-in is locked; may lie in the past.
     pub(crate) locked_until: Option<String>,
+    /// Why staff have locked the account, where they have; such a lock has no end.
+    pub(crate) lock_reason: Option<String>,
+    /// When they were deleted; null of everybody in the plain list.
+    pub(crate) deleted_at: Option<String>,
     /// Counts changes; its `ETag`.
     pub(crate) version: i64,
     /// When they were made.
@@ -50,6 +54,8 @@ impl From<Summary> for UserSummary {
             organization_id: user.organization_id,
             last_login_at: user.last_login_at.map(instant),
             locked_until: user.locked_until.map(instant),
+            lock_reason: user.lock_reason,
+            deleted_at: user.deleted_at.map(instant),
             version: user.version,
             created_at: instant(user.created_at),
             updated_at: instant(user.updated_at),
@@ -70,6 +76,8 @@ impl Example for UserSummary {
             organization_id: user.organization_id,
             last_login_at: user.last_login_at,
             locked_until: user.locked_until,
+            lock_reason: user.lock_reason,
+            deleted_at: None,
             version: user.version,
             created_at: user.created_at,
             updated_at: user.updated_at,
@@ -110,6 +118,8 @@ pub(crate) struct User {
     pub(crate) last_login_at: Option<String>,
     /// Until when sign-in is locked; may lie in the past.
     pub(crate) locked_until: Option<String>,
+    /// Why staff have locked the account, where they have; such a lock has no end.
+    pub(crate) lock_reason: Option<String>,
     /// Counts changes; its `ETag`.
     pub(crate) version: i64,
     /// When they were made.
@@ -136,6 +146,7 @@ impl From<UserRecord> for User {
             password_changed_at: user.password_changed_at.map(instant),
             last_login_at: user.last_login_at.map(instant),
             locked_until: user.locked_until.map(instant),
+            lock_reason: user.lock_reason,
             version: user.version,
             created_at: instant(user.created_at),
             updated_at: instant(user.updated_at),
@@ -161,6 +172,7 @@ impl Example for User {
             password_changed_at: Some(EXAMPLE_INSTANT.to_owned()),
             last_login_at: None,
             locked_until: None,
+            lock_reason: None,
             version: 1,
             created_at: EXAMPLE_INSTANT.to_owned(),
             updated_at: EXAMPLE_INSTANT.to_owned(),
@@ -229,6 +241,9 @@ pub(crate) struct ChangeUser {
     /// Their one role from now on.
     #[serde(default)]
     role: Option<String>,
+    /// Their roles from now on, the primary one first; instead of `role`.
+    #[serde(default)]
+    roles: Option<Vec<String>>,
     /// For policies by department.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
@@ -253,10 +268,56 @@ impl From<ChangeUser> for UserUpdate {
         Self {
             is_active: change.is_active,
             role: change.role,
+            roles: change.roles,
             department: set(change.department),
             email: set(change.email),
             phone: set(change.phone),
             full_name: set(change.full_name),
         }
     }
+}
+
+/// Why an account is locked by staff.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LockReason {
+    /// Somebody may be at work who is not the owner.
+    SuspectedFraud,
+    /// The password or the device is in other hands.
+    Compromised,
+    /// The owner asked for it.
+    OwnerRequest,
+    /// A rule or an authority demands it.
+    Compliance,
+    /// None of these.
+    Other,
+}
+
+impl From<LockReason> for identity::LockReason {
+    fn from(reason: LockReason) -> Self {
+        match reason {
+            LockReason::SuspectedFraud => Self::SuspectedFraud,
+            LockReason::Compromised => Self::Compromised,
+            LockReason::OwnerRequest => Self::OwnerRequest,
+            LockReason::Compliance => Self::Compliance,
+            LockReason::Other => Self::Other,
+        }
+    }
+}
+
+/// A lock by staff.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockUser {
+    /// Why; stands in the record of it.
+    pub(crate) reason: LockReason,
+}
+
+/// Which of somebody's sessions end; an empty object, or no body, means all.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EndSessions {
+    /// Only this one.
+    #[serde(default)]
+    pub(crate) session_id: Option<Uuid>,
 }

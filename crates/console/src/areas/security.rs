@@ -77,6 +77,9 @@ pub(crate) async fn change_password(visitor: Visitor, form: Params) -> Answer {
         RefusalKind::Rule => (refusal, StatusCode::UNPROCESSABLE_ENTITY),
         RefusalKind::Conflict => (refusal, StatusCode::CONFLICT),
         RefusalKind::Unavailable => (busy(refusal), StatusCode::SERVICE_UNAVAILABLE),
+        RefusalKind::Denied if refusal.code == "step_up_required" => {
+            (sign_in_again(refusal), StatusCode::FORBIDDEN)
+        }
         _ => return Err(refusal.into()),
     };
     let drawn = Form::refused(&Params::default(), &refusal);
@@ -134,6 +137,13 @@ async fn draw(visitor: &Visitor, params: &Params, form: Form, status: StatusCode
         next,
     };
     visitor.show_as(status, &template)
+}
+
+/// Who has a second factor proves it anew; here that is signing in.
+fn sign_in_again(refusal: Refusal) -> Refusal {
+    let detail = "Sign out and in again with your second factor, then change the password within \
+                  five minutes.";
+    Refusal { detail: detail.to_owned(), ..refusal }
 }
 
 /// The hashing queue is full: nothing was compared, nothing was charged.

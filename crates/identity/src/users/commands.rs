@@ -1,10 +1,10 @@
 //! The commands on one user.
 //!
 //! Failures in this order: not seen, not permitted, changed meanwhile, a role that
-//! does not exist or may not be given, an organisation that does not exist, a name or
-//! address that is taken.
+//! does not exist or may not be given, the last administrator, an organisation that does
+//! not exist, a name or address that is taken.
 
-use access::{Permission, Resource, Scope};
+use access::{Permission, Resource};
 use audit::EventType;
 use operation::{Applied, Command, Failure, Refusal, RefusalKind, Target, event};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use tenancy::{
     DbError, OpContext, Query, TenantTx,
     keyring::{TenantKeys, load_subject_keys, store_subject_keys},
 };
-use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 use vault::{DataKey, blind_index};
 
@@ -25,10 +25,12 @@ use crate::{Identity, context::key_failure, events::hexadecimal, sessions::revok
 
 const CREATE: &str = tenancy::sql!("identity/users.sql", "create");
 const GRANT_ROLE: &str = tenancy::sql!("identity/users.sql", "grant_role");
+const GRANT_ROLES: &str = tenancy::sql!("identity/users.sql", "grant_roles");
 const WITHDRAW_ROLES: &str = tenancy::sql!("identity/users.sql", "withdraw_roles");
 const REMEMBER_PASSWORD: &str = tenancy::sql!("identity/users.sql", "remember_password");
 const BY_REFERRAL_CODE: &str = tenancy::sql!("identity/users.sql", "by_referral_code");
 const FACTS: &str = tenancy::sql!("identity/users.sql", "facts");
+const FACTS_OF_DELETED: &str = tenancy::sql!("identity/users.sql", "facts_of_deleted");
 const LOCK: &str = tenancy::sql!("identity/users.sql", "lock");
 const UPDATE: &str = tenancy::sql!("identity/users.sql", "update");
 
@@ -179,20 +181,15 @@ impl Command for UpdateUser {
         context: &OpContext,
     ) -> Result<Applied<()>, Failure> {
         let tenant = context.tenant_id();
-        let row = transaction
-            .query_opt(LOCK, &[&tenant, &self.user])
-            .await?
-            .ok_or_else(Refusal::not_found)?;
-        let version: i64 = row.try_get("version").map_err(DbError::from)?;
-        if self.expected_version.is_some_and(|expected| expected != version) {
-            let detail = "The user was changed since it was read";
-            return Err(
-                Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", detail).into()
-            );
-        }
+        let row = transaction.query_opt(LOCK, &[&tenant, &self.user]).await?;
+        check_version(row.as_ref(), self.expected_version)?;
         let before =
             facts(transaction, context, self.user).await?.ok_or_else(Refusal::not_found)?;
         self.check_authority(context, &before.roles)?;
+        if self.ends_administration(context) {
+            let held = (self.user, before.roles.as_slice());
+            self.identity.keep_an_administrator(transaction, context, held).await?;
+        }
         self.write(transaction, context).await?;
         self.apply_roles(transaction, context).await?;
         if self.update.is_active == Some(false) {
@@ -207,10 +204,7 @@ impl UpdateUser {
     fn check_authority(&self, context: &OpContext, roles: &[String]) -> Result<(), Failure> {
         let actor = &context.actor;
         if actor.is_system() {
-            return match &self.update.role {
-                Some(role) => Ok(self.identity.check_grant(context, role)?),
-                None => Ok(()),
-            };
+            return self.check_given(context);
         }
         let manages =
             self.identity.inner.operations.scope(context, Permission::UserUpdate).is_all();
@@ -222,10 +216,24 @@ impl UpdateUser {
                 self.identity.check_grant(context, role)?;
             }
         }
-        if let Some(role) = &self.update.role {
+        self.check_given(context)
+    }
+
+    fn check_given(&self, context: &OpContext) -> Result<(), Failure> {
+        for role in self.update.wanted_roles().unwrap_or_default() {
             self.identity.check_grant(context, role)?;
         }
         Ok(())
+    }
+
+    /// Whether an administrator would be none afterwards.
+    fn ends_administration(&self, context: &OpContext) -> bool {
+        let administrative = self.identity.administrative_roles(context);
+        let demoted = self
+            .update
+            .wanted_roles()
+            .is_some_and(|roles| !roles.iter().any(|role| administrative.contains(role)));
+        demoted || self.update.is_active == Some(false)
     }
 
     async fn write(&self, transaction: &TenantTx, context: &OpContext) -> Result<(), Failure> {
@@ -238,11 +246,12 @@ impl UpdateUser {
         let email = sealer.email(update.email.value().map(String::as_str))?;
         let phone = sealer.phone(update.phone.value().map(String::as_str))?;
         let name = sealer.seal("full_name_sealed", update.full_name.value().map(String::as_str))?;
+        let primary = update.wanted_roles().and_then(|roles| roles.first().copied());
         let parameters: [&(dyn ToSql + Sync); 14] = [
             &tenant,
             &self.user,
             &update.is_active,
-            &update.role,
+            &primary,
             &update.department.is_set(),
             &update.department.value(),
             &update.email.is_set(),
@@ -263,13 +272,13 @@ impl UpdateUser {
         transaction: &TenantTx,
         context: &OpContext,
     ) -> Result<(), DbError> {
-        let Some(role) = &self.update.role else { return Ok(()) };
+        let Some(roles) = self.update.wanted_roles() else { return Ok(()) };
         let tenant = context.tenant_id();
         let granted_by = (!context.actor.is_system()).then_some(context.actor.id);
         transaction
             .pipeline(&[
-                Query::new(WITHDRAW_ROLES, &[&tenant, &self.user, role]),
-                Query::new(GRANT_ROLE, &[&tenant, &self.user, role, &granted_by]),
+                Query::new(WITHDRAW_ROLES, &[&tenant, &self.user, &roles]),
+                Query::new(GRANT_ROLES, &[&tenant, &self.user, &roles, &granted_by]),
             ])
             .await?;
         Ok(())
@@ -300,14 +309,25 @@ impl UpdateUser {
         if personal {
             modified = modified.personal_fields();
         }
-        let role = update.role.as_ref().map(|role| {
+        let changed = update.wanted_roles().map(|wanted| {
             event(context, EventType::RoleChange, Self::NAME, Self::RESOURCE)
                 .resource_id(self.user)
                 .old_values(json!({ "roles": roles }))
-                .new_values(json!({ "roles": [role] }))
+                .new_values(json!({ "roles": wanted }))
         });
-        std::iter::once(modified).chain(role).collect()
+        std::iter::once(modified).chain(changed).collect()
     }
+}
+
+/// Whether a row under its lock is there, and at the version that the caller has seen.
+pub(super) fn check_version(row: Option<&Row>, expected: Option<i64>) -> Result<(), Failure> {
+    let version: i64 =
+        row.ok_or_else(Refusal::not_found)?.try_get("version").map_err(DbError::from)?;
+    if expected.is_none_or(|expected| expected == version) {
+        return Ok(());
+    }
+    let detail = "The user was changed since it was read";
+    Err(Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", detail).into())
 }
 
 /// Reads one user, personal data included.
@@ -347,43 +367,24 @@ impl Command for ReadUser {
     }
 }
 
-impl Identity {
-    /// Nobody gives a role of more than they hold, nor one above their own: every
-    /// permission of the role must be the actor's, on at least the same objects.
-    fn check_grant(&self, context: &OpContext, role: &str) -> Result<(), Refusal> {
-        let blueprint = context.tenant.blueprint;
-        let rank = |name: &str| blueprint.roles().iter().position(|known| *known == name);
-        let Some(given_rank) = rank(role) else {
-            return Err(Refusal::rule("unknown_role", "role", "This tenant has no such role"));
-        };
-        if context.actor.is_system() {
-            return Ok(());
-        }
-        let own_rank = context.actor.roles.iter().filter_map(|name| rank(name)).min();
-        let policies = self.inner.operations.policies();
-        let given = [role];
-        let covered = Permission::ALL.iter().all(|permission| {
-            let held: Scope = policies.scope(blueprint, &context.actor.roles, *permission);
-            held.includes(policies.scope(blueprint, &given, *permission))
-        });
-        if covered && own_rank.is_some_and(|own| own <= given_rank) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            RefusalKind::Denied,
-            "privilege_escalation",
-            "This role holds more than you do",
-        ))
-    }
-}
-
 /// What is known of a person before a decision.
-struct Facts {
-    target: Target,
-    roles: Vec<String>,
+pub(super) struct Facts {
+    pub(super) target: Target,
+    pub(super) roles: Vec<String>,
 }
 
-async fn facts(
+/// A person as the object of a decision.
+pub(crate) async fn target_of(
+    transaction: &TenantTx,
+    context: &OpContext,
+    user: Uuid,
+) -> Result<Target, DbError> {
+    Ok(facts(transaction, context, user)
+        .await?
+        .map_or(Target::Missing { field: None }, |facts| facts.target))
+}
+
+pub(super) async fn facts(
     transaction: &TenantTx,
     context: &OpContext,
     user: Uuid,
@@ -391,11 +392,25 @@ async fn facts(
     let Some(row) = transaction.query_opt(FACTS, &[&context.tenant_id(), &user]).await? else {
         return Ok(None);
     };
+    facts_of(context, user, &row).map(Some)
+}
+
+/// The same of somebody who was deleted.
+pub(super) async fn facts_of_deleted(
+    transaction: &TenantTx,
+    context: &OpContext,
+    user: Uuid,
+) -> Result<Option<Facts>, DbError> {
+    let row = transaction.query_opt(FACTS_OF_DELETED, &[&context.tenant_id(), &user]).await?;
+    row.map(|row| facts_of(context, user, &row)).transpose()
+}
+
+fn facts_of(context: &OpContext, user: Uuid, row: &Row) -> Result<Facts, DbError> {
     let resource = Resource::for_permission(Permission::UserRead, Some(user))
         .owned(context.actor.id == user)
         .organization(row.try_get("organization_id")?);
     let target = Target::Object { resource, read_permission: Permission::UserRead, field: None };
-    Ok(Some(Facts { target, roles: row.try_get("roles")? }))
+    Ok(Facts { target, roles: row.try_get("roles")? })
 }
 
 /// Seals the fields of one person.

@@ -1,13 +1,16 @@
 //! People of a tenant: made, changed, read and listed.
 //!
-//! Owns the rule that nobody gives away more than they hold. Refuses to delete:
-//! erasure belongs to privacy. Passwords are hashed before the operation begins, so
+//! Owns the rule that nobody gives away more than they hold, and what becomes of somebody
+//! who is locked, deleted or restored. Erasing the name as well belongs to privacy. Passwords are hashed before the operation begins, so
 //! that no connection is held meanwhile.
 
+mod authority;
 mod commands;
+mod lifecycle;
 mod model;
 mod names;
 mod read;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -18,8 +21,12 @@ use vault::password::PasswordHash;
 
 use access::Permission;
 
+pub(crate) use commands::target_of;
 pub(crate) use model::email_key;
-pub use model::{Change, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate};
+pub use model::{
+    Change, LockReason, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate,
+};
+pub(crate) use read::person_in;
 
 use crate::{
     Identity,
@@ -95,14 +102,20 @@ impl Identity {
         Ok(self.inner.operations.run_one(call).await?.output)
     }
 
-    /// The users that the actor may see, newest first, without personal data.
+    /// The users that the actor may see, newest first, without personal data. 400
+    /// `invalid_value` where the address to look for is none.
     pub async fn users(
         &self,
         context: &OpContext,
         filter: UserFilter,
         page: &PageRequest,
     ) -> Result<Page<UserSummary>, OperationError> {
-        self.inner.operations.read(context, &UserList { filter, page: page.clone() }).await
+        let email_index = match &filter.email {
+            Some(email) => Some(self.email_index(context, email, filter.deleted).await?),
+            None => None,
+        };
+        let list = UserList { filter, email_index, page: page.clone() };
+        self.inner.operations.read(context, &list).await
     }
 
     /// The rules that new passwords of a tenant obey.

@@ -95,6 +95,8 @@ pub struct UserUpdate {
     pub is_active: Option<bool>,
     /// Their one role from now on.
     pub role: Option<String>,
+    /// Their roles from now on, the primary one first; not together with `role`.
+    pub roles: Option<Vec<String>>,
     /// Their department.
     pub department: Change<String>,
     /// Their e-mail.
@@ -108,9 +110,59 @@ pub struct UserUpdate {
 impl UserUpdate {
     /// Whether it touches what only staff may decide.
     pub(crate) const fn is_administrative(&self) -> bool {
-        self.is_active.is_some() || self.role.is_some() || self.department.is_set()
+        self.is_active.is_some()
+            || self.role.is_some()
+            || self.roles.is_some()
+            || self.department.is_set()
+    }
+
+    /// The roles from now on, the primary one first, where they are to be set.
+    pub(crate) fn wanted_roles(&self) -> Option<Vec<&str>> {
+        let several = self.roles.as_ref().map(|roles| roles.iter().map(String::as_str).collect());
+        several.or_else(|| self.role.as_deref().map(|role| vec![role]))
     }
 }
+
+/// Why staff lock an account: a closed list, so that records may carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LockReason {
+    /// Somebody may be at work who is not the owner.
+    SuspectedFraud,
+    /// The password or the device is in other hands.
+    Compromised,
+    /// The owner asked for it.
+    OwnerRequest,
+    /// A rule or an authority demands it.
+    Compliance,
+    /// None of these.
+    Other,
+}
+
+impl LockReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [
+        Self::SuspectedFraud,
+        Self::Compromised,
+        Self::OwnerRequest,
+        Self::Compliance,
+        Self::Other,
+    ];
+
+    /// The name on the wire, in records and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SuspectedFraud => "suspected_fraud",
+            Self::Compromised => "compromised",
+            Self::OwnerRequest => "owner_request",
+            Self::Compliance => "compliance",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The most roles that one person holds.
+const ROLES_MAX: usize = 8;
 
 /// A user with their personal data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +197,8 @@ pub struct UserRecord {
     pub last_login_at: Option<Timestamp>,
     /// Until when sign-in is locked; may lie in the past.
     pub locked_until: Option<Timestamp>,
+    /// Why staff have locked it, where they have; such a lock has no end.
+    pub lock_reason: Option<String>,
     /// When they were made.
     pub created_at: Timestamp,
     /// When they were last changed.
@@ -174,6 +228,10 @@ pub struct UserSummary {
     pub last_login_at: Option<Timestamp>,
     /// Until when sign-in is locked; may lie in the past.
     pub locked_until: Option<Timestamp>,
+    /// Why staff have locked it, where they have; such a lock has no end.
+    pub lock_reason: Option<String>,
+    /// When they were deleted, if they are.
+    pub deleted_at: Option<Timestamp>,
     /// When they were made.
     pub created_at: Timestamp,
     /// When they were last changed.
@@ -189,6 +247,11 @@ pub struct UserFilter {
     pub role: Option<String>,
     /// Only those that may, or may not, sign in.
     pub is_active: Option<bool>,
+    /// Only the one with this e-mail address, in any case of letters.
+    pub email: Option<String>,
+    /// Those who were deleted instead of those who were not; not together with `email`,
+    /// of which they have none.
+    pub deleted: bool,
 }
 
 impl NewUser {
@@ -230,7 +293,21 @@ impl UserUpdate {
             }
         }
         check_department(self.department.value(), &mut errors);
+        self.check_roles(&mut errors);
         refuse(self, errors)
+    }
+}
+
+impl UserUpdate {
+    fn check_roles(&self, errors: &mut Vec<FieldError>) {
+        let Some(roles) = &self.roles else { return };
+        if self.role.is_some() {
+            errors.push(error("roles", "conflicting_fields", "Send role or roles, not both"));
+        }
+        let twice = roles.iter().enumerate().any(|(at, role)| roles[..at].contains(role));
+        if twice || !(1..=ROLES_MAX).contains(&roles.len()) {
+            errors.push(error("roles", "roles_malformed", "1 to 8 roles, each once"));
+        }
     }
 }
 

@@ -1,20 +1,29 @@
 //! Users as they are read.
 
 use access::{Permission, Scope};
-use operation::{Found, OperationError, Page, PageRequest, Refusal, View, read::ViewFailure};
-use tenancy::{Database, DbError, OpContext, Query, keyring::TenantKeys};
-use tokio_postgres::Row;
+use operation::{
+    FieldError, Found, OperationError, Page, PageRequest, Refusal, RefusalKind, View,
+    read::ViewFailure,
+};
+use serde_json::{Value, json};
+use tenancy::{Database, DbError, OpContext, Query, TenantTx, keyring::TenantKeys};
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
+use vault::blind_index;
 
-use super::model::{UserFilter, UserRecord, UserSummary};
+use super::model::{UserFilter, UserRecord, UserSummary, email_key, is_email};
 use crate::{Identity, context::key_failure, sessions::after_of};
 
 pub(super) const ONE: &str = tenancy::sql!("identity/users.sql", "one");
 const LIST: &str = tenancy::sql!("identity/users.sql", "list");
+const LIST_DELETED: &str = tenancy::sql!("identity/users.sql", "list_deleted");
+const BY_EMAIL: &str = tenancy::sql!("identity/users.sql", "by_email");
 
 /// The users that the actor may see.
 pub(super) struct UserList {
     pub(super) filter: UserFilter,
+    /// Of the address in the filter.
+    pub(super) email_index: Option<Vec<u8>>,
     pub(super) page: PageRequest,
 }
 
@@ -27,6 +36,15 @@ impl View for UserList {
         Permission::UserRead
     }
 
+    fn filter(&self) -> Option<Value> {
+        let UserFilter { role, is_active, email, deleted } = &self.filter;
+        // That an address was looked for, never which.
+        let searched = email.as_ref().map(|_| "by_email");
+        (role.is_some() || is_active.is_some() || searched.is_some() || *deleted).then(|| {
+            json!({ "role": role, "is_active": is_active, "search": searched, "deleted": deleted })
+        })
+    }
+
     async fn load(
         &self,
         database: &Database,
@@ -36,9 +54,18 @@ impl View for UserList {
         let after = after_of(&self.page)?;
         let (tenant, all, fetch) = (context.tenant_id(), scope.is_all(), self.page.fetch());
         let filter = &self.filter;
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-            [&tenant, &all, &context.actor.id, &after, &filter.role, &filter.is_active, &fetch];
-        let rows = database.read(context, &[Query::new(LIST, &parameters)]).await?;
+        let (actor, role, is_active) = (&context.actor.id, &filter.role, &filter.is_active);
+        let everybody: [&(dyn ToSql + Sync); 7] =
+            [&tenant, &all, actor, &after, role, is_active, &fetch];
+        let deleted: [&(dyn ToSql + Sync); 6] = [&tenant, &all, &after, role, is_active, &fetch];
+        let searched: [&(dyn ToSql + Sync); 6] =
+            [&tenant, &all, actor, &self.email_index, role, is_active];
+        let query = match (&self.email_index, filter.deleted) {
+            (Some(_), _) => Query::new(BY_EMAIL, &searched),
+            (None, true) => Query::new(LIST_DELETED, &deleted),
+            (None, false) => Query::new(LIST, &everybody),
+        };
+        let rows = database.read(context, &[query]).await?;
         let users = (rows.first().map_or(&[][..], Vec::as_slice).iter())
             .map(summary)
             .collect::<Result<Vec<_>, _>>()?;
@@ -49,6 +76,31 @@ impl View for UserList {
 }
 
 impl Identity {
+    /// What an address is found by.
+    pub(super) async fn email_index(
+        &self,
+        context: &OpContext,
+        email: &str,
+        among_deleted: bool,
+    ) -> Result<Vec<u8>, OperationError> {
+        let fault = |message: &str| Refusal {
+            errors: vec![FieldError {
+                field: "email".into(),
+                code: "invalid_value".into(),
+                message: message.to_owned(),
+            }],
+            ..Refusal::new(RefusalKind::Malformed, "invalid_value", message)
+        };
+        if !is_email(email.trim()) {
+            return Err(fault("Not an e-mail address").into());
+        }
+        if among_deleted {
+            return Err(fault("Those who were deleted have no address left").into());
+        }
+        let state = self.state(context).await?;
+        Ok(blind_index(state.keys.index(), "users.email", &email_key(email)).to_vec())
+    }
+
     /// A user right after a command that recorded the access itself.
     pub(crate) async fn unaudited_user(
         &self,
@@ -63,6 +115,16 @@ impl Identity {
         let state = self.state(context).await?;
         Ok(record(&state.keys, row)?)
     }
+}
+
+/// A person as they stand in a transaction that has its own record.
+pub(crate) async fn person_in(
+    transaction: &TenantTx,
+    keys: &TenantKeys,
+    user: Uuid,
+) -> Result<Option<UserRecord>, DbError> {
+    let row = transaction.query_opt(ONE, &[&transaction.tenant(), &user]).await?;
+    row.map(|row| record(keys, &row)).transpose()
 }
 
 /// A row of [`ONE`] with its sealed fields opened; an erased person has none.
@@ -96,6 +158,7 @@ pub(super) fn record(keys: &TenantKeys, row: &Row) -> Result<UserRecord, DbError
         password_changed_at: row.try_get("password_changed_at")?,
         last_login_at: row.try_get("last_login_at")?,
         locked_until: row.try_get("locked_until")?,
+        lock_reason: row.try_get("staff_lock_reason")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
         version: row.try_get("version")?,
@@ -113,6 +176,8 @@ fn summary(row: &Row) -> Result<UserSummary, DbError> {
         organization_id: row.try_get("organization_id")?,
         last_login_at: row.try_get("last_login_at")?,
         locked_until: row.try_get("locked_until")?,
+        lock_reason: row.try_get("staff_lock_reason")?,
+        deleted_at: row.try_get("deleted_at")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
         version: row.try_get("version")?,

@@ -262,6 +262,11 @@ impl Configuration {
             .collect()
     }
 
+    /// The header in which those proxies say where a client is.
+    pub fn location_header(&self) -> Option<String> {
+        Some(self.text("LOCATION_HEADER").to_ascii_lowercase()).filter(|name| !name.is_empty())
+    }
+
     /// The hosts that requests may be addressed to; all where empty.
     pub fn allowed_hosts(&self) -> Vec<String> {
         self.words("ALLOWED_HOSTS")

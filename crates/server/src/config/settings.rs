@@ -128,6 +128,12 @@ const LISTENING: &[Setting] = &[
          believed. Nobody's are by default.",
     ),
     unset(
+        "LOCATION_HEADER",
+        Kind::Header,
+        "A header in which the trusted proxies say where on earth a client is, as `latitude,longitude` in degrees: \
+         a sign-in from where nobody can have travelled to owes a second factor. Without it places are not compared.",
+    ),
+    unset(
         "ALLOWED_HOSTS",
         Kind::List,
         "Host names, comma-separated, that requests may be addressed to; all where unset.",

@@ -27,6 +27,8 @@ pub enum Kind {
     List,
     /// Comma-separated addresses and networks.
     Networks,
+    /// The name of a header.
+    Header,
     /// `address:port`.
     Address,
     /// `http(s)://host[:port]`, nothing behind it.
@@ -61,6 +63,7 @@ impl Kind {
             Self::Choice(choices) => choices.join(", "),
             Self::List => "list".to_owned(),
             Self::Networks => "list of addresses or networks".to_owned(),
+            Self::Header => "name of a header".to_owned(),
             Self::Address => "address:port".to_owned(),
             Self::Origin => "origin, as `https://bank.example`".to_owned(),
             Self::Origins => "list of origins".to_owned(),
@@ -89,6 +92,10 @@ impl Kind {
             Self::List => !list(text).is_empty(),
             Self::Networks => {
                 list(text).iter().all(|network| network.parse::<api::Network>().is_ok())
+            }
+            Self::Header => {
+                !text.is_empty()
+                    && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             }
             Self::Address => text.parse::<SocketAddr>().is_ok(),
             Self::Origin => is_origin(text),

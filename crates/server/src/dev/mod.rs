@@ -236,6 +236,7 @@ fn ingredients(
         api: ApiConfig {
             public_url: base_url.to_owned(),
             trusted_proxies: configuration.trusted_proxies(),
+            location_header: configuration.location_header(),
             cors_origins: configuration.cors_origins(),
             allowed_hosts: configuration.allowed_hosts(),
             rate_limit_floor_per_minute: (!options.strict_limits).then_some(match options.seed {

@@ -117,6 +117,7 @@ pub async fn ingredients(configuration: &Configuration) -> anyhow::Result<Ingred
         api: ApiConfig {
             public_url: configuration.public_url().to_owned(),
             trusted_proxies: configuration.trusted_proxies(),
+            location_header: configuration.location_header(),
             cors_origins: configuration.cors_origins(),
             allowed_hosts: configuration.allowed_hosts(),
             ..ApiConfig::default()

@@ -12,13 +12,25 @@ use uuid::Uuid;
 use crate::harness::{Answered, App, Bank};
 
 /// Routes that need no token, each with its reason in the route table.
-const PUBLIC: [&str; 6] = [
+const PUBLIC: [&str; 10] = [
+    "confirmRequiredFactor",
+    "enrolRequiredFactor",
     "login",
     "readJwks",
     "readOpenApi",
     "readOpenIdConfiguration",
     "readPasswordPolicy",
     "refresh",
+    "sendSecondFactorCode",
+    "verifySecondFactor",
+];
+/// Public routes that a token in the body opens; without one they are nobody's.
+const BY_TOKEN: [&str; 5] = [
+    "confirmRequiredFactor",
+    "enrolRequiredFactor",
+    "refresh",
+    "sendSecondFactorCode",
+    "verifySecondFactor",
 ];
 /// Public routes that change nothing and concern nobody: no record.
 const UNRECORDED: [&str; 4] =
@@ -26,6 +38,10 @@ const UNRECORDED: [&str; 4] =
 
 /// Routes that end an approval.
 const DECISIONS: [&str; 2] = ["approve", "reject"];
+
+/// Routes that change what becomes of somebody: whoever tries needs a person of their own.
+const ON_PEOPLE: [&str; 5] =
+    ["deleteUser", "endUserSessions", "lockUser", "restoreUser", "unlockUser"];
 
 /// A route as the document describes it.
 struct Route {
@@ -75,6 +91,9 @@ struct Objects {
     approval: Uuid,
     event: Uuid,
     session: Uuid,
+    device: Uuid,
+    /// A change of the security policy that the bank's super_admin has asked for.
+    policy_change: Uuid,
 }
 
 impl Objects {
@@ -102,8 +121,29 @@ impl Objects {
             approval: approval_of(app, bank, &token, (account, second)).await,
             event,
             session: id_of(&me.body["session_id"]),
+            device: device_of(app, &token).await,
+            policy_change: policy_change_of(app, bank).await,
         }
     }
+}
+
+async fn device_of(app: &App, token: &str) -> Uuid {
+    let listed = app.get("/v1/auth/devices").bearer(token).send().await;
+    id_of(&listed.body["data"][0]["id"])
+}
+
+/// A patch that no two callers send alike, so that it always changes something.
+fn policy_patch() -> Value {
+    let [high, low] = vault::random_bytes::<2>();
+    let limit = 100_000 + u32::from(u16::from_be_bytes([high, low]));
+    json!({ "patch": { "rate_limits": { "overall_per_hour": limit } } })
+}
+
+async fn policy_change_of(app: &App, bank: &Bank) -> Uuid {
+    let token = app.login(bank, "super_admin").await;
+    let asked =
+        app.post("/v1/settings/policy/changes").bearer(&token).json(&policy_patch()).send().await;
+    id_of(&asked.body["id"])
 }
 
 fn id_of(value: &Value) -> Uuid {
@@ -155,6 +195,27 @@ async fn with_fresh_entry(app: &App, objects: &Objects, customer: &str) -> Objec
     Objects { entry: entry_of(app, id_of(&sent.body["id"])).await, ..objects.clone() }
 }
 
+/// Somebody on whom nothing else rests; deleted where they are to be restored.
+async fn with_fresh_user(app: &App, objects: &Objects, route: &Route) -> Objects {
+    let cli = app.cli(&app.bank.slug).await;
+    let user = identity::NewUser {
+        username: format!("u{}", fresh_key()),
+        email: None,
+        phone: None,
+        full_name: None,
+        password: identity::NewPassword::None,
+        role: "customer".to_owned(),
+        department: None,
+        organization_id: None,
+        referral_code: None,
+    };
+    let user = app.identity.create_user(&cli, None, user).await.unwrap().output.id;
+    if route.id == "restoreUser" {
+        app.identity.delete_user(&cli, user, None).await.unwrap();
+    }
+    Objects { user, ..objects.clone() }
+}
+
 fn fresh_key() -> String {
     Uuid::from_bytes(vault::random_bytes()).to_string()
 }
@@ -187,7 +248,19 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         "readPasswordPolicy" => (None, None, "?tenant=bank"),
         "endSession" => (Some(objects.session), None, ""),
         "createUser" => (None, Some(json!({ "username": user_name, "role": "customer" })), ""),
-        "readUser" => (Some(objects.user), None, ""),
+        "readUser" | "deleteUser" | "listUserSessions" => (Some(objects.user), None, ""),
+        "restoreUser" | "unlockUser" | "endUserSessions" => {
+            (Some(objects.user), Some(json!({})), "")
+        }
+        "listDevices" | "listPolicyChanges" => (None, None, ""),
+        "renameDevice" => (Some(objects.device), Some(json!({ "name": "Laptop" })), ""),
+        "revokeDevice" => (Some(objects.device), None, ""),
+        "requestPolicyChange" => (None, Some(policy_patch()), ""),
+        "readPolicyChange" => (Some(objects.policy_change), None, ""),
+        "approvePolicyChange" | "rejectPolicyChange" => {
+            (Some(objects.policy_change), Some(json!({ "note": "Seen" })), "")
+        }
+        "lockUser" => (Some(objects.user), Some(json!({ "reason": "compliance" })), ""),
         "changeUser" => (Some(objects.user), Some(json!({ "full_name": "Jana Nováková" })), ""),
         "createCustomer" => {
             (None, Some(json!({ "customer_type": "business", "company_name": "Pekárna" })), "")
@@ -207,8 +280,34 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         }
         "readAuditEvent" | "proveAuditEvent" => (Some(objects.event), None, ""),
         "proveAuditConsistency" => (None, None, "?from=1&to=1"),
-        _ => money_plan(route, objects),
+        _ => factor_plan(route, objects).unwrap_or_else(|| money_plan(route, objects)),
     }
+}
+
+/// The same for second factors. Nobody here has one: `identity::factors` and
+/// `second_factors` hold what those who do may do.
+fn factor_plan(route: &Route, objects: &Objects) -> Option<Plan> {
+    let pending =
+        "mfa_00000000000000000000000000000000_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    Some(match route.id.as_str() {
+        "listFactors" => (None, None, ""),
+        "sendSecondFactorCode" | "enrolRequiredFactor" => {
+            (None, Some(json!({ "mfa_token": pending, "method": "totp" })), "")
+        }
+        "verifySecondFactor" | "confirmRequiredFactor" => {
+            (None, Some(json!({ "mfa_token": pending, "code": "123456" })), "")
+        }
+        "setUpFactor" => (None, Some(json!({ "method": "totp" })), ""),
+        "confirmFactor" => (None, Some(json!({ "method": "email", "code": "123456" })), ""),
+        "stepUp" => (None, Some(json!({ "code": "123456" })), ""),
+        "sendStepUpCode" => (None, Some(json!({ "method": "sms" })), ""),
+        "regenerateBackupCodes" => (None, Some(json!({})), ""),
+        // Nobody's factor.
+        "renameFactor" => (Some(objects.session), Some(json!({ "name": "Phone" })), ""),
+        "removeFactor" => (Some(objects.session), None, ""),
+        "requestFactorReset" | "confirmFactorReset" => (Some(objects.user), None, ""),
+        _ => return None,
+    })
 }
 
 /// The same for the routes that move money.
@@ -351,6 +450,12 @@ async fn each_role_gets_what_the_golden_table_says() {
             if DECISIONS.contains(&route.id.as_str()) {
                 objects = with_fresh_approval(&app, &objects, "customer").await;
             }
+            if ON_PEOPLE.contains(&route.id.as_str()) {
+                objects = with_fresh_user(&app, &objects, route).await;
+            }
+            if ["approvePolicyChange", "rejectPolicyChange"].contains(&route.id.as_str()) {
+                objects.policy_change = policy_change_of(&app, &app.bank).await;
+            }
             let version = version(&app, route, &objects, &reader).await;
             let answer = call(&app, route, &objects, Some(&token), &version).await;
             assert!(answer.status < 500, "{} as {role}: {}", route.id, answer.body);
@@ -383,6 +488,8 @@ async fn other_owners_and_other_tenants_objects_do_not_exist() {
         approval: Uuid::from_u128(1),
         event: Uuid::from_u128(1),
         session: Uuid::from_u128(1),
+        device: Uuid::from_u128(1),
+        policy_change: Uuid::from_u128(1),
         ..neighbours.clone()
     };
     let admin = app.login(&app.bank, "admin").await;
@@ -474,13 +581,16 @@ async fn every_route_leaves_a_record() {
         if route.id == "endSession" {
             objects.session = Uuid::from_u128(1);
         }
+        if ON_PEOPLE.contains(&route.id.as_str()) {
+            objects = with_fresh_user(&app, &objects, route).await;
+        }
         let version = version(&app, route, &objects, &token).await;
         let before = app.audit_count(app.bank.id).await;
         let token = (!route.public).then_some(token.as_str());
         let answer = call(&app, route, &objects, token, &version).await;
         let after = app.audit_count(app.bank.id).await;
         // What is refused before anything of a tenant is known has nobody's log to stand in.
-        let nobodys = route.id == "refresh" && answer.status == 401;
+        let nobodys = BY_TOKEN.contains(&route.id.as_str()) && answer.status == 401;
         assert!(after > before || nobodys, "{} left no record: {}", route.id, answer.body);
     }
     // A refresh that is somebody's does.
@@ -498,7 +608,8 @@ async fn refusals_leave_a_record_as_well() {
     let token = app.login(&app.bank, "customer").await;
     for route in routes().iter().filter(|route| !route.public) {
         let about_oneself =
-            ["logout", "signOutEverywhere", "readMe", "listSessions"].contains(&route.id.as_str());
+            ["logout", "signOutEverywhere", "readMe", "listSessions", "listDevices"]
+                .contains(&route.id.as_str());
         let before = app.audit_count(app.bank.id).await;
         let answer = if about_oneself {
             continue;
@@ -547,7 +658,8 @@ async fn a_repeated_key_gives_the_same_answer_on_every_route_that_takes_one() {
         );
         assert_eq!(first.body, again.body, "{}", route.id);
         // Somebody else's key of the same name is another key.
-        let other = app.login(&app.bank, "manager").await;
+        let other = if route.id == "requestPolicyChange" { "super_admin" } else { "manager" };
+        let other = app.login(&app.bank, other).await;
         let plan = match route.id.as_str() {
             "createUser" => self::plan(route, &objects),
             "reverseTransaction" => {

@@ -80,6 +80,7 @@ async fn guessed_password(stage: &Stage<'_>, password: &str, today: Date) -> any
         id: String::new(),
         ip: Some(ELSEWHERE),
         user_agent: Some(ELSEWHERE_AGENT.to_owned()),
+        ..RequestInfo::default()
     };
     let context = |minute, second: i64| -> anyhow::Result<OpContext> {
         let context = stage.acting(manager, at(night, 3, minute), from.clone())?;
@@ -122,6 +123,7 @@ async fn curious_clerk(stage: &Stage<'_>, password: &str, today: Date) -> anyhow
         id: String::new(),
         ip: Some(CLERK_HOME),
         user_agent: Some(CLERK_AGENT.to_owned()),
+        ..RequestInfo::default()
     };
     let context = |minute, second: i64| -> anyhow::Result<OpContext> {
         let context = stage.acting(clerk, at(sunday, 22, minute), from.clone())?;
@@ -171,8 +173,9 @@ async fn sign_in(
         id: identity.clock().new_id().to_string(),
         ip: Some(ip),
         user_agent: Some(agent.to_owned()),
+        ..RequestInfo::default()
     };
-    Ok(identity.login(request, Arc::new(from)).await?.session_id)
+    Ok(identity.login(request, Arc::new(from)).await?.into_tokens()?.session_id)
 }
 
 /// What is in the log of an address.

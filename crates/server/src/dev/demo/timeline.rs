@@ -272,6 +272,7 @@ impl Stage<'_> {
             id: String::new(),
             ip: Some(OFFICE),
             user_agent: Some(OFFICE_AGENT.to_owned()),
+            ..RequestInfo::default()
         };
         self.acting(login, at, from)
     }
@@ -322,5 +323,6 @@ fn home(person: usize) -> RequestInfo {
         id: String::new(),
         ip: Some(IpAddr::V4(Ipv4Addr::new(198, 51, 100, last))),
         user_agent: Some(HOME_AGENTS[person % HOME_AGENTS.len()].to_owned()),
+        ..RequestInfo::default()
     }
 }

@@ -3,9 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod database;
+mod devices;
+mod factor_world;
+mod factors;
 mod login;
 mod outages;
 mod passwords;
+mod people;
+mod policy;
 mod refresh;
 mod sessions;
 mod support;

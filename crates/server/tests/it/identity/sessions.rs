@@ -272,3 +272,155 @@ async fn activity_is_noted_once_a_minute_and_the_expired_are_cleaned_up() {
     assert_eq!(world.scalar::<i64>("SELECT count(*) FROM refresh_tokens").await, 0);
     assert_eq!(world.audited(&bank, "session_revocation").await, 1);
 }
+
+/// What moves with a session, and whether it goes on, in every blueprint.
+#[tokio::test]
+async fn every_blueprint_pins_sessions_as_its_policy_says() {
+    let world = World::new().await;
+    // blueprint, whether another address ends it, whether another device does
+    let table = [
+        (Blueprint::CoreBank, false, false),
+        (Blueprint::EquipmentErp, true, false),
+        (Blueprint::DigitalBank, false, true),
+        (Blueprint::CardBank, false, false),
+        (Blueprint::CreditRisk, false, false),
+        (Blueprint::Standard, true, true),
+    ];
+    for (blueprint, by_address, by_device) in table {
+        let slug = format!("{blueprint}-one");
+        let tenant = world.tenant(&slug, blueprint).await;
+        let role = blueprint.roles().last().unwrap();
+        world.user(&tenant, "alice", role).await;
+        let mut expected = 0;
+        for (moved, ends, reason) in [
+            (from("192.0.2.99", "tests"), by_address, "address_changed"),
+            (from("192.0.2.1", "another browser"), by_device, "device_changed"),
+        ] {
+            let (grant, _) = world.signed_in(&slug, "alice").await;
+            let cookie = world
+                .identity
+                .sign_in_console(
+                    super::support::request(&slug, "alice", PASSWORD),
+                    from("192.0.2.1", "tests"),
+                )
+                .await
+                .unwrap();
+            world.advance_s(1);
+            let used = world.identity.authenticate(&grant.access_token, moved.clone()).await;
+            let seen = world.identity.authenticate_cookie(&cookie.cookie, moved.clone()).await;
+            assert_eq!(used.is_err(), ends, "{blueprint} {reason}");
+            assert_eq!(seen.is_err(), ends, "{blueprint} {reason}: console");
+            expected += if ends { 2 } else { 0 };
+            if ends {
+                // For its owner as well: whose it is now, nobody knows.
+                let owner = world.authenticate(&grant.access_token).await.unwrap_err();
+                assert_eq!(owner.code, "token_revoked", "{blueprint}");
+                let sql = format!(
+                    "SELECT count(*) FROM user_sessions WHERE tenant_id = '{}' AND revocation_reason = '{reason}'",
+                    tenant.tenant_id()
+                );
+                assert_eq!(world.scalar::<i64>(&sql).await, 2, "{blueprint} {reason}");
+            }
+        }
+        assert_eq!(world.audited(&tenant, "security_violation").await, expected, "{blueprint}");
+    }
+}
+
+/// Changes a field of a tenant's session policy, as a change agreed to would.
+async fn set_session_policy(world: &World, context: &OpContext, field: &str, value: &str) {
+    let sql = "UPDATE security_policies SET policy = jsonb_set(policy, ARRAY['session', $2], $3::text::jsonb), \
+        version = version + 1 WHERE tenant_id = $1";
+    let superuser = world.superuser().await;
+    superuser.execute(sql, &[&context.tenant_id(), &field, &value]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+}
+
+#[tokio::test]
+async fn over_the_limit_policy_may_refuse_the_new_session_instead() {
+    let world = World::new().await;
+    let tenant = world.tenant("risk", Blueprint::CreditRisk).await;
+    world.user(&tenant, "alice", "user").await;
+    set_session_policy(&world, &tenant, "over_limit", "\"refuse\"").await;
+    let mut grants = Vec::new();
+    for _ in 0..3 {
+        grants.push(world.signed_in("risk", "alice").await);
+    }
+    let elsewhere = || from("203.0.113.4", "elsewhere");
+    // More often than wrong passwords would be borne, of account and address.
+    for _ in 0..25 {
+        let outcome = world.login_from("risk", "alice", PASSWORD, elsewhere()).await;
+        assert_eq!(code(outcome), "too_many_sessions");
+    }
+    let wrong = world.login_from("risk", "alice", super::support::WRONG, elsewhere()).await;
+    assert_eq!(code(wrong), "invalid_credentials", "only who knows the password is told");
+    for (grant, _) in &grants {
+        world.authenticate(&grant.access_token).await.unwrap();
+    }
+    world.identity.logout(&grants[0].1).await.unwrap();
+    world.login_from("risk", "alice", PASSWORD, elsewhere()).await.unwrap();
+    // Twenty at once for one place: one gets it.
+    world.identity.logout(&grants[1].1).await.unwrap();
+    let mut racing = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (identity, from) = (world.identity.clone(), from("127.0.0.1", "racer"));
+        racing.spawn(async move {
+            identity.login(super::support::request("risk", "alice", PASSWORD), from).await.is_ok()
+        });
+    }
+    let begun = racing.join_all().await.into_iter().filter(|begun| *begun).count();
+    assert_eq!(begun, 1);
+}
+
+#[tokio::test]
+async fn a_clients_idle_session_ends_where_policy_says_so() {
+    let world = World::new().await;
+    let bank = world.tenant("bank", Blueprint::CoreBank).await;
+    world.user(&bank, "alice", "customer").await;
+    let here = || from("192.0.2.1", "tests");
+    // As the blueprint has it: only the tokens' own lifetimes end it.
+    let (grant, _) = world.signed_in("bank", "alice").await;
+    world.advance_s(1_700);
+    world.authenticate(&grant.access_token).await.unwrap();
+    set_session_policy(&world, &bank, "client_idle_timeout_s", "600").await;
+    let (grant, _) = world.signed_in("bank", "alice").await;
+    let (other, _) = world.signed_in("bank", "alice").await;
+    world.advance_s(500);
+    let renewed = world.identity.refresh(&grant.refresh_token, here()).await.unwrap();
+    world.advance_s(200);
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+    world.authenticate(&renewed.access_token).await.unwrap();
+    let idle = world.authenticate(&other.access_token).await.unwrap_err();
+    assert_eq!(idle.code, "token_expired");
+    let idle = world.identity.refresh(&other.refresh_token, here()).await;
+    assert_eq!(code(idle), "token_expired");
+    // The worker writes down what the clock has ended: the first and the idle one.
+    assert_eq!(world.identity.cleanup_sessions(&bank).await.unwrap(), 2);
+    let sql = "SELECT count(*) FROM user_sessions WHERE revocation_reason = 'idle'";
+    assert_eq!(world.scalar::<i64>(sql).await, 2);
+    world.advance_s(700);
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+    assert_eq!(world.authenticate(&renewed.access_token).await.unwrap_err().code, "token_expired");
+}
+
+#[tokio::test]
+async fn a_backlog_of_ended_sessions_goes_in_bounded_transactions() {
+    let world = World::new().await;
+    let bank = world.tenant("bank", Blueprint::CoreBank).await;
+    let alice = world.user(&bank, "alice", "customer").await;
+    let tenant = bank.tenant_id();
+    let sql = format!(
+        "INSERT INTO user_sessions (tenant_id, id, user_id, device_fingerprint, absolute_expires_at) \
+         SELECT '{tenant}', gen_random_uuid(), '{alice}', decode(repeat('00', 32), 'hex'), '2026-01-01' \
+         FROM generate_series(1, 2500); \
+         INSERT INTO refresh_tokens (tenant_id, id, user_id, session_id, token_hash, device_fingerprint, expires_at) \
+         SELECT tenant_id, id, user_id, id, sha256(uuid_send(id)), device_fingerprint, absolute_expires_at \
+         FROM user_sessions"
+    );
+    world.superuser().await.batch_execute(&sql).await.unwrap();
+    assert_eq!(world.identity.cleanup_sessions(&bank).await.unwrap(), 2_500);
+    assert_eq!(world.scalar::<i64>("SELECT count(*) FROM refresh_tokens").await, 0);
+    let most =
+        "SELECT max((details ->> 'ended')::integer) FROM audit_log WHERE event_type = 'job_run'";
+    assert_eq!(world.scalar::<i32>(most).await, 1_000);
+    assert_eq!(world.identity.cleanup_sessions(&bank).await.unwrap(), 0);
+}

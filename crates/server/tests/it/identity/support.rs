@@ -101,7 +101,7 @@ impl World {
         password: &str,
         from: Arc<RequestInfo>,
     ) -> Result<TokenGrant, OperationError> {
-        self.identity.login(request(slug, username, password), from).await
+        Ok(self.identity.login(request(slug, username, password), from).await?.into_tokens()?)
     }
 
     pub(super) async fn authenticate(&self, bearer: &str) -> Result<OpContext, Refusal> {
@@ -167,6 +167,7 @@ pub(super) fn from(ip: &str, agent: &str) -> Arc<RequestInfo> {
         id: "request".to_owned(),
         ip: Some(ip.parse::<IpAddr>().unwrap()),
         user_agent: Some(agent.to_owned()),
+        ..RequestInfo::default()
     })
 }
 

@@ -1,0 +1,93 @@
+//! A person's own devices.
+
+use axum::extract::State;
+
+use super::{Answer, nothing, ok, ok_versioned};
+use crate::{
+    extract::{Caller, Id, MaybeIfMatch, PageQuery, Paging, Parameters},
+    json::Json,
+    state::ApiState,
+    wire::{
+        List,
+        devices::{Device, RenameDevice},
+    },
+};
+
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Parameters(query): Parameters<PageQuery>,
+) -> Answer {
+    let paging = Paging::of(&state, &context, "/v1/auth/devices", &query).await?;
+    let page = state.identity.devices(&context, &paging.request).await?;
+    ok(List {
+        data: page.data.into_iter().map(Device::from).collect(),
+        next_cursor: paging.cursor(page.next.as_deref()),
+    })
+}
+
+pub(crate) async fn rename(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(id): Id,
+    MaybeIfMatch(version): MaybeIfMatch,
+    Json(body): Json<RenameDevice>,
+) -> Answer {
+    let device = state.identity.rename_device(&context, id, version, &body.name).await?;
+    let version = device.version;
+    ok_versioned(Device::from(device), version)
+}
+
+pub(crate) async fn revoke(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(id): Id,
+    MaybeIfMatch(version): MaybeIfMatch,
+) -> Answer {
+    state.identity.revoke_device(&context, id, version).await?;
+    nothing()
+}
+
+pub(crate) mod docs {
+    //! What the handlers say of themselves.
+
+    use serde_json::json;
+
+    use crate::{
+        openapi_parts::Doc,
+        wire::{
+            List,
+            devices::{Device, RenameDevice},
+        },
+    };
+
+    pub(crate) fn list() -> Doc {
+        Doc::new("listDevices", "auth", "The devices you signed in from, newest first")
+            .describe(
+                "A device is recognised by its user agent, its client hints and, where a client keeps one \
+                 on it, the id it sends as `X-Device-Id` (16 to 128 visible characters).",
+            )
+            .paged()
+            .answers::<List<Device>>(200, "A page of devices.")
+    }
+
+    pub(crate) fn rename() -> Doc {
+        Doc::new("renameDevice", "auth", "Gives one of your devices a name")
+            .describe("`If-Match` is honoured where it is sent.")
+            .body::<RenameDevice>(json!({ "name": "Laptop at home" }))
+            .answers::<Device>(200, "The device.")
+            .etag()
+            .problem(412, &["version_conflict"])
+            .problem(422, &["validation_failed"])
+    }
+
+    pub(crate) fn revoke() -> Doc {
+        Doc::new("revokeDevice", "auth", "Revokes one of your devices and ends its sessions")
+            .describe(
+                "Who signs in from it again is on a new device, and you are told. `If-Match` is honoured \
+                 where it is sent.",
+            )
+            .answers_nothing("Revoked.")
+            .problem(412, &["version_conflict"])
+    }
+}

@@ -1,0 +1,157 @@
+//! Asking for a change of the policy.
+
+use access::Permission;
+use audit::EventType;
+use operation::{Applied, Command, Failure, Refusal, RefusalKind, event};
+use serde_json::{Value, json};
+use tenancy::{DbError, OpContext, TenantTx};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::{
+    CURRENT, LIFETIME, PolicyChange, PolicyChangeStatus, PolicyDifference, PolicyWish, RESOURCE,
+    current,
+    rules::{accepted, differences, merged},
+};
+
+const PENDING: &str = tenancy::sql!("identity/policy.sql", "pending");
+const INSERT: &str = tenancy::sql!("identity/policy.sql", "insert");
+
+/// Changes of one maker that may wait at once.
+const PENDING_MAX: i64 = 20;
+
+/// Puts a change up for a second person.
+pub(super) struct RequestChange {
+    pub(super) id: Uuid,
+    pub(super) wish: PolicyWish,
+    pub(super) expected_version: Option<i64>,
+    pub(super) note: Option<String>,
+}
+
+impl Command for RequestChange {
+    const NAME: &'static str = "policy_change.request";
+    const RESOURCE: &'static str = RESOURCE;
+    type Output = PolicyChange;
+
+    fn permission(&self) -> Permission {
+        Permission::SettingsUpdate
+    }
+
+    fn fingerprint(&self) -> Value {
+        let (kind, document) = match &self.wish {
+            PolicyWish::Whole(policy) => ("policy", policy),
+            PolicyWish::Patch(patch) => ("patch", patch),
+        };
+        json!({ kind: document, "base": self.expected_version, "note": self.note })
+    }
+
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<PolicyChange>, Failure> {
+        let tenant = context.tenant_id();
+        let (base, version) = current(transaction.query_opt(CURRENT, &[&tenant]).await?.as_ref())?;
+        if self.expected_version.is_some_and(|expected| expected != version) {
+            let detail = "The policy was changed since it was read";
+            return Err(
+                Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", detail).into()
+            );
+        }
+        let (policy, differences) = self.changed(base, context.tenant.blueprint.roles())?;
+        let actor = context.actor.id;
+        let waiting = transaction.query_opt(PENDING, &[&tenant, &actor]).await?;
+        let waiting: Option<i64> =
+            waiting.map(|row| row.try_get("pending")).transpose().map_err(DbError::from)?;
+        if waiting.is_some_and(|waiting| waiting >= PENDING_MAX) {
+            let detail = format!("{PENDING_MAX} of your changes wait for a second person already");
+            return Err(Refusal::new(RefusalKind::Rule, "too_many_pending", detail).into());
+        }
+        let change = self.stored(transaction, context, (policy, differences, version)).await?;
+        let event = event(context, EventType::ConfigurationChange, Self::NAME, Self::RESOURCE)
+            .resource_id(self.id)
+            .new_values(json!({ "status": change.status, "payload_hash": change.payload_hash }))
+            .details(json!({ "differences": change.differences, "base_version": version }));
+        Ok(Applied { output: change, status: 201, events: vec![event] })
+    }
+}
+
+impl RequestChange {
+    /// The policy as it shall be, in our own writing, and what that changes.
+    fn changed(
+        &self,
+        base: Value,
+        roles: &[&str],
+    ) -> Result<(Value, Vec<PolicyDifference>), Failure> {
+        let corrupt = |error: serde_json::Error| DbError::Corrupt(format!("policy: {error}"));
+        // What is stored may be of before a field was; what is compared has all of them.
+        let known: tenancy::policy::SecurityPolicy =
+            serde_json::from_value(base).map_err(corrupt)?;
+        let known = serde_json::to_value(&known).map_err(corrupt)?;
+        let verdict = match &self.wish {
+            PolicyWish::Whole(policy) => accepted(policy, (&known, roles), "policy"),
+            PolicyWish::Patch(patch) => {
+                accepted(&merged(known.clone(), patch), (&known, roles), "patch")
+            }
+        };
+        let policy = verdict.map_err(Refusal::validation)?;
+        let policy = serde_json::to_value(&policy).map_err(corrupt)?;
+        let differences: Vec<_> = differences(&known, &policy)
+            .into_iter()
+            .map(|(path, old, new)| PolicyDifference { path, old, new })
+            .collect();
+        if differences.is_empty() {
+            let detail = "The policy is so already";
+            return Err(Refusal::new(RefusalKind::Rule, "nothing_changes", detail).into());
+        }
+        Ok((policy, differences))
+    }
+
+    async fn stored(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        (policy, differences, base_version): (Value, Vec<PolicyDifference>, i64),
+    ) -> Result<PolicyChange, DbError> {
+        let requested_at = microseconds(context.clock.now());
+        let mut change = PolicyChange {
+            id: self.id,
+            status: PolicyChangeStatus::Pending,
+            policy,
+            differences,
+            payload_hash: String::new(),
+            base_version,
+            note: self.note.clone(),
+            requested_by: context.actor.id,
+            requested_at,
+            expires_at: requested_at + LIFETIME,
+            decided_by: None,
+            decided_at: None,
+            decision_note: None,
+            version: 1,
+        };
+        let (tenant, hash) = (context.tenant_id(), change.hash(context.tenant_id())?);
+        change.payload_hash = crate::events::hexadecimal(&hash);
+        let differences = serde_json::to_value(&change.differences)
+            .map_err(|error| DbError::Corrupt(error.to_string()))?;
+        let parameters: [&(dyn ToSql + Sync); 10] = [
+            &tenant,
+            &change.id,
+            &change.policy,
+            &differences,
+            &hash.as_slice(),
+            &base_version,
+            &change.note,
+            &change.requested_by,
+            &change.requested_at,
+            &change.expires_at,
+        ];
+        transaction.execute(INSERT, &parameters).await?;
+        Ok(change)
+    }
+}
+
+/// As the database keeps instants, so that a hash over one can be made again.
+fn microseconds(at: jiff::Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}

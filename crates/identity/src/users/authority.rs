@@ -1,0 +1,104 @@
+//! Who may do what to whom: nobody gives away more than they hold, nobody acts on the
+//! mightier or on themselves, and no tenant loses its last administrator.
+//!
+//! Refuses to know what is done.
+
+use access::{Permission, Scope};
+use operation::{Failure, Refusal, RefusalKind};
+use tenancy::{DbError, OpContext, Query, TenantTx};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::Identity;
+
+const LOCK_ADMINISTRATORS: &str = tenancy::sql!("identity/users.sql", "lock_administrators");
+const OTHER_ADMINISTRATOR: &str = tenancy::sql!("identity/users.sql", "other_administrator");
+
+impl Identity {
+    /// Nobody gives a role of more than they hold, nor one above their own: every
+    /// permission of the role must be the actor's, on at least the same objects.
+    pub(super) fn check_grant(&self, context: &OpContext, role: &str) -> Result<(), Refusal> {
+        let blueprint = context.tenant.blueprint;
+        let rank = |name: &str| blueprint.roles().iter().position(|known| *known == name);
+        let Some(given_rank) = rank(role) else {
+            return Err(Refusal::rule("unknown_role", "role", "This tenant has no such role"));
+        };
+        if context.actor.is_system() {
+            return Ok(());
+        }
+        let own_rank = context.actor.roles.iter().filter_map(|name| rank(name)).min();
+        let policies = self.inner.operations.policies();
+        let given = [role];
+        let covered = Permission::ALL.iter().all(|permission| {
+            let held: Scope = policies.scope(blueprint, &context.actor.roles, *permission);
+            held.includes(policies.scope(blueprint, &given, *permission))
+        });
+        if covered && own_rank.is_some_and(|own| own <= given_rank) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            RefusalKind::Denied,
+            "privilege_escalation",
+            "This role holds more than you do",
+        ))
+    }
+
+    /// Whether the actor may act on a person who holds these roles: 403 `own_account` on
+    /// themselves, 403 `privilege_escalation` on the mightier.
+    pub(super) fn check_power_over(
+        &self,
+        context: &OpContext,
+        (user, roles): (Uuid, &[String]),
+    ) -> Result<(), Refusal> {
+        if context.actor.is_system() {
+            return Ok(());
+        }
+        if context.actor.id == user {
+            let detail = "Nobody does this to their own account";
+            return Err(Refusal::new(RefusalKind::Denied, "own_account", detail));
+        }
+        roles.iter().try_for_each(|role| self.check_grant(context, role))
+    }
+
+    /// The roles whose holders administer a tenant: those that may remove anybody.
+    pub(super) fn administrative_roles(&self, context: &OpContext) -> Vec<&'static str> {
+        let blueprint = context.tenant.blueprint;
+        let policies = self.inner.operations.policies();
+        let removes_anybody =
+            |role: &&&str| policies.scope(blueprint, &[**role], Permission::UserDelete).is_all();
+        blueprint.roles().iter().filter(removes_anybody).copied().collect()
+    }
+
+    /// Refuses to take away the last administrator: 422 `last_administrator`. Whoever asks
+    /// holds a lock until their transaction ends, so of two that would remove each other
+    /// one stays.
+    pub(super) async fn keep_an_administrator(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        (user, roles): (Uuid, &[String]),
+    ) -> Result<(), Failure> {
+        let administrative = self.administrative_roles(context);
+        if !roles.iter().any(|role| administrative.contains(&role.as_str())) {
+            return Ok(());
+        }
+        let tenant = context.tenant_id();
+        let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &administrative, &user];
+        let rows = transaction
+            .pipeline(&[
+                Query::new(LOCK_ADMINISTRATORS, &[&tenant]),
+                Query::new(OTHER_ADMINISTRATOR, &parameters),
+            ])
+            .await?;
+        let row = rows.last().and_then(|rows| rows.first());
+        let others: bool = row
+            .ok_or_else(|| DbError::Corrupt("a question without an answer".to_owned()))?
+            .try_get("exists")
+            .map_err(DbError::from)?;
+        if others {
+            return Ok(());
+        }
+        let detail = "Nobody would be left to administer the tenant";
+        Err(Refusal::new(RefusalKind::Rule, "last_administrator", detail).into())
+    }
+}
