@@ -5,9 +5,9 @@ use std::sync::Arc;
 use notify::{Channel, Template, Transports};
 use serde_json::json;
 
-use super::{CODE, PHONE, Post, SENT, sms_over};
 use super::certificate::Certificate;
 use super::sms_gateway::{Instead, NUMBER, SmsGateway};
+use super::{CODE, PHONE, Post, SENT, sms_over};
 
 #[tokio::test]
 async fn a_gateway_is_asked_as_twilio_is() {

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use notify::{Channel, Notice, SmtpSecurity, Template, enqueue};
 use serde_json::json;
 
-use crate::crash::place::{Server, Urls};
-use super::{CODE, Post, SENT, TO, mail_over};
 use super::mail_server::{FROM, MailServer, SMTP_PASSWORD};
+use super::{CODE, Post, SENT, TO, mail_over};
+use crate::crash::place::{Server, Urls};
 
 #[tokio::test]
 async fn a_code_is_never_sent_after_its_end() {

@@ -6,8 +6,8 @@ use notify::{Branding, Channel, Folder, SetBranding, SmtpSecurity, Transports};
 use operation::{Call, OperationError};
 use tenancy::{Actor, OpContext};
 
-use super::{CODE, Post, mail_over};
 use super::mail_server::MailServer;
+use super::{CODE, Post, mail_over};
 
 #[tokio::test]
 async fn a_tenants_look_is_its_admins_to_choose() {

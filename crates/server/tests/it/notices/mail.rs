@@ -7,10 +7,10 @@ use std::time::Duration;
 use notify::{Channel, Notices, Patience, Smtp, SmtpSecurity, Template, Transports};
 use serde_json::json;
 
-use super::{ORIGIN, Post, SENT, TO, mail_over};
 use super::certificate::Certificate;
 use super::mail_server::{FROM, MailServer, USER};
 use super::sms_gateway::SmsGateway;
+use super::{ORIGIN, Post, SENT, TO, mail_over};
 
 #[tokio::test]
 async fn mail_leaves_over_tls_after_a_login_with_both_bodies() {

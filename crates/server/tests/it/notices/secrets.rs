@@ -7,9 +7,9 @@ use notify::{Channel, Notice, SmtpSecurity, Template, Transports, enqueue};
 use serde_json::json;
 use tenancy::OpContext;
 
-use super::{CODE, PHONE, Post, SENT, TO, mail_over};
 use super::mail_server::{MailServer, SMTP_PASSWORD};
 use super::sms_gateway::{Instead, SmsGateway, TOKEN};
+use super::{CODE, PHONE, Post, SENT, TO, mail_over};
 
 #[tokio::test]
 async fn tenants_do_not_see_each_others_notices() {
