@@ -2,7 +2,7 @@
 //! certificate verified in both. Owns the form of the mail and one connection, kept while
 //! there is more to send.
 
-use std::{path::PathBuf, time::Duration};
+use std::{error::Error as _, path::PathBuf, time::Duration};
 
 use lettre::{
     Address,
@@ -254,10 +254,17 @@ fn tls_parameters(config: &SmtpConfig) -> Result<TlsParameters, RootsError> {
 fn unusable(stage: &str, error: &SmtpError) -> Delivery {
     Delivery::outage(match error.status() {
         Some(code) => format!("{stage}_{}", u16::from(code)),
-        None if error.is_tls() => "tls_refused".to_owned(),
+        None if is_about_tls(error) => "tls_refused".to_owned(),
         None if stage == "connect" => "unreachable".to_owned(),
         None => format!("{stage}_failed"),
     })
+}
+
+/// Whether TLS failed, and not the connection below it: a certificate, mostly.
+fn is_about_tls(error: &SmtpError) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    let inner = cause.and_then(std::io::Error::get_ref);
+    error.is_tls() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 /// What the server said to a message.

@@ -168,8 +168,8 @@ fn is_mail_address(text: &str) -> bool {
         text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>,;:\"()[]\\".contains(&byte));
     is_plain
         && text.split_once('@').is_some_and(|(local, domain)| {
-            !local.is_empty() && domain.contains('.') && !domain.contains('@')
-                || domain == "localhost" && !local.is_empty()
+            let is_host = domain.contains('.') || domain == "localhost";
+            !local.is_empty() && is_host && !domain.contains('@')
         })
 }
 

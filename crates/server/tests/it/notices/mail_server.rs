@@ -43,6 +43,7 @@ struct Book {
     commands: Vec<String>,
     /// Answers in the place of the usual one, by command; `.` is the end of the data.
     instead: BTreeMap<&'static str, VecDeque<&'static str>>,
+    released: bool,
 }
 
 /// The server; gone when dropped.
@@ -103,9 +104,14 @@ impl MailServer {
     }
 
     /// Answers a command so, once, after whatever was said before about it. `STALL` never
-    /// answers, `HANG UP` closes.
+    /// answers, `LATE` refuses once it is released, `HANG UP` closes.
     pub(super) fn answer(&self, command: &'static str, with: &'static str) {
         self.book.lock().unwrap().instead.entry(command).or_default().push_back(with);
+    }
+
+    /// Lets go what is `LATE`.
+    pub(super) fn release(&self) {
+        self.book.lock().unwrap().released = true;
     }
 }
 
@@ -214,6 +220,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
     async fn instead_say(&mut self, answer: &str) -> Option<()> {
         match answer {
             "STALL" => std::future::pending().await,
+            "LATE" => {
+                while !self.book.lock().unwrap().released {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+                self.say("550 5.7.1 too late").await
+            }
             "HANG UP" => None,
             answer => self.say(answer).await,
         }
