@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use identity::SignIn;
 use operation::PageRequest;
 use serde_json::json;
 use tenancy::{Blueprint, OpContext, Place, RequestInfo};
@@ -253,4 +254,29 @@ async fn on_a_trusted_device_network_and_hour_are_no_reasons() {
     world.superuser().await.batch_execute(&trust("'2020-01-01'")).await.unwrap();
     sign_in(&world, from("198.51.100.1", "home")).await;
     assert_eq!(verdict(&world).await.0, 20);
+}
+
+#[tokio::test]
+async fn card_bank_asks_for_a_factor_on_a_device_that_is_new_to_an_account() {
+    let world = World::new().await;
+    for blueprint in [Blueprint::CardBank, Blueprint::CoreBank] {
+        let slug = format!("{blueprint}-one");
+        let tenant = world.tenant(&slug, blueprint).await;
+        world.user(&tenant, "alice", "customer").await;
+        let from_device = |agent: &'static str| {
+            let request = super::support::request(&slug, "alice", PASSWORD);
+            world.identity.login(request, from("192.0.2.1", agent))
+        };
+        // agent, whether a session begins at once
+        let elsewhere = blueprint == Blueprint::CoreBank;
+        for (agent, expected) in
+            [("home", true), ("home", true), ("phone", elsewhere), ("home", true)]
+        {
+            let begun = matches!(from_device(agent).await, Ok(SignIn::Tokens(_)));
+            assert_eq!(begun, expected, "{blueprint} {agent}");
+            world.advance_s(1);
+        }
+        // What was not let in is not known from then on.
+        assert_eq!(matches!(from_device("phone").await, Ok(SignIn::Tokens(_))), elsewhere);
+    }
 }

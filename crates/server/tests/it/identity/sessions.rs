@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use identity::{Change, UserUpdate};
+use identity::{Change, ConsoleSignIn, UserUpdate};
 use operation::PageRequest;
 use tenancy::{Blueprint, OpContext};
 
@@ -303,8 +303,8 @@ async fn every_blueprint_pins_sessions_as_its_policy_says() {
                     super::support::request(&slug, "alice", PASSWORD),
                     from("192.0.2.1", "tests"),
                 )
-                .await
-                .unwrap();
+                .await;
+            let Ok(ConsoleSignIn::Session(cookie)) = cookie else { panic!("no session") };
             world.advance_s(1);
             let used = world.identity.authenticate(&grant.access_token, moved.clone()).await;
             let seen = world.identity.authenticate_cookie(&cookie.cookie, moved.clone()).await;

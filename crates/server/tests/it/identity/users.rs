@@ -199,7 +199,11 @@ async fn a_list_is_what_its_reader_may_read_one_by_one() {
         assert_eq!(listed, readable, "{role}");
         assert_eq!(listed.len(), if *role == "customer" { 1 } else { ids.len() }, "{role}");
     }
-    let filter = UserFilter { role: Some("admin".to_owned()), is_active: Some(true) };
+    let filter = UserFilter {
+        role: Some("admin".to_owned()),
+        is_active: Some(true),
+        ..UserFilter::default()
+    };
     assert_eq!(
         world.identity.users(&bank, filter, &PageRequest::default()).await.unwrap().data.len(),
         1
