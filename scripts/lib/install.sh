@@ -60,6 +60,14 @@ install_browser() {
     fi
 }
 
+# What tests of shared state start, each its own; the certificates of the one with TLS.
+install_redis() {
+    local missing=()
+    have redis-server || missing+=(redis-server)
+    have openssl || missing+=(openssl)
+    install_packages "${missing[@]}"
+}
+
 # What every build and every private cluster needs.
 install_base() {
     local missing=()

@@ -127,6 +127,32 @@ impl RateWindows {
     /// `now_ms` is milliseconds since 1970; a clock that goes back stands still.
     /// The keys of one check have to differ.
     pub fn hit<const N: usize>(&self, windows: &[(Key, Quota); N], now_ms: i64) -> Verdict<N> {
+        self.judge(windows, now_ms, false)
+    }
+
+    /// Counts a hit that was admitted elsewhere, full or not.
+    pub(crate) fn count<const N: usize>(&self, windows: &[(Key, Quota); N], now_ms: i64) {
+        self.judge(windows, now_ms, true);
+    }
+
+    /// Whether what is counted now fills one of the windows still at an instant to come.
+    pub(crate) fn is_full<const N: usize>(
+        &self,
+        windows: &[(Key, Quota); N],
+        then_ms: i64,
+    ) -> bool {
+        windows.iter().any(|(key, quota)| {
+            let shard = lock(&self.shards[self.shard_of(key)]);
+            shard.get(key).is_some_and(|window| window.hits_at(then_ms) >= quota.limit)
+        })
+    }
+
+    fn judge<const N: usize>(
+        &self,
+        windows: &[(Key, Quota); N],
+        now_ms: i64,
+        is_admitted: bool,
+    ) -> Verdict<N> {
         let keys = windows.map(|(key, _)| key);
         let places = keys.map(|key| self.shard_of(&key));
         let mut shards = self.lock(places);
@@ -144,7 +170,7 @@ impl RateWindows {
         let mut left = [Left { remaining: 0, reset_s: 1 }; N];
         for (((key, quota), place), left) in windows.iter().zip(places).zip(&mut left) {
             if let Some(window) = shards.of(place).and_then(|shard| shard.get_mut(key)) {
-                if retry_after_s.is_none() {
+                if is_admitted || retry_after_s.is_none() {
                     window.count(now_ms);
                 }
                 *left = window.left(*quota, now_ms);
@@ -273,6 +299,11 @@ impl Window {
             _ => self.slots.push_back(Slot { newest_ms: now_ms, hits: 1 }),
         }
         self.total += 1;
+    }
+
+    fn hits_at(&self, then_ms: i64) -> u32 {
+        let live = self.slots.iter().filter(|slot| slot.newest_ms + self.period_ms > then_ms);
+        live.map(|slot| slot.hits).sum()
     }
 
     /// None where the quota has room for one more.

@@ -191,7 +191,7 @@ impl Identity {
             // Nothing was compared: a busy queue or a lost database is nobody's failure.
             Err(error) => {
                 if let Some(charge) = charge {
-                    self.give_back(&attempt.context, charge);
+                    self.give_back(&attempt.context, charge).await;
                 }
                 return Err(error);
             }
@@ -391,7 +391,7 @@ impl Identity {
             return Err(refused);
         }
         if let Some(charge) = charge {
-            self.give_back(context, charge);
+            self.give_back(context, charge).await;
         }
         let accepted: Accepted = match recorded {
             Ok(reply) => reply.output,

@@ -11,7 +11,8 @@ use api::{ApiConfig, ApiParts, ApiState};
 use audit::Sealer;
 use banking::{HoldGroups, movements::CreateTransfer};
 use console::{Console, ConsoleParts};
-use hotstate::rate::RateWindows;
+use hotstate::limiter::Limiter;
+use hotstate::shared::Shared;
 use identity::{Identity, IdentityConfig};
 use operation::{AccessLog, Group, Operations};
 use tenancy::directory::Directory;
@@ -65,8 +66,8 @@ pub struct Installation {
     pub draining: Arc<AtomicBool>,
     /// How often each tenant's books are proven.
     pub proof_every: Duration,
-    /// Of this node; the API and the console spend one budget.
-    rates: Arc<RateWindows>,
+    /// The API and the console spend one budget.
+    rates: Arc<Limiter>,
     api: ApiConfig,
 }
 
@@ -115,6 +116,12 @@ impl Installation {
             rates: Arc::default(),
             api: ingredients.api,
         })
+    }
+
+    /// From now on rate windows and address blocks are those of all nodes.
+    pub fn share(&self, shared: &Shared) {
+        self.rates.share(shared.clone());
+        self.identity.share(shared.clone());
     }
 
     /// What handlers share.

@@ -78,7 +78,7 @@ async fn limited(
         hash: vault::sha256(tried.as_bytes()),
     };
     let (counted, verdict) =
-        count_sign_in(&state.rates, limits, sign_in, source.ip, state.now_ms());
+        count_sign_in(&state.rates, limits, sign_in, source.ip, state.now_ms()).await;
     let answer = match verdict {
         Ok(()) => attempt.await,
         Err(problem) => Err(problem),

@@ -48,6 +48,7 @@ mod money_reversals;
 mod operation;
 mod outage;
 mod serving;
+mod shared_state;
 mod statements;
 mod tenancy;
 mod wire;
