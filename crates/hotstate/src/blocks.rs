@@ -68,12 +68,13 @@ impl SourceBlocks {
         rule: &BlockRule,
     ) -> Result<Charged, Blocked> {
         let address = counted(address);
-        let known = self.own.known(tenant, address);
+        let shared = self.shared.get();
+        let known = shared.map(|_| self.own.known(tenant, address)).unwrap_or_default();
         if let Charge::Blocked { retry_after_s } = self.own.charge(tenant, address, now_s, rule) {
             return Err(Blocked { retry_after_s });
         }
         let alone = Charged { own_at_s: now_s, shared_at_s: None };
-        let Some(shared) = self.shared.get() else { return Ok(alone) };
+        let Some(shared) = shared else { return Ok(alone) };
         let (retry_after_s, heard_until_s) =
             match shared.charge(tenant, address, rule, &known).await {
                 Some((Charge::Charged, at_s)) => {

@@ -9,7 +9,7 @@
 use std::sync::OnceLock;
 
 use crate::{
-    rate::{Key, Quota, RateWindows, SLOTS, Verdict},
+    rate::{Key, Quota, RateWindows, Verdict},
     shared::Shared,
 };
 
@@ -52,11 +52,8 @@ impl Limiter {
         windows: &[(Key, Quota); N],
         now_ms: i64,
     ) -> Verdict<N> {
-        // What was admitted here alone fills a window: no need to ask. Slots of the two
-        // clocks may end apart, so that has to hold for one slot longer.
-        let longest_s = windows.iter().map(|(_, quota)| quota.period_s.max(1)).max().unwrap_or(1);
-        let slot_ms = i64::from(longest_s) * 1_000 / SLOTS;
-        if self.own.is_full(windows, now_ms + slot_ms + CLOCKS_APART_MS) {
+        // What was admitted here alone fills a window: no need to ask.
+        if self.own.is_full(windows, now_ms, CLOCKS_APART_MS) {
             let verdict = self.own.hit(windows, now_ms);
             if !verdict.allowed() {
                 return verdict;

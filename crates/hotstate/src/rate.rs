@@ -135,13 +135,16 @@ impl RateWindows {
         self.judge(windows, now_ms, true);
     }
 
-    /// Whether what is counted now fills one of the windows still at an instant to come.
+    /// Whether what is counted here fills one of the windows, and will for one of its
+    /// slots and `margin_ms` more: then it is full by every clock near ours.
     pub(crate) fn is_full<const N: usize>(
         &self,
         windows: &[(Key, Quota); N],
-        then_ms: i64,
+        now_ms: i64,
+        margin_ms: i64,
     ) -> bool {
         windows.iter().any(|(key, quota)| {
+            let then_ms = now_ms + slot_ms(i64::from(quota.period_s.max(1)) * 1_000) + margin_ms;
             let shard = lock(&self.shards[self.shard_of(key)]);
             shard.get(key).is_some_and(|window| window.hits_at(then_ms) >= quota.limit)
         })
@@ -208,6 +211,11 @@ impl RateWindows {
         }
         locked
     }
+}
+
+/// Rounded up: no more slots than a period has.
+const fn slot_ms(period_ms: i64) -> i64 {
+    (period_ms + SLOTS - 1) / SLOTS
 }
 
 /// The shards of one check, ascending.
@@ -289,8 +297,7 @@ impl Window {
 
     fn count(&mut self, now_ms: i64) {
         let now_ms = self.forward(now_ms);
-        // Rounded up: no more slots than a period has.
-        let slot_ms = (self.period_ms + SLOTS - 1) / SLOTS;
+        let slot_ms = slot_ms(self.period_ms);
         let same = |at_ms: i64| at_ms.div_euclid(slot_ms) == now_ms.div_euclid(slot_ms);
         match self.slots.back_mut() {
             Some(slot) if same(slot.newest_ms) => {
