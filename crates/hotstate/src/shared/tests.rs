@@ -50,6 +50,12 @@ fn connection(redis: &RedisServer) -> Connection {
     redis::Client::open(redis.url()).unwrap().get_connection().unwrap()
 }
 
+/// Seconds since 1970, as the store has them.
+fn store_s(redis: &RedisServer) -> i64 {
+    let time: (i64, i64) = redis::cmd("TIME").query(&mut connection(redis)).unwrap();
+    time.0
+}
+
 async fn shared(redis: &RedisServer, patience: Duration) -> Shared {
     let address = StoreAddress::parse(&redis.url(), None).unwrap();
     Shared::open(address, secret(), patience).await.unwrap()
@@ -320,7 +326,7 @@ async fn blocks_are_everybodys_at_once_and_outlive_the_store() {
     let other_store = shared(&redis, PATIENCE).await;
     there.share(other_store.clone());
     let rule = BlockRule { threshold: 3, window_s: 600, duration_s: 600 };
-    let now_s = START_MS / 1_000;
+    let now_s = store_s(&redis);
     let mut charged = Vec::new();
     for node in [&here, &there, &here] {
         charged.push(node.charge(TENANT, address(1), now_s, &rule).await.unwrap());
@@ -355,10 +361,10 @@ async fn a_store_that_was_emptied_is_told_of_the_block() {
     there.share(shared(&redis, PATIENCE).await);
     let rule = BlockRule { threshold: 3, window_s: 3_600, duration_s: 3_600 };
     // Earlier failures, as the database remembers them; by the real clock, as the store's is.
-    let time: (i64, i64) = redis::cmd("TIME").query(&mut connection(&redis)).unwrap();
-    here.remember(TENANT, address(1), vec![time.0 - 9, time.0 - 8], &rule);
-    assert!(here.charge(TENANT, address(1), time.0, &rule).await.is_ok());
-    let refused = there.charge(TENANT, address(1), time.0, &rule).await;
+    let now_s = store_s(&redis);
+    here.remember(TENANT, address(1), vec![now_s - 9, now_s - 8], &rule);
+    assert!(here.charge(TENANT, address(1), now_s, &rule).await.is_ok());
+    let refused = there.charge(TENANT, address(1), now_s, &rule).await;
     assert!(matches!(refused, Err(Blocked { .. })), "{refused:?}");
 }
 
