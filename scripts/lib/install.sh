@@ -69,6 +69,14 @@ install_code_readers() {
     install_packages "${missing[@]}"
 }
 
+# What tests of shared state start, each its own; the certificates of the one with TLS.
+install_redis() {
+    local missing=()
+    have redis-server || missing+=(redis-server)
+    have openssl || missing+=(openssl)
+    install_packages "${missing[@]}"
+}
+
 # What every build and every private cluster needs.
 install_base() {
     local missing=()

@@ -3,7 +3,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use banking::{HoldGroups, movements::CreateTransfer};
-use hotstate::rate::RateWindows;
+use hotstate::limiter::Limiter;
 use identity::Identity;
 use operation::{Group, Operations};
 use tenancy::{
@@ -31,8 +31,8 @@ pub struct ApiParts {
     pub keyring: Arc<Keyring>,
     /// What time it is.
     pub clock: Clock,
-    /// The rate windows of this node.
-    pub rates: Arc<RateWindows>,
+    /// The rate windows.
+    pub rates: Arc<Limiter>,
     /// Settings.
     pub config: ApiConfig,
 }

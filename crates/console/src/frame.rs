@@ -110,7 +110,8 @@ pub(crate) async fn frame(
     if let Some(counted) = counted {
         response.extensions_mut().insert(counted);
     }
-    finished(&console, &visit, counted_at_last(&console, &visit, response))
+    let response = counted_at_last(&console, &visit, response).await;
+    finished(&console, &visit, response)
 }
 
 /// The session behind the cookie, or what is wrong with the cookie.
@@ -207,25 +208,26 @@ async fn counted(
             return Ok((None, None));
         }
         let limits = console.limits(None, Class::Default);
-        let (counted, wait_s) = count_address(&console.rates, limits, visit.source.ip, now_ms);
+        let (counted, wait_s) =
+            count_address(&console.rates, limits, visit.source.ip, now_ms).await;
         return Ok((Some(counted), wait_s));
     };
     let policy = console.identity.policy(&session.context).await?;
     let class = if is_read { Class::Read } else { Class::Write };
     let limits = console.limits(Some(&policy.rate_limits), class);
-    let (counted, wait_s) = count_user(&console.rates, limits, &session.context, now_ms);
+    let (counted, wait_s) = count_user(&console.rates, limits, &session.context, now_ms).await;
     Ok((Some(counted), wait_s))
 }
 
 /// What of a sign-in failed before it could count itself (it is no form, or none of
 /// ours) is counted here, as the API does. Our own failure is nobody's attempt.
-fn counted_at_last(console: &Console, visit: &Visit, response: Response) -> Response {
+async fn counted_at_last(console: &Console, visit: &Visit, response: Response) -> Response {
     if response.extensions().get::<Counted>().is_some() || !response.status().is_client_error() {
         return response;
     }
     let limits = console.limits(None, Class::Auth);
     let (counted, wait_s) =
-        count_address(&console.rates, limits, visit.source.ip, console.now_ms());
+        count_address(&console.rates, limits, visit.source.ip, console.now_ms()).await;
     let mut response = wait_s.map_or(response, |seconds| Fault::too_many(seconds).into_response());
     response.extensions_mut().insert(counted);
     response

@@ -4,8 +4,8 @@ use std::{ops::Deref, sync::Arc};
 
 use banking::movements::CreateTransfer;
 use hotstate::{
+    limiter::Limiter,
     limits::{Class, Limits},
-    rate::RateWindows,
 };
 use identity::Identity;
 use operation::{Group, Operations};
@@ -30,8 +30,8 @@ pub struct ConsoleParts {
     pub keyring: Arc<Keyring>,
     /// What time it is.
     pub clock: Clock,
-    /// The rate windows of this node, shared with the API: one budget.
-    pub rates: Arc<RateWindows>,
+    /// The rate windows, shared with the API: one budget.
+    pub rates: Arc<Limiter>,
     /// Raises every limit to at least this many a minute; development only.
     pub rate_limit_floor_per_minute: Option<u32>,
     /// Scheme and authority under which people reach us, without a trailing slash.

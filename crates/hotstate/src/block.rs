@@ -1,8 +1,9 @@
 //! Failures by source within a window, and the block that follows.
 //!
 //! A failure is charged before the attempt and given back when it succeeds, as
-//! with accounts. In memory of one node; what earlier runs counted is brought by
-//! the caller. Refuses to know policy: thresholds come with each call.
+//! with accounts. In memory of one node ([`crate::blocks`] shares them); what earlier
+//! runs counted is brought by the caller. Refuses to know policy: thresholds come with
+//! each call.
 
 use std::{
     collections::HashMap,
@@ -42,6 +43,18 @@ struct Source {
     /// When failures were charged, in seconds since 1970, oldest first.
     failed_at_s: Vec<i64>,
     blocked_until_s: i64,
+    /// Until when others block it, as far as they told.
+    heard_until_s: i64,
+}
+
+/// What a node knows of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// When failures were charged, in seconds since 1970, oldest first.
+    pub(crate) failed_at_s: Vec<i64>,
+    pub(crate) blocked_until_s: i64,
+    /// Until when others block it, as far as they told.
+    pub(crate) heard_until_s: i64,
 }
 
 /// Failures of every source that failed lately.
@@ -73,9 +86,27 @@ impl AddressBlocks {
         let full = failed_at_s.len() >= threshold;
         let last = failed_at_s.last().copied().filter(|_| full);
         let blocked_until_s = last.map_or(0, |at| at.saturating_add(rule.duration_s));
-        self.lock()
-            .entry((tenant, counted(address)))
-            .or_insert(Source { failed_at_s, blocked_until_s });
+        self.lock().entry((tenant, counted(address))).or_insert(Source {
+            failed_at_s,
+            blocked_until_s,
+            heard_until_s: 0,
+        });
+    }
+
+    pub(crate) fn known(&self, tenant: Uuid, source: IpAddr) -> Known {
+        let sources = self.lock();
+        sources.get(&(tenant, source)).map_or_else(Known::default, |source| Known {
+            failed_at_s: source.failed_at_s.clone(),
+            blocked_until_s: source.blocked_until_s,
+            heard_until_s: source.heard_until_s,
+        })
+    }
+
+    /// Others say that they block a source until then.
+    pub(crate) fn hear(&self, tenant: Uuid, source: IpAddr, until_s: i64) {
+        if let Some(source) = self.lock().get_mut(&(tenant, source)) {
+            source.heard_until_s = until_s;
+        }
     }
 
     /// Charges one failure, atomically.
@@ -90,7 +121,8 @@ impl AddressBlocks {
             return Charge::Blocked { retry_after_s };
         }
         if source.blocked_until_s > 0 {
-            *source = Source::default();
+            let heard_until_s = source.heard_until_s;
+            *source = Source { heard_until_s, ..Source::default() };
         }
         source.failed_at_s.retain(|at| *at > now_s - rule.window_s);
         source.failed_at_s.push(now_s);
@@ -120,7 +152,7 @@ impl AddressBlocks {
 
 impl Source {
     fn is_live(&self, now_s: i64, window_s: i64) -> bool {
-        self.blocked_until_s > now_s
+        self.blocked_until_s.max(self.heard_until_s) > now_s
             || self.failed_at_s.last().is_some_and(|at| *at > now_s - window_s)
     }
 }

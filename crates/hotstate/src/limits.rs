@@ -2,14 +2,17 @@
 //! and of everything an hour, per source address and, where one is known, per user.
 //!
 //! Owns that rule so that the API and the console spend one budget. Refuses to count
-//! (that is [`crate::rate`]'s, in one atomic step) and to know HTTP.
+//! (that is [`crate::limiter`]'s, in one atomic step) and to know HTTP.
 
 use std::net::IpAddr;
 
 use tenancy::{OpContext, policy::RateLimitPolicy};
 use uuid::Uuid;
 
-use crate::rate::{Key, Left, Quota, RateWindows, Subject};
+use crate::{
+    limiter::Limiter,
+    rate::{Key, Left, Quota, Subject},
+};
 
 /// Seconds of the shorter window.
 pub const MINUTE_S: u32 = 60;
@@ -114,60 +117,58 @@ pub fn tried_name(typed: &str) -> String {
 }
 
 /// Counts a request of somebody unknown.
-pub fn count_address(
-    windows: &RateWindows,
+pub async fn count_address(
+    limiter: &Limiter,
     limits: Limits,
     address: Option<IpAddr>,
     now_ms: i64,
 ) -> Verdict {
     let subject = Subject::address(address);
-    let verdict =
-        windows.hit(&[limits.minute(subject, limits.per_address), limits.hour(subject)], now_ms);
+    let windows = [limits.minute(subject, limits.per_address), limits.hour(subject)];
+    let verdict = limiter.hit(&windows, now_ms).await;
     let [minute, hour] = verdict.left;
     let counted = Counted { limits, minute, minute_limit: limits.per_address, hour };
     (counted, verdict.retry_after_s)
 }
 
 /// Counts a request of somebody known, under their name and their address.
-pub fn count_user(
-    windows: &RateWindows,
+pub async fn count_user(
+    limiter: &Limiter,
     limits: Limits,
     context: &OpContext,
     now_ms: i64,
 ) -> Verdict {
     let user = Subject::User { tenant: context.tenant_id(), user: context.actor.id };
-    count_both(windows, limits, user, context.request.ip, now_ms)
+    count_both(limiter, limits, user, context.request.ip, now_ms).await
 }
 
 /// Counts a sign-in, under the name tried and its address.
-pub fn count_sign_in(
-    windows: &RateWindows,
+pub async fn count_sign_in(
+    limiter: &Limiter,
     limits: Limits,
     sign_in: SignIn,
     address: Option<IpAddr>,
     now_ms: i64,
 ) -> Verdict {
     let name = Subject::Name { tenant: sign_in.tenant, hash: sign_in.hash };
-    count_both(windows, limits, name, address, now_ms)
+    count_both(limiter, limits, name, address, now_ms).await
 }
 
-fn count_both(
-    windows: &RateWindows,
+async fn count_both(
+    limiter: &Limiter,
     limits: Limits,
     who: Subject,
     address: Option<IpAddr>,
     now_ms: i64,
 ) -> Verdict {
     let subject = Subject::address(address);
-    let verdict = windows.hit(
-        &[
-            limits.minute(who, limits.per_user),
-            limits.minute(subject, limits.per_address),
-            limits.hour(who),
-            limits.hour(subject),
-        ],
-        now_ms,
-    );
+    let windows = [
+        limits.minute(who, limits.per_user),
+        limits.minute(subject, limits.per_address),
+        limits.hour(who),
+        limits.hour(subject),
+    ];
+    let verdict = limiter.hit(&windows, now_ms).await;
     let [user, address, user_hour, address_hour] = verdict.left;
     let by_user = user.remaining <= address.remaining;
     let counted = Counted {

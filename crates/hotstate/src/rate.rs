@@ -127,6 +127,35 @@ impl RateWindows {
     /// `now_ms` is milliseconds since 1970; a clock that goes back stands still.
     /// The keys of one check have to differ.
     pub fn hit<const N: usize>(&self, windows: &[(Key, Quota); N], now_ms: i64) -> Verdict<N> {
+        self.judge(windows, now_ms, false)
+    }
+
+    /// Counts a hit that was admitted elsewhere, full or not.
+    pub(crate) fn count<const N: usize>(&self, windows: &[(Key, Quota); N], now_ms: i64) {
+        self.judge(windows, now_ms, true);
+    }
+
+    /// Whether what is counted here fills one of the windows, and will for one of its
+    /// slots and `margin_ms` more: then it is full by every clock near ours.
+    pub(crate) fn is_full<const N: usize>(
+        &self,
+        windows: &[(Key, Quota); N],
+        now_ms: i64,
+        margin_ms: i64,
+    ) -> bool {
+        windows.iter().any(|(key, quota)| {
+            let then_ms = now_ms + slot_ms(i64::from(quota.period_s.max(1)) * 1_000) + margin_ms;
+            let shard = lock(&self.shards[self.shard_of(key)]);
+            shard.get(key).is_some_and(|window| window.hits_at(then_ms) >= quota.limit)
+        })
+    }
+
+    fn judge<const N: usize>(
+        &self,
+        windows: &[(Key, Quota); N],
+        now_ms: i64,
+        is_admitted: bool,
+    ) -> Verdict<N> {
         let keys = windows.map(|(key, _)| key);
         let places = keys.map(|key| self.shard_of(&key));
         let mut shards = self.lock(places);
@@ -144,7 +173,7 @@ impl RateWindows {
         let mut left = [Left { remaining: 0, reset_s: 1 }; N];
         for (((key, quota), place), left) in windows.iter().zip(places).zip(&mut left) {
             if let Some(window) = shards.of(place).and_then(|shard| shard.get_mut(key)) {
-                if retry_after_s.is_none() {
+                if is_admitted || retry_after_s.is_none() {
                     window.count(now_ms);
                 }
                 *left = window.left(*quota, now_ms);
@@ -182,6 +211,11 @@ impl RateWindows {
         }
         locked
     }
+}
+
+/// Rounded up: no more slots than a period has.
+const fn slot_ms(period_ms: i64) -> i64 {
+    (period_ms + SLOTS - 1) / SLOTS
 }
 
 /// The shards of one check, ascending.
@@ -263,8 +297,7 @@ impl Window {
 
     fn count(&mut self, now_ms: i64) {
         let now_ms = self.forward(now_ms);
-        // Rounded up: no more slots than a period has.
-        let slot_ms = (self.period_ms + SLOTS - 1) / SLOTS;
+        let slot_ms = slot_ms(self.period_ms);
         let same = |at_ms: i64| at_ms.div_euclid(slot_ms) == now_ms.div_euclid(slot_ms);
         match self.slots.back_mut() {
             Some(slot) if same(slot.newest_ms) => {
@@ -273,6 +306,11 @@ impl Window {
             _ => self.slots.push_back(Slot { newest_ms: now_ms, hits: 1 }),
         }
         self.total += 1;
+    }
+
+    fn hits_at(&self, then_ms: i64) -> u32 {
+        let live = self.slots.iter().filter(|slot| slot.newest_ms + self.period_ms > then_ms);
+        live.map(|slot| slot.hits).sum()
     }
 
     /// None where the quota has room for one more.

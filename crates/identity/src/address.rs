@@ -1,12 +1,14 @@
 //! Failures by source address, IPv6 by its /64: charged before an attempt, given back
 //! where it succeeds, blocking past the tenant's threshold.
 //!
-//! Refuses to know accounts; parallel attempts wait for each other at the gate.
+//! Failures and blocks are those of all nodes where there is a shared store; parallel
+//! attempts wait at the gate for the others of their node. Refuses to know accounts.
 
 use std::net::IpAddr;
 
 use hotstate::{
-    block::{BlockRule, Charge},
+    block::BlockRule,
+    blocks::{Blocked, Charged},
     gate::{Entered, Verdict},
     source,
 };
@@ -23,7 +25,7 @@ const FAILURES: &str = tenancy::sql!("identity/login.sql", "failures_of_address"
 pub(crate) struct AddressCharge {
     entered: Entered<(Uuid, IpAddr)>,
     source: IpAddr,
-    charged_at_s: i64,
+    charged: Charged,
     rule: BlockRule,
 }
 
@@ -48,12 +50,12 @@ impl Identity {
         let places = usize::try_from(rule.threshold).unwrap_or(usize::MAX);
         let mut entered = self.inner.address_gate.enter((tenant, source), places).await;
         loop {
-            let charged_at_s = self.inner.clock.now_s();
-            match self.inner.blocks.charge(tenant, source, charged_at_s, &rule) {
-                Charge::Charged => {
-                    return Ok(Some(AddressCharge { entered, source, charged_at_s, rule }));
+            let now_s = self.inner.clock.now_s();
+            match self.inner.blocks.charge(tenant, source, now_s, &rule).await {
+                Ok(charged) => {
+                    return Ok(Some(AddressCharge { entered, source, charged, rule }));
                 }
-                Charge::Blocked { retry_after_s } => {
+                Err(Blocked { retry_after_s }) => {
                     if entered.exhausted().await == Verdict::Exhausted {
                         return Err(blocked(retry_after_s).into());
                     }
@@ -70,14 +72,10 @@ impl Identity {
     }
 
     /// The attempt succeeded, or came to no verdict: its charge goes back.
-    pub(crate) fn give_back(&self, context: &OpContext, charge: AddressCharge) {
-        self.inner.blocks.give_back(
-            context.tenant_id(),
-            charge.source,
-            charge.charged_at_s,
-            &charge.rule,
-        );
-        charge.entered.succeeded();
+    pub(crate) async fn give_back(&self, context: &OpContext, charge: AddressCharge) {
+        let AddressCharge { entered, source, charged, rule } = charge;
+        self.inner.blocks.give_back(context.tenant_id(), source, charged, &rule).await;
+        entered.succeeded();
     }
 
     async fn earlier_failures(

@@ -40,9 +40,10 @@ use std::{
 };
 
 use hotstate::{
-    block::AddressBlocks,
+    blocks::SourceBlocks,
     gate::Gate,
     sessions::{Fresh, LiveSessions},
+    shared::Shared,
 };
 use operation::Operations;
 use tenancy::{Clock, directory::Directory, keyring::Keyring};
@@ -103,7 +104,7 @@ pub(crate) struct Inner {
     pub(crate) floods: Fresh<(Uuid, std::net::IpAddr), ()>,
     pub(crate) account_gate: Gate<(Uuid, String)>,
     pub(crate) address_gate: Gate<(Uuid, std::net::IpAddr)>,
-    pub(crate) blocks: AddressBlocks,
+    pub(crate) blocks: SourceBlocks,
     evaluated: AtomicU64,
     pretended: AtomicU64,
 }
@@ -161,7 +162,7 @@ impl Identity {
             floods: Fresh::new(MINUTE, TOKENS_MAX),
             account_gate: Gate::default(),
             address_gate: Gate::default(),
-            blocks: AddressBlocks::default(),
+            blocks: SourceBlocks::default(),
             evaluated: AtomicU64::new(0),
             pretended: AtomicU64::new(0),
         };
@@ -180,6 +181,11 @@ impl Identity {
             clock,
             self.inner.config.clone(),
         )
+    }
+
+    /// From now on failures and blocks of addresses are those of all nodes.
+    pub fn share(&self, shared: Shared) {
+        self.inner.blocks.share(shared);
     }
 
     /// The directory that tenants are resolved by.

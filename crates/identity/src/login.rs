@@ -167,7 +167,7 @@ impl Identity {
             // Nothing was compared: a busy queue or a lost database is nobody's failure.
             Err(error) => {
                 if let Some(charge) = charge {
-                    self.give_back(&attempt.context, charge);
+                    self.give_back(&attempt.context, charge).await;
                 }
                 return Err(error);
             }
@@ -360,13 +360,15 @@ impl Identity {
         // Of too many sessions only who knows the password is told.
         if let Err(OperationError::Refused(refusal)) = recorded {
             if refusal.code == TOO_MANY_SESSIONS {
-                charge.into_iter().for_each(|charge| self.give_back(context, charge));
+                if let Some(charge) = charge {
+                    self.give_back(context, charge).await;
+                }
                 entered.succeeded();
             }
             return Err(refusal.into());
         }
         if let Some(charge) = charge {
-            self.give_back(context, charge);
+            self.give_back(context, charge).await;
         }
         let judged = match recorded {
             Ok(reply) => reply.output,

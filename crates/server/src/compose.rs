@@ -11,7 +11,8 @@ use api::{ApiConfig, ApiParts, ApiState};
 use audit::Sealer;
 use banking::{HoldGroups, movements::CreateTransfer};
 use console::{Console, ConsoleParts};
-use hotstate::rate::RateWindows;
+use hotstate::limiter::Limiter;
+use hotstate::shared::Shared;
 use identity::{Identity, IdentityConfig};
 use notify::{Notices, Transports};
 use operation::{AccessLog, Group, Operations};
@@ -68,8 +69,8 @@ pub struct Installation {
     pub proof_every: Duration,
     /// Sends what people are told.
     pub notices: Notices,
-    /// Of this node; the API and the console spend one budget.
-    rates: Arc<RateWindows>,
+    /// The API and the console spend one budget.
+    rates: Arc<Limiter>,
     api: ApiConfig,
 }
 
@@ -137,6 +138,12 @@ impl Installation {
             self.api.public_url.as_str(),
         );
         self
+    }
+
+    /// From now on rate windows and address blocks are those of all nodes.
+    pub fn share(&self, shared: &Shared) {
+        self.rates.share(shared.clone());
+        self.identity.share(shared.clone());
     }
 
     /// What handlers share.

@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tenancy", &["money", "vault"]),
     ("access", &["tenancy"]),
     ("audit", &["tenancy", "vault"]),
-    ("hotstate", &["tenancy"]),
+    ("hotstate", &["tenancy", "vault"]),
     ("operation", &["access", "audit", "hotstate", "tenancy", "vault"]),
     ("notify", &["access", "audit", "operation", "tenancy", "vault"]),
     (

@@ -82,7 +82,7 @@ pub(crate) async fn limited_in(
         hash: vault::sha256(tried.as_bytes()),
     };
     let (counted, verdict) =
-        count_sign_in(&state.rates, limits, sign_in, source.ip, state.now_ms());
+        count_sign_in(&state.rates, limits, sign_in, source.ip, state.now_ms()).await;
     let answer = match verdict {
         Ok(()) => attempt.await,
         Err(problem) => Err(problem),

@@ -105,7 +105,7 @@ async fn stray(
     request: Request,
     next: Inside,
 ) -> Response {
-    let (counted, verdict) = count_stranger(state, source.ip, class);
+    let (counted, verdict) = count_stranger(state, source.ip, class).await;
     match verdict {
         Ok(()) => told(next.run(request).await, counted),
         Err(problem) => told(problem.into_response(), counted),
@@ -129,7 +129,7 @@ async fn sign_in(
     if response.status().is_server_error() {
         return response;
     }
-    let (counted, verdict) = count_stranger(state, source.ip, class);
+    let (counted, verdict) = count_stranger(state, source.ip, class).await;
     let response = verdict.err().map_or(response, axum::response::IntoResponse::into_response);
     told(response, counted)
 }
@@ -145,7 +145,7 @@ async fn known(
     let caller = match authenticated(state, source, request.headers()).await {
         Ok(caller) => caller,
         Err(problem) if problem.status.is_client_error() => {
-            let (counted, verdict) = count_stranger(state, source.ip, place.class);
+            let (counted, verdict) = count_stranger(state, source.ip, place.class).await;
             let problem = verdict.err().unwrap_or(problem);
             return told(problem.into_response(), counted);
         }
@@ -156,7 +156,7 @@ async fn known(
         Err(error) => return Problem::from(error).into_response(),
     };
     let limits = Limits::of(&policy, place.class, state.config.rate_limit_floor_per_minute);
-    let (counted, verdict) = count_user(&state.rates, limits, &caller, state.now_ms());
+    let (counted, verdict) = count_user(&state.rates, limits, &caller, state.now_ms()).await;
     if let Err(problem) = verdict {
         let mut response = problem.into_response();
         response.extensions_mut().insert(Refused(caller.tenant));
@@ -178,14 +178,14 @@ async fn authenticated(
     Ok(state.identity.authenticate(token, Arc::clone(source)).await?)
 }
 
-fn count_stranger(
+async fn count_stranger(
     state: &ApiState,
     address: Option<IpAddr>,
     class: Class,
 ) -> (Counted, Result<(), Problem>) {
     let floor = state.config.rate_limit_floor_per_minute;
     let limits = Limits::of(&state.base_limits, class, floor);
-    count_address(&state.rates, limits, address, state.now_ms())
+    count_address(&state.rates, limits, address, state.now_ms()).await
 }
 
 fn told(mut response: Response, counted: Counted) -> Response {

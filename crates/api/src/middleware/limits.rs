@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 pub(crate) use hotstate::limits::{Counted, Limits, SignIn};
 use hotstate::{
+    limiter::Limiter,
     limits::{self, HOUR_S, MINUTE_S, OVERALL, Verdict},
-    rate::RateWindows,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tenancy::OpContext;
@@ -16,34 +16,34 @@ use tenancy::OpContext;
 use crate::problem::Problem;
 
 /// Counts a request of somebody unknown.
-pub(crate) fn count_address(
-    windows: &RateWindows,
+pub(crate) async fn count_address(
+    limiter: &Limiter,
     limits: Limits,
     address: Option<IpAddr>,
     now_ms: i64,
 ) -> (Counted, Result<(), Problem>) {
-    judged(limits::count_address(windows, limits, address, now_ms))
+    judged(limits::count_address(limiter, limits, address, now_ms).await)
 }
 
 /// Counts a request of somebody known, under their name and their address.
-pub(crate) fn count_user(
-    windows: &RateWindows,
+pub(crate) async fn count_user(
+    limiter: &Limiter,
     limits: Limits,
     context: &OpContext,
     now_ms: i64,
 ) -> (Counted, Result<(), Problem>) {
-    judged(limits::count_user(windows, limits, context, now_ms))
+    judged(limits::count_user(limiter, limits, context, now_ms).await)
 }
 
 /// Counts a sign-in, under the name tried and its address.
-pub(crate) fn count_sign_in(
-    windows: &RateWindows,
+pub(crate) async fn count_sign_in(
+    limiter: &Limiter,
     limits: Limits,
     sign_in: SignIn,
     address: Option<IpAddr>,
     now_ms: i64,
 ) -> (Counted, Result<(), Problem>) {
-    judged(limits::count_sign_in(windows, limits, sign_in, address, now_ms))
+    judged(limits::count_sign_in(limiter, limits, sign_in, address, now_ms).await)
 }
 
 fn judged((counted, retry_after_s): Verdict) -> (Counted, Result<(), Problem>) {

@@ -125,7 +125,7 @@ async fn counted(
         tenant: tenant.map_or(Uuid::nil(), |tenant| tenant.id.0),
         hash: vault::sha256(token.as_bytes()),
     };
-    Ok(count_sign_in(&console.rates, limits, sign_in, visit.source.ip, console.now_ms()))
+    Ok(count_sign_in(&console.rates, limits, sign_in, visit.source.ip, console.now_ms()).await)
 }
 
 async fn send(

@@ -99,7 +99,8 @@ async fn counted(
         tenant: tenant.map_or(Uuid::nil(), |tenant| tenant.id.0),
         hash: vault::sha256(tried_name(typed).as_bytes()),
     };
-    Ok(count_sign_in(&console.rates, limits, sign_in, visit.source.ip, console.now_ms()))
+    let now_ms = console.now_ms();
+    Ok(count_sign_in(&console.rates, limits, sign_in, visit.source.ip, now_ms).await)
 }
 
 pub(crate) fn nobody(console: &Console, visit: &Visit, tenant: &Arc<TenantRef>) -> OpContext {

@@ -23,6 +23,7 @@ pub use documentation::markdown;
 pub use source::{Found, Origin, Sources};
 
 use api::Network;
+use hotstate::shared::StoreAddress;
 use notify::{Gateway, GatewayConfig, Smtp, SmtpConfig, Transport, Transports};
 use tenancy::DatabaseConfig;
 use tenancy::policy::{JwtAlgorithm, PolicyOverrides};
@@ -139,6 +140,7 @@ impl Configuration {
                 faults.push(Fault::new(name, message));
             }
         }
+        faults.extend(safety::contradiction_of_store(&values));
         let attached = |found: &Found| matches!(found.origin, Origin::Running(_));
         let is_attached = values.get("DATABASE_URL").is_some_and(attached);
         let running = sources.running.clone().filter(|_| is_attached);
@@ -312,6 +314,16 @@ impl Configuration {
         Ok(config)
     }
 
+    /// Where nodes share state; none where each is alone.
+    pub fn shared_store(&self) -> Result<Option<StoreAddress>, Faults> {
+        safety::store(&self.values).transpose().map_err(Faults::one)
+    }
+
+    /// How long a decision waits for the shared store.
+    pub fn shared_store_patience(&self) -> Duration {
+        Duration::from_millis(self.number("REDIS_TIMEOUT_MS").unwrap_or(100))
+    }
+
     /// The two roots.
     pub fn root_keys(&self) -> Result<RootKeys, Faults> {
         let key = |name: &'static str| {
@@ -474,6 +486,11 @@ fn show(setting: &settings::Setting, text: &Zeroizing<String>) -> String {
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let user = config.get_user().unwrap_or("?");
         return format!("{user}:[redacted]@{host}:{port}/{}", config.get_dbname().unwrap_or(user));
+    }
+    if setting.kind == value::Kind::RedisUrl
+        && let Ok(address) = StoreAddress::parse(text, None)
+    {
+        return address.to_string();
     }
     "[redacted]".to_owned()
 }

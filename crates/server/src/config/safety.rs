@@ -2,6 +2,8 @@
 //! the open, a database in the clear, debugging, default passwords. All faults are
 //! found together; nobody restarts a server five times to learn of five.
 
+use hotstate::shared::{AddressError, StoreAddress};
+
 use super::source::Values;
 use super::{Fault, value};
 
@@ -112,6 +114,7 @@ pub(super) fn faults(values: &Values) -> Vec<Fault> {
     faults.extend(plain_http(values));
     faults.extend(plain_notices(values));
     faults.extend(DATABASE_URLS.iter().flat_map(|name| unsafe_database(name, values)));
+    faults.extend(unsafe_store(values));
     if text(values, "DEBUG").and_then(value::flag) == Some(true) {
         faults.push(Fault::new("DEBUG", "is for development only"));
     }
@@ -199,6 +202,42 @@ fn plain_http(values: &Values) -> Vec<Fault> {
     let insecure = text(values, "CORS_ORIGINS").map(value::list).unwrap_or_default();
     if insecure.iter().any(|origin| !origin.starts_with("https://")) {
         faults.push(Fault::new("CORS_ORIGINS", "must all begin with https://"));
+    }
+    faults
+}
+
+/// `REDIS_URL` with `REDIS_PASSWORD`; none where it is not set.
+pub(super) fn store(values: &Values) -> Option<Result<StoreAddress, Fault>> {
+    let parsed = StoreAddress::parse(text(values, "REDIS_URL")?, text(values, "REDIS_PASSWORD"));
+    Some(parsed.map_err(|error| Fault::new("REDIS_URL", error.to_string())))
+}
+
+/// What is wrong between the two; the form of each is looked at with all others.
+pub(super) fn contradiction_of_store(values: &Values) -> Option<Fault> {
+    let contradiction = AddressError::TwoPasswords.to_string();
+    store(values)?.err().filter(|fault| fault.message == contradiction)
+}
+
+/// Whoever reaches the store can lift every limit and block in it.
+fn unsafe_store(values: &Values) -> Vec<Fault> {
+    let Some(Ok(address)) = store(values) else { return Vec::new() };
+    let mut faults = Vec::new();
+    if !address.is_private() {
+        faults.push(Fault::new(
+            "REDIS_URL",
+            "is not encrypted: name it as rediss://, or as the Unix socket of a server here",
+        ));
+    }
+    match address.password() {
+        Some(password)
+            if DEFAULT_PASSWORDS.iter().any(|known| known.eq_ignore_ascii_case(password)) =>
+        {
+            faults.push(Fault::new("REDIS_URL", "has a default password"));
+        }
+        None if !address.is_local() => {
+            faults.push(Fault::new("REDIS_URL", "has no password; set REDIS_PASSWORD"));
+        }
+        _ => {}
     }
     faults
 }

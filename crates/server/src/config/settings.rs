@@ -58,6 +58,7 @@ pub const GROUPS: &[Group] = &[
     Group { title: "Deployment", settings: DEPLOYMENT },
     Group { title: "Listening", settings: LISTENING },
     Group { title: "Database", settings: DATABASE },
+    Group { title: "Several nodes", settings: SHARED },
     Group { title: "Keys", settings: KEYS },
     Group { title: "Workers", settings: WORKERS },
     Group { title: "Messages to people", settings: MESSAGES },
@@ -207,6 +208,31 @@ const DATABASE: &[Setting] = &[
         Kind::Integer { least: 100, most: 600_000 },
         "30000",
         "Statements that take longer are cancelled, in milliseconds.",
+    ),
+];
+
+const SHARED: &[Setting] = &[
+    secret(
+        "REDIS_URL",
+        Kind::RedisUrl,
+        "The Redis 6.2 or newer, or Valkey, in which all nodes of the installation share rate limits and blocks of \
+         addresses: `rediss://[user[:password]@]host[:port][/database]` (TLS; certificates are checked against the \
+         system's, or the file that `SSL_CERT_FILE` names), `redis://…` (in the clear: development only) or \
+         `unix:///path?db=0`. Where unset, each node counts by itself; so it does, and raises an alarm, while the \
+         store cannot be reached. Keys are MACs, none outlives an hour or a block; give the store a `maxmemory` and a \
+         policy that evicts (`volatile-ttl`). One server and its replicas; not a cluster.",
+    ),
+    secret(
+        "REDIS_PASSWORD",
+        Kind::Text,
+        "The password of `REDIS_URL`, where it does not stand there.",
+    ),
+    plain(
+        "REDIS_TIMEOUT_MS",
+        Kind::Integer { least: 5, most: 5_000 },
+        "100",
+        "How long a decision waits for the shared store. The first one that waits in vain gives it up for all, until it \
+         answers again.",
     ),
 ];
 

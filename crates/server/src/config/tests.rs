@@ -312,3 +312,41 @@ fn messages_need_a_whole_server_and_outside_development_an_encrypted_one() {
         Some("smtps://bank:[redacted]@mail.example:465")
     );
 }
+
+#[test]
+fn the_shared_store_is_named_whole_shown_redacted_and_safe_in_production() {
+    let faults = |pairs: &[(&str, &str)]| {
+        let faults = Configuration::read(&environment(pairs)).check_production().unwrap_err();
+        let of_store = faults.0.into_iter().filter(|fault| fault.setting == "REDIS_URL");
+        of_store.map(|fault| fault.message).collect::<Vec<_>>().join("; ")
+    };
+    // REDIS_URL, REDIS_PASSWORD, what production says of it
+    let table = [
+        ("redis://:kz81-vault-9@store.example", "", "is not encrypted"),
+        ("rediss://store.example", "", "has no password"),
+        ("rediss://:kz81-vault-9@store.example", "", ""),
+        ("rediss://store.example", "kz81-vault-9", ""),
+        ("rediss://store.example", "ChangeMe", "has a default password"),
+        ("unix:///run/redis/redis.sock", "", ""),
+        ("rediss://:one@store.example", "two", "has another password than REDIS_PASSWORD"),
+        ("store.example:6379", "", "must be: rediss://, redis:// or unix:// URL"),
+        ("rediss://store.example/#insecure", "", "must be: rediss://, redis:// or unix:// URL"),
+    ];
+    for (url, password, expected) in table {
+        let found = faults(&[("REDIS_URL", url), ("REDIS_PASSWORD", password)]);
+        assert_eq!(
+            found.split(':').next(),
+            expected.split(':').next(),
+            "{url} {password}: {found}"
+        );
+    }
+    let configuration = Configuration::read(&environment(&[(
+        "REDIS_URL",
+        "redis://bob:hush@store.example:7000/2",
+    )]));
+    configuration.check_form().unwrap();
+    let (value, _) = shown(&configuration, "REDIS_URL");
+    assert_eq!(value.as_deref(), Some("redis://store.example:7000/2"));
+    assert!(configuration.shared_store().unwrap().is_some());
+    assert!(Configuration::read(&environment(&[])).shared_store().unwrap().is_none());
+}

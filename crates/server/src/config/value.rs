@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use hotstate::shared::StoreAddress;
 use tokio_postgres::config::Host;
 use tracing_subscriber::EnvFilter;
 use vault::RootKey;
@@ -39,6 +40,8 @@ pub enum Kind {
     LogLevel,
     /// A PostgreSQL connection string.
     DatabaseUrl,
+    /// The address of a Redis.
+    RedisUrl,
     /// 32 bytes in hexadecimal or base64.
     Key,
     /// Any text of at least 32 bytes.
@@ -69,6 +72,7 @@ impl Kind {
             Self::Origins => "list of origins".to_owned(),
             Self::LogLevel => "level or filter".to_owned(),
             Self::DatabaseUrl => "PostgreSQL URL".to_owned(),
+            Self::RedisUrl => "rediss://, redis:// or unix:// URL".to_owned(),
             Self::Key => "32 bytes, hexadecimal or base64".to_owned(),
             Self::SharedSecret => "32 bytes or more".to_owned(),
             Self::SmtpUrl => {
@@ -102,6 +106,7 @@ impl Kind {
             Self::Origins => list(text).iter().all(|origin| is_origin(origin)),
             Self::LogLevel => log_filter(text).is_some(),
             Self::DatabaseUrl => database(text).is_some(),
+            Self::RedisUrl => StoreAddress::parse(text, None).is_ok(),
             Self::Key => RootKey::parse(text).is_ok(),
             Self::SharedSecret => text.len() >= 32,
             Self::SmtpUrl => super::smtp::parse(text).is_some(),

@@ -27,7 +27,7 @@ use crate::compose::{Ingredients, Installation};
 use crate::config::Configuration;
 use crate::config::running;
 use crate::serve::listener::bind_loopbacks;
-use crate::serve::{Listening, Running, Termination};
+use crate::serve::{Listening, Running, Termination, record_metrics, shared};
 use people::Peopled;
 use place::Place;
 use ready::{Manifest, Ready};
@@ -167,8 +167,9 @@ async fn installed(
     (port, public): (u16, Vec<TcpListener>),
 ) -> anyhow::Result<(Running, Ready)> {
     let base_url = format!("http://localhost:{port}");
-    let installation =
-        Installation::assemble(ingredients(options, configuration, place, &base_url)?)?;
+    let ingredients = ingredients(options, configuration, place, &base_url)?;
+    let secret = shared::secret(&ingredients.roots);
+    let installation = Installation::assemble(ingredients)?;
     let installation = installation.sending_over(transports(configuration, place)?);
     keys_fit(&installation, options).await?;
     let (tenants, manifest) =
@@ -179,7 +180,10 @@ async fn installed(
     };
     let metrics_url = format!("http://{}", operator.local_addr()?);
     let max_connections = configuration.max_connections();
-    let running = Running::start(installation, Listening { public, operator, max_connections })?;
+    let figures = record_metrics()?;
+    shared::begin(&installation, configuration, secret).await?;
+    let listening = Listening { public, operator, max_connections };
+    let running = Running::start(installation, listening, figures);
     let ready = Ready {
         base_url,
         metrics_url,

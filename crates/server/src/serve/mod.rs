@@ -6,6 +6,7 @@ pub mod listener;
 mod notices;
 pub mod proofs;
 pub mod roles;
+pub mod shared;
 mod signals;
 pub mod workers;
 
@@ -58,7 +59,9 @@ pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Res
         }
     }
     schema_is_ready(configuration, options.migrate).await?;
-    let installation = Installation::assemble(ingredients(configuration).await?)?;
+    let ingredients = ingredients(configuration).await?;
+    let secret = shared::secret(&ingredients.roots);
+    let installation = Installation::assemble(ingredients)?;
     let mut installation = installation.sending_over(configuration.transports()?);
     installation.proof_every = configuration.ledger_proof_every();
     let listening = Listening {
@@ -72,7 +75,9 @@ pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Res
         metrics = %configuration.metrics_address()?,
         "ready"
     );
-    let running = Running::start(installation, listening)?;
+    let figures = record_metrics()?;
+    shared::begin(&installation, configuration, secret).await?;
+    let running = Running::start(installation, listening, figures);
     termination.wait().await;
     running.stop().await;
     Ok(())
@@ -150,13 +155,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts listening and the workers.
-    ///
-    /// # Errors
-    /// Where metrics are recorded in this process already.
-    pub fn start(installation: Installation, listening: Listening) -> anyhow::Result<Self> {
+    /// Starts listening and the workers; `figures` is what metrics are answered from.
+    pub fn start(
+        installation: Installation,
+        listening: Listening,
+        figures: PrometheusHandle,
+    ) -> Self {
         raise_file_limit(listening.max_connections);
-        let figures = record_metrics()?;
         let api = installation.api_state();
         let health = HealthState {
             database: installation.app.clone(),
@@ -170,7 +175,7 @@ impl Running {
         let workers = Workers::start(&installation);
         listening.public.into_iter().for_each(|listener| public.listen(listener));
         operator.listen(listening.operator);
-        Ok(Self { installation, api, public, operator, workers })
+        Self { installation, api, public, operator, workers }
     }
 
     /// Goes down in order: not ready any more, requests finish, what was read is
@@ -222,7 +227,11 @@ fn raise_file_limit(max_connections: usize) {
 const LATENCY_BUCKETS_S: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-fn record_metrics() -> anyhow::Result<PrometheusHandle> {
+/// Records metrics from now on.
+///
+/// # Errors
+/// Where they are recorded in this process already.
+pub fn record_metrics() -> anyhow::Result<PrometheusHandle> {
     let recorder = PrometheusBuilder::new().set_buckets(&LATENCY_BUCKETS_S)?.build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)

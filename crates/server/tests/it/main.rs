@@ -50,6 +50,7 @@ mod operation;
 mod outage;
 mod second_factors;
 mod serving;
+mod shared_state;
 mod statements;
 mod tenancy;
 mod wire;

@@ -36,6 +36,13 @@ impl RootKey {
         Self::from_bytes(&derived)
     }
 
+    /// A secret for a use outside the hierarchy, the same wherever the root is, by HKDF-SHA-256
+    /// with `label` as info.
+    pub fn derive_secret(&self, label: &str) -> SecretBytes {
+        let derived = Zeroizing::new(self.derive_bytes(label));
+        SecretBytes::from_slice(&derived[..])
+    }
+
     pub(super) fn material(&self) -> &SymmetricKey {
         &self.0
     }

@@ -54,7 +54,7 @@ pub(super) fn answer(
         Line::of("Enable HTTPS with valid certificates", https(patient, &faults)),
         Line::of("Configure proper CORS policies", cors(patient, &faults)),
         Line::of("Set up database encryption at rest", at_rest(findings)),
-        Line::of("Implement request rate limiting", rates(findings)),
+        Line::of("Implement request rate limiting", rates(patient, findings)),
         Line::of("Add security headers middleware", headers(server)),
         Line::of("Enable audit logging", audited(findings)),
         Line::of("Set up monitoring and alerting", monitored(patient, has_figures)),
@@ -146,18 +146,26 @@ fn at_rest(findings: &[Finding]) -> Finding {
     )
 }
 
-fn rates(findings: &[Finding]) -> Finding {
+fn rates(patient: &Patient<'_>, findings: &[Finding]) -> Finding {
     match worst(findings, tenants::STANDARDS) {
         None => Finding::skipped(LINE, "the tenants' policies could not be read"),
         Some(finding) if finding.verdict == Verdict::Fault => finding,
         Some(finding) if finding.verdict == Verdict::Skipped => {
             Finding::skipped(LINE, "the tenants' policies could not be read")
         }
-        Some(_) => Finding::ok(
-            LINE,
-            "every tenant's policy limits requests by class, person and address, and `serve` has no switch to turn \
-             that off; counted on each node by itself",
-        ),
+        Some(_) => {
+            let counted = match patient.configuration.shared_store() {
+                Ok(Some(_)) => {
+                    "counted over all nodes in REDIS_URL, on each by itself while that is away"
+                }
+                _ => "counted on each node by itself: REDIS_URL is not set",
+            };
+            let found = format!(
+                "every tenant's policy limits requests by class, person and address, and `serve` has no switch to \
+                 turn that off; {counted}"
+            );
+            Finding::ok(LINE, found)
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod schema;
 mod service;
 mod standards;
 mod statements;
+mod store;
 mod tenants;
 
 use std::io::IsTerminal as _;
@@ -115,6 +116,7 @@ async fn examine(options: &Options, configuration: &Configuration) -> Report {
     let mut findings = environment::check(configuration, &options.folder, options.production, now);
     let (served, answer) = service::check(&patient).await;
     findings.extend(served);
+    findings.extend(store::check(&patient).await);
     let (of_database, queries) = examine_database(&patient, options.queries).await;
     findings.extend(of_database);
     let mut report = Report::new(installation(configuration, &options.folder), findings);
