@@ -262,9 +262,15 @@ fn unusable(stage: &str, error: &SmtpError) -> Delivery {
 
 /// Whether TLS failed, and not the connection below it: a certificate, mostly.
 fn is_about_tls(error: &SmtpError) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
-    let inner = cause.and_then(std::io::Error::get_ref);
-    error.is_tls() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let inner = next.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        cause = next.source();
+    }
+    error.is_tls()
 }
 
 /// What the server said to a message.

@@ -68,7 +68,7 @@ pub enum Command {
     Config(config::Command),
     /// Print the OpenAPI 3.1 document of the API, as JSON.
     Openapi,
-    /// Create and list tenants.
+    /// Create and list tenants, and choose how their messages look.
     #[command(subcommand)]
     Tenant(tenant::Command),
     /// Create users.
