@@ -17,7 +17,7 @@ const OTHER_ADMINISTRATOR: &str = tenancy::sql!("identity/users.sql", "other_adm
 impl Identity {
     /// Nobody gives a role of more than they hold, nor one above their own: every
     /// permission of the role must be the actor's, on at least the same objects.
-    pub(super) fn check_grant(&self, context: &OpContext, role: &str) -> Result<(), Refusal> {
+    pub(crate) fn check_grant(&self, context: &OpContext, role: &str) -> Result<(), Refusal> {
         let blueprint = context.tenant.blueprint;
         let rank = |name: &str| blueprint.roles().iter().position(|known| *known == name);
         let Some(given_rank) = rank(role) else {
