@@ -115,7 +115,7 @@ impl Shared {
                 Some(value)
             }
             None => {
-                self.0.link.lose_now(Trouble::Malformed);
+                self.0.link.lose_now(&Trouble::Malformed);
                 None
             }
         }
