@@ -38,17 +38,9 @@ pub enum Charge {
     },
 }
 
-#[derive(Debug, Default)]
-struct Source {
-    /// When failures were charged, in seconds since 1970, oldest first.
-    failed_at_s: Vec<i64>,
-    blocked_until_s: i64,
-    /// Until when others block it, as far as they told.
-    heard_until_s: i64,
-}
-
 /// What a node knows of a source.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "they are all seconds")]
 pub(crate) struct Known {
     /// When failures were charged, in seconds since 1970, oldest first.
     pub(crate) failed_at_s: Vec<i64>,
@@ -60,7 +52,7 @@ pub(crate) struct Known {
 /// Failures of every source that failed lately.
 #[derive(Debug, Default)]
 pub struct AddressBlocks {
-    sources: Mutex<HashMap<(Uuid, IpAddr), Source>>,
+    sources: Mutex<HashMap<(Uuid, IpAddr), Known>>,
 }
 
 /// Beyond this many sources the ones without a live window are dropped.
@@ -86,7 +78,7 @@ impl AddressBlocks {
         let full = failed_at_s.len() >= threshold;
         let last = failed_at_s.last().copied().filter(|_| full);
         let blocked_until_s = last.map_or(0, |at| at.saturating_add(rule.duration_s));
-        self.lock().entry((tenant, counted(address))).or_insert(Source {
+        self.lock().entry((tenant, counted(address))).or_insert(Known {
             failed_at_s,
             blocked_until_s,
             heard_until_s: 0,
@@ -94,12 +86,7 @@ impl AddressBlocks {
     }
 
     pub(crate) fn known(&self, tenant: Uuid, source: IpAddr) -> Known {
-        let sources = self.lock();
-        sources.get(&(tenant, source)).map_or_else(Known::default, |source| Known {
-            failed_at_s: source.failed_at_s.clone(),
-            blocked_until_s: source.blocked_until_s,
-            heard_until_s: source.heard_until_s,
-        })
+        self.lock().get(&(tenant, source)).cloned().unwrap_or_default()
     }
 
     /// Others say that they block a source until then.
@@ -122,7 +109,7 @@ impl AddressBlocks {
         }
         if source.blocked_until_s > 0 {
             let heard_until_s = source.heard_until_s;
-            *source = Source { heard_until_s, ..Source::default() };
+            *source = Known { heard_until_s, ..Known::default() };
         }
         source.failed_at_s.retain(|at| *at > now_s - rule.window_s);
         source.failed_at_s.push(now_s);
@@ -145,12 +132,12 @@ impl AddressBlocks {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Uuid, IpAddr), Source>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Uuid, IpAddr), Known>> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Source {
+impl Known {
     fn is_live(&self, now_s: i64, window_s: i64) -> bool {
         self.blocked_until_s.max(self.heard_until_s) > now_s
             || self.failed_at_s.last().is_some_and(|at| *at > now_s - window_s)

@@ -141,9 +141,9 @@ impl Link {
     }
 
     /// Gives the connection of this moment up.
-    pub(super) fn lose_now(&self, trouble: Trouble) {
+    pub(super) fn lose_now(&self, trouble: &Trouble) {
         if let Some(live) = self.live() {
-            self.lose(&live, &trouble);
+            self.lose(&live, trouble);
         }
     }
 
@@ -194,11 +194,8 @@ impl Link {
 
     /// Whether there is a connection now.
     async fn connect(&self) -> bool {
-        let made =
-            match timeout(CONNECT, Live::make(&self.client, &self.probe, self.patience)).await {
-                Ok(made) => made,
-                Err(_) => Err(Trouble::Slow),
-            };
+        let making = Live::make(&self.client, &self.probe, self.patience);
+        let made = timeout(CONNECT, making).await.unwrap_or(Err(Trouble::Slow));
         match made {
             Ok(live) => {
                 *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(live));
@@ -285,12 +282,7 @@ impl Live {
     ) -> Result<Vec<i64>, Trouble> {
         let mut command = Cmd::with_capacity(3 + names.len() + arguments.len(), 512);
         command.arg("EVALSHA").arg(&self.scripts[script as usize]).arg(names.len());
-        names.iter().for_each(|name| {
-            command.arg(name);
-        });
-        arguments.iter().for_each(|argument| {
-            command.arg(*argument);
-        });
+        command.arg(names).arg(arguments);
         let mut connection = self.connection.clone();
         let answer = timeout(patience, connection.send_packed_command(&command)).await;
         integers(answer.map_err(|_| Trouble::Slow)??)

@@ -109,16 +109,12 @@ impl Shared {
 
     /// What a script answered, once it is what our script can answer.
     fn believed<T>(&self, read: Option<(u32, T)>) -> Option<T> {
-        match read {
-            Some((forged, value)) => {
-                self.0.link.note_forged(forged);
-                Some(value)
-            }
-            None => {
-                self.0.link.lose_now(Trouble::Malformed);
-                None
-            }
-        }
+        let Some((forged, value)) = read else {
+            self.0.link.lose_now(&Trouble::Malformed);
+            return None;
+        };
+        self.0.link.note_forged(forged);
+        Some(value)
     }
 }
 

@@ -390,7 +390,7 @@ async fn nothing_is_shared_without_rights_or_with_an_impostor() {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let mut bytes = [0; 65_536];
+                let mut bytes = vec![0; 65_536];
                 while let Ok(1..) = stream.read(&mut bytes).await {
                     let _ = stream.write_all(b"+OK\r\n+OK\r\n*1\r\n:-7\r\n").await;
                 }

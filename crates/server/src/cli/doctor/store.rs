@@ -40,22 +40,18 @@ pub(super) async fn check(patient: &Patient<'_>) -> Vec<Finding> {
     };
     let mut findings =
         vec![Finding::ok(REACHABLE, format!("{address} answers and runs our scripts"))];
-    findings.push(if !health.is_bounded {
-        let mend = "redis-cli CONFIG SET maxmemory 256mb";
-        Finding::warning(
+    findings.push(match (health.is_bounded, health.evicts) {
+        (false, _) => Finding::warning(
             MEMORY,
             "its memory has no bound: a flood of addresses may fill the machine",
-            mend,
-        )
-    } else if !health.evicts {
-        let mend = "redis-cli CONFIG SET maxmemory-policy volatile-ttl";
-        Finding::warning(
+            "redis-cli CONFIG SET maxmemory 256mb",
+        ),
+        (true, false) => Finding::warning(
             MEMORY,
             "it refuses writes when it is full; nodes would count alone then",
-            mend,
-        )
-    } else {
-        Finding::ok(MEMORY, "bounded, and it makes room when it is full")
+            "redis-cli CONFIG SET maxmemory-policy volatile-ttl",
+        ),
+        (true, true) => Finding::ok(MEMORY, "bounded, and it makes room when it is full"),
     });
     findings
 }
