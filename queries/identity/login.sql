@@ -31,7 +31,7 @@ ORDER BY created_at DESC LIMIT $5::bigint;
 --! lock_account
 -- Held to the end of the sign-in, so that two of them count each other's sessions
 -- and a disablement or password change in between is seen.
-SELECT account.id, account.username, account.role, account.password_changed_at, account.is_active,
+SELECT account.username_key, account.password_changed_at, account.is_active,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = account.tenant_id AND held.user_id = account.id
           ORDER BY held.role <> account.role, held.role) AS roles

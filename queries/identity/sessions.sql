@@ -1,8 +1,9 @@
 --! create
 -- $8 is the hash of a console's cookie; NULL for the sessions of clients.
 INSERT INTO user_sessions (tenant_id, id, user_id, device_fingerprint, ip_address, user_agent, absolute_expires_at,
-    console_token_hash)
-VALUES ($1::uuid, $2::uuid, $3::uuid, $4::bytea, $5::inet, $6::text, $7::timestamptz, $8::bytea);
+    console_token_hash, mfa_level, mfa_at)
+VALUES ($1::uuid, $2::uuid, $3::uuid, $4::bytea, $5::inet, $6::text, $7::timestamptz, $8::bytea, $9::smallint,
+    $10::timestamptz);
 
 --! end_oldest
 -- Keeps the newest $3 live sessions of a person; runs under the lock on the user's row.

@@ -22,7 +22,7 @@ use crate::{
     authenticate::misplaced,
     claims::{invalid_token, token_expired, token_revoked},
     context::into_refusal,
-    login::SessionFor,
+    session_begin::SessionFor,
     sessions::SessionFacts,
     tenant_state::TenantState,
 };
@@ -99,11 +99,7 @@ impl Identity {
         from: Arc<RequestInfo>,
     ) -> Result<ConsoleGrant, OperationError> {
         let begun = self.begin_session(request, from, SessionFor::Console).await?;
-        Ok(ConsoleGrant {
-            cookie: sealed(&begun.state, &begun.secret),
-            expires_at: begun.accepted.expires_at,
-            session_id: begun.accepted.session_id,
-        })
+        Ok(Self::cookie_of(&begun))
     }
 
     /// Whose cookie this is. Refuses with 401 `invalid_token` what we never gave out,
@@ -172,7 +168,7 @@ impl Identity {
 }
 
 /// The whole text of a cookie: its token, and our MAC over that.
-fn sealed(state: &TenantState, token: &OpaqueToken) -> Zeroizing<String> {
+pub(crate) fn sealed(state: &TenantState, token: &OpaqueToken) -> Zeroizing<String> {
     let seal = state.keys.session().sign(SEAL_DOMAIN, token.expose().as_bytes());
     let (token, seal) = (token.expose(), crate::events::hexadecimal(&seal));
     Zeroizing::new(format!("{token}{BEFORE_SEAL}{seal}"))

@@ -20,6 +20,7 @@ mod me;
 mod password_policy;
 mod passwords;
 mod refresh;
+mod session_begin;
 mod sessions;
 mod signing;
 mod tenant_state;

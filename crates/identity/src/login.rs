@@ -12,12 +12,12 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use operation::{Call, OperationError, Refusal};
 use tenancy::{DbError, OpContext, Query, RequestInfo, TenantRef};
 use uuid::Uuid;
 use vault::{
-    BlindIndex, OpaqueToken, blind_index,
+    BlindIndex, blind_index,
     password::{PasswordHash, Permit},
 };
 use zeroize::Zeroizing;
@@ -26,12 +26,9 @@ use crate::{
     Identity,
     address::AddressCharge,
     charge::{AtGate, Charged, RightPassword},
-    claims::Subject,
-    console::COOKIE,
     context::password_failure,
-    login_commands::{
-        AcceptLogin, Accepted, LoginOutcome, RefuseLogin, RefusedAccount, SessionSecret,
-    },
+    login_commands::{AcceptLogin, LoginOutcome, RefuseLogin, RefusedAccount},
+    session_begin::{Assurance, Begun, Entrant, SessionFor},
     tenant_state::TenantState,
     users::email_key,
 };
@@ -82,23 +79,6 @@ impl std::fmt::Debug for TokenGrant {
     }
 }
 
-/// Whom a session is for.
-#[derive(Clone, Copy)]
-pub(crate) enum SessionFor {
-    /// A client, which gets tokens.
-    Client,
-    /// A browser, which gets a cookie and no token at all.
-    Console,
-}
-
-/// A session that began, and what its owner will present.
-pub(crate) struct Begun {
-    pub(crate) accepted: Accepted,
-    pub(crate) secret: OpaqueToken,
-    pub(crate) context: OpContext,
-    pub(crate) state: Arc<TenantState>,
-}
-
 /// One attempt and what is known of it from the start.
 pub(crate) struct Attempt {
     pub(crate) context: OpContext,
@@ -106,7 +86,6 @@ pub(crate) struct Attempt {
     /// The name as it is looked up; no account has the empty one.
     pub(crate) name_key: String,
     pub(crate) identifier_index: BlindIndex,
-    pub(crate) device: [u8; 32],
 }
 
 /// The account of a name, as it was before hashing.
@@ -141,25 +120,10 @@ impl Identity {
         from: Arc<RequestInfo>,
     ) -> Result<TokenGrant, OperationError> {
         let begun = self.begin_session(request, from, SessionFor::Client).await?;
-        let accepted = &begun.accepted;
-        let subject = Subject {
-            user: accepted.user_id,
-            session: accepted.session_id,
-            roles: &accepted.roles,
-            session_expires_at: accepted.expires_at,
-        };
-        let (access_token, expires_in_s) =
-            self.issue_access(&begun.context.tenant, &begun.state, &subject)?;
-        Ok(TokenGrant {
-            access_token,
-            refresh_token: Zeroizing::new(begun.secret.expose().to_owned()),
-            expires_in_s,
-            user_id: accepted.user_id,
-            session_id: accepted.session_id,
-        })
+        self.tokens_of(&begun)
     }
 
-    /// The one way in, whoever it is for: the same charges, the same answers.
+    /// The one way in by password, whoever it is for: the same charges, the same answers.
     pub(crate) async fn begin_session(
         &self,
         request: LoginRequest,
@@ -298,8 +262,7 @@ impl Identity {
         let name_key = name_key(identifier);
         let identifier_index =
             blind_index(state.keys.index(), "users.email", &email_key(&name_key));
-        let device = device_fingerprint(&state, &context.request);
-        Ok(Attempt { context, state, name_key, identifier_index, device })
+        Ok(Attempt { context, state, name_key, identifier_index })
     }
 
     async fn find_account(&self, attempt: &Attempt) -> Result<Option<Account>, DbError> {
@@ -358,32 +321,19 @@ impl Identity {
         (entered, charge): (AtGate, Option<AddressCharge>),
     ) -> Result<Begun, OperationError> {
         let (context, state) = (&attempt.context, &attempt.state);
-        let (kind, lifetime_s) = match session_for {
-            SessionFor::Client => (REFRESH, state.policy.token.refresh_lifetime_s),
-            SessionFor::Console => (COOKIE, state.policy.session.absolute_timeout_s),
-        };
-        let secret = OpaqueToken::generate(kind, context.tenant_id())
-            .map_err(|error| DbError::Corrupt(error.to_string()))?;
-        let lifetime = SignedDuration::from_secs(lifetime_s);
         let right = RightPassword {
             name: account.username_key.clone(),
             changed_at: account.password_changed_at,
         };
-        let command = AcceptLogin {
+        let entrant = Entrant {
             user: account.id,
             username_key: account.username_key,
-            password_changed_at: account.password_changed_at,
-            rehash,
-            session: context.clock.new_id(),
-            secret: match session_for {
-                SessionFor::Client => SessionSecret::Refresh(secret.hash()),
-                SessionFor::Console => SessionSecret::Cookie(secret.hash()),
-            },
             identifier_index: attempt.identifier_index,
-            device: attempt.device,
-            expires_at: context.clock.now().checked_add(lifetime).unwrap_or(Timestamp::MAX),
-            concurrent_limit: state.policy.session.concurrent_limit,
         };
+        let (begin, secret) =
+            self.new_session(context, state, entrant, (session_for, Assurance::Password))?;
+        let password_changed_at = account.password_changed_at;
+        let command = AcceptLogin { begin, password_changed_at, rehash };
         let call = Call { context: context.clone(), idempotency_key: None, command };
         let recorded = self.inner.operations.run_one(call).await;
         // Disabled, or given another password, while it was compared: a failure like any.
@@ -393,7 +343,7 @@ impl Identity {
         if let Some(charge) = charge {
             self.give_back(context, charge);
         }
-        let accepted: Accepted = match recorded {
+        let accepted = match recorded {
             Ok(reply) => reply.output,
             Err(error) => {
                 self.take_back_later(context, right, entered);
@@ -401,10 +351,7 @@ impl Identity {
             }
         };
         entered.succeeded();
-        for ended in &accepted.ended {
-            self.inner.sessions.forget(context.tenant_id(), *ended);
-        }
-        Ok(Begun { accepted, secret, context: context.clone(), state: Arc::clone(state) })
+        Ok(self.begun((context, state), accepted, secret))
     }
 
     /// A hash of today's cost for one of yesterday's; the sign-in does not fail for it.

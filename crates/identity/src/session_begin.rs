@@ -1,0 +1,307 @@
+//! How a session begins, whichever way its owner came in: with a password, after a
+//! second factor, by a passkey.
+//!
+//! Whoever lets somebody in locks the account ([`lock`]), decides, and has
+//! [`SessionBegin::write`] write the session in the same transaction: charges back,
+//! concurrent limit, device, tokens or the console's cookie, audit. What was begun is
+//! handed over as a [`TokenGrant`] or a [`ConsoleGrant`]. Refuses to know what proved
+//! who somebody is.
+
+use std::sync::Arc;
+
+use audit::{AuditEvent, EventType};
+use jiff::{SignedDuration, Timestamp};
+use operation::OperationError;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tenancy::{DbError, OpContext, Query, TenantTx};
+use uuid::Uuid;
+use vault::{BlindIndex, OpaqueToken, blind_index};
+use zeroize::Zeroizing;
+
+use crate::{
+    ConsoleGrant, Identity, TokenGrant,
+    claims::Subject,
+    console::{COOKIE, sealed},
+    events::about,
+    login::{REFRESH, device_fingerprint},
+    tenant_state::TenantState,
+    users::email_key,
+};
+
+const LOCK_ACCOUNT: &str = tenancy::sql!("identity/login.sql", "lock_account");
+const SUCCEED: &str = tenancy::sql!("identity/login.sql", "succeed");
+const RECORD_ATTEMPT: &str = tenancy::sql!("identity/login.sql", "record_attempt");
+const CREATE_SESSION: &str = tenancy::sql!("identity/sessions.sql", "create");
+const END_OLDEST: &str = tenancy::sql!("identity/sessions.sql", "end_oldest");
+const ISSUE_REFRESH: &str = tenancy::sql!("identity/refresh.sql", "issue");
+
+/// Whom a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SessionFor {
+    /// A client, which gets tokens.
+    Client,
+    /// A browser, which gets a cookie and no token at all.
+    Console,
+}
+
+/// How well its owner is known: `mfa_level` of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Assurance {
+    /// By a password alone; not by two factors.
+    Password,
+    /// By a password and a second factor, or by a passkey that verified its user.
+    TwoFactors,
+}
+
+impl Assurance {
+    const fn level(self) -> i16 {
+        match self {
+            Self::Password => 0,
+            Self::TwoFactors => 1,
+        }
+    }
+}
+
+/// Who comes in.
+pub(crate) struct Entrant {
+    pub(crate) user: Uuid,
+    pub(crate) username_key: String,
+    /// The blind index of what was typed, or of the name ([`Entrant::named`]).
+    pub(crate) identifier_index: BlindIndex,
+}
+
+impl Entrant {
+    /// Somebody who did not type a name this time.
+    pub(crate) fn named(state: &TenantState, user: Uuid, username_key: String) -> Self {
+        let index = blind_index(state.keys.index(), "users.email", &email_key(&username_key));
+        Self { user, username_key, identifier_index: index }
+    }
+}
+
+/// The hash of what its owner will present.
+#[derive(Clone, Copy)]
+pub(crate) enum SessionSecret {
+    /// A refresh token: the session is a client's.
+    Refresh([u8; 32]),
+    /// A cookie: the session is the console's and has no tokens.
+    Cookie([u8; 32]),
+}
+
+/// A session about to begin.
+pub(crate) struct SessionBegin {
+    pub(crate) entrant: Entrant,
+    assurance: Assurance,
+    session: Uuid,
+    secret: SessionSecret,
+    device: [u8; 32],
+    expires_at: Timestamp,
+    concurrent_limit: u32,
+}
+
+/// A session that began.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Accepted {
+    pub(crate) user_id: Uuid,
+    pub(crate) session_id: Uuid,
+    pub(crate) roles: Vec<String>,
+    pub(crate) expires_at: Timestamp,
+    /// The sessions that ended because there were too many.
+    pub(crate) ended: Vec<Uuid>,
+}
+
+/// A session that began, and what its owner will present.
+pub(crate) struct Begun {
+    pub(crate) accepted: Accepted,
+    pub(crate) secret: OpaqueToken,
+    pub(crate) context: OpContext,
+    pub(crate) state: Arc<TenantState>,
+}
+
+/// An account as it stands under our lock.
+pub(crate) struct LockedAccount {
+    pub(crate) username_key: String,
+    pub(crate) is_active: bool,
+    pub(crate) password_changed_at: Option<Timestamp>,
+    pub(crate) roles: Vec<String>,
+}
+
+/// Locks an account to the end of the transaction, so that two sign-ins count each
+/// other's sessions and a disablement or password change in between is seen.
+pub(crate) async fn lock(
+    transaction: &TenantTx,
+    context: &OpContext,
+    user: Uuid,
+) -> Result<Option<LockedAccount>, DbError> {
+    let row = transaction.query_opt(LOCK_ACCOUNT, &[&context.tenant_id(), &user]).await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(LockedAccount {
+        username_key: row.try_get("username_key")?,
+        is_active: row.try_get("is_active")?,
+        password_changed_at: row.try_get("password_changed_at")?,
+        roles: row.try_get("roles")?,
+    }))
+}
+
+impl SessionBegin {
+    /// Everything that the beginning writes, and `more` of the caller's own, in one
+    /// round trip; under the lock of [`lock`], whose `roles` these are. The events are
+    /// those of `action`.
+    pub(crate) async fn write(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        roles: Vec<String>,
+        (action, more): (&'static str, &[Query<'_>]),
+    ) -> Result<(Accepted, Vec<AuditEvent>), DbError> {
+        let (tenant, user) = (context.tenant_id(), self.entrant.user);
+        let (ip, agent) = (context.request.ip, context.request.user_agent.as_deref());
+        let (refresh_id, attempt_id) = (context.clock.new_id(), context.clock.new_id());
+        let device = self.device.as_slice();
+        let (refresh_hash, cookie_hash) = match &self.secret {
+            SessionSecret::Refresh(hash) => (Some(hash.as_slice()), None),
+            SessionSecret::Cookie(hash) => (None, Some(hash.as_slice())),
+        };
+        let index = self.entrant.identifier_index.as_slice();
+        let (level, factor_at) = (self.assurance.level(), self.factor_at(context));
+        // The new session makes the count full.
+        let others = i64::from(self.concurrent_limit.max(1)) - 1;
+        let succeed: Parameters<'_, 3> = [&self.entrant.username_key, &ip, &agent];
+        let end: Parameters<'_, 3> = [&tenant, &user, &others];
+        let create: Parameters<'_, 10> = [
+            &tenant,
+            &self.session,
+            &user,
+            &device,
+            &ip,
+            &agent,
+            &self.expires_at,
+            &cookie_hash,
+            &level,
+            &factor_at,
+        ];
+        let issue: Parameters<'_, 7> =
+            [&tenant, &refresh_id, &user, &self.session, &refresh_hash, &device, &self.expires_at];
+        let record: Parameters<'_, 7> =
+            [&tenant, &attempt_id, &user, &index, &ip, &agent, &"success"];
+        let mut queries = vec![
+            Query::new(END_OLDEST, &end),
+            Query::new(SUCCEED, &succeed),
+            Query::new(CREATE_SESSION, &create),
+            Query::new(RECORD_ATTEMPT, &record),
+        ];
+        if refresh_hash.is_some() {
+            queries.push(Query::new(ISSUE_REFRESH, &issue));
+        }
+        queries.extend_from_slice(more);
+        let rows = transaction.pipeline(&queries).await?;
+        let ended = rows.first().map_or(&[][..], Vec::as_slice);
+        let ended = ended.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+        let accepted = Accepted {
+            user_id: user,
+            session_id: self.session,
+            roles,
+            expires_at: self.expires_at,
+            ended,
+        };
+        let events = self.events(context, action, &accepted);
+        Ok((accepted, events))
+    }
+
+    fn factor_at(&self, context: &OpContext) -> Option<Timestamp> {
+        (self.assurance == Assurance::TwoFactors).then(|| context.clock.now())
+    }
+
+    fn events(
+        &self,
+        context: &OpContext,
+        action: &'static str,
+        output: &Accepted,
+    ) -> Vec<AuditEvent> {
+        let who = |session| (Some(self.entrant.user), Some(session));
+        let ended = output.ended.iter().map(|session| {
+            about(context, EventType::SessionRevocation, action, who(*session))
+                .details(json!({ "reason": "concurrent_limit" }))
+        });
+        std::iter::once(about(context, EventType::Login, action, who(self.session)))
+            .chain(ended)
+            .collect()
+    }
+}
+
+type Parameters<'a, const N: usize> = [&'a (dyn tokio_postgres::types::ToSql + Sync); N];
+
+impl Identity {
+    /// A session about to begin, and what its owner will present once it has.
+    pub(crate) fn new_session(
+        &self,
+        context: &OpContext,
+        state: &TenantState,
+        entrant: Entrant,
+        (session_for, assurance): (SessionFor, Assurance),
+    ) -> Result<(SessionBegin, OpaqueToken), DbError> {
+        let (kind, lifetime_s) = match session_for {
+            SessionFor::Client => (REFRESH, state.policy.token.refresh_lifetime_s),
+            SessionFor::Console => (COOKIE, state.policy.session.absolute_timeout_s),
+        };
+        let token = OpaqueToken::generate(kind, context.tenant_id())
+            .map_err(|error| DbError::Corrupt(error.to_string()))?;
+        let lifetime = SignedDuration::from_secs(lifetime_s);
+        let begin = SessionBegin {
+            entrant,
+            assurance,
+            session: context.clock.new_id(),
+            secret: match session_for {
+                SessionFor::Client => SessionSecret::Refresh(token.hash()),
+                SessionFor::Console => SessionSecret::Cookie(token.hash()),
+            },
+            device: device_fingerprint(state, &context.request),
+            expires_at: context.clock.now().checked_add(lifetime).unwrap_or(Timestamp::MAX),
+            concurrent_limit: state.policy.session.concurrent_limit,
+        };
+        Ok((begin, token))
+    }
+
+    /// What the transaction that began it left to do on this node.
+    pub(crate) fn begun(
+        &self,
+        (context, state): (&OpContext, &Arc<TenantState>),
+        accepted: Accepted,
+        secret: OpaqueToken,
+    ) -> Begun {
+        for ended in &accepted.ended {
+            self.inner.sessions.forget(context.tenant_id(), *ended);
+        }
+        Begun { accepted, secret, context: context.clone(), state: Arc::clone(state) }
+    }
+
+    /// A client's session in its owner's hands.
+    pub(crate) fn tokens_of(&self, begun: &Begun) -> Result<TokenGrant, OperationError> {
+        let accepted = &begun.accepted;
+        let subject = Subject {
+            user: accepted.user_id,
+            session: accepted.session_id,
+            roles: &accepted.roles,
+            session_expires_at: accepted.expires_at,
+        };
+        let (access_token, expires_in_s) =
+            self.issue_access(&begun.context.tenant, &begun.state, &subject)?;
+        Ok(TokenGrant {
+            access_token,
+            refresh_token: Zeroizing::new(begun.secret.expose().to_owned()),
+            expires_in_s,
+            user_id: accepted.user_id,
+            session_id: accepted.session_id,
+        })
+    }
+
+    /// A console's session in its owner's hands.
+    pub(crate) fn cookie_of(begun: &Begun) -> ConsoleGrant {
+        ConsoleGrant {
+            cookie: sealed(&begun.state, &begun.secret),
+            expires_at: begun.accepted.expires_at,
+            session_id: begun.accepted.session_id,
+        }
+    }
+}
