@@ -26,6 +26,7 @@ mod signing;
 mod tenant_state;
 mod tenants;
 mod users;
+mod webauthn;
 
 use std::{
     sync::{

@@ -1,10 +1,11 @@
 //! Owns what tests need and production must not have: a PostgreSQL cluster for
-//! the run and a migrated database of its own for every test.
+//! the run and a migrated database of its own for every test, and a software authenticator.
 //!
 //! It refuses to know what is tested: no domain crate is imported here. It
 //! panics instead of returning errors: a test without its database has failed.
 #![allow(clippy::panic, clippy::expect_used, reason = "a test tool fails loudly, in the test")]
 
+pub mod authenticator;
 mod database;
 mod shared_cluster;
 
