@@ -72,6 +72,13 @@ pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     fixed(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref())
 }
 
+/// HMAC-SHA-1 (RFC 2104), which authenticator apps are made for (RFC 4226). For nothing else:
+/// what is wrong with SHA-1 (collisions) does not touch HMAC, but nothing new needs it.
+pub fn hmac_sha1(key: &[u8], message: &[u8]) -> [u8; 20] {
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
+    fixed(hmac::sign(&key, message).as_ref())
+}
+
 /// HKDF-SHA-256 (RFC 5869), 32 bytes out.
 pub fn hkdf_sha256(salt: &[u8], key_material: &[u8], info: &[u8]) -> [u8; 32] {
     let mut output = [0_u8; 32];
