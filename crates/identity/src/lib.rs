@@ -18,6 +18,7 @@ mod login;
 mod login_commands;
 mod me;
 mod password_policy;
+mod passkeys;
 mod passwords;
 mod refresh;
 mod session_begin;
@@ -49,6 +50,9 @@ use vault::{SecretBytes, password::Hasher};
 pub use console::{ConsoleGrant, ConsoleSession};
 pub use login::{LoginRequest, TokenGrant};
 pub use me::Me;
+pub use passkeys::{
+    CreationOptions, Descriptor, PasskeyProof, PasskeyRecord, PasskeyRegistration, RequestOptions,
+};
 pub use password_policy::{PasswordRules, broken_rules};
 pub use passwords::PasswordChange;
 pub use sessions::SessionRecord;

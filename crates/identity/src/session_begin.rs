@@ -31,6 +31,7 @@ use crate::{
 
 const LOCK_ACCOUNT: &str = tenancy::sql!("identity/login.sql", "lock_account");
 const SUCCEED: &str = tenancy::sql!("identity/login.sql", "succeed");
+const NOTE_LOGIN: &str = tenancy::sql!("identity/login.sql", "note_login");
 const RECORD_ATTEMPT: &str = tenancy::sql!("identity/login.sql", "record_attempt");
 const CREATE_SESSION: &str = tenancy::sql!("identity/sessions.sql", "create");
 const END_OLDEST: &str = tenancy::sql!("identity/sessions.sql", "end_oldest");
@@ -51,8 +52,10 @@ pub(crate) enum SessionFor {
 pub(crate) enum Assurance {
     /// By a password alone; not by two factors.
     Password,
-    /// By a password and a second factor, or by a passkey that verified its user.
+    /// By a password and a second factor.
     TwoFactors,
+    /// By a passkey that verified its user: two factors that cannot be phished.
+    Passkey,
 }
 
 impl Assurance {
@@ -60,6 +63,7 @@ impl Assurance {
         match self {
             Self::Password => 0,
             Self::TwoFactors => 1,
+            Self::Passkey => 2,
         }
     }
 }
@@ -168,6 +172,11 @@ impl SessionBegin {
         // The new session makes the count full.
         let others = i64::from(self.concurrent_limit.max(1)) - 1;
         let succeed: Parameters<'_, 3> = [&self.entrant.username_key, &ip, &agent];
+        let note_login: Parameters<'_, 3> = [&tenant, &user, &ip];
+        let come_in = match self.assurance {
+            Assurance::Passkey => Query::new(NOTE_LOGIN, &note_login),
+            Assurance::Password | Assurance::TwoFactors => Query::new(SUCCEED, &succeed),
+        };
         let end: Parameters<'_, 3> = [&tenant, &user, &others];
         let create: Parameters<'_, 10> = [
             &tenant,
@@ -187,7 +196,7 @@ impl SessionBegin {
             [&tenant, &attempt_id, &user, &index, &ip, &agent, &"success"];
         let mut queries = vec![
             Query::new(END_OLDEST, &end),
-            Query::new(SUCCEED, &succeed),
+            come_in,
             Query::new(CREATE_SESSION, &create),
             Query::new(RECORD_ATTEMPT, &record),
         ];
@@ -210,7 +219,7 @@ impl SessionBegin {
     }
 
     fn factor_at(&self, context: &OpContext) -> Option<Timestamp> {
-        (self.assurance == Assurance::TwoFactors).then(|| context.clock.now())
+        (self.assurance != Assurance::Password).then(|| context.clock.now())
     }
 
     fn events(

@@ -53,7 +53,7 @@ pub(crate) struct ServerProblemBody {
 
 /// The sentence of each code that always says the same, as the code that refuses says
 /// it; a test holds the two together.
-pub(crate) const DETAILS: [(&str, &str); 45] = [
+pub(crate) const DETAILS: [(&str, &str); 50] = [
     ("account_closed", "The account is closed"),
     ("account_frozen", "The account is frozen"),
     ("account_not_empty", "Only an account without balance and holds can be closed"),
@@ -84,13 +84,18 @@ pub(crate) const DETAILS: [(&str, &str); 45] = [
     ("not_found", "No such object"),
     ("not_sealed_yet", "The event is being sealed: try again in a second"),
     ("overdraft_in_use", "More of the overdraft is in use or held than the new limit allows"),
+    ("passkey_exists", "This passkey is registered already"),
+    ("passkey_not_accepted", "The passkey was not accepted"),
     ("permission_denied", "Insufficient permissions"),
     ("precondition_required", "Send If-Match with the ETag of the object as you read it"),
     ("privilege_escalation", "This role holds more than you do"),
     ("referral_code_unknown", "Nobody has this referral code"),
+    ("sign_in_required", "Sign in again first"),
     ("same_account", "Money cannot be moved to the account it comes from"),
+    ("step_up_required", "Prove a second factor first (POST /v1/auth/step-up)"),
     ("token_expired", "Token has expired"),
     ("token_revoked", "Token has been revoked"),
+    ("too_many_passkeys", "Nobody may have more than 20 passkeys"),
     ("unbalanced", "The entries do not sum to zero"),
     ("unknown_role", "This tenant has no such role"),
     ("unsupported_media_type", "The body has to be sent as Content-Type: application/json"),

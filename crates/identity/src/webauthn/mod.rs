@@ -13,12 +13,14 @@ mod cose;
 mod party;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 pub(crate) mod assertion;
 pub(crate) mod registration;
 
 pub(crate) use client_data::ClientData;
-pub(crate) use cose::ALGORITHMS;
+pub(crate) use cose::{ALGORITHMS, CredentialKey};
 pub(crate) use party::RelyingParty;
 
 /// Longest client data read, in bytes: type, challenge, origin and what browsers add.
