@@ -5,6 +5,7 @@
 mod database;
 mod login;
 mod outages;
+mod passkeys;
 mod passwords;
 mod refresh;
 mod sessions;
