@@ -32,6 +32,7 @@ ORDER BY created_at DESC LIMIT $5::bigint;
 -- Held to the end of the sign-in, so that two of them count each other's sessions
 -- and a disablement or password change in between is seen.
 SELECT account.username_key, account.password_changed_at, account.is_active,
+    ARRAY(SELECT held.method FROM get_user_mfa_methods(account.id) held) AS methods,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = account.tenant_id AND held.user_id = account.id
           ORDER BY held.role <> account.role, held.role) AS roles

@@ -19,7 +19,7 @@ RETURNING ended.id;
 --! load
 -- Everything that a request asks of its session, the person behind it included.
 SELECT session.user_id, session.absolute_expires_at, session.revoked_at, session.ip_address,
-    session.device_fingerprint, session.last_activity_at,
+    session.device_fingerprint, session.last_activity_at, session.mfa_at,
     person.username, person.role, person.is_active AND person.deleted_at IS NULL AS is_active, person.organization_id,
     person.department, person.mfa_enabled, person.password_changed_at,
     ARRAY(SELECT held.role FROM user_roles held

@@ -22,6 +22,8 @@ use crate::{
     authenticate::misplaced,
     claims::{invalid_token, token_expired, token_revoked},
     context::into_refusal,
+    login::Entered,
+    mfa::ConsoleSignIn,
     session_begin::SessionFor,
     sessions::SessionFacts,
     tenant_state::TenantState,
@@ -97,9 +99,11 @@ impl Identity {
         &self,
         request: LoginRequest,
         from: Arc<RequestInfo>,
-    ) -> Result<ConsoleGrant, OperationError> {
-        let begun = self.begin_session(request, from, SessionFor::Console).await?;
-        Ok(Self::cookie_of(&begun))
+    ) -> Result<ConsoleSignIn, OperationError> {
+        Ok(match self.by_password(request, from, SessionFor::Console).await? {
+            Entered::Session(begun) => ConsoleSignIn::Session(Self::cookie_of(&begun)),
+            Entered::SecondFactor(due) => ConsoleSignIn::SecondFactor(due),
+        })
     }
 
     /// Whose cookie this is. Refuses with 401 `invalid_token` what we never gave out,

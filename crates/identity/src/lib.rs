@@ -17,8 +17,9 @@ mod events;
 mod login;
 mod login_commands;
 mod me;
-mod password_policy;
+mod mfa;
 mod passkeys;
+mod password_policy;
 mod passwords;
 mod refresh;
 mod session_begin;
@@ -50,6 +51,11 @@ use vault::{SecretBytes, password::Hasher};
 pub use console::{ConsoleGrant, ConsoleSession};
 pub use login::{LoginRequest, TokenGrant};
 pub use me::Me;
+pub use mfa::{
+    AppSetup, Confirmed, ConsoleSignIn, ConsoleStep, FactorPresented, FactorRecord, Method, Proven,
+    Regenerate, ResetRequest, SecondFactorDue, Setup, SetupRequest, SignIn, SteppedUp,
+    VerifiedStep,
+};
 pub use passkeys::{
     CreationOptions, Descriptor, PasskeyProof, PasskeyRecord, PasskeyRegistration, RequestOptions,
 };

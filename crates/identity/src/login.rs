@@ -8,7 +8,8 @@
 //! a right password takes them back all the same and a wrong one does not (see `charge`). No
 //! connection is held in (4). Whatever is wrong, the answer is the same.
 //!
-//! Lock order: address gate, then account gate. Refuses to know second factors.
+//! Lock order: address gate, then account gate. Refuses to know second factors: where one
+//! is due, a right password gives the token of the second step (`mfa`) and no session.
 
 use std::sync::Arc;
 
@@ -27,7 +28,8 @@ use crate::{
     address::AddressCharge,
     charge::{AtGate, Charged, RightPassword},
     context::password_failure,
-    login_commands::{AcceptLogin, LoginOutcome, RefuseLogin, RefusedAccount},
+    login_commands::{AcceptLogin, Judged, LoginOutcome, RefuseLogin, RefusedAccount},
+    mfa::{PendingTokens, SecondFactorDue, SignIn},
     session_begin::{Assurance, Begun, Entrant, SessionFor},
     tenant_state::TenantState,
     users::email_key,
@@ -79,6 +81,14 @@ impl std::fmt::Debug for TokenGrant {
     }
 }
 
+/// What a right password led to.
+pub(crate) enum Entered {
+    /// A session.
+    Session(Begun),
+    /// A second step.
+    SecondFactor(SecondFactorDue),
+}
+
 /// One attempt and what is known of it from the start.
 pub(crate) struct Attempt {
     pub(crate) context: OpContext,
@@ -112,24 +122,26 @@ enum Compared {
 }
 
 impl Identity {
-    /// Signs in. 401 `invalid_credentials` whatever is wrong, 429 where the address
+    /// Signs in, or gives the token of the second step where one is due. 401 `invalid_credentials` whatever is wrong, 429 where the address
     /// is blocked, 503 where hashing is busy.
     pub async fn login(
         &self,
         request: LoginRequest,
         from: Arc<RequestInfo>,
-    ) -> Result<TokenGrant, OperationError> {
-        let begun = self.begin_session(request, from, SessionFor::Client).await?;
-        self.tokens_of(&begun)
+    ) -> Result<SignIn, OperationError> {
+        Ok(match self.by_password(request, from, SessionFor::Client).await? {
+            Entered::Session(begun) => SignIn::Tokens(self.tokens_of(&begun)?),
+            Entered::SecondFactor(due) => SignIn::SecondFactor(due),
+        })
     }
 
     /// The one way in by password, whoever it is for: the same charges, the same answers.
-    pub(crate) async fn begin_session(
+    pub(crate) async fn by_password(
         &self,
         request: LoginRequest,
         from: Arc<RequestInfo>,
         session_for: SessionFor,
-    ) -> Result<Begun, OperationError> {
+    ) -> Result<Entered, OperationError> {
         let identity = self.clone();
         // A task of its own: who hangs up must not leave a charge without its record.
         let whole = async move { identity.login_whole(request, from, session_for).await };
@@ -141,7 +153,7 @@ impl Identity {
         request: LoginRequest,
         from: Arc<RequestInfo>,
         session_for: SessionFor,
-    ) -> Result<Begun, OperationError> {
+    ) -> Result<Entered, OperationError> {
         let Some(tenant) = self.login_tenant(request.tenant.as_deref()).await? else {
             return self.login_nowhere(&request, from).await;
         };
@@ -227,7 +239,7 @@ impl Identity {
         &self,
         request: &LoginRequest,
         from: Arc<RequestInfo>,
-    ) -> Result<Begun, OperationError> {
+    ) -> Result<Entered, OperationError> {
         let permit = self.inner.hasher.reserve().map_err(password_failure)?;
         let Some(platform) = self.inner.directory.by_slug(PLATFORM).await? else {
             self.pretend(permit, &request.password).await?;
@@ -288,7 +300,7 @@ impl Identity {
         attempt: &Attempt,
         account: Option<RefusedAccount>,
         outcome: LoginOutcome,
-    ) -> Result<Begun, OperationError> {
+    ) -> Result<Entered, OperationError> {
         let identifier_index = attempt.identifier_index;
         let command = RefuseLogin { account, identifier_index, outcome };
         let call = Call { context: attempt.context.clone(), idempotency_key: None, command };
@@ -301,7 +313,7 @@ impl Identity {
         &self,
         attempt: &Attempt,
         refusal: OperationError,
-    ) -> Result<Begun, OperationError> {
+    ) -> Result<Entered, OperationError> {
         if matches!(refusal, OperationError::Refused(_)) && self.is_news(&attempt.context) {
             // Its own answer is the 401; this one is told to wait.
             let recorded = self.record_failure(attempt, None, LoginOutcome::Blocked).await;
@@ -319,7 +331,7 @@ impl Identity {
         account: Account,
         rehash: Option<String>,
         (entered, charge): (AtGate, Option<AddressCharge>),
-    ) -> Result<Begun, OperationError> {
+    ) -> Result<Entered, OperationError> {
         let (context, state) = (&attempt.context, &attempt.state);
         let right = RightPassword {
             name: account.username_key.clone(),
@@ -332,8 +344,16 @@ impl Identity {
         };
         let (begin, secret) =
             self.new_session(context, state, entrant, (session_for, Assurance::Password))?;
-        let password_changed_at = account.password_changed_at;
-        let command = AcceptLogin { begin, password_changed_at, rehash };
+        let pending = PendingTokens::new(context.tenant_id())?;
+        let (enrolment, sign_in) = (pending.enrolment.clone(), pending.sign_in.clone());
+        let command = AcceptLogin {
+            begin,
+            password_changed_at: account.password_changed_at,
+            rehash,
+            pending,
+            session_for,
+            state: Arc::clone(state),
+        };
         let call = Call { context: context.clone(), idempotency_key: None, command };
         let recorded = self.inner.operations.run_one(call).await;
         // Disabled, or given another password, while it was compared: a failure like any.
@@ -343,7 +363,7 @@ impl Identity {
         if let Some(charge) = charge {
             self.give_back(context, charge);
         }
-        let accepted = match recorded {
+        let judged = match recorded {
             Ok(reply) => reply.output,
             Err(error) => {
                 self.take_back_later(context, right, entered);
@@ -351,7 +371,15 @@ impl Identity {
             }
         };
         entered.succeeded();
-        Ok(self.begun((context, state), accepted, secret))
+        Ok(match judged {
+            Judged::Session(accepted) => {
+                Entered::Session(self.begun((context, state), accepted, secret))
+            }
+            Judged::SecondFactor(pending) => {
+                let token = if pending.methods.is_empty() { &enrolment } else { &sign_in };
+                Entered::SecondFactor(SecondFactorDue::of(token, pending))
+            }
+        })
     }
 
     /// A hash of today's cost for one of yesterday's; the sign-in does not fail for it.

@@ -1,12 +1,16 @@
-//! The two ways a sign-in is recorded: a session begins, or a failure is kept.
+//! The ways a sign-in by password is recorded: a session begins, a second step is due,
+//! or a failure is kept.
 //!
-//! Both run for nobody yet (no policy applies) and trust what `login` established.
+//! All run for nobody yet (no policy applies) and trust what `login` established.
 //! Round trips of a success: lock the account; then everything else in one.
+
+use std::sync::Arc;
 
 use access::Permission;
 use audit::{AuditEvent, EventType, Outcome as AuditOutcome};
 use jiff::Timestamp;
 use operation::{Applied, Command, Failure};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tenancy::{OpContext, Query, TenantTx};
 use uuid::Uuid;
@@ -14,10 +18,15 @@ use vault::BlindIndex;
 
 use crate::{
     events::{about, hexadecimal},
-    login::invalid_credentials,
-    session_begin::{self, Accepted, SessionBegin},
+    login::{device_fingerprint, invalid_credentials},
+    mfa::{
+        NewChallenge, Owner, PendingFactor, PendingTokens, Purpose, begin_challenge, is_required,
+    },
+    session_begin::{self, Accepted, LockedAccount, SessionBegin, SessionFor},
+    tenant_state::TenantState,
 };
 
+const TAKE_BACK_LOGIN: &str = tenancy::sql!("identity/mfa.sql", "take_back_login");
 const REHASH: &str = tenancy::sql!("identity/login.sql", "rehash");
 const RECORD_ATTEMPT: &str = tenancy::sql!("identity/login.sql", "record_attempt");
 
@@ -26,13 +35,26 @@ pub(crate) struct AcceptLogin {
     pub(crate) begin: SessionBegin,
     pub(crate) password_changed_at: Option<Timestamp>,
     pub(crate) rehash: Option<String>,
+    /// For where a second step is due.
+    pub(crate) pending: PendingTokens,
+    pub(crate) session_for: SessionFor,
+    pub(crate) state: Arc<TenantState>,
+}
+
+/// What a right password gave.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) enum Judged {
+    /// A session.
+    Session(Accepted),
+    /// The second step, by the token that fits it.
+    SecondFactor(PendingFactor),
 }
 
 impl Command for AcceptLogin {
     const NAME: &'static str = "auth.login";
     const RESOURCE: &'static str = "session";
     const ANONYMOUS: bool = true;
-    type Output = Accepted;
+    type Output = Judged;
 
     fn permission(&self) -> Permission {
         Permission::SessionRead
@@ -42,7 +64,7 @@ impl Command for AcceptLogin {
         &self,
         transaction: &TenantTx,
         context: &OpContext,
-    ) -> Result<Applied<Accepted>, Failure> {
+    ) -> Result<Applied<Judged>, Failure> {
         let (tenant, user) = (context.tenant_id(), self.begin.entrant.user);
         let account = session_begin::lock(transaction, context, user).await?;
         // Gone, disabled, or given another password, while ours was being compared.
@@ -52,13 +74,50 @@ impl Command for AcceptLogin {
         let Some(account) = standing else { return Err(self.refused(context)) };
         let rehash: Parameters<'_, 3> = [&tenant, &user, &self.rehash];
         let rehash = self.rehash.as_ref().map(|_| Query::new(REHASH, &rehash));
+        if !account.methods.is_empty() || is_required(&self.state, &account.roles) {
+            return self.ask_second_factor(transaction, context, account, rehash.as_slice()).await;
+        }
         let more = (Self::NAME, rehash.as_slice());
-        let (output, events) = self.begin.write(transaction, context, account.roles, more).await?;
-        Ok(Applied { output, status: 200, events })
+        let (accepted, events) =
+            self.begin.write(transaction, context, account.roles, more).await?;
+        Ok(Applied { output: Judged::Session(accepted), status: 200, events })
     }
 }
 
 impl AcceptLogin {
+    /// The password was right, so its charges go back; nobody is signed in.
+    async fn ask_second_factor(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        account: LockedAccount,
+        rehash: &[Query<'_>],
+    ) -> Result<Applied<Judged>, Failure> {
+        let user = self.begin.entrant.user;
+        let enrols = account.methods.is_empty();
+        let (purpose, token) = if enrols {
+            (Purpose::Enrolment, &self.pending.enrolment)
+        } else {
+            (Purpose::SignIn, &self.pending.sign_in)
+        };
+        let new = NewChallenge {
+            user,
+            purpose,
+            owner: Owner::Token { hash: token.hash(), session_for: self.session_for },
+            device: device_fingerprint(&self.state, &context.request),
+            password_changed_at: self.password_changed_at,
+        };
+        let take_back: Parameters<'_, 1> = [&user];
+        let mut more = vec![Query::new(TAKE_BACK_LOGIN, &take_back)];
+        more.extend_from_slice(rehash);
+        begin_challenge(transaction, context, &new, &more).await?;
+        let event = about(context, EventType::ApiAccess, Self::NAME, (Some(user), None))
+            .details(json!({ "second_factor": if enrols { "to_enrol" } else { "due" } }));
+        let output =
+            Judged::SecondFactor(PendingFactor { user_id: user, methods: account.methods });
+        Ok(Applied { output, status: 200, events: vec![event] })
+    }
+
     fn refused(&self, context: &OpContext) -> Failure {
         let who = (Some(self.begin.entrant.user), None);
         let event = about(context, EventType::AuthFailure, Self::NAME, who)

@@ -25,6 +25,7 @@ use crate::{
     console::{COOKIE, sealed},
     events::about,
     login::{REFRESH, device_fingerprint},
+    mfa::Method,
     tenant_state::TenantState,
     users::email_key,
 };
@@ -45,6 +46,16 @@ pub(crate) enum SessionFor {
     Client,
     /// A browser, which gets a cookie and no token at all.
     Console,
+}
+
+impl SessionFor {
+    /// The name in the database.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Console => "console",
+        }
+    }
 }
 
 /// How well its owner is known: `mfa_level` of the session.
@@ -129,6 +140,8 @@ pub(crate) struct LockedAccount {
     pub(crate) is_active: bool,
     pub(crate) password_changed_at: Option<Timestamp>,
     pub(crate) roles: Vec<String>,
+    /// What may be proven as a second factor; empty where there is none.
+    pub(crate) methods: Vec<Method>,
 }
 
 /// Locks an account to the end of the transaction, so that two sign-ins count each
@@ -140,7 +153,9 @@ pub(crate) async fn lock(
 ) -> Result<Option<LockedAccount>, DbError> {
     let row = transaction.query_opt(LOCK_ACCOUNT, &[&context.tenant_id(), &user]).await?;
     let Some(row) = row else { return Ok(None) };
+    let methods: Vec<String> = row.try_get("methods")?;
     Ok(Some(LockedAccount {
+        methods: methods.iter().filter_map(|name| Method::of(name)).collect(),
         username_key: row.try_get("username_key")?,
         is_active: row.try_get("is_active")?,
         password_changed_at: row.try_get("password_changed_at")?,
@@ -149,6 +164,11 @@ pub(crate) async fn lock(
 }
 
 impl SessionBegin {
+    /// The same with another session's end, in whose place it comes.
+    pub(crate) fn ending_at(self, expires_at: Timestamp) -> Self {
+        Self { expires_at, ..self }
+    }
+
     /// Everything that the beginning writes, and `more` of the caller's own, in one
     /// round trip; under the lock of [`lock`], whose `roles` these are. The events are
     /// those of `action`.

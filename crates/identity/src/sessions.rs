@@ -41,6 +41,8 @@ pub(crate) struct SessionFacts {
     pub(crate) organization: Option<Uuid>,
     pub(crate) department: Option<String>,
     pub(crate) mfa_enabled: bool,
+    /// When a second factor was last used in it.
+    pub(crate) mfa_at: Option<Timestamp>,
     pub(crate) password_changed_at: Option<Timestamp>,
     pub(crate) is_active: bool,
     pub(crate) revoked: bool,
@@ -61,6 +63,7 @@ impl SessionFacts {
             organization: row.try_get("organization_id")?,
             department: row.try_get("department")?,
             mfa_enabled: row.try_get("mfa_enabled")?,
+            mfa_at: row.try_get("mfa_at")?,
             password_changed_at: row.try_get("password_changed_at")?,
             is_active: row.try_get("is_active")?,
             revoked: revoked_at.is_some(),

@@ -119,6 +119,10 @@ pub struct MfaPolicy {
     pub totp_interval_s: u32,
     /// Methods people may enrol.
     pub methods: Vec<String>,
+    /// Roles whose holders must have a factor; none where absent, as in policies from
+    /// before there were any.
+    #[serde(default)]
+    pub required_roles: Vec<String>,
 }
 
 /// Requests by class, a minute unless the name says otherwise.
@@ -232,6 +236,7 @@ impl SecurityPolicy {
                 totp_issuer: Some("UltraCore".to_owned()),
                 totp_interval_s: 30,
                 methods: names(&["totp", "backup"]),
+                required_roles: Vec::new(),
             },
             rate_limits: RateLimitPolicy {
                 auth_per_user: 5,

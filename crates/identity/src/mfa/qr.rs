@@ -29,8 +29,7 @@ pub(crate) fn draw(text: &str) -> Result<Drawn, QrError> {
         .light_color(svg::Color("#fff"))
         .build();
     let width = code.width();
-    let dark: Vec<bool> =
-        code.to_colors().into_iter().map(|color| color == Color::Dark).collect();
+    let dark: Vec<bool> = code.to_colors().into_iter().map(|color| color == Color::Dark).collect();
     Ok(Drawn { svg, png: png(&dark, width) })
 }
 
@@ -129,7 +128,10 @@ mod tests {
         let first = 8 + 25 + 8 + 2 + 5;
         let row = usize::try_from(side).unwrap().div_ceil(8) + 1;
         assert!(png[first + 1..first + QUIET * SCALE / 8].iter().all(|byte| *byte == 0xff));
-        assert!(png[first..first + row * QUIET * SCALE].iter().filter(|byte| **byte == 0).count() < row * QUIET);
+        assert!(
+            png[first..first + row * QUIET * SCALE].iter().filter(|byte| **byte == 0).count()
+                < row * QUIET
+        );
     }
 
     #[test]

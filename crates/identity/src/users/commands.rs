@@ -350,7 +350,7 @@ impl Command for ReadUser {
 impl Identity {
     /// Nobody gives a role of more than they hold, nor one above their own: every
     /// permission of the role must be the actor's, on at least the same objects.
-    fn check_grant(&self, context: &OpContext, role: &str) -> Result<(), Refusal> {
+    pub(crate) fn check_grant(&self, context: &OpContext, role: &str) -> Result<(), Refusal> {
         let blueprint = context.tenant.blueprint;
         let rank = |name: &str| blueprint.roles().iter().position(|known| *known == name);
         let Some(given_rank) = rank(role) else {
@@ -381,6 +381,17 @@ impl Identity {
 struct Facts {
     target: Target,
     roles: Vec<String>,
+}
+
+/// A person as the object of a decision.
+pub(crate) async fn target_of(
+    transaction: &TenantTx,
+    context: &OpContext,
+    user: Uuid,
+) -> Result<Target, DbError> {
+    Ok(facts(transaction, context, user)
+        .await?
+        .map_or(Target::Missing { field: None }, |facts| facts.target))
 }
 
 async fn facts(

@@ -18,8 +18,10 @@ use vault::password::PasswordHash;
 
 use access::Permission;
 
+pub(crate) use commands::target_of;
 pub(crate) use model::email_key;
 pub use model::{Change, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate};
+pub(crate) use read::person_in;
 
 use crate::{
     Identity,

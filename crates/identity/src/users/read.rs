@@ -2,7 +2,7 @@
 
 use access::{Permission, Scope};
 use operation::{Found, OperationError, Page, PageRequest, Refusal, View, read::ViewFailure};
-use tenancy::{Database, DbError, OpContext, Query, keyring::TenantKeys};
+use tenancy::{Database, DbError, OpContext, Query, TenantTx, keyring::TenantKeys};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -63,6 +63,16 @@ impl Identity {
         let state = self.state(context).await?;
         Ok(record(&state.keys, row)?)
     }
+}
+
+/// A person as they stand in a transaction that has its own record.
+pub(crate) async fn person_in(
+    transaction: &TenantTx,
+    keys: &TenantKeys,
+    user: Uuid,
+) -> Result<Option<UserRecord>, DbError> {
+    let row = transaction.query_opt(ONE, &[&transaction.tenant(), &user]).await?;
+    row.map(|row| record(keys, &row)).transpose()
 }
 
 /// A row of [`ONE`] with its sealed fields opened; an erased person has none.

@@ -1,0 +1,232 @@
+//! A person's own factors: listed, named, removed, and new backup codes. Refuses to
+//! reach another's: what is not one's own is not found.
+
+use std::sync::Arc;
+
+use access::Permission;
+use audit::EventType;
+use jiff::Timestamp;
+use operation::{
+    Applied, Call, Command, Failure, OperationError, Refusal, access_log::Access, event,
+};
+use serde_json::json;
+use tenancy::{OpContext, Query, TenantTx};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::{
+    Method,
+    enrol::{checked_name, fresh_codes},
+    enrol_commands::store_backup_codes,
+    held, held_of,
+    notices::{Told, tell},
+    sign_in::is_required,
+    step_up::RECENT,
+};
+use crate::{
+    Identity, session_begin,
+    sessions::{Forgotten, own_user},
+    tenant_state::TenantState,
+};
+
+const RENAME: &str = tenancy::sql!("identity/mfa.sql", "rename");
+const DISABLE: &str = tenancy::sql!("identity/mfa.sql", "disable");
+
+/// A factor as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactorRecord {
+    /// Its id; backup codes, which come with the others, have none.
+    pub id: Option<Uuid>,
+    /// Which.
+    pub method: Method,
+    /// What its owner calls it.
+    pub name: String,
+    /// Since when it counts.
+    pub confirmed_at: Option<Timestamp>,
+    /// When it was last used.
+    pub last_used_at: Option<Timestamp>,
+    /// Of backup codes: how many are left.
+    pub remaining: Option<i32>,
+}
+
+impl Identity {
+    /// The person's own confirmed factors.
+    pub async fn factors(&self, context: &OpContext) -> Result<Vec<FactorRecord>, OperationError> {
+        let user = own_user(context)?;
+        let parameters: super::Parameters<'_, 1> = [&user];
+        let operations = &self.inner.operations;
+        let database = operations.database();
+        let rows = database.look_up(context, Query::new(super::METHODS, &parameters)).await?;
+        let records: Vec<_> = held_of(&rows)?
+            .into_iter()
+            .map(|held| FactorRecord {
+                id: held.config,
+                method: held.method,
+                name: held.name,
+                confirmed_at: held.confirmed_at,
+                last_used_at: held.last_used_at,
+                remaining: held.remaining,
+            })
+            .collect();
+        let access = Access {
+            action: "mfa.list",
+            resource: "user",
+            object: Some(user),
+            allowed: true,
+            count: records.len(),
+        };
+        operations.access_log().record(database, context, access).await;
+        Ok(records)
+    }
+
+    /// Gives one of the person's own factors another name; 404 where it is not theirs.
+    pub async fn rename_factor(
+        &self,
+        context: &OpContext,
+        factor: Uuid,
+        name: &str,
+    ) -> Result<(), OperationError> {
+        let command = RenameFactor { user: own_user(context)?, factor, name: checked_name(name)? };
+        let call = Call { context: context.clone(), idempotency_key: None, command };
+        self.inner.operations.run_one(call).await?;
+        Ok(())
+    }
+
+    /// Removes one of the person's own factors. 403 `step_up_required`; 404; 422
+    /// `last_factor` where the role requires one and it is the last.
+    pub async fn remove_factor(
+        &self,
+        context: &OpContext,
+        factor: Uuid,
+    ) -> Result<(), OperationError> {
+        let user = own_user(context)?;
+        self.require_recent_factor(context, RECENT).await?;
+        let state = self.state(context).await?;
+        let command = RemoveFactor { user, factor, state };
+        self.run_and_forget(context, command, Forgotten::User(user)).await
+    }
+
+    /// A new set of backup codes in the place of the old one; shown now and never again.
+    /// 403 `step_up_required`; 422 `no_factor` where there is nothing to back up.
+    pub async fn regenerate_backup_codes(
+        &self,
+        context: &OpContext,
+    ) -> Result<Vec<Zeroizing<String>>, OperationError> {
+        let user = own_user(context)?;
+        self.require_recent_factor(context, RECENT).await?;
+        let state = self.state(context).await?;
+        let (codes, hashes) = fresh_codes(&state, user);
+        let command = RegenerateCodes { user, hashes };
+        let call = Call { context: context.clone(), idempotency_key: None, command };
+        self.inner.operations.run_one(call).await?;
+        Ok(codes)
+    }
+}
+
+struct RenameFactor {
+    user: Uuid,
+    factor: Uuid,
+    name: String,
+}
+
+impl Command for RenameFactor {
+    const NAME: &'static str = "mfa.rename";
+    const RESOURCE: &'static str = "user";
+    /// One's own factor, whatever the role; `own_user` made sure of it.
+    const ANONYMOUS: bool = true;
+    type Output = ();
+
+    fn permission(&self) -> Permission {
+        Permission::UserUpdate
+    }
+
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<()>, Failure> {
+        let parameters: super::Parameters<'_, 4> =
+            [&context.tenant_id(), &self.user, &self.factor, &self.name];
+        transaction.query_opt(RENAME, &parameters).await?.ok_or_else(Refusal::not_found)?;
+        let event = event(context, EventType::DataModification, Self::NAME, Self::RESOURCE)
+            .resource_id(self.user)
+            .details(json!({ "factor": self.factor }));
+        Ok(Applied { output: (), status: 204, events: vec![event] })
+    }
+}
+
+struct RemoveFactor {
+    user: Uuid,
+    factor: Uuid,
+    state: Arc<TenantState>,
+}
+
+impl Command for RemoveFactor {
+    const NAME: &'static str = "mfa.remove";
+    const RESOURCE: &'static str = "user";
+    /// One's own factor, whatever the role; `own_user` made sure of it.
+    const ANONYMOUS: bool = true;
+    type Output = ();
+
+    fn permission(&self) -> Permission {
+        Permission::UserUpdate
+    }
+
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<()>, Failure> {
+        let account = session_begin::lock(transaction, context, self.user).await?;
+        let account = account.ok_or_else(Refusal::not_found)?;
+        let held = held(transaction, self.user).await?;
+        let factors = || held.iter().filter(|held| held.config.is_some());
+        let removed = factors().find(|held| held.config == Some(self.factor));
+        let removed = removed.ok_or_else(Refusal::not_found)?;
+        if factors().count() == 1 && is_required(&self.state, &account.roles) {
+            let detail = "Your role requires a second factor: add another one first";
+            return Err(Refusal::rule("last_factor", "id", detail).into());
+        }
+        transaction.query_opt(DISABLE, &[&self.user, &removed.method.as_str()]).await?;
+        let told = Told::Removed { factor: &removed.name };
+        tell(transaction, context, &self.state.keys, (self.user, told)).await?;
+        let event = event(context, EventType::CredentialChange, Self::NAME, Self::RESOURCE)
+            .resource_id(self.user)
+            .details(json!({ "method": removed.method, "state": "removed" }));
+        Ok(Applied { output: (), status: 204, events: vec![event] })
+    }
+}
+
+struct RegenerateCodes {
+    user: Uuid,
+    hashes: Vec<[u8; 32]>,
+}
+
+impl Command for RegenerateCodes {
+    const NAME: &'static str = "mfa.regenerate_backup_codes";
+    const RESOURCE: &'static str = "user";
+    /// One's own codes, whatever the role; `own_user` made sure of it.
+    const ANONYMOUS: bool = true;
+    type Output = ();
+
+    fn permission(&self) -> Permission {
+        Permission::UserUpdate
+    }
+
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<()>, Failure> {
+        session_begin::lock(transaction, context, self.user).await?;
+        if !held(transaction, self.user).await?.iter().any(|held| held.config.is_some()) {
+            let detail = "Backup codes come with a second factor: enrol one first";
+            return Err(Refusal::rule("no_factor", "method", detail).into());
+        }
+        store_backup_codes(transaction, context, (self.user, &self.hashes)).await?;
+        let event = event(context, EventType::CredentialChange, Self::NAME, Self::RESOURCE)
+            .resource_id(self.user)
+            .details(json!({ "method": Method::Backup, "state": "replaced" }));
+        Ok(Applied { output: (), status: 200, events: vec![event] })
+    }
+}
