@@ -57,7 +57,8 @@ pub use mfa::{
     VerifiedStep,
 };
 pub use passkeys::{
-    CreationOptions, Descriptor, PasskeyProof, PasskeyRecord, PasskeyRegistration, RequestOptions,
+    CreationOptions, Descriptor, PasskeyProof, PasskeyRecord, PasskeyRegistered,
+    PasskeyRegistration, RequestOptions,
 };
 pub use password_policy::{PasswordRules, broken_rules};
 pub use passwords::PasswordChange;

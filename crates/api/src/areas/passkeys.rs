@@ -5,10 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::State,
-    response::{IntoResponse as _, Response},
-};
+use axum::{extract::State, response::IntoResponse as _};
 use http::StatusCode;
 
 use super::{
@@ -25,8 +22,8 @@ use crate::{
         List,
         auth::{Nothing, Tokens},
         passkeys::{
-            CreationOptions, Passkey, PasskeySignIn, ProvePasskey, RegisterPasskey, RenamePasskey,
-            RequestOptions,
+            CreationOptions, Passkey, PasskeySignIn, ProvePasskey, RegisterPasskey,
+            RegisteredPasskey, RenamePasskey, RequestOptions,
         },
     },
 };
@@ -80,11 +77,8 @@ pub(crate) async fn register(
     Json(body): Json<RegisterPasskey>,
 ) -> Answer {
     let made = state.identity.register_passkey(&context, body.checked()?).await?;
-    Ok(created(Passkey::from(made)))
-}
-
-fn created(passkey: Passkey) -> Response {
-    (StatusCode::CREATED, axum::Json(passkey)).into_response()
+    let made = RegisteredPasskey::from(made);
+    Ok((StatusCode::CREATED, axum::Json(made)).into_response())
 }
 
 pub(crate) async fn list(State(state): State<ApiState>, Caller(context): Caller) -> Answer {
@@ -125,7 +119,7 @@ pub(crate) mod docs {
             auth::{Nothing, Tokens},
             passkeys::{
                 CreationOptions, Passkey, PasskeySignIn, ProvePasskey, RegisterPasskey,
-                RenamePasskey, RequestOptions,
+                RegisteredPasskey, RenamePasskey, RequestOptions,
             },
         },
     };
@@ -191,7 +185,7 @@ pub(crate) mod docs {
                  your password.",
             )
             .body::<RegisterPasskey>(json!({ "name": "Key on my ring", "credential": made }))
-            .answers::<Passkey>(201, "The passkey.")
+            .answers::<RegisteredPasskey>(201, "The passkey.")
             .problem(403, &["step_up_required", "sign_in_required"])
             .problem(409, &["passkey_exists"])
             .problem(
@@ -223,5 +217,6 @@ pub(crate) mod docs {
             .describe("Needs a second factor used within five minutes.")
             .answers_nothing("It proves nothing any more.")
             .problem(403, &["step_up_required"])
+            .problem(422, &["last_factor"])
     }
 }

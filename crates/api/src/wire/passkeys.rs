@@ -5,7 +5,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use identity::{
     CreationOptions as NewPasskey, Descriptor as KnownPasskey, PasskeyProof, PasskeyRecord,
-    PasskeyRegistration, RequestOptions as WantedProof,
+    PasskeyRegistered, PasskeyRegistration, RequestOptions as WantedProof,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -352,6 +352,29 @@ impl Example for RequestOptions {
             timeout_ms: EXAMPLE_TIMEOUT_MS,
         }
         .into()
+    }
+}
+
+/// A passkey that counts from now on.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RegisteredPasskey {
+    /// The passkey.
+    passkey: Passkey,
+    /// The ten backup codes that come with somebody's first second factor, where the tenant
+    /// has them; shown in this answer and never again.
+    backup_codes: Vec<String>,
+}
+
+impl From<PasskeyRegistered> for RegisteredPasskey {
+    fn from(made: PasskeyRegistered) -> Self {
+        let codes = made.backup_codes.iter().map(|code| code.as_str().to_owned());
+        Self { backup_codes: codes.collect(), passkey: made.passkey.into() }
+    }
+}
+
+impl Example for RegisteredPasskey {
+    fn example() -> Self {
+        Self { passkey: Passkey::example(), backup_codes: vec!["ABCDE-FGHJK".to_owned()] }
     }
 }
 

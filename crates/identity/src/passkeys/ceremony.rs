@@ -27,6 +27,10 @@ pub(super) enum Purpose {
     Registration { user: Uuid, session: Uuid },
     /// To sign in with nothing else.
     SignIn,
+    /// To finish a sign-in that began with a password.
+    SecondFactor { user: Uuid, pending: Uuid },
+    /// To prove a factor again, in one's session.
+    StepUp { user: Uuid, session: Uuid },
 }
 
 impl Purpose {
@@ -34,6 +38,8 @@ impl Purpose {
         match self {
             Self::Registration { .. } => "registration",
             Self::SignIn => "sign_in",
+            Self::SecondFactor { .. } => "second_factor",
+            Self::StepUp { .. } => "step_up",
         }
     }
 
@@ -42,14 +48,19 @@ impl Purpose {
         match self {
             Self::Registration { .. } => "passkeynew",
             Self::SignIn => "passkey",
+            Self::SecondFactor { .. } => "passkeyfactor",
+            Self::StepUp { .. } => "passkeystepup",
         }
     }
 
-    /// Its person and their session.
+    /// Its person, their session, and their pending state.
     const fn owner(self) -> (Option<Uuid>, Option<Uuid>, Option<Uuid>) {
         match self {
-            Self::Registration { user, session } => (Some(user), Some(session), None),
+            Self::Registration { user, session } | Self::StepUp { user, session } => {
+                (Some(user), Some(session), None)
+            }
             Self::SignIn => (None, None, None),
+            Self::SecondFactor { user, pending } => (Some(user), None, Some(pending)),
         }
     }
 }

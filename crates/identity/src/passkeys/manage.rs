@@ -20,11 +20,15 @@ use uuid::Uuid;
 use vault::DataKey;
 
 use super::{
-    Parameters, PasskeyRecord, checked_name,
+    Parameters, PasskeyRecord,
     register::{own_session, require_fresh},
 };
 use crate::{
-    Identity, claims::token_revoked, context::key_failure, session_begin,
+    Identity,
+    claims::token_revoked,
+    context::key_failure,
+    mfa::{Told, checked_name, held, is_required, tell},
+    session_begin,
     sessions::{Forgotten, own_user},
     tenant_state::TenantState,
 };
@@ -77,14 +81,14 @@ impl Identity {
     }
 
     /// Takes one of the caller's passkeys away. 403 `step_up_required`; 404 where it is
-    /// not theirs.
+    /// not theirs; 422 `last_factor` where the role requires one and it is the last.
     pub async fn remove_passkey(
         &self,
         context: &OpContext,
         passkey: Uuid,
     ) -> Result<(), OperationError> {
         let (user, session) = own_session(context)?;
-        let command = Remove { user, session, passkey };
+        let command = Remove { state: self.state(context).await?, user, session, passkey };
         self.run_and_forget(context, command, Forgotten::User(user)).await
     }
 }
@@ -179,6 +183,7 @@ impl Command for Rename {
 }
 
 struct Remove {
+    state: Arc<TenantState>,
     user: Uuid,
     session: Uuid,
     passkey: Uuid,
@@ -200,16 +205,24 @@ impl Command for Remove {
         transaction: &TenantTx,
         context: &OpContext,
     ) -> Result<Applied<()>, Failure> {
-        session_begin::lock(transaction, context, self.user).await?.ok_or_else(token_revoked)?;
-        let tenant = transaction.tenant();
+        let account = session_begin::lock(transaction, context, self.user).await?;
+        let account = account.ok_or_else(token_revoked)?;
+        let (tenant, keys) = (transaction.tenant(), &self.state.keys);
+        let removed = load(transaction, keys, (self.user, self.passkey)).await?;
         let parameters: Parameters<'_, 3> = [&tenant, &self.user, &self.passkey];
-        // Before the factor is asked for: who has none of that id is told so.
-        transaction.query_opt(REMOVE, &parameters).await?.ok_or_else(Refusal::not_found)?;
         require_fresh(transaction, context, (self.user, self.session), true).await?;
+        transaction.query_opt(REMOVE, &parameters).await?.ok_or_else(Refusal::not_found)?;
         let left = transaction.query_opt(ANY_LEFT, &[&tenant, &self.user]).await?.is_some();
         if !left {
             transaction.query_opt(DISABLE, &[&self.user, &"passkey"]).await?;
+            let factors = held(transaction, self.user).await?;
+            if factors.is_empty() && is_required(&self.state, &account.roles) {
+                let detail = "Your role requires a second factor: add another one first";
+                return Err(Refusal::rule("last_factor", "id", detail).into());
+            }
         }
+        let told = Told::Removed { factor: &removed.name };
+        tell(transaction, context, keys, (self.user, told)).await?;
         let event = event(context, EventType::CredentialChange, Self::NAME, Self::RESOURCE)
             .resource_id(self.passkey)
             .details(json!({ "last": !left }));

@@ -3,13 +3,16 @@
 //!
 //! Owns the challenges given to browsers and what is stored of a credential. A person's
 //! passkeys are theirs whatever their role, so no policy is asked and another's is not
-//! found. Who we are to browsers comes from `PUBLIC_URL` alone. Refuses to know how a
-//! ceremony is verified (`webauthn`'s) and how a session begins (`session_begin`'s).
+//! found. All of a person's passkeys together are one of their second factors (`mfa`'s),
+//! which comes with the first and goes with the last. Who we are to browsers comes from
+//! `PUBLIC_URL` alone. Refuses to know how a ceremony is verified (`webauthn`'s) and how a
+//! session begins (`session_begin`'s).
 
 mod ceremony;
 mod manage;
 mod proof;
 mod register;
+mod second_factor;
 mod sign_in;
 
 use jiff::Timestamp;
@@ -19,6 +22,8 @@ use tenancy::TenantId;
 use uuid::Uuid;
 
 pub use ceremony::{CreationOptions, Descriptor, RequestOptions};
+pub use register::PasskeyRegistered;
+pub(crate) use second_factor::PasskeyPresented;
 
 use crate::{
     Identity,
@@ -27,8 +32,6 @@ use crate::{
 
 /// Passkeys that one person may have.
 const PASSKEYS_MAX: usize = 20;
-/// The longest name of one, in characters.
-const NAME_MAX: usize = 64;
 
 /// A registration, as the browser gave it.
 pub struct PasskeyRegistration {
@@ -149,45 +152,4 @@ fn not_accepted() -> Refusal {
 const NOT_ACCEPTED: &str = "passkey_not_accepted";
 const NOT_ACCEPTED_DETAIL: &str = "The passkey was not accepted";
 
-/// What its owner calls it: trimmed, one to 64 characters, none of them a control.
-fn checked_name(name: &str) -> Result<String, Refusal> {
-    let name = name.trim();
-    let fits = (1..=NAME_MAX).contains(&name.chars().count());
-    if fits && !name.chars().any(char::is_control) {
-        return Ok(name.to_owned());
-    }
-    let error = FieldError {
-        field: "name".into(),
-        code: "invalid_value".into(),
-        message: format!("Expected 1 to {NAME_MAX} characters, none of them a control character"),
-    };
-    Err(Refusal::validation(vec![error]))
-}
-
 type Parameters<'a, const N: usize> = [&'a (dyn tokio_postgres::types::ToSql + Sync); N];
-
-#[cfg(test)]
-mod tests {
-    use super::checked_name;
-
-    #[test]
-    fn names_are_trimmed_and_short() {
-        let long = "ž".repeat(64);
-        let too_long = "x".repeat(65);
-        // as given, as kept
-        let table = [
-            (" Key on my ring ", Some("Key on my ring")),
-            (long.as_str(), Some(long.as_str())),
-            (too_long.as_str(), None),
-            ("", None),
-            ("   ", None),
-            ("a\u{0}b", None),
-            ("a\nb", None),
-            ("\u{85}", None),
-            ("a\u{9b}b", None),
-        ];
-        for (given, kept) in table {
-            assert_eq!(checked_name(given).ok().as_deref(), kept, "{given:?}");
-        }
-    }
-}

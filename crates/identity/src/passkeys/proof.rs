@@ -45,23 +45,37 @@ impl Unproven {
         }
     }
 
-    /// What is kept of it; a counter that went back is an alarm of its own.
+    /// What is kept of it.
     pub(super) fn events(
         self,
         context: &OpContext,
         action: &'static str,
         user: Option<Uuid>,
     ) -> Vec<AuditEvent> {
-        let event = |kind| {
-            about(context, kind, action, (user, None))
-                .outcome(AuditOutcome::Denied)
-                .details(json!({ "reason": self.reason() }))
-        };
-        let mut events = vec![event(EventType::AuthFailure)];
-        if self == Self::Fault(Fault::CounterWentBack) {
-            events.push(event(EventType::SecurityViolation));
-        }
-        events
+        let failure = self.event(context, EventType::AuthFailure, (action, user));
+        std::iter::once(failure).chain(self.alarm(context, action, user)).collect()
+    }
+
+    /// A counter that went back is an alarm: there may be a copy of the key.
+    pub(super) fn alarm(
+        self,
+        context: &OpContext,
+        action: &'static str,
+        user: Option<Uuid>,
+    ) -> Option<AuditEvent> {
+        (self == Self::Fault(Fault::CounterWentBack))
+            .then(|| self.event(context, EventType::SecurityViolation, (action, user)))
+    }
+
+    fn event(
+        self,
+        context: &OpContext,
+        kind: EventType,
+        (action, user): (&'static str, Option<Uuid>),
+    ) -> AuditEvent {
+        about(context, kind, action, (user, None))
+            .outcome(AuditOutcome::Denied)
+            .details(json!({ "reason": self.reason() }))
     }
 }
 

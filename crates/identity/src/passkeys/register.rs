@@ -17,13 +17,13 @@ use tenancy::{
 };
 use uuid::Uuid;
 use vault::{OpaqueToken, random_bytes};
+use zeroize::Zeroizing;
 
 use super::{
     PASSKEYS_MAX, Parameters, PasskeyRecord, PasskeyRegistration,
     ceremony::{
         CreationOptions, Descriptor, Purpose, begin, consume, new_challenge, presented,
     },
-    checked_name,
     manage::{algorithm_name, load},
     stale_challenge, unacceptable,
 };
@@ -32,8 +32,11 @@ use crate::{
     claims::token_revoked,
     context::key_failure,
     login::device_fingerprint,
+    mfa::{
+        Method, Told, checked_name, fresh_codes, held, method_unavailable, store_backup_codes, tell,
+    },
     session_begin,
-    sessions::own_user,
+    sessions::{Forgotten, own_user},
     tenant_state::TenantState,
     webauthn::{
         CREDENTIAL_ID_BYTES_MAX, Expected, Fault, RelyingParty,
@@ -55,9 +58,24 @@ const FRESH: SignedDuration = SignedDuration::from_secs(5 * 60);
 const POLICY_NAMES: [&str; 2] = ["passkey", "fido2"];
 /// How browsers may look for a credential (WebAuthn section 5.8.4 and its registry).
 const TRANSPORTS: [&str; 7] = ["ble", "cable", "hybrid", "internal", "nfc", "smart-card", "usb"];
-/// The name of somebody's one factor that all their passkeys are.
-const FACTOR_NAME: &str = "Passkeys";
 const USER_HANDLE_BYTES: usize = 64;
+
+/// A passkey that counts from now on.
+pub struct PasskeyRegistered {
+    /// The passkey.
+    pub passkey: PasskeyRecord,
+    /// The backup codes that come with the first factor; shown now and never again.
+    pub backup_codes: Vec<Zeroizing<String>>,
+}
+
+impl std::fmt::Debug for PasskeyRegistered {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("PasskeyRegistered")
+            .field("passkey", &self.passkey)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Identity {
     /// What a browser needs to make a passkey for the caller. 403 `step_up_required` or
@@ -95,19 +113,24 @@ impl Identity {
         &self,
         context: &OpContext,
         registration: PasskeyRegistration,
-    ) -> Result<PasskeyRecord, OperationError> {
+    ) -> Result<PasskeyRegistered, OperationError> {
         let (user, session) = own_session(context)?;
+        let state = self.state(context).await?;
+        let (codes, backup_hashes) = fresh_codes(&state, user);
         let command = Register {
             party: self.party()?,
-            state: self.state(context).await?,
-            name: checked_name(registration.name.as_deref().unwrap_or("Passkey"))?,
+            name: checked_name(registration.name.as_deref().unwrap_or(Method::Passkey.title()))?,
             transports: known_transports(&registration.transports),
+            state,
             registration,
+            backup_hashes,
             user,
             session,
         };
         // A factor changes what this node remembers of all of the person's sessions.
-        self.run_and_forget(context, command, crate::sessions::Forgotten::User(user)).await
+        let made = self.run_and_forget(context, command, Forgotten::User(user)).await?;
+        let backup_codes = if made.codes_stored { codes } else { Vec::new() };
+        Ok(PasskeyRegistered { passkey: made.passkey, backup_codes })
     }
 }
 
@@ -155,8 +178,7 @@ fn require_method(state: &TenantState) -> Result<(), Refusal> {
     if methods.iter().any(|method| POLICY_NAMES.contains(&method.as_str())) {
         return Ok(());
     }
-    let detail = "Passkeys are not among the methods of this tenant's policy";
-    Err(Refusal::new(RefusalKind::Rule, "method_unavailable", detail))
+    Err(method_unavailable())
 }
 
 struct BeginRegistration {
@@ -236,8 +258,17 @@ struct Register {
     registration: PasskeyRegistration,
     name: String,
     transports: Vec<String>,
+    /// Stored where this is the person's first factor.
+    backup_hashes: Vec<[u8; 32]>,
     user: Uuid,
     session: Uuid,
+}
+
+/// What a registration came to.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+struct Made {
+    passkey: PasskeyRecord,
+    codes_stored: bool,
 }
 
 impl Command for Register {
@@ -245,7 +276,7 @@ impl Command for Register {
     const RESOURCE: &'static str = "passkey";
     /// One's own, whatever the role; `own_session` made sure of it.
     const ANONYMOUS: bool = true;
-    type Output = PasskeyRecord;
+    type Output = Made;
 
     fn permission(&self) -> Permission {
         Permission::SessionRead
@@ -255,7 +286,7 @@ impl Command for Register {
         &self,
         transaction: &TenantTx,
         context: &OpContext,
-    ) -> Result<Applied<PasskeyRecord>, Failure> {
+    ) -> Result<Applied<Made>, Failure> {
         require_method(&self.state)?;
         require_fresh(transaction, context, (self.user, self.session), false).await?;
         let purpose = Purpose::Registration { user: self.user, session: self.session };
@@ -277,12 +308,19 @@ impl Command for Register {
         if transaction.query(DESCRIPTORS, &parameters).await?.len() >= PASSKEYS_MAX {
             return Err(too_many().into());
         }
+        let first = !held(transaction, person).await?.iter().any(|held| held.config.is_some());
         let id = context.clock.new_id();
         if !self.store(transaction, context, (id, &credential)).await? {
             let detail = "This passkey is registered already";
             return Err(Refusal::new(RefusalKind::Conflict, "passkey_exists", detail).into());
         }
-        let record = load(transaction, &self.state.keys, (self.user, id)).await?;
+        let codes_stored = first && self.state.policy.mfa.methods.iter().any(|name| name == "backup");
+        if codes_stored {
+            store_backup_codes(transaction, context, (person, &self.backup_hashes)).await?;
+        }
+        let told = Told::Added { factor: &self.name };
+        tell(transaction, context, &self.state.keys, (person, told)).await?;
+        let passkey = load(transaction, &self.state.keys, (person, id)).await?;
         let event = event(context, EventType::CredentialChange, Self::NAME, Self::RESOURCE)
             .resource_id(id)
             .details(json!({
@@ -290,7 +328,8 @@ impl Command for Register {
                 "aaguid": credential.aaguid,
                 "backup_eligible": credential.backup_eligible,
             }));
-        Ok(Applied { output: record, status: 201, events: vec![event] })
+        let output = Made { passkey, codes_stored };
+        Ok(Applied { output, status: 201, events: vec![event] })
     }
 }
 
@@ -325,7 +364,7 @@ impl Register {
         let device = device_fingerprint(&self.state, &context.request);
         let (factor_id, device) = (context.clock.new_id(), device.as_slice());
         let factor: Parameters<'_, 5> =
-            [&tenant, &factor_id, &self.user, &FACTOR_NAME, &device];
+            [&tenant, &factor_id, &self.user, &Method::Passkey.title(), &device];
         let person: Parameters<'_, 2> = [&tenant, &self.user];
         let rows = transaction
             .pipeline(&[Query::new(FACTOR, &factor), Query::new(ENABLE, &person)])

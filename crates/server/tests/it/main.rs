@@ -44,6 +44,7 @@ mod money_proofs;
 mod money_reversals;
 mod operation;
 mod outage;
+mod passkeys;
 mod serving;
 mod statements;
 mod tenancy;

@@ -60,7 +60,7 @@ impl World {
     ) -> Result<PasskeyRecord, OperationError> {
         let options = self.identity.passkey_creation_options(context).await?;
         let created = create(passkey, &options);
-        self.identity.register_passkey(context, registration(created)).await
+        Ok(self.identity.register_passkey(context, registration(created)).await?.passkey)
     }
 
     async fn options(&self, tenant: &OpContext) -> RequestOptions {
@@ -140,8 +140,11 @@ async fn a_passkey_of_any_algorithm_signs_in_by_itself() {
         let mut passkey = Passkey::new(kind, SITE);
         passkey.flags |= BE | BS;
         let made = create(&mut passkey, &options);
-        let record =
+        let registered =
             world.identity.register_passkey(&context, registration(made)).await.unwrap();
+        // Backup codes come with the first factor and with no other.
+        assert_eq!(registered.backup_codes.len(), if count == 0 { 10 } else { 0 });
+        let record = registered.passkey;
         assert_eq!(record.name, "Key on my ring");
         assert_eq!(record.transports, ["internal"], "what is not known is left out");
         let grant = world.sign_in(&tenant, &mut passkey).await.unwrap();
