@@ -1,6 +1,10 @@
 --! methods
 SELECT method, config_id, name, confirmed_at, last_used_at, remaining FROM get_user_mfa_methods($1::uuid);
 
+--! tenant_name
+-- What authenticator apps show where the policy names no issuer.
+SELECT name FROM tenants WHERE id = $1::uuid;
+
 --! configs
 -- What somebody enrolled, confirmed or not, with the key that opens it.
 SELECT config.id, config.method, config.name, config.secret_sealed, config.confirmed_at,
@@ -17,6 +21,9 @@ ON CONFLICT (tenant_id, user_id, method) DO UPDATE
 SET name = EXCLUDED.name, secret_sealed = EXCLUDED.secret_sealed, device_fingerprint = EXCLUDED.device_fingerprint
 WHERE config.id = EXCLUDED.id AND config.confirmed_at IS NULL
 RETURNING config.id;
+
+--! waiting
+SELECT method FROM mfa_configs WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND confirmed_at IS NULL;
 
 --! confirm
 UPDATE mfa_configs SET confirmed_at = app_now(), last_used_at = app_now()
@@ -142,6 +149,21 @@ VALUES ($1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::timestamptz);
 SELECT id, requested_by, expires_at FROM mfa_reset_requests
 WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND confirmed_at IS NULL AND expires_at > app_now()
 ORDER BY created_at DESC, id DESC LIMIT 1;
+
+--! dependent
+-- Whether one of the two has given the other their role, directly or through people they
+-- gave roles to: two logins in one hand are not two persons (as for approvals). What the
+-- system gave ends a chain.
+WITH RECURSIVE given (person, granter) AS (
+    SELECT held.user_id, held.granted_by FROM user_roles held
+    WHERE held.tenant_id = $1::uuid AND held.user_id IN ($2::uuid, $3::uuid) AND held.granted_by IS NOT NULL
+    UNION
+    SELECT given.person, held.granted_by FROM given
+    JOIN user_roles held ON held.tenant_id = $1::uuid AND held.user_id = given.granter
+    WHERE held.granted_by IS NOT NULL
+)
+SELECT EXISTS (SELECT 1 FROM given
+    WHERE (person = $2::uuid AND granter = $3::uuid) OR (person = $3::uuid AND granter = $2::uuid)) AS dependent;
 
 --! confirm_reset
 UPDATE mfa_reset_requests SET confirmed_by = $3::uuid, confirmed_at = app_now()

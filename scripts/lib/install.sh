@@ -60,6 +60,15 @@ install_browser() {
     fi
 }
 
+# What others wrote that our codes and pictures are read by.
+install_code_readers() {
+    local missing=()
+    have oathtool || missing+=(oathtool)
+    have zbarimg || missing+=(zbar-tools)
+    /usr/bin/python3 -c 'import pyotp' 2>/dev/null || missing+=(python3-pyotp)
+    install_packages "${missing[@]}"
+}
+
 # What every build and every private cluster needs.
 install_base() {
     local missing=()

@@ -190,10 +190,19 @@ impl Doc {
     }
 
     /// An answer without a body.
-    pub(crate) fn answers_nothing(mut self, description: &'static str) -> Self {
+    pub(crate) fn answers_nothing(self, description: &'static str) -> Self {
+        self.answers_empty(204, description)
+    }
+
+    /// An answer without a body: it will be done.
+    pub(crate) fn answers_accepted(self, description: &'static str) -> Self {
+        self.answers_empty(202, description)
+    }
+
+    fn answers_empty(mut self, status: u16, description: &'static str) -> Self {
         let media_type = "application/json";
         self.answers.push(AnswerDoc {
-            status: 204,
+            status,
             description,
             media_type,
             name: None,

@@ -14,13 +14,13 @@ use axum::{
 
 use crate::{
     areas::{
-        accounts, approvals, audit, auth, customers, holds, passkeys, postings, settings, transfers, users,
-        well_known,
+        accounts, approvals, audit, auth, customers, holds, mfa, passkeys, postings, settings,
+        transfers, users, well_known,
     },
     middleware,
     route::{
         Access::{self, Needs, Public, SignedIn},
-        Class::{self, Admin, Auth, Default, Read, Write},
+        Class::{self, Admin, Auth, Default, Mfa, Read, Write},
         Place, Route,
     },
     state::ApiState,
@@ -56,6 +56,7 @@ macro_rules! on {
 }
 
 const SIGN_IN: Access = Public("it is how one becomes known");
+const SECOND_STEP: Access = Public("the pending token in the body is what it asks for");
 const RULES: Access = Public("rules are read before one has a password");
 const KEYS: Access = Public("verifiers of tokens have none of their own");
 const DOCUMENT: Access = Public("it describes the interface and nobody's data");
@@ -71,6 +72,18 @@ pub(crate) fn table() -> Vec<Route> {
         GET    "/v1/auth/me"                               Read    SignedIn,                   "identity", auth::me;
         GET    "/v1/auth/sessions"                         Read    SignedIn,                   "identity", auth::sessions;
         DELETE "/v1/auth/sessions/{id}"                    Write   SignedIn,                   "identity", auth::end_session;
+        POST   "/v1/auth/mfa/challenge"                    Auth    SECOND_STEP,                "identity", mfa::challenge;
+        POST   "/v1/auth/mfa/verify"                       Mfa     SECOND_STEP,                "identity", mfa::verify;
+        POST   "/v1/auth/mfa/enrolment"                    Auth    SECOND_STEP,                "identity", mfa::enrol;
+        POST   "/v1/auth/mfa/enrolment/confirm"            Mfa     SECOND_STEP,                "identity", mfa::finish_enrolment;
+        POST   "/v1/auth/mfa/setup"                        Write   SignedIn,                   "identity", mfa::setup;
+        POST   "/v1/auth/mfa/confirm"                      Mfa     SignedIn,                   "identity", mfa::confirm;
+        GET    "/v1/auth/mfa/methods"                      Read    SignedIn,                   "identity", mfa::list;
+        PATCH  "/v1/auth/mfa/methods/{id}"                 Write   SignedIn,                   "identity", mfa::rename;
+        DELETE "/v1/auth/mfa/methods/{id}"                 Write   SignedIn,                   "identity", mfa::remove;
+        POST   "/v1/auth/mfa/backup-codes"                 Write   SignedIn,                   "identity", mfa::backup_codes;
+        POST   "/v1/auth/step-up/challenge"                Write   SignedIn,                   "identity", mfa::send_step_up_code;
+        POST   "/v1/auth/step-up"                          Mfa     SignedIn,                   "identity", mfa::step_up;
         GET    "/v1/auth/password-policy"                  Default RULES,                      "identity", auth::password_policy;
         POST   "/v1/auth/webauthn/login/options"           Auth    SIGN_IN,                    "identity", passkeys::sign_in_options;
         POST   "/v1/auth/webauthn/login"                   Auth    SIGN_IN,                    "identity", passkeys::sign_in;
@@ -83,6 +96,8 @@ pub(crate) fn table() -> Vec<Route> {
         POST   "/v1/users"                                 Admin   Needs(UserCreate),          "identity", users::create;
         GET    "/v1/users/{id}"                            Admin   Needs(UserRead),            "identity", users::read;
         PATCH  "/v1/users/{id}"                            Admin   Needs(UserUpdate),          "identity", users::change;
+        POST   "/v1/users/{id}/mfa-reset"                  Admin   Needs(UserUpdate),          "identity", mfa::request_reset;
+        POST   "/v1/users/{id}/mfa-reset/confirm"          Admin   Needs(UserUpdate),          "identity", mfa::confirm_reset;
         GET    "/v1/settings"                              Admin   Needs(SettingsView),        "identity", settings::read;
         GET    "/v1/customers"                             Read    Needs(CustomerRead),        "banking",  customers::list;
         POST   "/v1/customers"                             Write   Needs(CustomerCreate),      "banking",  customers::create;
@@ -126,12 +141,11 @@ pub(crate) fn table() -> Vec<Route> {
 
 /// Modules that a later release brings: their paths answer `module_not_enabled` to
 /// the signed-in, as those of a module that the tenant has switched off do.
-const LATER: [&str; 30] = [
+const LATER: [&str; 29] = [
     "access",
     "alerts",
     "api-keys",
     "auth/devices",
-    "auth/mfa",
     "auth/password",
     "auth/referrals",
     "auth/register",

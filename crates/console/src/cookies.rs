@@ -13,6 +13,8 @@ use http::{HeaderMap, HeaderValue, header};
 pub(crate) const SESSION: &str = "__Host-strongroom";
 /// What the sign-in form must repeat, before there is a session.
 pub(crate) const BEFORE: &str = "__Host-strongroom-form";
+/// The pending state between a right password and a second factor.
+pub(crate) const SECOND_STEP: &str = "__Host-strongroom-step";
 /// `light` or `dark`, where somebody chose.
 pub(crate) const THEME: &str = "__Host-strongroom-theme";
 /// One message for the next page.

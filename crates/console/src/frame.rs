@@ -20,7 +20,8 @@ use operation::RefusalKind;
 use tenancy::RequestInfo;
 
 use crate::{
-    areas, cookies,
+    areas::{self, second_step},
+    cookies,
     fault::Fault,
     flash::Flash,
     guard, onward,
@@ -73,7 +74,10 @@ impl Visit {
 }
 
 /// Asked for by anybody, and guarded all the same.
-const OPEN_FORMS: [&str; 2] = ["/login", "/preferences/theme"];
+const OPEN_FORMS: [&str; 3] = ["/login", second_step::PATH, "/preferences/theme"];
+
+/// A form is 64 KB at most: whoever takes longer to send it does not mean to.
+const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) async fn frame(
     State(console): State<Console>,
@@ -191,7 +195,7 @@ async fn admitted(
     (counted, checked_form(console, visit, request).await)
 }
 
-/// A sign-in counts itself, under the name tried.
+/// A sign-in counts itself, under the name tried, and its second step under its token.
 async fn counted(
     console: &Console,
     visit: &Visit,
@@ -199,7 +203,7 @@ async fn counted(
 ) -> Result<(Option<Counted>, Option<u64>), Fault> {
     let now_ms = console.now_ms();
     let Some(session) = &visit.session else {
-        if visit.path == "/login" && !is_read {
+        if matches!(visit.path.as_str(), "/login" | second_step::PATH) && !is_read {
             return Ok((None, None));
         }
         let limits = console.limits(None, Class::Default);
@@ -243,7 +247,8 @@ async fn checked_form(
     if !guard::is_of_our_origin(&parts.headers, &console.public_url) {
         return Err(Fault::foreign_form());
     }
-    let form = Params::parse(&collected(body).await?).ok_or_else(|| Fault::malformed("form"))?;
+    let form =
+        Params::parse(&collected(console, body).await?).ok_or_else(|| Fault::malformed("form"))?;
     let before = cookies::read(&parts.headers, cookies::BEFORE);
     if !guard::owns_form(visit.session.as_ref(), before, &parts.headers, &form) {
         return Err(Fault::foreign_form());
@@ -253,8 +258,11 @@ async fn checked_form(
     Ok(request)
 }
 
-async fn collected(body: Body) -> Result<Bytes, Fault> {
-    let whole = Limited::new(body, MAXIMUM_FORM_BYTES).collect().await;
+/// The whole form. It is read before any handler's time begins, so it has its own.
+async fn collected(console: &Console, body: Body) -> Result<Bytes, Fault> {
+    let limit = FORM_TIMEOUT.min(Duration::from_millis(console.request_timeout_ms));
+    let whole = Limited::new(body, MAXIMUM_FORM_BYTES).collect();
+    let whole = tokio::time::timeout(limit, whole).await.map_err(|_| Fault::too_slow())?;
     whole.map(http_body_util::Collected::to_bytes).map_err(|_| Fault::too_large())
 }
 
@@ -266,6 +274,21 @@ pub(crate) async fn signed_in_only(request: Request, next: Next) -> Response {
         Some(visit) => areas::sign_in::elsewhere(&visit),
         None => Fault::internal().into_response(),
     }
+}
+
+/// Of a module that the tenant has not, there are no pages: nothing is read, nothing is
+/// written, and the answer is that of an address that nobody knows.
+pub(crate) async fn with_module(
+    State(module): State<&'static str>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let visit = request.extensions().get::<Arc<Visit>>();
+    let session = visit.and_then(|visit| visit.session.as_ref());
+    if session.is_some_and(|session| session.context.tenant.has_module(module)) {
+        return next.run(request).await;
+    }
+    Fault::not_found().into_response()
 }
 
 /// No page takes longer.

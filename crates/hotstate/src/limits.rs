@@ -23,6 +23,8 @@ pub const OVERALL: &str = "overall";
 pub enum Class {
     /// Sign-in and refresh; counted by their handlers, which know the name.
     Auth,
+    /// Proving a second factor; counted by its handlers where the token is all they have.
+    Mfa,
     /// Reading.
     Read,
     /// Changing.
@@ -38,6 +40,7 @@ impl Class {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Auth => "auth",
+            Self::Mfa => "mfa",
             Self::Read => "read",
             Self::Write => "write",
             Self::Admin => "admin",
@@ -67,6 +70,7 @@ impl Limits {
     pub fn of(policy: &RateLimitPolicy, class: Class, floor: Option<u32>) -> Self {
         let (per_user, per_address) = match class {
             Class::Auth => (policy.auth_per_user, policy.auth_per_address),
+            Class::Mfa => (policy.mfa, policy.mfa),
             Class::Read => (policy.read, policy.read),
             Class::Write => (policy.write, policy.write),
             Class::Admin => (policy.admin, policy.admin),

@@ -56,7 +56,8 @@ struct Credentials {
 impl Identity {
     /// Changes the caller's password and ends their other sessions. 422
     /// `validation_failed` with every broken rule, `password_reused`,
-    /// `current_password_wrong` (also while the account is locked).
+    /// `current_password_wrong` (also while the account is locked); 403
+    /// `step_up_required` where there is a second factor that was not used lately.
     pub async fn change_password(
         &self,
         context: &OpContext,
@@ -74,6 +75,7 @@ impl Identity {
         change: PasswordChange,
     ) -> Result<(), OperationError> {
         let user = own_user(context)?;
+        self.require_recent_factor(context, crate::mfa::RECENT).await?;
         let state = self.state(context).await?;
         let credentials = self.own_credentials(context, user, &state).await?;
         self.check_new_password(context, user, &state, &change).await?;

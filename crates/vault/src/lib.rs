@@ -28,7 +28,8 @@ pub use keyring::{
 };
 pub use note::{NoteSigner, verify_note_signature};
 pub use primitives::{
-    constant_time_eq, hkdf_sha256, hmac_sha1, hmac_sha256, random_bytes, random_secret, sha256, sha256_parts,
+    constant_time_eq, hkdf_sha256, hmac_sha1, hmac_sha256, random_bytes, random_secret, sha256,
+    sha256_parts,
 };
 pub use sealed::{FieldContext, OpenError, SealError, SealedField, open, seal};
 pub use secret::SecretBytes;

@@ -30,6 +30,7 @@ use crate::{
             Login, Me, Nothing, PasswordRules, RefreshToken, Session, SignOutEverywhere, SignedOut,
             Tokens,
         },
+        mfa::SignInAnswer,
     },
 };
 
@@ -46,7 +47,10 @@ pub(crate) async fn login(
         password: body.password.into(),
     };
     let signing_in = state.identity.login(request, Arc::clone(&source));
-    limited(&state, &source, tenant, &tried, async { ok(Tokens::from(signing_in.await?)) }).await
+    limited_in(Class::Auth, &state, (&source, tenant), &tried, async {
+        ok(SignInAnswer::from(signing_in.await?))
+    })
+    .await
 }
 
 pub(crate) async fn refresh(
@@ -57,14 +61,14 @@ pub(crate) async fn refresh(
     let tenant = tenant_hinted(&state, &body.refresh_token).await?;
     let refreshing = state.identity.refresh(&body.refresh_token, Arc::clone(&source));
     let answer = async { ok(Tokens::from(refreshing.await?)) };
-    limited(&state, &source, tenant, &body.refresh_token, answer).await
+    limited_in(Class::Auth, &state, (&source, tenant), &body.refresh_token, answer).await
 }
 
-/// Counts an attempt under what was tried and its address, then makes it.
-pub(super) async fn limited(
+/// Counts an attempt under what was tried and its address, in a class, then makes it.
+pub(crate) async fn limited_in(
+    class: Class,
     state: &ApiState,
-    source: &Arc<RequestInfo>,
-    tenant: Option<Arc<TenantRef>>,
+    (source, tenant): (&Arc<RequestInfo>, Option<Arc<TenantRef>>),
     tried: &str,
     attempt: impl Future<Output = Answer>,
 ) -> Answer {
@@ -72,7 +76,7 @@ pub(super) async fn limited(
         Some(tenant) => limits_of(state, tenant, source).await?,
         None => state.base_limits.clone(),
     };
-    let limits = Limits::of(&policy, Class::Auth, state.config.rate_limit_floor_per_minute);
+    let limits = Limits::of(&policy, class, state.config.rate_limit_floor_per_minute);
     let sign_in = SignIn {
         tenant: tenant.map_or(Uuid::nil(), |tenant| tenant.id.0),
         hash: vault::sha256(tried.as_bytes()),
@@ -111,7 +115,10 @@ pub(super) async fn tenant_named(
 
 /// The tenant that an opaque token (`kind_tenant_secret`) claims: good enough to
 /// choose limits by, proven by nothing.
-async fn tenant_hinted(state: &ApiState, token: &str) -> Result<Option<Arc<TenantRef>>, Problem> {
+pub(crate) async fn tenant_hinted(
+    state: &ApiState,
+    token: &str,
+) -> Result<Option<Arc<TenantRef>>, Problem> {
     let hint = token.split('_').nth(1).and_then(|part| Uuid::try_parse(part).ok());
     match hint {
         Some(id) => Ok(state.directory.by_id(TenantId(id)).await?),
@@ -213,6 +220,7 @@ pub(crate) mod docs {
                 Login, Me, Nothing, PasswordRules, RefreshToken, Session, SignOutEverywhere,
                 SignedOut, Tokens,
             },
+            mfa::SignInAnswer,
         },
     };
 
@@ -222,7 +230,7 @@ pub(crate) mod docs {
             .body::<Login>(json!({
                 "tenant": "ultracore", "username": "customer", "password": "as typed",
             }))
-            .answers::<Tokens>(200, "Tokens.")
+            .answers::<SignInAnswer>(200, "Tokens, or the second step where a factor is due.")
             .problem(401, &["invalid_credentials"])
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod customers;
 pub(crate) mod holds;
+pub(crate) mod mfa;
 pub(crate) mod passkeys;
 pub(crate) mod postings;
 pub(crate) mod settings;

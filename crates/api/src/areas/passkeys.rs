@@ -10,13 +10,14 @@ use http::StatusCode;
 
 use super::{
     Answer,
-    auth::{limited, tenant_named},
+    auth::{limited_in, tenant_named},
     nothing, ok,
 };
 use crate::{
     extract::{Caller, Id, Source},
     json::{Json, OptionalJson},
     problem::Problem,
+    route::Class,
     state::ApiState,
     wire::{
         List,
@@ -45,7 +46,7 @@ pub(crate) async fn sign_in_options(
     let tried = source.ip.map(|address| address.to_string()).unwrap_or_default();
     let options = state.identity.passkey_sign_in_options(named, Arc::clone(&source));
     let answer = async { ok(RequestOptions::from(options.await?)) };
-    limited(&state, &source, tenant, &tried, answer).await
+    limited_in(Class::Auth, &state, (&source, tenant), &tried, answer).await
 }
 
 pub(crate) async fn sign_in(
@@ -60,7 +61,8 @@ pub(crate) async fn sign_in(
     };
     let tried = format!("{:?}", proof.credential_id);
     let signing_in = state.identity.sign_in_by_passkey(proof, Arc::clone(&source));
-    limited(&state, &source, tenant, &tried, async { ok(Tokens::from(signing_in.await?)) }).await
+    let answer = async { ok(Tokens::from(signing_in.await?)) };
+    limited_in(Class::Auth, &state, (&source, tenant), &tried, answer).await
 }
 
 pub(crate) async fn creation_options(

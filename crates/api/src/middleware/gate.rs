@@ -38,8 +38,11 @@ pub(super) async fn gate(
     let place = state.index.locate(request.method(), request.uri().path());
     let response = match place {
         Some(place) if !place.exact => stray(&state, &source, place.class, request, next).await,
-        Some(place) if matches!(place.access, Access::Public(_)) && place.class == Class::Auth => {
-            sign_in(&state, &source, request, next).await
+        Some(place)
+            if matches!(place.access, Access::Public(_))
+                && matches!(place.class, Class::Auth | Class::Mfa) =>
+        {
+            sign_in(&state, &source, place.class, request, next).await
         }
         Some(place) if matches!(place.access, Access::Public(_)) => {
             stray(&state, &source, place.class, request, next).await
@@ -109,11 +112,12 @@ async fn stray(
     }
 }
 
-/// Sign-in and refresh count themselves, under the name tried; what failed before
+/// Sign-in, second step and refresh count themselves, under the name or token tried; what failed before
 /// it could (a malformed body) is counted here.
 async fn sign_in(
     state: &ApiState,
     source: &RequestInfo,
+    class: Class,
     request: Request,
     next: Inside,
 ) -> Response {
@@ -125,7 +129,7 @@ async fn sign_in(
     if response.status().is_server_error() {
         return response;
     }
-    let (counted, verdict) = count_stranger(state, source.ip, Class::Auth);
+    let (counted, verdict) = count_stranger(state, source.ip, class);
     let response = verdict.err().map_or(response, axum::response::IntoResponse::into_response);
     told(response, counted)
 }

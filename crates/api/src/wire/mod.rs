@@ -15,6 +15,7 @@ pub(crate) mod auth;
 pub(crate) mod batch;
 pub(crate) mod customers;
 pub(crate) mod holds;
+pub(crate) mod mfa;
 pub(crate) mod passkeys;
 pub(crate) mod postings;
 pub(crate) mod problem;

@@ -16,6 +16,8 @@ pub(crate) mod moving;
 pub(crate) mod overview;
 pub(crate) mod palette;
 pub(crate) mod preferences;
+pub(crate) mod second_step;
+pub(crate) mod security;
 pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod teller;

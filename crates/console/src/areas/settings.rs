@@ -199,6 +199,13 @@ fn guards(policy: &SecurityPolicy) -> Vec<(&'static str, Lines)> {
             "Second factors",
             vec![
                 ("Methods", mfa.methods.join(", ")),
+                (
+                    "Required of",
+                    match mfa.required_roles.as_slice() {
+                        [] => "Nobody".to_owned(),
+                        roles => roles.join(", "),
+                    },
+                ),
                 ("Code changes every", duration(i64::from(mfa.totp_interval_s))),
                 (
                     "Shown in the app as",

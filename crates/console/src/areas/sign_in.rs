@@ -14,12 +14,13 @@ use axum::{
 };
 use hotstate::limits::{Class, Counted, SignIn, count_sign_in, tried_name};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use identity::{ConsoleGrant, LoginRequest};
+use identity::{ConsoleGrant, ConsoleSignIn, LoginRequest};
 use operation::{OperationError, RefusalKind};
 use tenancy::{Actor, ActorKind, OpContext, TenantRef};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::second_step;
 use crate::{
     cookies,
     fault::{Answer, Fault},
@@ -101,7 +102,7 @@ async fn counted(
     Ok(count_sign_in(&console.rates, limits, sign_in, visit.source.ip, console.now_ms()))
 }
 
-fn nobody(console: &Console, visit: &Visit, tenant: &Arc<TenantRef>) -> OpContext {
+pub(crate) fn nobody(console: &Console, visit: &Visit, tenant: &Arc<TenantRef>) -> OpContext {
     OpContext {
         tenant: Arc::clone(tenant),
         actor: Actor::system(ActorKind::Anonymous),
@@ -118,15 +119,15 @@ async fn tried(console: &Console, visit: &Visit, form: &Params) -> Answer {
         password: Zeroizing::new(form.raw("password").unwrap_or_default().to_owned()),
     };
     match console.identity.sign_in_console(request, Arc::clone(&visit.source)).await {
-        Ok(grant) => {
-            // The browser's earlier session is not left behind under another cookie.
-            if let Some(earlier) = &visit.session
-                && let Err(error) = console.identity.logout(&earlier.context).await
-            {
-                tracing::debug!(%error, "the earlier session had ended");
-            }
-            entered(form, &grant)
+        Ok(ConsoleSignIn::Session(grant)) => entered(console, visit, form, &grant).await,
+        // The pages that enrol a factor are not here yet: the API does it.
+        Ok(ConsoleSignIn::SecondFactor(due)) if due.enrolment_required => {
+            let words = "Your role requires a second factor, and you have none yet. Ask your \
+                         administrator how to enrol one.";
+            let said = (None, Some(words.to_owned()));
+            draw(console, visit, form, StatusCode::FORBIDDEN, said).await
         }
+        Ok(ConsoleSignIn::SecondFactor(due)) => second_step::lead(form, &due),
         Err(OperationError::Refused(refusal)) => match refusal.kind {
             RefusalKind::RateLimited => {
                 let seconds = refusal.retry_after_s.unwrap_or(60);
@@ -146,7 +147,19 @@ async fn tried(console: &Console, visit: &Visit, form: &Params) -> Answer {
     }
 }
 
-fn entered(form: &Params, grant: &ConsoleGrant) -> Answer {
+/// Signed in: the cookie, and on to where they wanted to go.
+pub(crate) async fn entered(
+    console: &Console,
+    visit: &Visit,
+    form: &Params,
+    grant: &ConsoleGrant,
+) -> Answer {
+    // The browser's earlier session is not left behind under another cookie.
+    if let Some(earlier) = &visit.session
+        && let Err(error) = console.identity.logout(&earlier.context).await
+    {
+        tracing::debug!(%error, "the earlier session had ended");
+    }
     let mut response = see_other(form.get("next").unwrap_or("/"))?;
     let headers = response.headers_mut();
     cookies::set(headers, cookies::SESSION, &grant.cookie, cookies::Keep::Session);

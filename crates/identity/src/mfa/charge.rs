@@ -121,7 +121,12 @@ impl Command for RefuseFactor {
     }
 
     async fn execute(&self, _: &TenantTx, context: &OpContext) -> Result<Applied<()>, Failure> {
-        let event = about(context, EventType::AuthFailure, Self::NAME, (Some(self.user), None))
+        // Too many tries are an attack perhaps; nothing to try on is a mistake.
+        let kind = match self.refusal.kind {
+            RefusalKind::Rule => EventType::ApiAccess,
+            _ => EventType::AuthFailure,
+        };
+        let event = about(context, kind, Self::NAME, (Some(self.user), None))
             .outcome(AuditOutcome::Denied)
             .details(json!({ "reason": self.refusal.code }));
         Err(Failure::RefusedAndKept { refusal: self.refusal.clone(), events: vec![event] })

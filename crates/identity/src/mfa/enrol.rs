@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use operation::{Call, OperationError, Refusal};
-use tenancy::{OpContext, RequestInfo, SessionId};
+use tenancy::{OpContext, Query, RequestInfo, SessionId};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -16,7 +16,7 @@ use super::{
     Method, Typed,
     challenge::{Pending, Purpose},
     codes::{backup_hash, new_backup_codes},
-    enrol_commands::{BeginEnrolment, ConfirmEnrolment},
+    enrol_commands::{BeginEnrolment, ConfirmEnrolment, Shown},
     proof::Claim,
     qr,
     step_up::RECENT,
@@ -29,6 +29,8 @@ use crate::{
     sessions::{Forgotten, own_user},
     tenant_state::TenantState,
 };
+
+const WAITING: &str = tenancy::sql!("identity/mfa.sql", "waiting");
 
 /// A factor to be enrolled.
 #[derive(Clone, Debug)]
@@ -77,6 +79,12 @@ impl std::fmt::Debug for Confirmed {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Confirmed").field("method", &self.method).finish_non_exhaustive()
     }
+}
+
+/// 422: nothing of the method was begun, or several were and none is named.
+pub(crate) fn nothing_to_confirm() -> Refusal {
+    let detail = "Nothing of this method waits for its first code";
+    Refusal::rule("nothing_to_confirm", "method", detail)
 }
 
 /// 422: the tenant does not offer the method, or the person cannot have it.
@@ -152,6 +160,7 @@ impl Identity {
         let SessionId(session) = context.session.ok_or_else(token_revoked)?;
         self.require_recent_factor(context, RECENT).await?;
         let state = self.state(context).await?;
+        self.require_waiting(context, user, method).await?;
         let challenge =
             self.challenge_of_session(context, (user, session), Purpose::Confirm).await?;
         let charge = self.charge_factor(context, &state, (user, challenge), method).await?;
@@ -209,6 +218,7 @@ impl Identity {
         how: (SessionFor, Assurance),
     ) -> Result<(Confirmed, Begun), OperationError> {
         let Pending { id, user, context, state, .. } = pending;
+        self.require_waiting(context, *user, typed.method).await?;
         let whose = (*user, Some(*id));
         let charge = self.charge_factor(context, state, whose, typed.method).await?;
         let claim = Claim { state: Arc::clone(state), charge, typed };
@@ -223,6 +233,24 @@ impl Identity {
         let confirmed =
             Confirmed { method: done.method, backup_codes: codes_if(done.first, codes) };
         Ok((confirmed, self.begun((context, state), accepted, secret)))
+    }
+
+    /// Refuses, before anything is charged, where nothing waits for a first code.
+    async fn require_waiting(
+        &self,
+        context: &OpContext,
+        user: Uuid,
+        method: Option<Method>,
+    ) -> Result<(), OperationError> {
+        let parameters: super::Parameters<'_, 2> = [&context.tenant_id(), &user];
+        let database = self.inner.operations.database();
+        let rows = database.look_up(context, Query::new(WAITING, &parameters)).await?;
+        let names = rows.iter().map(|row| row.try_get::<_, String>("method"));
+        let names = names.collect::<Result<Vec<_>, _>>().map_err(tenancy::DbError::from)?;
+        if names.iter().any(|name| method.is_none_or(|method| method.as_str() == name)) {
+            return Ok(());
+        }
+        Err(self.refuse_factor(context, user, nothing_to_confirm()).await)
     }
 
     async fn begin_enrolment(
@@ -245,8 +273,8 @@ impl Identity {
             secret: secret.clone(),
         };
         let call = Call { context: context.clone(), idempotency_key: None, command };
-        let account = self.inner.operations.run_one(call).await?.output;
-        let app = secret.map(|secret| app_setup(context, &state, &account, secret)).transpose()?;
+        let shown = self.inner.operations.run_one(call).await?.output;
+        let app = secret.map(|secret| app_setup(&state, &shown, secret)).transpose()?;
         Ok(Setup { method, app })
     }
 }
@@ -257,14 +285,11 @@ fn authority(pending: &Pending) -> Authority {
 }
 
 fn app_setup(
-    context: &OpContext,
     state: &TenantState,
-    account: &str,
+    shown: &Shown,
     secret: Zeroizing<String>,
 ) -> Result<AppSetup, OperationError> {
-    let policy = &state.policy.mfa;
-    let issuer = policy.totp_issuer.as_deref().unwrap_or(&context.tenant.slug);
-    let uri = totp::uri(issuer, account, &secret, policy.totp_interval_s);
+    let uri = totp::uri(&shown.issuer, &shown.account, &secret, state.policy.mfa.totp_interval_s);
     let drawn = qr::draw(&uri).map_err(|error| tenancy::DbError::Corrupt(error.to_string()))?;
     let (svg, png) = (Zeroizing::new(drawn.svg), Zeroizing::new(drawn.png));
     Ok(AppSetup { uri, manual_key: secret, svg, png })

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::{
     Method, Parameters,
     challenge::{Purpose, consume},
-    enrol::{Authority, method_unavailable},
+    enrol::{Authority, method_unavailable, nothing_to_confirm},
     no_pending_state,
     notices::{Told, send_code, tell},
     proof::{Claim, Config, accept_totp, configs},
@@ -32,6 +32,7 @@ use crate::{
     users::person_in,
 };
 
+const TENANT_NAME: &str = tenancy::sql!("identity/mfa.sql", "tenant_name");
 const ENROL: &str = tenancy::sql!("identity/mfa.sql", "enrol");
 const CONFIRM: &str = tenancy::sql!("identity/mfa.sql", "confirm");
 const ENABLE: &str = tenancy::sql!("identity/mfa.sql", "enable");
@@ -73,8 +74,7 @@ impl Command for BeginEnrolment {
     const RESOURCE: &'static str = "user";
     /// One's own factor, whatever the role; [`Authority`] made sure of it.
     const ANONYMOUS: bool = true;
-    /// The name that an app shows.
-    type Output = String;
+    type Output = Shown;
 
     fn permission(&self) -> Permission {
         Permission::UserUpdate
@@ -84,7 +84,7 @@ impl Command for BeginEnrolment {
         &self,
         transaction: &TenantTx,
         context: &OpContext,
-    ) -> Result<Applied<String>, Failure> {
+    ) -> Result<Applied<Shown>, Failure> {
         // Before what it guards is read: two set-ups come one after the other.
         session_begin::lock(transaction, context, self.user).await?;
         let held = configs(transaction, &self.state.keys, self.user).await?;
@@ -110,11 +110,28 @@ impl Command for BeginEnrolment {
         let event =
             about(context, EventType::CredentialChange, Self::NAME, (Some(self.user), None))
                 .details(json!({ "method": self.method, "state": "unconfirmed" }));
-        Ok(Applied { output: account.username_key, status: 200, events: vec![event] })
+        let output = self.shown(transaction, account.username_key).await?;
+        Ok(Applied { output, status: 200, events: vec![event] })
     }
 }
 
+/// What an authenticator app shows beside its codes.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Shown {
+    pub(super) issuer: String,
+    pub(super) account: String,
+}
+
 impl BeginEnrolment {
+    async fn shown(&self, transaction: &TenantTx, account: String) -> Result<Shown, DbError> {
+        if let Some(issuer) = self.state.policy.mfa.totp_issuer.clone() {
+            return Ok(Shown { issuer, account });
+        }
+        let row = transaction.query_opt(TENANT_NAME, &[&transaction.tenant()]).await?;
+        let row = row.ok_or_else(|| DbError::Corrupt("a tenant that is not there".to_owned()))?;
+        Ok(Shown { issuer: row.try_get("name")?, account })
+    }
+
     async fn secret_or_address(
         &self,
         transaction: &TenantTx,
@@ -236,10 +253,7 @@ impl ConfirmEnrolment {
             let named = self.claim.typed.method.is_none_or(|method| method == config.method);
             named && !config.confirmed && config.secret.is_some()
         });
-        waiting.next().filter(|_| waiting.next().is_none()).ok_or_else(|| {
-            let detail = "Nothing of this method waits for its first code";
-            Refusal::rule("nothing_to_confirm", "method", detail)
-        })
+        waiting.next().filter(|_| waiting.next().is_none()).ok_or_else(nothing_to_confirm)
     }
 
     async fn is_right(

@@ -10,12 +10,12 @@ use operation::{
     Applied, Call, Command, Failure, OperationError, Refusal, access_log::Access, event,
 };
 use serde_json::json;
-use tenancy::{OpContext, Query, TenantTx};
+use tenancy::{DbError, OpContext, Query, TenantTx};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    Method,
+    Held, Method,
     enrol::{checked_name, fresh_codes},
     enrol_commands::store_backup_codes,
     held, held_of,
@@ -53,11 +53,11 @@ impl Identity {
     /// The person's own confirmed factors.
     pub async fn factors(&self, context: &OpContext) -> Result<Vec<FactorRecord>, OperationError> {
         let user = own_user(context)?;
-        let parameters: super::Parameters<'_, 1> = [&user];
         let operations = &self.inner.operations;
         let database = operations.database();
-        let rows = database.look_up(context, Query::new(super::METHODS, &parameters)).await?;
-        let records: Vec<_> = held_of(&rows)?
+        let records: Vec<_> = self
+            .factors_of(context, user)
+            .await?
             .into_iter()
             .map(|held| FactorRecord {
                 id: held.config,
@@ -77,6 +77,17 @@ impl Identity {
         };
         operations.access_log().record(database, context, access).await;
         Ok(records)
+    }
+
+    /// What somebody may prove themselves with, for those who record the access.
+    pub(super) async fn factors_of(
+        &self,
+        context: &OpContext,
+        user: Uuid,
+    ) -> Result<Vec<Held>, DbError> {
+        let parameters: super::Parameters<'_, 1> = [&user];
+        let database = self.inner.operations.database();
+        held_of(&database.look_up(context, Query::new(super::METHODS, &parameters)).await?)
     }
 
     /// Gives one of the person's own factors another name; 404 where it is not theirs.
@@ -121,6 +132,11 @@ impl Identity {
         self.inner.operations.run_one(call).await?;
         Ok(codes)
     }
+}
+
+/// 422: there is no second factor to do this with.
+pub(super) fn no_factor() -> Refusal {
+    Refusal::rule("no_factor", "method", "You have no second factor: enrol one first")
 }
 
 struct RenameFactor {
@@ -220,8 +236,7 @@ impl Command for RegenerateCodes {
     ) -> Result<Applied<()>, Failure> {
         session_begin::lock(transaction, context, self.user).await?;
         if !held(transaction, self.user).await?.iter().any(|held| held.config.is_some()) {
-            let detail = "Backup codes come with a second factor: enrol one first";
-            return Err(Refusal::rule("no_factor", "method", detail).into());
+            return Err(no_factor().into());
         }
         store_backup_codes(transaction, context, (self.user, &self.hashes)).await?;
         let event = event(context, EventType::CredentialChange, Self::NAME, Self::RESOURCE)

@@ -42,6 +42,7 @@ pub use reset::ResetRequest;
 pub use second_step::{ConsoleStep, FactorPresented, SteppedUp, VerifiedStep};
 pub(crate) use sign_in::is_required;
 pub use sign_in::{ConsoleSignIn, SecondFactorDue, SignIn};
+pub(crate) use step_up::RECENT;
 
 const METHODS: &str = tenancy::sql!("identity/mfa.sql", "methods");
 

@@ -30,6 +30,7 @@ use crate::{
 
 const REQUEST: &str = tenancy::sql!("identity/mfa.sql", "request_reset");
 const PENDING: &str = tenancy::sql!("identity/mfa.sql", "pending_reset");
+const DEPENDENT: &str = tenancy::sql!("identity/mfa.sql", "dependent");
 const CONFIRM: &str = tenancy::sql!("identity/mfa.sql", "confirm_reset");
 const DISABLE: &str = tenancy::sql!("identity/mfa.sql", "disable");
 
@@ -62,7 +63,8 @@ impl Identity {
     }
 
     /// Does what another admin asked for, and ends the person's sessions. 403
-    /// `permission_denied` for whoever asked; 404 where nothing waits.
+    /// `permission_denied` for whoever asked, `not_independent` where one of the two gave
+    /// the other their role; 404 where nothing waits.
     pub async fn confirm_factor_reset(
         &self,
         context: &OpContext,
@@ -166,6 +168,7 @@ impl Command for ConfirmReset {
         if requested_by == context.actor.id {
             return Err(Refusal::denied().into());
         }
+        check_independence(transaction, context, requested_by).await?;
         let parameters: Parameters<'_, 3> = [&tenant, &id, &context.actor.id];
         transaction.query_opt(CONFIRM, &parameters).await?.ok_or_else(Refusal::not_found)?;
         transaction.query_opt(DISABLE, &[&self.user, &None::<String>]).await?;
@@ -179,4 +182,20 @@ impl Command for ConfirmReset {
             );
         Ok(Applied { output: (), status: 204, events: vec![event] })
     }
+}
+
+/// Whether the two admins are two persons, as far as the roles they were given tell.
+async fn check_independence(
+    transaction: &TenantTx,
+    context: &OpContext,
+    requested_by: Uuid,
+) -> Result<(), Failure> {
+    let parameters: Parameters<'_, 3> = [&transaction.tenant(), &requested_by, &context.actor.id];
+    let row = transaction.query_opt(DEPENDENT, &parameters).await?;
+    let row = row.ok_or_else(|| DbError::Corrupt("a question without an answer".to_owned()))?;
+    if !row.try_get::<_, bool>("dependent").map_err(DbError::from)? {
+        return Ok(());
+    }
+    let detail = "Whoever gave the other their role is no second person";
+    Err(Refusal::new(RefusalKind::Denied, "not_independent", detail).into())
 }

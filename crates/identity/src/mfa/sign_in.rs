@@ -6,7 +6,7 @@ use std::sync::Arc;
 use access::Permission;
 use audit::EventType;
 use operation::{Applied, Command};
-use operation::{Call, Failure, OperationError};
+use operation::{Call, Failure, OperationError, Refusal};
 use serde_json::json;
 use tenancy::{OpContext, RequestInfo, TenantTx};
 use vault::OpaqueToken;
@@ -67,6 +67,18 @@ pub enum SignIn {
     Tokens(TokenGrant),
     /// The second step.
     SecondFactor(SecondFactorDue),
+}
+
+impl SignIn {
+    /// The tokens; 401 `mfa_required` where a second step is due.
+    pub fn into_tokens(self) -> Result<TokenGrant, Refusal> {
+        match self {
+            Self::Tokens(grant) => Ok(grant),
+            Self::SecondFactor(_) => {
+                Err(Refusal::unauthenticated("mfa_required", "A second factor is due"))
+            }
+        }
+    }
 }
 
 /// What a right password gives a browser.

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use super::{
     ConsoleStep, Method, Parameters, Proven, SteppedUp, Typed,
     challenge::{self, NewChallenge, Owner, Purpose, consume},
+    manage::no_factor,
     proof::Claim,
     sign_in::send_to_factor,
 };
@@ -120,6 +121,10 @@ impl Identity {
         let SessionId(session) = context.session.ok_or_else(token_revoked)?;
         let facts = self.session(context, session).await?.ok_or_else(token_revoked)?;
         let state = self.state(context).await?;
+        // Who has nothing to prove anything with is not guessing.
+        if self.factors_of(context, user).await?.is_empty() {
+            return Err(self.refuse_factor(context, user, no_factor()).await);
+        }
         let challenge =
             self.challenge_of_session(context, (user, session), Purpose::StepUp).await?;
         let charge = self.charge_factor(context, &state, (user, challenge), typed.method).await?;

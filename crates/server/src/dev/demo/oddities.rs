@@ -172,7 +172,7 @@ async fn sign_in(
         ip: Some(ip),
         user_agent: Some(agent.to_owned()),
     };
-    Ok(identity.login(request, Arc::new(from)).await?.session_id)
+    Ok(identity.login(request, Arc::new(from)).await?.into_tokens()?.session_id)
 }
 
 /// What is in the log of an address.

@@ -6,12 +6,17 @@ use tokio_postgres::Client;
 
 use super::support::World;
 
-const FUNCTIONS: [&str; 6] = [
+const FUNCTIONS: [&str; 11] = [
+    "check_mfa_rate_limit(uuid,inet,integer,integer)",
     "cleanup_expired_sessions()",
+    "disable_mfa_method(uuid,character varying)",
+    "get_user_mfa_methods(uuid)",
     "handle_failed_login(citext)",
     "handle_successful_login(citext,inet,text)",
     "is_account_locked(uuid)",
+    "record_mfa_attempt(uuid,uuid,uuid,character varying,character varying,inet,text)",
     "revoke_user_sessions(uuid,character varying,character varying)",
+    "take_back_login_charges(uuid)",
     "update_session_activity(character varying,character varying)",
 ];
 
@@ -52,6 +57,12 @@ async fn the_functions_refuse_to_act_without_a_tenant_and_never_leave_it() {
         "SELECT cleanup_expired_sessions()",
         "SELECT revoke_user_sessions('00000000-0000-0000-0000-000000000001', 'test', NULL)",
         "SELECT update_session_activity('00000000-0000-0000-0000-000000000001', '192.0.2.1')",
+        "SELECT get_user_mfa_methods('00000000-0000-0000-0000-000000000001')",
+        "SELECT check_mfa_rate_limit('00000000-0000-0000-0000-000000000001', '192.0.2.1', 3, 1)",
+        "SELECT record_mfa_attempt('00000000-0000-0000-0000-000000000001', \
+           '00000000-0000-0000-0000-000000000001', NULL, 'totp', 'charged', '192.0.2.1', 'agent')",
+        "SELECT disable_mfa_method('00000000-0000-0000-0000-000000000001', 'totp')",
+        "SELECT take_back_login_charges('00000000-0000-0000-0000-000000000001')",
     ];
     for call in calls {
         assert_eq!(refused_with(&app, call).await, "42501", "{call}");
@@ -130,6 +141,18 @@ async fn privileges_are_the_least_that_work() {
         "DELETE FROM login_attempts",
         "UPDATE login_attempts SET outcome = 'success'",
         "DELETE FROM revoked_tokens",
+        "UPDATE users SET mfa_failed_attempts = 0",
+        "UPDATE users SET mfa_locked_until = NULL",
+        "DELETE FROM mfa_configs",
+        "UPDATE mfa_configs SET user_id = gen_random_uuid()",
+        "UPDATE mfa_backup_codes SET code_hash = ''",
+        "UPDATE mfa_challenges SET token_hash = ''",
+        "UPDATE mfa_challenges SET expires_at = now()",
+        "INSERT INTO mfa_verification_attempts (outcome) VALUES ('success')",
+        "UPDATE mfa_verification_attempts SET outcome = 'success'",
+        "DELETE FROM mfa_verification_attempts",
+        "UPDATE mfa_reset_requests SET requested_by = gen_random_uuid()",
+        "DELETE FROM mfa_reset_requests",
         "UPDATE signing_keys SET wrapped_key = ''",
         "DELETE FROM signing_keys",
         "TRUNCATE users CASCADE",
@@ -144,6 +167,9 @@ async fn privileges_are_the_least_that_work() {
         "SELECT * FROM password_history",
         "SELECT * FROM refresh_tokens",
         "SELECT wrapped_key FROM signing_keys",
+        "SELECT secret_sealed FROM mfa_configs",
+        "SELECT * FROM mfa_backup_codes",
+        "SELECT * FROM mfa_challenges",
         "UPDATE users SET is_active = false",
     ];
     for statement in refused_to_auditor {

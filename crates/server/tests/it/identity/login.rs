@@ -60,7 +60,14 @@ async fn an_email_signs_in_as_well_and_the_tenant_may_be_left_out_where_there_is
     let mut anywhere = request("", "alice", PASSWORD);
     anywhere.tenant = None;
     assert_eq!(
-        world.identity.login(anywhere, from("192.0.2.1", "tests")).await.unwrap().user_id,
+        world
+            .identity
+            .login(anywhere, from("192.0.2.1", "tests"))
+            .await
+            .unwrap()
+            .into_tokens()
+            .unwrap()
+            .user_id,
         user
     );
     world.tenant("other", Blueprint::CoreBank).await;

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod database;
+mod factor_world;
+mod factors;
 mod login;
 mod outages;
 mod passkeys;

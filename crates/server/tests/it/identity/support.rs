@@ -101,7 +101,7 @@ impl World {
         password: &str,
         from: Arc<RequestInfo>,
     ) -> Result<TokenGrant, OperationError> {
-        self.identity.login(request(slug, username, password), from).await
+        Ok(self.identity.login(request(slug, username, password), from).await?.into_tokens()?)
     }
 
     pub(super) async fn authenticate(&self, bearer: &str) -> Result<OpContext, Refusal> {
