@@ -21,10 +21,10 @@ const LOGIN_OPTIONS: &str = "/v1/auth/webauthn/login/options";
 /// A passkey that nobody holds, put straight into the tables; the tenant's policy need not
 /// know passkeys.
 pub(crate) async fn stored_for(app: &App, bank: &Bank, user: Uuid) -> Uuid {
-    let (id, config) = (Uuid::now_v7(), Uuid::now_v7());
+    let (id, config) = (app.clock.new_id(), app.clock.new_id());
     let handle = vault::random_bytes::<64>();
     let (key, credential) = (vec![7_u8; 77], vault::random_bytes::<16>());
-    let name = [vec![1_u8], vec![0; 99]].concat();
+    let name = sealed_name(app, bank, (user, id)).await;
     let sql = [
         "INSERT INTO mfa_configs (tenant_id, id, user_id, method, name, device_fingerprint) \
          VALUES ($1, $2, $3, 'passkey', 'Passkey', decode(repeat('00', 32), 'hex'))",
@@ -40,6 +40,14 @@ pub(crate) async fn stored_for(app: &App, bank: &Bank, user: Uuid) -> Uuid {
         [&bank.id, &id, &user, &config, &credential.as_slice(), &key, &name];
     tables.execute(sql[2], &parameters).await.unwrap();
     id
+}
+
+async fn sealed_name(app: &App, bank: &Bank, (user, passkey): (Uuid, Uuid)) -> Vec<u8> {
+    let keys = app.keyring.tenant(&app.pool, &app.cli(&bank.slug).await).await.unwrap();
+    let sql = "SELECT key_id, wrapped_key FROM subject_keys WHERE subject_id = $1";
+    let row = app.superuser.query_one(sql, &[&user]).await.unwrap();
+    let subject = keys.open_subject_key(row.get(0), row.get(1)).unwrap();
+    keys.seal(&subject, ("webauthn_credentials", "name_sealed", passkey), "Key").unwrap()
 }
 
 /// A well-formed answer to a challenge that nobody gave out.
@@ -308,30 +316,88 @@ async fn a_password_is_not_enough_any_more_and_the_passkey_is_the_second_step() 
     let app = App::start().await;
     let bank = cards(&app).await;
     let (_, mut passkey) = enrolled(&app, &bank, "customer", KeyKind::Es256).await;
-    let from = crate::harness::somewhere();
     let pending = pending_token(&app, &bank).await;
-    let wanted = app.identity.passkey_factor_options(&pending, from.clone()).await.unwrap();
-    assert_eq!(wanted.allow.len(), 1);
-    // A sign-in's challenge is not the second step's.
-    let other = passkey.get(&options(&app, &bank).await);
-    let refused = verify(&app, &pending, &other).await;
-    assert_eq!(refused.unwrap_err(), "invalid_code");
-    let proof = passkey.get_for(&wanted.challenge);
-    let verified = verify(&app, &pending, &proof).await.unwrap();
-    let level = "SELECT mfa_level FROM user_sessions WHERE id = $1";
-    let level: i16 = app.superuser.query_one(level, &[&verified]).await.unwrap().get(0);
-    assert_eq!(level, 2);
-    assert_eq!(verify(&app, &pending, &proof).await.unwrap_err(), "invalid_token", "a replay");
+    let wanted = ask_factor(&app, &pending).await;
+    let allowed = &wanted["allowCredentials"][0];
+    assert_eq!(allowed["id"], json!(URL_SAFE_NO_PAD.encode(&passkey.credential_id)));
+    // A sign-in's challenge is not the second step's, nor is anybody else's key.
+    let other = passkey.get(&options(&app, &bank).await).to_json();
+    assert_eq!(verify(&app, &pending, other).await.code(), "invalid_code");
+    let proof = passkey.get(&wanted).to_json();
+    let verified = verify(&app, &pending, proof.clone()).await;
+    assert_eq!((verified.status, &verified.body["method"]), (200, &json!("passkey")));
+    let levels = "SELECT array_agg(mfa_level ORDER BY id) FROM user_sessions WHERE tenant_id = $1";
+    let levels: Vec<i16> = app.superuser.query_one(levels, &[&bank.id]).await.unwrap().get(0);
+    assert_eq!(levels, [0, 2]);
+    assert_eq!(verify(&app, &pending, proof).await.code(), "invalid_token", "a replay");
 
     // What was asked for one pending state is nothing to another.
     let (first, second) = (pending_token(&app, &bank).await, pending_token(&app, &bank).await);
-    let wanted = app.identity.passkey_factor_options(&first, from).await.unwrap();
-    let proof = passkey.get_for(&wanted.challenge);
-    assert_eq!(verify(&app, &second, &proof).await.unwrap_err(), "invalid_code");
-    assert!(verify(&app, &first, &proof).await.is_ok());
-    let recorded = "SELECT count(*) FROM mfa_verification_attempts WHERE method = 'passkey'";
-    let recorded: i64 = app.superuser.query_one(recorded, &[]).await.unwrap().get(0);
-    assert_eq!(recorded, 4);
+    let proof = passkey.get(&ask_factor(&app, &first).await).to_json();
+    assert_eq!(verify(&app, &second, proof.clone()).await.code(), "invalid_code");
+    assert_eq!(verify(&app, &first, proof).await.status, 200);
+    let recorded = "SELECT array_agg(outcome ORDER BY id) FROM mfa_verification_attempts \
+                    WHERE method = 'passkey'";
+    let recorded: Vec<String> = app.superuser.query_one(recorded, &[]).await.unwrap().get(0);
+    assert_eq!(recorded, ["wrong", "success", "wrong", "success"]);
+    // A code is no credential, and the reverse.
+    for (body, field) in [
+        (json!({ "mfa_token": first, "method": "passkey" }), "credential"),
+        (json!({ "mfa_token": first, "method": "passkey", "code": "1" }), "code"),
+        (json!({ "mfa_token": first, "method": "totp" }), "code"),
+        (json!({ "mfa_token": first }), "code"),
+    ] {
+        let refused = app.post("/v1/auth/mfa/verify").json(&body).send().await;
+        assert_eq!((refused.status, refused.field()), (400, field), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_a_key_is_noticed_in_the_second_step_too() {
+    let app = App::start().await;
+    let bank = cards(&app).await;
+    let (_, mut passkey) = enrolled(&app, &bank, "customer", KeyKind::EdDsa).await;
+    assert_eq!(sign_in(&app, &bank, &mut passkey).await.status, 200);
+    let pending = pending_token(&app, &bank).await;
+    let wanted = ask_factor(&app, &pending).await;
+    passkey.sign_count = 1;
+    let copied = passkey.get(&wanted).to_json();
+    assert_eq!(verify(&app, &pending, copied).await.code(), "invalid_code");
+    let alarms = "SELECT count(*) FROM audit_log WHERE tenant_id = $1 AND event_type = 'security_violation'";
+    let alarms: i64 = app.superuser.query_one(alarms, &[&bank.id]).await.unwrap().get(0);
+    assert_eq!(alarms, 1);
+}
+
+#[tokio::test]
+async fn a_passkey_steps_a_session_up_and_only_its_own() {
+    let app = App::start().await;
+    let bank = cards(&app).await;
+    let (_, mut passkey) = enrolled(&app, &bank, "customer", KeyKind::Es256).await;
+    let token = signed_in(&app, &bank, &mut passkey).await;
+    let another = signed_in(&app, &bank, &mut passkey).await;
+    let stale = "UPDATE user_sessions SET mfa_at = mfa_at - interval '1 hour'";
+    app.superuser.execute(stale, &[]).await.unwrap();
+    let refused = app.post(CREATION).bearer(&token).send().await;
+    assert_eq!((refused.status, refused.code()), (403, "step_up_required"));
+    let body = json!({ "method": "passkey" });
+    let asked = app.post("/v1/auth/step-up/challenge").bearer(&token).json(&body).send().await;
+    assert_eq!(asked.status, 200, "{}", asked.body);
+    let proof = passkey.get(&asked.body["publicKey"]).to_json();
+    let body = json!({ "method": "passkey", "credential": proof });
+    let step_up = |token: String| app.post("/v1/auth/step-up").bearer(&token).json(&body).send();
+    assert_eq!(step_up(another.clone()).await.code(), "invalid_code", "another session's");
+    let stepped = step_up(token.clone()).await;
+    assert_eq!(stepped.status, 200, "{}", stepped.body);
+    let fresh = stepped.body["access_token"].as_str().unwrap();
+    assert_eq!(app.post(CREATION).bearer(fresh).send().await.status, 200);
+    assert_eq!(app.post(CREATION).bearer(&token).send().await.code(), "token_revoked");
+    assert_eq!(app.post(CREATION).bearer(&another).send().await.code(), "step_up_required");
+}
+
+async fn signed_in(app: &App, bank: &Bank, passkey: &mut Passkey) -> String {
+    let tokens = sign_in(app, bank, passkey).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.body);
+    tokens.body["access_token"].as_str().unwrap().to_owned()
 }
 
 /// The token of a sign-in whose second step is due.
@@ -343,4 +409,16 @@ async fn pending_token(app: &App, bank: &Bank) -> String {
     assert_eq!(answer.body["mfa_required"], true, "{}", answer.body);
     assert!(answer.body["methods"].as_array().unwrap().contains(&json!("passkey")));
     answer.body["mfa_token"].as_str().unwrap().to_owned()
+}
+
+async fn ask_factor(app: &App, pending: &str) -> Value {
+    let body = json!({ "mfa_token": pending, "method": "passkey" });
+    let asked = app.post("/v1/auth/mfa/challenge").json(&body).send().await;
+    assert_eq!(asked.status, 200, "{}", asked.body);
+    asked.body["publicKey"].clone()
+}
+
+async fn verify(app: &App, pending: &str, credential: Value) -> Answered {
+    let body = json!({ "mfa_token": pending, "method": "passkey", "credential": credential });
+    app.post("/v1/auth/mfa/verify").json(&body).send().await
 }
