@@ -150,7 +150,7 @@ mod tests {
         for page in page_paths() {
             assert!(known.contains(page.module), "{page:?}");
             let expected = match page.path.split('/').nth(1).unwrap_or_default() {
-                "" | "palette" | "logout" | "settings" => "identity",
+                "" | "palette" | "logout" | "settings" | "security" => "identity",
                 first if first.starts_with("audit") => "audit",
                 _ => "banking",
             };
