@@ -237,8 +237,7 @@ impl Passkey {
         let (kty, rest) = members.split_first().expect("a key has a type");
         let algorithm = (3, cbor::integer(self.algorithm()));
         let members = [kty.clone(), algorithm].into_iter().chain(rest.iter().cloned());
-        let members: Vec<_> =
-            members.map(|(label, value)| (cbor::integer(label), value)).collect();
+        let members: Vec<_> = members.map(|(label, value)| (cbor::integer(label), value)).collect();
         cbor::map(&members)
     }
 
@@ -315,7 +314,11 @@ pub mod cbor {
 
     /// A number.
     pub fn integer(number: i64) -> Vec<u8> {
-        if number < 0 { head(1, (-1 - number).unsigned_abs()) } else { head(0, number.unsigned_abs()) }
+        if number < 0 {
+            head(1, (-1 - number).unsigned_abs())
+        } else {
+            head(0, number.unsigned_abs())
+        }
     }
 
     /// A byte string.

@@ -2,8 +2,8 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use identity::{
-    Confirmed as StoredConfirmed, FactorRecord, PasskeyProof, Proven, Regenerate, ResetRequest, SecondFactorDue,
-    Setup as StoredSetup, SignIn, TokenGrant, VerifiedStep,
+    Confirmed as StoredConfirmed, FactorRecord, PasskeyProof, Proven, Regenerate, ResetRequest,
+    SecondFactorDue, Setup as StoredSetup, SignIn, TokenGrant, VerifiedStep,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -33,8 +33,8 @@ use crate::{passkeys::PasskeyPresented, session_begin::Assurance};
 pub(crate) use challenge::{
     NewChallenge, Owner, Pending, PendingFactor, PendingTokens, Purpose, begin as begin_challenge,
 };
-pub(crate) use enrol::{checked_name, fresh_codes, method_unavailable};
 pub use enrol::{AppSetup, Confirmed, Setup, SetupRequest};
+pub(crate) use enrol::{checked_name, fresh_codes, method_unavailable};
 pub(crate) use enrol_commands::store_backup_codes;
 pub use manage::FactorRecord;
 pub(crate) use notices::{Told, tell};

@@ -21,9 +21,7 @@ use zeroize::Zeroizing;
 
 use super::{
     PASSKEYS_MAX, Parameters, PasskeyRecord, PasskeyRegistration,
-    ceremony::{
-        CreationOptions, Descriptor, Purpose, begin, consume, new_challenge, presented,
-    },
+    ceremony::{CreationOptions, Descriptor, Purpose, begin, consume, new_challenge, presented},
     manage::{algorithm_name, load},
     stale_challenge, unacceptable,
 };
@@ -94,10 +92,10 @@ impl Identity {
         let command = BeginRegistration { state, user, session, challenge: challenge.clone() };
         let call = Call { context: context.clone(), idempotency_key: None, command };
         let known = self.inner.operations.run_one(call).await?.output;
-        let exclude = known.credentials.into_iter().map(|(credential_id, transports)| Descriptor {
-            credential_id,
-            transports,
-        });
+        let exclude = known
+            .credentials
+            .into_iter()
+            .map(|(credential_id, transports)| Descriptor { credential_id, transports });
         let rp_name = context.tenant.slug.clone();
         Ok(CreationOptions::new(
             (&party, &challenge),
@@ -225,9 +223,7 @@ impl Command for BeginRegistration {
             ])
             .await?;
         let [_, handles, credentials] = rows.as_slice() else {
-            return Err(
-                DbError::Corrupt("three statements gave other results".to_owned()).into()
-            );
+            return Err(DbError::Corrupt("three statements gave other results".to_owned()).into());
         };
         let handle = handles.first().ok_or_else(Refusal::not_found)?;
         if credentials.len() >= PASSKEYS_MAX {
@@ -235,9 +231,9 @@ impl Command for BeginRegistration {
         }
         let purpose = Purpose::Registration { user: self.user, session: self.session };
         begin(transaction, context, &self.challenge, purpose).await?;
-        let credentials = credentials.iter().map(|row| {
-            Descriptor::read(row).map(|known| (known.credential_id, known.transports))
-        });
+        let credentials = credentials
+            .iter()
+            .map(|row| Descriptor::read(row).map(|known| (known.credential_id, known.transports)));
         let output = Known {
             user_handle: handle.try_get("user_handle").map_err(DbError::from)?,
             credentials: credentials.collect::<Result<_, _>>()?,
@@ -314,7 +310,8 @@ impl Command for Register {
             let detail = "This passkey is registered already";
             return Err(Refusal::new(RefusalKind::Conflict, "passkey_exists", detail).into());
         }
-        let codes_stored = first && self.state.policy.mfa.methods.iter().any(|name| name == "backup");
+        let codes_stored =
+            first && self.state.policy.mfa.methods.iter().any(|name| name == "backup");
         if codes_stored {
             store_backup_codes(transaction, context, (person, &self.backup_hashes)).await?;
         }

@@ -178,10 +178,9 @@ impl Identity {
         let command = BeginProof { user, purpose, challenge: challenge.clone() };
         let call = Call { context: context.clone(), idempotency_key: None, command };
         let known = self.inner.operations.run_one(call).await?.output;
-        let allow = known.into_iter().map(|(credential_id, transports)| Descriptor {
-            credential_id,
-            transports,
-        });
+        let allow = known
+            .into_iter()
+            .map(|(credential_id, transports)| Descriptor { credential_id, transports });
         Ok(RequestOptions::new(&party, &challenge, allow.collect()))
     }
 }
@@ -214,9 +213,9 @@ impl Command for BeginProof {
             return Err(method_unavailable().into());
         }
         begin(transaction, context, &self.challenge, self.purpose).await?;
-        let known = rows.iter().map(|row| {
-            Descriptor::read(row).map(|known| (known.credential_id, known.transports))
-        });
+        let known = rows
+            .iter()
+            .map(|row| Descriptor::read(row).map(|known| (known.credential_id, known.transports)));
         let output = known.collect::<Result<_, _>>()?;
         let event = about(context, EventType::ApiAccess, Self::NAME, (Some(self.user), None));
         Ok(Applied { output, status: 200, events: vec![event] })

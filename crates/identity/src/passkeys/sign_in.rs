@@ -90,8 +90,7 @@ impl Identity {
         session_for: SessionFor,
     ) -> Result<Begun, OperationError> {
         let party = self.party()?;
-        let challenge =
-            presented(&proof.client_data, Purpose::SignIn).ok_or_else(not_accepted)?;
+        let challenge = presented(&proof.client_data, Purpose::SignIn).ok_or_else(not_accepted)?;
         let tenant = self.inner.directory.by_id(TenantId(challenge.tenant())).await?;
         let context = self.anonymous(tenant.ok_or_else(not_accepted)?, from);
         let state = self.state(&context).await?;

@@ -7,11 +7,7 @@
 use uuid::Uuid;
 use vault::sha256;
 
-use super::{
-    CREDENTIAL_ID_BYTES_MAX, Expected, Fault,
-    cbor::Value,
-    cose::CredentialKey,
-};
+use super::{CREDENTIAL_ID_BYTES_MAX, Expected, Fault, cbor::Value, cose::CredentialKey};
 
 const USER_PRESENT: u8 = 0x01;
 const USER_VERIFIED: u8 = 0x04;
@@ -117,8 +113,7 @@ impl<'a> Attested<'a> {
         let (key, after) = Value::read_first(rest).ok()?;
         let public_key = &rest[..rest.len() - after.len()];
         let aaguid = Uuid::from_slice(aaguid).ok()?;
-        let credential =
-            Self { aaguid, credential_id, public_key, key: CredentialKey::of(&key) };
+        let credential = Self { aaguid, credential_id, public_key, key: CredentialKey::of(&key) };
         Some((credential, after))
     }
 }

@@ -29,11 +29,8 @@ impl RelyingParty {
         if !is_domain(&id) || !digits {
             return None;
         }
-        let port = if port.is_empty() || port == usual_port {
-            String::new()
-        } else {
-            format!(":{port}")
-        };
+        let port =
+            if port.is_empty() || port == usual_port { String::new() } else { format!(":{port}") };
         Some(Self { origin: format!("{scheme}://{id}{port}"), id })
     }
 }

@@ -6,7 +6,9 @@ use uuid::Uuid;
 use vault::sha256;
 
 use super::{
-    Expected, Fault, attestation::Attestation, authenticator_data::AuthenticatorData,
+    Expected, Fault,
+    attestation::Attestation,
+    authenticator_data::AuthenticatorData,
     client_data::{Ceremony, ClientData},
 };
 

@@ -203,8 +203,7 @@ fn client_data_are_read_strictly() {
 
 /// An honest passkey's attestation with another key in it.
 fn with_key(passkey: &Passkey, cose_key: &[u8]) -> Result<NewCredential, Fault> {
-    let data =
-        passkey.authenticator_data(passkey.flags | AT, 1, &passkey.attested_with(cose_key));
+    let data = passkey.authenticator_data(passkey.flags | AT, 1, &passkey.attested_with(cose_key));
     let created = passkey.create_for(CHALLENGE);
     let attestation = passkey.attestation(&data, &created.client_data);
     register(&Created { attestation, ..created })
@@ -315,10 +314,26 @@ fn attestations_are_verified_or_refused() {
             statement(&[("alg", cbor::integer(-257)), ("sig", sig.clone())]),
             Fault::WrongSignature,
         ),
-        ("packed", statement(&[("alg", es256.clone()), ("x5c", chain.clone())]), Fault::WrongSignature),
-        ("packed", statement(&[("alg", es256.clone()), ("sig", bytes(&others))]), Fault::WrongSignature),
-        ("packed", statement(&[("alg", es256.clone()), ("sig", bytes(&[]))]), Fault::WrongSignature),
-        ("fido-u2f", statement(&[("sig", sig.clone()), ("x5c", chain)]), Fault::UnverifiableAttestation),
+        (
+            "packed",
+            statement(&[("alg", es256.clone()), ("x5c", chain.clone())]),
+            Fault::WrongSignature,
+        ),
+        (
+            "packed",
+            statement(&[("alg", es256.clone()), ("sig", bytes(&others))]),
+            Fault::WrongSignature,
+        ),
+        (
+            "packed",
+            statement(&[("alg", es256.clone()), ("sig", bytes(&[]))]),
+            Fault::WrongSignature,
+        ),
+        (
+            "fido-u2f",
+            statement(&[("sig", sig.clone()), ("x5c", chain)]),
+            Fault::UnverifiableAttestation,
+        ),
         ("tpm", honest.clone(), Fault::UnverifiableAttestation),
         ("apple", cbor::map(&[]), Fault::UnverifiableAttestation),
         ("android-safetynet", honest.clone(), Fault::UnverifiableAttestation),

@@ -106,9 +106,8 @@ pub(super) fn is_of_small_order(key: &[u8]) -> bool {
     y[31] &= 0x7f;
     let small = |last: u8| y[0] <= last && y[1..].iter().all(|byte| *byte == 0);
     // p - 1, p and p + 1, where p = 2^255 - 19 ends in 0xed: the last two are 0 and 1 again.
-    let near_prime = (0xec..=0xee).contains(&y[0])
-        && y[1..31].iter().all(|byte| *byte == 0xff)
-        && y[31] == 0x7f;
+    let near_prime =
+        (0xec..=0xee).contains(&y[0]) && y[1..31].iter().all(|byte| *byte == 0xff) && y[31] == 0x7f;
     small(1) || near_prime || ORDER_EIGHT.contains(&y)
 }
 

@@ -107,18 +107,19 @@ async fn a_passkey_of_pypi_soft_webauthn_signs_in() {
     };
     // As it comes it verifies nobody, which is not enough for us.
     let wanted = creation_options(&app, &token).await;
-    let create = |wanted: Value, verified: bool| {
-        json!({ "do": "create", "options": wanted, "origin": SITE, "verified": verified })
-    };
+    let create = |wanted: Value, verified: bool| json!({ "do": "create", "options": wanted, "origin": SITE, "verified": verified });
     let made = others.done(&create(wanted, false));
     let refused = register(made).await;
     assert_eq!(refused.body["errors"][0]["code"], "user_not_verified", "{}", refused.body);
     let made = others.done(&create(creation_options(&app, &token).await, true));
     let registered = register(made).await;
     assert_eq!(registered.status, 201, "{}", registered.body);
-    for (origin, verified, status) in
-        [(SITE, true, 200), (SITE, false, 401), ("http://localhost:9", true, 401), (SITE, true, 200)]
-    {
+    for (origin, verified, status) in [
+        (SITE, true, 200),
+        (SITE, false, 401),
+        ("http://localhost:9", true, 401),
+        (SITE, true, 200),
+    ] {
         let wanted = options(&app, &bank).await;
         let question =
             json!({ "do": "get", "options": wanted, "origin": origin, "verified": verified });
