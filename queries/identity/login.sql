@@ -44,6 +44,12 @@ FOR UPDATE;
 --! succeed
 SELECT 1 AS done FROM (SELECT handle_successful_login($1::text::citext, $2::inet, $3::text)) AS called;
 
+--! note_login
+-- As `succeed`, for somebody who showed a passkey: the password's failures stay as they
+-- are, or each visit of the owner's would give whoever guesses it new tries.
+UPDATE users SET last_login_at = app_now(), last_login_ip = $3::inet
+WHERE tenant_id = $1::uuid AND id = $2::uuid AND deleted_at IS NULL;
+
 --! take_back
 -- The charges of an attempt whose password was right and whose success could not be
 -- recorded. It may come minutes later, and then only for the password that was

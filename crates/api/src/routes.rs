@@ -15,7 +15,7 @@ use axum::{
 
 use crate::{
     areas::{
-        accounts, approvals, audit, auth, customers, devices, holds, mfa, postings, settings,
+        accounts, approvals, audit, auth, customers, devices, holds, mfa, passkeys, postings, settings,
         transfers, users, well_known,
     },
     middleware,
@@ -89,6 +89,13 @@ pub(crate) fn table() -> Vec<Route> {
         POST   "/v1/auth/step-up/challenge"                Write   SignedIn,                   "identity", mfa::send_step_up_code;
         POST   "/v1/auth/step-up"                          Mfa     SignedIn,                   "identity", mfa::step_up;
         GET    "/v1/auth/password-policy"                  Default RULES,                      "identity", auth::password_policy;
+        POST   "/v1/auth/webauthn/login/options"           Auth    SIGN_IN,                    "identity", passkeys::sign_in_options;
+        POST   "/v1/auth/webauthn/login"                   Auth    SIGN_IN,                    "identity", passkeys::sign_in;
+        POST   "/v1/auth/webauthn/passkeys/options"        Write   SignedIn,                   "identity", passkeys::creation_options;
+        POST   "/v1/auth/webauthn/passkeys"                Write   SignedIn,                   "identity", passkeys::register;
+        GET    "/v1/auth/webauthn/passkeys"                Read    SignedIn,                   "identity", passkeys::list;
+        PATCH  "/v1/auth/webauthn/passkeys/{id}"           Write   SignedIn,                   "identity", passkeys::rename;
+        DELETE "/v1/auth/webauthn/passkeys/{id}"           Write   SignedIn,                   "identity", passkeys::remove;
         GET    "/v1/users"                                 Admin   Needs(UserRead),            "identity", users::list;
         POST   "/v1/users"                                 Admin   Needs(UserCreate),          "identity", users::create;
         GET    "/v1/users/{id}"                            Admin   Needs(UserRead),            "identity", users::read;
@@ -158,7 +165,6 @@ const LATER: [&str; 29] = [
     "auth/register",
     "auth/verify-email",
     "auth/verify-phone",
-    "auth/webauthn",
     "cards",
     "companies",
     "compliance",

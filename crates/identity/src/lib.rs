@@ -20,6 +20,7 @@ mod login;
 mod login_commands;
 mod me;
 mod mfa;
+mod passkeys;
 mod password_policy;
 mod passwords;
 mod policy_change;
@@ -30,6 +31,7 @@ mod signing;
 mod tenant_state;
 mod tenants;
 mod users;
+mod webauthn;
 
 use std::{
     sync::{
@@ -58,6 +60,10 @@ pub use mfa::{
     AppSetup, Confirmed, ConsoleSignIn, ConsoleStep, FactorPresented, FactorRecord, Method, Proven,
     Regenerate, ResetRequest, SecondFactorDue, Setup, SetupRequest, SignIn, SteppedUp,
     VerifiedStep,
+};
+pub use passkeys::{
+    CreationOptions, Descriptor, PasskeyProof, PasskeyRecord, PasskeyRegistered,
+    PasskeyRegistration, RequestOptions,
 };
 pub use password_policy::{PasswordRules, broken_rules};
 pub use passwords::PasswordChange;

@@ -37,6 +37,7 @@ use crate::{
 
 const LOCK_ACCOUNT: &str = tenancy::sql!("identity/login.sql", "lock_account");
 const SUCCEED: &str = tenancy::sql!("identity/login.sql", "succeed");
+const NOTE_LOGIN: &str = tenancy::sql!("identity/login.sql", "note_login");
 const RECORD_ATTEMPT: &str = tenancy::sql!("identity/login.sql", "record_attempt");
 const CREATE_SESSION: &str = tenancy::sql!("identity/sessions.sql", "create");
 const AT_LIMIT: &str = tenancy::sql!("identity/sessions.sql", "at_limit");
@@ -71,8 +72,10 @@ impl SessionFor {
 pub(crate) enum Assurance {
     /// By a password alone; not by two factors.
     Password,
-    /// By a password and a second factor, or by a passkey that verified its user.
+    /// By a password and a second factor.
     TwoFactors,
+    /// By a passkey that verified its user: two factors that cannot be phished.
+    Passkey,
 }
 
 impl Assurance {
@@ -80,6 +83,7 @@ impl Assurance {
         match self {
             Self::Password => 0,
             Self::TwoFactors => 1,
+            Self::Passkey => 2,
         }
     }
 }
@@ -235,6 +239,11 @@ impl SessionBegin {
         let seen: Parameters<'_, 6> = [&tenant, &device_id, &user, &device, &device_name, &trusted];
         let detect: Parameters<'_, 4> = [&user, &ip, &agent, &session];
         let succeed: Parameters<'_, 3> = [&self.entrant.username_key, &ip, &agent];
+        let note_login: Parameters<'_, 3> = [&tenant, &user, &ip];
+        let come_in = match self.assurance {
+            Assurance::Passkey => Query::new(NOTE_LOGIN, &note_login),
+            Assurance::Password | Assurance::TwoFactors => Query::new(SUCCEED, &succeed),
+        };
         let end: Parameters<'_, 3> = [&tenant, &user, &others];
         let create: Parameters<'_, 12> = [
             &tenant,
@@ -259,7 +268,7 @@ impl SessionBegin {
             Query::new(devices::SEEN, &seen),
             Query::new(CREATE_SESSION, &create),
             Query::new(devices::DETECT, &detect),
-            Query::new(SUCCEED, &succeed),
+            come_in,
             Query::new(RECORD_ATTEMPT, &record),
         ];
         if refresh_hash.is_some() {
@@ -304,7 +313,7 @@ impl SessionBegin {
     }
 
     fn factor_at(&self, context: &OpContext) -> Option<Timestamp> {
-        (self.assurance == Assurance::TwoFactors).then(|| context.clock.now())
+        (self.assurance != Assurance::Password).then(|| context.clock.now())
     }
 
     fn events(

@@ -128,8 +128,8 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("bcrypt", &["vault", "bench"], "all cryptography is the vault's; bench measures beside it"),
     (
         "aws-lc-rs",
-        &["vault", "tenancy", "bench"],
-        "all cryptography is the vault's; tenancy checksums migrations, bench measures beside it",
+        &["vault", "tenancy", "bench", "testkit"],
+        "all cryptography is the vault's; tenancy checksums migrations, bench measures beside it, testkit plays authenticators",
     ),
     ("cedar-policy", &["access"], "the policy engine has one owner"),
     ("deadpool-postgres", &["tenancy"], "the pool has one owner"),

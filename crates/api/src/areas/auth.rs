@@ -101,7 +101,7 @@ async fn limits_of(
 }
 
 /// The tenant of that slug, or the only one of the installation.
-async fn tenant_named(
+pub(super) async fn tenant_named(
     state: &ApiState,
     slug: Option<&str>,
 ) -> Result<Option<Arc<TenantRef>>, Problem> {

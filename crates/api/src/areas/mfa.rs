@@ -19,6 +19,7 @@ use super::{
 use crate::{
     extract::{Caller, Id, Source},
     json::{Json, OptionalJson},
+    problem::Problem,
     route::Class,
     state::ApiState,
     wire::{
@@ -26,8 +27,9 @@ use crate::{
         auth::Nothing,
         mfa::{
             BackupCodes, Challenge, Confirm, Confirmed, Enrol, Enrolled, Factor, FactorReset,
-            Rename, SendTo, SetUp, Setup, StepUp, Verified, Verify,
+            Method, Presented, Rename, SendTo, SetUp, Setup, StepUp, Verified, Verify,
         },
+        passkeys::RequestOptions,
     },
 };
 
@@ -37,9 +39,13 @@ pub(crate) async fn challenge(
     Json(Challenge { mfa_token, method }): Json<Challenge>,
 ) -> Answer {
     let tenant = tenant_hinted(&state, &mfa_token).await?;
-    let sending = state.identity.send_factor_code(&mfa_token, method.into(), Arc::clone(&source));
+    let identity = &state.identity;
     let answer = async {
-        sending.await?;
+        if matches!(method, Method::Passkey) {
+            let options = identity.passkey_factor_options(&mfa_token, Arc::clone(&source)).await?;
+            return ok(RequestOptions::from(options));
+        }
+        identity.send_factor_code(&mfa_token, method.into(), Arc::clone(&source)).await?;
         accepted()
     };
     limited_in(Class::Auth, &state, (&source, tenant), &mfa_token, answer).await
@@ -48,16 +54,21 @@ pub(crate) async fn challenge(
 pub(crate) async fn verify(
     State(state): State<ApiState>,
     Source(source): Source,
-    Json(Verify { mfa_token, method, code }): Json<Verify>,
+    Json(step): Json<Verify>,
 ) -> Answer {
+    let (mfa_token, presented) = step.presented()?;
     let tenant = tenant_hinted(&state, &mfa_token).await?;
-    let presented = FactorPresented {
-        token: Zeroizing::new(mfa_token.clone()),
-        method: method.map(Into::into),
-        code: Zeroizing::new(code),
+    let (token, from) = (Zeroizing::new(mfa_token.clone()), Arc::clone(&source));
+    let identity = &state.identity;
+    let answer = async {
+        ok(Verified::from(match presented {
+            Presented::Code(method, code) => {
+                let presented = FactorPresented { token, method, code };
+                identity.verify_factor(presented, from).await?
+            }
+            Presented::Passkey(proof) => identity.verify_passkey_factor(token, proof, from).await?,
+        }))
     };
-    let verifying = state.identity.verify_factor(presented, Arc::clone(&source));
-    let answer = async { ok(Verified::from(verifying.await?)) };
     limited_in(Class::Mfa, &state, (&source, tenant), &mfa_token, answer).await
 }
 
@@ -76,10 +87,15 @@ pub(crate) async fn enrol(
 pub(crate) async fn finish_enrolment(
     State(state): State<ApiState>,
     Source(source): Source,
-    Json(Verify { mfa_token, method, code }): Json<Verify>,
+    Json(step): Json<Verify>,
 ) -> Answer {
+    let (mfa_token, presented) = step.presented()?;
     let tenant = tenant_hinted(&state, &mfa_token).await?;
-    let typed = (method.map(Into::into), Zeroizing::new(code));
+    let Presented::Code(method, code) = presented else {
+        let message = "A passkey is enrolled by somebody signed in";
+        return Err(Problem::malformed_field("method", "invalid_value", message));
+    };
+    let typed = (method, code);
     let confirming = state.identity.confirm_required_factor(&mfa_token, typed, Arc::clone(&source));
     let answer = async { ok(Enrolled::from(confirming.await?)) };
     limited_in(Class::Mfa, &state, (&source, tenant), &mfa_token, answer).await
@@ -140,6 +156,10 @@ pub(crate) async fn send_step_up_code(
     Caller(context): Caller,
     Json(SendTo { method }): Json<SendTo>,
 ) -> Answer {
+    if matches!(method, Method::Passkey) {
+        let options = state.identity.passkey_step_up_options(&context).await?;
+        return ok(RequestOptions::from(options));
+    }
     state.identity.send_step_up_code(&context, method.into()).await?;
     accepted()
 }
@@ -147,10 +167,12 @@ pub(crate) async fn send_step_up_code(
 pub(crate) async fn step_up(
     State(state): State<ApiState>,
     Caller(context): Caller,
-    Json(StepUp { method, code }): Json<StepUp>,
+    Json(step): Json<StepUp>,
 ) -> Answer {
-    let (method, code) = (method.map(Into::into), Zeroizing::new(code));
-    ok(Verified::from(state.identity.step_up(&context, method, code).await?))
+    ok(Verified::from(match step.presented()? {
+        Presented::Code(method, code) => state.identity.step_up(&context, method, code).await?,
+        Presented::Passkey(proof) => state.identity.step_up_by_passkey(&context, proof).await?,
+    }))
 }
 
 pub(crate) async fn request_reset(
@@ -189,6 +211,7 @@ pub(crate) mod docs {
                 BackupCodes, Challenge, Confirm, Confirmed, Enrol, Enrolled, Factor, FactorReset,
                 Rename, SendTo, SetUp, Setup, StepUp, Verified, Verify,
             },
+            passkeys::RequestOptions,
         },
     };
 
@@ -198,9 +221,13 @@ pub(crate) mod docs {
 
     pub(crate) fn challenge() -> Doc {
         Doc::new("sendSecondFactorCode", "mfa", "Sends the code of a sign-in's second step")
-            .describe("Six digits, good for five minutes and once. An earlier code is void.")
+            .describe(
+                "Six digits, good for five minutes and once. An earlier code is void. With the \
+                 method `passkey` nothing is sent: the answer is for the browser.",
+            )
             .body::<Challenge>(json!({ "mfa_token": TOKEN, "method": "sms" }))
             .answers_accepted("On its way.")
+            .answers::<RequestOptions>(200, "For `navigator.credentials.get()`.")
             .problem(401, &["invalid_token"])
             .problem(422, &["method_unavailable"])
     }
@@ -289,6 +316,7 @@ pub(crate) mod docs {
         Doc::new("sendStepUpCode", "mfa", "Sends a code to step up with")
             .body::<SendTo>(json!({ "method": "sms" }))
             .answers_accepted("On its way.")
+            .answers::<RequestOptions>(200, "For `navigator.credentials.get()`.")
             .problem(422, &["method_unavailable"])
     }
 

@@ -13,6 +13,7 @@ pub(crate) mod customers;
 pub(crate) mod devices;
 pub(crate) mod holds;
 pub(crate) mod mfa;
+pub(crate) mod passkeys;
 pub(crate) mod postings;
 pub(crate) mod settings;
 pub(crate) mod transfers;

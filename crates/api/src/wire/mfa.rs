@@ -2,15 +2,18 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use identity::{
-    Confirmed as StoredConfirmed, FactorRecord, Proven, Regenerate, ResetRequest, SecondFactorDue,
-    Setup as StoredSetup, SignIn, TokenGrant, VerifiedStep,
+    Confirmed as StoredConfirmed, FactorRecord, PasskeyProof, Proven, Regenerate, ResetRequest,
+    SecondFactorDue, Setup as StoredSetup, SignIn, TokenGrant, VerifiedStep,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
-use super::{EXAMPLE_ID, EXAMPLE_INSTANT, OTHER_ID, auth::Tokens, instant};
-use crate::openapi_parts::Example;
+use super::{
+    EXAMPLE_ID, EXAMPLE_INSTANT, OTHER_ID, auth::Tokens, instant, passkeys::ProvenCredential,
+};
+use crate::{openapi_parts::Example, problem::Problem};
 
 /// How a second factor is proven.
 #[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
@@ -24,7 +27,7 @@ pub(crate) enum Method {
     Email,
     /// A backup code.
     Backup,
-    /// A passkey; proven at the routes of passkeys.
+    /// A passkey; proven by a credential in the place of a code.
     Passkey,
 }
 
@@ -112,11 +115,11 @@ pub(crate) struct Challenge {
     /// Of the sign-in.
     #[schema(format = Password)]
     pub(crate) mfa_token: String,
-    /// `sms` or `email`.
+    /// `sms`, `email` or `passkey`.
     pub(crate) method: Method,
 }
 
-/// A second step.
+/// A second step: a code, or a passkey's credential.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Verify {
@@ -125,10 +128,64 @@ pub(crate) struct Verify {
     pub(crate) mfa_token: String,
     /// Absent: authenticator app first, then backup codes.
     #[serde(default)]
-    pub(crate) method: Option<Method>,
+    method: Option<Method>,
     /// As typed.
+    #[serde(default)]
     #[schema(format = Password)]
-    pub(crate) code: String,
+    code: Option<String>,
+    /// In its place, with the method `passkey`: what `navigator.credentials.get()` gave.
+    #[serde(default)]
+    credential: Option<ProvenCredential>,
+}
+
+/// What a second factor is proven with.
+pub(crate) enum Presented {
+    /// A code.
+    Code(Option<identity::Method>, Zeroizing<String>),
+    /// What an authenticator said.
+    Passkey(PasskeyProof),
+}
+
+impl Presented {
+    /// A code or a credential, whichever the method wants, and nothing beside it.
+    fn of(
+        method: Option<Method>,
+        code: Option<String>,
+        credential: Option<ProvenCredential>,
+    ) -> Result<Self, Problem> {
+        let unknown = |field| {
+            let message = "This field does not belong to the method";
+            Err(Problem::malformed_field(field, "unknown_field", message))
+        };
+        let missing = |field| {
+            let message = "This field is required";
+            Err(Problem::malformed_field(field, "missing_field", message))
+        };
+        match (method, code, credential) {
+            (Some(Method::Passkey), None, Some(credential)) => {
+                credential.checked().map(Self::Passkey)
+            }
+            (Some(Method::Passkey), None, None) => missing("credential"),
+            (Some(Method::Passkey), Some(_), _) => unknown("code"),
+            (_, _, Some(_)) => unknown("credential"),
+            (_, None, None) => missing("code"),
+            (method, Some(code), None) => {
+                Ok(Self::Code(method.map(Into::into), Zeroizing::new(code)))
+            }
+        }
+    }
+}
+
+impl Verify {
+    pub(crate) fn presented(self) -> Result<(String, Presented), Problem> {
+        Ok((self.mfa_token, Presented::of(self.method, self.code, self.credential)?))
+    }
+}
+
+impl StepUp {
+    pub(crate) fn presented(self) -> Result<Presented, Problem> {
+        Presented::of(self.method, self.code, self.credential)
+    }
 }
 
 /// Whether new backup codes are due.
@@ -396,11 +453,11 @@ pub(crate) struct Rename {
     pub(crate) name: String,
 }
 
-/// A method that sends codes.
+/// A method that sends codes, or that asks a browser.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SendTo {
-    /// `sms` or `email`.
+    /// `sms`, `email` or `passkey`.
     pub(crate) method: Method,
 }
 
@@ -410,10 +467,14 @@ pub(crate) struct SendTo {
 pub(crate) struct StepUp {
     /// Absent: authenticator app first, then backup codes.
     #[serde(default)]
-    pub(crate) method: Option<Method>,
+    method: Option<Method>,
     /// As typed.
+    #[serde(default)]
     #[schema(format = Password)]
-    pub(crate) code: String,
+    code: Option<String>,
+    /// In its place, with the method `passkey`: what `navigator.credentials.get()` gave.
+    #[serde(default)]
+    credential: Option<ProvenCredential>,
 }
 
 /// A reset of somebody's factors, waiting for a second admin.

@@ -17,6 +17,7 @@ pub(crate) mod customers;
 pub(crate) mod devices;
 pub(crate) mod holds;
 pub(crate) mod mfa;
+pub(crate) mod passkeys;
 pub(crate) mod postings;
 pub(crate) mod problem;
 pub(crate) mod published;

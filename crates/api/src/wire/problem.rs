@@ -53,7 +53,7 @@ pub(crate) struct ServerProblemBody {
 
 /// The sentence of each code that always says the same, as the code that refuses says
 /// it; a test holds the two together.
-pub(crate) const DETAILS: [(&str, &str); 64] = [
+pub(crate) const DETAILS: [(&str, &str); 67] = [
     ("account_closed", "The account is closed"),
     ("account_frozen", "The account is frozen"),
     ("account_locked", "Too many failures. Try again later"),
@@ -99,6 +99,8 @@ pub(crate) const DETAILS: [(&str, &str); 64] = [
     ("nothing_to_confirm", "Nothing of this method waits for its first code"),
     ("overdraft_in_use", "More of the overdraft is in use or held than the new limit allows"),
     ("own_account", "Nobody does this to their own account"),
+    ("passkey_exists", "This passkey is registered already"),
+    ("passkey_not_accepted", "The passkey was not accepted"),
     ("permission_denied", "Insufficient permissions"),
     ("policy_changed", "The policy was changed since this was asked for; ask for it anew"),
     ("precondition_required", "Send If-Match with the ETag of the object as you read it"),
@@ -106,9 +108,11 @@ pub(crate) const DETAILS: [(&str, &str); 64] = [
     ("referral_code_unknown", "Nobody has this referral code"),
     ("reset_pending", "A reset is waiting for a second admin already"),
     ("same_account", "Money cannot be moved to the account it comes from"),
+    ("sign_in_required", "Sign in again first"),
     ("step_up_required", "Prove a second factor first (POST /v1/auth/step-up)"),
     ("token_expired", "Token has expired"),
     ("token_revoked", "Token has been revoked"),
+    ("too_many_passkeys", "Nobody may have more than 20 passkeys"),
     ("too_many_sessions", "End a session elsewhere first"),
     ("unbalanced", "The entries do not sum to zero"),
     ("unknown_role", "This tenant has no such role"),

@@ -164,7 +164,7 @@ impl Identity {
         let challenge =
             self.challenge_of_session(context, (user, session), Purpose::Confirm).await?;
         let charge = self.charge_factor(context, &state, (user, challenge), method).await?;
-        let claim = Claim { state: Arc::clone(&state), charge, typed: Typed { method, code } };
+        let claim = Claim { state: Arc::clone(&state), charge, typed: Typed::code(method, code) };
         let (codes, hashes) = fresh_codes(&state, user);
         let authority = Authority::Session(session);
         let command = ConfirmEnrolment { claim, authority, backup_hashes: hashes, begin: None };
@@ -179,7 +179,7 @@ impl Identity {
         (method, code): (Option<Method>, Zeroizing<String>),
         from: Arc<RequestInfo>,
     ) -> Result<(Confirmed, TokenGrant), OperationError> {
-        let typed = Typed { method, code };
+        let typed = Typed::code(method, code);
         let (confirmed, begun) =
             self.confirm_pending(token, typed, (SessionFor::Client, from)).await?;
         Ok((confirmed, self.tokens_of(&begun)?))
@@ -192,7 +192,7 @@ impl Identity {
         (method, code): (Option<Method>, Zeroizing<String>),
         from: Arc<RequestInfo>,
     ) -> Result<(Confirmed, ConsoleGrant), OperationError> {
-        let typed = Typed { method, code };
+        let typed = Typed::code(method, code);
         let (confirmed, begun) =
             self.confirm_pending(token, typed, (SessionFor::Console, from)).await?;
         Ok((confirmed, Self::cookie_of(&begun)))

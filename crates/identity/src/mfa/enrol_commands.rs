@@ -302,7 +302,7 @@ impl ConfirmEnrolment {
 }
 
 /// Puts a set of backup codes in the place of the one before.
-pub(super) async fn store_backup_codes(
+pub(crate) async fn store_backup_codes(
     transaction: &TenantTx,
     context: &OpContext,
     (user, hashes): (Uuid, &[[u8; 32]]),

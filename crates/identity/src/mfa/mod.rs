@@ -28,11 +28,16 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::{passkeys::PasskeyPresented, session_begin::Assurance};
+
 pub(crate) use challenge::{
-    NewChallenge, Owner, PendingFactor, PendingTokens, Purpose, begin as begin_challenge,
+    NewChallenge, Owner, Pending, PendingFactor, PendingTokens, Purpose, begin as begin_challenge,
 };
 pub use enrol::{AppSetup, Confirmed, Setup, SetupRequest};
+pub(crate) use enrol::{checked_name, fresh_codes, method_unavailable};
+pub(crate) use enrol_commands::store_backup_codes;
 pub use manage::FactorRecord;
+pub(crate) use notices::{Told, tell};
 pub use reset::ResetRequest;
 pub use second_step::{ConsoleStep, FactorPresented, SteppedUp, VerifiedStep};
 pub(crate) use sign_in::is_required;
@@ -125,11 +130,28 @@ pub enum Regenerate {
 /// At so many or fewer a new set is obligatory.
 const BACKUP_CODES_FEW: u32 = 2;
 
-/// A code as somebody typed it.
+/// A code as somebody typed it, or what their authenticator said instead.
 pub(crate) struct Typed {
     /// None: authenticator app first, then backup codes.
     pub(crate) method: Option<Method>,
     pub(crate) code: Zeroizing<String>,
+    pub(crate) passkey: Option<PasskeyPresented>,
+}
+
+impl Typed {
+    pub(crate) fn code(method: Option<Method>, code: Zeroizing<String>) -> Self {
+        Self { method, code, passkey: None }
+    }
+
+    pub(crate) fn passkey(presented: PasskeyPresented) -> Self {
+        let method = Some(Method::Passkey);
+        Self { method, code: Zeroizing::default(), passkey: Some(presented) }
+    }
+
+    /// How well its owner is known by it, beside the password.
+    pub(crate) fn assurance(&self) -> Assurance {
+        if self.passkey.is_some() { Assurance::Passkey } else { Assurance::TwoFactors }
+    }
 }
 
 /// A factor that somebody may prove themselves with.

@@ -172,8 +172,7 @@ impl Claim {
             Some(method @ (Method::Sms | Method::Email)) => {
                 self.prove_sent(transaction, method, code).await
             }
-            // Proven by an assertion, which is no code.
-            Some(Method::Passkey) => Ok(None),
+            Some(Method::Passkey) => self.prove_passkey(transaction, context).await,
         }
     }
 
@@ -189,6 +188,20 @@ impl Claim {
         Ok(accept_totp(transaction, context, (&self.state, self.charge.user), (config, code))
             .await?
             .then_some(Proven { method: Method::Totp, backup_codes_left: None }))
+    }
+
+    /// What an authenticator said, which is no code: `passkeys` verifies it.
+    async fn prove_passkey(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Option<Proven>, DbError> {
+        let Some(presented) = &self.typed.passkey else { return Ok(None) };
+        let whose = (self.charge.user, self.charge.challenge);
+        Ok(presented
+            .proves(transaction, context, whose)
+            .await?
+            .then_some(Proven { method: Method::Passkey, backup_codes_left: None }))
     }
 
     async fn prove_backup(

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     ConsoleGrant, Identity, TokenGrant,
     events::about,
-    session_begin::{self, Accepted, Assurance, Begun, Entrant, SessionBegin, SessionFor},
+    session_begin::{self, Accepted, Begun, Entrant, SessionBegin, SessionFor},
 };
 
 /// Passwords locked meanwhile say how long no sooner than this.
@@ -36,6 +36,12 @@ pub struct FactorPresented {
     pub method: Option<Method>,
     /// As typed.
     pub code: Zeroizing<String>,
+}
+
+impl FactorPresented {
+    fn typed(self) -> (Zeroizing<String>, Typed) {
+        (self.token, Typed::code(self.method, self.code))
+    }
 }
 
 impl std::fmt::Debug for FactorPresented {
@@ -76,7 +82,8 @@ impl Identity {
         presented: FactorPresented,
         from: Arc<RequestInfo>,
     ) -> Result<VerifiedStep, OperationError> {
-        let (begun, proven) = self.second_step(presented, SessionFor::Client, from).await?;
+        let (token, typed) = presented.typed();
+        let (begun, proven) = self.second_step((token, typed), SessionFor::Client, from).await?;
         Ok(VerifiedStep { tokens: self.tokens_of(&begun)?, proven })
     }
 
@@ -86,13 +93,14 @@ impl Identity {
         presented: FactorPresented,
         from: Arc<RequestInfo>,
     ) -> Result<ConsoleStep, OperationError> {
-        let (begun, proven) = self.second_step(presented, SessionFor::Console, from).await?;
+        let (token, typed) = presented.typed();
+        let (begun, proven) = self.second_step((token, typed), SessionFor::Console, from).await?;
         Ok(ConsoleStep { grant: Self::cookie_of(&begun), proven })
     }
 
-    async fn second_step(
+    pub(crate) async fn second_step(
         &self,
-        presented: FactorPresented,
+        presented: (Zeroizing<String>, Typed),
         session_for: SessionFor,
         from: Arc<RequestInfo>,
     ) -> Result<(Begun, Proven), OperationError> {
@@ -104,22 +112,21 @@ impl Identity {
 
     async fn second_step_whole(
         &self,
-        presented: FactorPresented,
+        (token, typed): (Zeroizing<String>, Typed),
         session_for: SessionFor,
         from: Arc<RequestInfo>,
     ) -> Result<(Begun, Proven), OperationError> {
-        let pending = self.pending(&presented.token, (Purpose::SignIn, session_for), from).await?;
+        let pending = self.pending(&token, (Purpose::SignIn, session_for), from).await?;
         let Pending { id, user, context, state, .. } = &pending;
         if pending.is_locked {
             let refusal = account_locked(LOCKED_RETRY_S);
             return Err(self.refuse_factor(context, *user, refusal).await);
         }
-        let method = presented.method;
-        let charge = self.charge_factor(context, state, (*user, Some(*id)), method).await?;
-        let typed = Typed { method, code: presented.code };
+        let charge = self.charge_factor(context, state, (*user, Some(*id)), typed.method).await?;
+        let assurance = typed.assurance();
         let claim = Claim { state: Arc::clone(state), charge, typed };
         let entrant = Entrant::named(state, *user, pending.username_key.clone());
-        let how = (session_for, Assurance::TwoFactors);
+        let how = (session_for, assurance);
         let (begin, secret) = self.new_session(context, state, entrant, how)?;
         let password_changed_at = pending.password_changed_at;
         let command = FinishSignIn { begin, claim, password_changed_at };

@@ -29,7 +29,7 @@ use crate::{
     claims::token_revoked,
     events::about,
     login::device_fingerprint,
-    session_begin::{self, Accepted, Assurance, Begun, Entrant, SessionBegin, SessionFor},
+    session_begin::{self, Accepted, Begun, Entrant, SessionBegin, SessionFor},
     sessions::own_user,
     tenant_state::TenantState,
 };
@@ -83,7 +83,7 @@ impl Identity {
         method: Option<Method>,
         code: Zeroizing<String>,
     ) -> Result<SteppedUp, OperationError> {
-        let typed = Typed { method, code };
+        let typed = Typed::code(method, code);
         let (begun, proven) = self.stepped_up(context, typed, SessionFor::Client).await?;
         Ok(SteppedUp { tokens: self.tokens_of(&begun)?, proven })
     }
@@ -95,12 +95,12 @@ impl Identity {
         method: Option<Method>,
         code: Zeroizing<String>,
     ) -> Result<ConsoleStep, OperationError> {
-        let typed = Typed { method, code };
+        let typed = Typed::code(method, code);
         let (begun, proven) = self.stepped_up(context, typed, SessionFor::Console).await?;
         Ok(ConsoleStep { grant: Self::cookie_of(&begun), proven })
     }
 
-    async fn stepped_up(
+    pub(crate) async fn stepped_up(
         &self,
         context: &OpContext,
         typed: Typed,
@@ -129,9 +129,10 @@ impl Identity {
         let challenge =
             self.challenge_of_session(context, (user, session), Purpose::StepUp).await?;
         let charge = self.charge_factor(context, &state, (user, challenge), typed.method).await?;
+        let assurance = typed.assurance();
         let claim = Claim { state: Arc::clone(&state), charge, typed };
         let entrant = Entrant::named(&state, user, facts.username.to_ascii_lowercase());
-        let how = (session_for, Assurance::TwoFactors);
+        let how = (session_for, assurance);
         let (begin, secret) = self.new_session(context, &state, entrant, how)?;
         let begin = begin.ending_at(facts.expires_at);
         let command = StepUp { begin, claim, replaced: session };

@@ -12,7 +12,8 @@ use uuid::Uuid;
 use crate::harness::{Answered, App, Bank};
 
 /// Routes that need no token, each with its reason in the route table.
-const PUBLIC: [&str; 10] = [
+const PUBLIC: [&str; 12] = [
+    "beginPasskeySignIn",
     "confirmRequiredFactor",
     "enrolRequiredFactor",
     "login",
@@ -22,14 +23,16 @@ const PUBLIC: [&str; 10] = [
     "readPasswordPolicy",
     "refresh",
     "sendSecondFactorCode",
+    "signInByPasskey",
     "verifySecondFactor",
 ];
 /// Public routes that a token in the body opens; without one they are nobody's.
-const BY_TOKEN: [&str; 5] = [
+const BY_TOKEN: [&str; 6] = [
     "confirmRequiredFactor",
     "enrolRequiredFactor",
     "refresh",
     "sendSecondFactorCode",
+    "signInByPasskey",
     "verifySecondFactor",
 ];
 /// Public routes that change nothing and concern nobody: no record.
@@ -94,6 +97,7 @@ struct Objects {
     device: Uuid,
     /// A change of the security policy that the bank's super_admin has asked for.
     policy_change: Uuid,
+    passkey: Uuid,
 }
 
 impl Objects {
@@ -123,6 +127,7 @@ impl Objects {
             session: id_of(&me.body["session_id"]),
             device: device_of(app, &token).await,
             policy_change: policy_change_of(app, bank).await,
+            passkey: crate::passkeys::stored_for(app, bank, bank.users[holder.username]).await,
         }
     }
 }
@@ -232,6 +237,7 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         | "listAccounts"
         | "listAuditEvents"
         | "listAuditCheckpoints"
+        | "listPasskeys"
         | "listSessions"
         | "readMe"
         | "readSettings"
@@ -243,6 +249,13 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
             Some(json!({ "tenant": objects.slug, "username": "nobody", "password": "x" })),
             "",
         ),
+        "beginPasskeySignIn" => (None, Some(json!({ "tenant": objects.slug })), ""),
+        "beginPasskey" => (None, Some(json!({})), ""),
+        "signInByPasskey" | "registerPasskey" => {
+            (None, Some(crate::passkeys::nobodys_answer(&route.id)), "")
+        }
+        "renamePasskey" => (Some(objects.passkey), Some(json!({ "name": "Key" })), ""),
+        "removePasskey" => (Some(objects.passkey), None, ""),
         "refresh" => (None, Some(json!({ "refresh_token": "nonsense" })), ""),
         "logout" | "signOutEverywhere" => (None, Some(json!({})), ""),
         "readPasswordPolicy" => (None, None, "?tenant=bank"),
@@ -490,6 +503,7 @@ async fn other_owners_and_other_tenants_objects_do_not_exist() {
         session: Uuid::from_u128(1),
         device: Uuid::from_u128(1),
         policy_change: Uuid::from_u128(1),
+        passkey: Uuid::from_u128(1),
         ..neighbours.clone()
     };
     let admin = app.login(&app.bank, "admin").await;
@@ -608,7 +622,7 @@ async fn refusals_leave_a_record_as_well() {
     let token = app.login(&app.bank, "customer").await;
     for route in routes().iter().filter(|route| !route.public) {
         let about_oneself =
-            ["logout", "signOutEverywhere", "readMe", "listSessions", "listDevices"]
+            ["logout", "signOutEverywhere", "readMe", "listSessions", "listDevices", "listPasskeys"]
                 .contains(&route.id.as_str());
         let before = app.audit_count(app.bank.id).await;
         let answer = if about_oneself {

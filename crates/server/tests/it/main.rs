@@ -48,6 +48,7 @@ mod money_reversals;
 mod notices;
 mod operation;
 mod outage;
+mod passkeys;
 mod second_factors;
 mod serving;
 mod shared_state;

@@ -298,7 +298,7 @@ fn rsa_pair(bytes: &[u8]) -> Result<RsaKeyPair, SigningKeyError> {
     Ok(pair)
 }
 
-fn check_rsa(modulus: &[u8], exponent: &[u8]) -> Result<(), SigningKeyError> {
+pub(super) fn check_rsa(modulus: &[u8], exponent: &[u8]) -> Result<(), SigningKeyError> {
     // The top bit must be set, or 256 bytes would be fewer than 2048 bits.
     let long_enough = modulus.len() > RSA_MODULUS_BYTES
         || (modulus.len() == RSA_MODULUS_BYTES && modulus[0] >= 0x80);

@@ -3,6 +3,7 @@
 //! The algorithm belongs to the key that `kid` names, never to the token. It refuses to know
 //! issuers, audiences, revocation and the clock; a caller brings the time.
 
+mod device;
 mod jwk;
 mod jws;
 mod keys;
@@ -11,6 +12,7 @@ mod roca;
 mod tests;
 mod times;
 
+pub use device::DeviceKey;
 pub use jws::{MAXIMUM_TOKEN_BYTES, VerifiedJwt, Verifier};
 pub use keys::{Algorithm, SigningKey, VerifyingKey};
 pub use times::{MAXIMUM_LEEWAY_S, ValidatedTimes};

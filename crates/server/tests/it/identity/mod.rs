@@ -8,6 +8,7 @@ mod factor_world;
 mod factors;
 mod login;
 mod outages;
+mod passkeys;
 mod passwords;
 mod people;
 mod policy;
