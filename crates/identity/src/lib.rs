@@ -19,9 +19,12 @@ mod login_commands;
 mod me;
 mod password_policy;
 mod passwords;
+mod recovery;
+mod referrals;
 mod refresh;
 mod sessions;
 mod signing;
+mod strength;
 mod tenant_state;
 mod tenants;
 mod users;
@@ -40,6 +43,7 @@ use hotstate::{
     sessions::{Fresh, LiveSessions},
 };
 use operation::Operations;
+use tokio::sync::Semaphore;
 use tenancy::{Clock, directory::Directory, keyring::Keyring};
 use uuid::Uuid;
 use vault::{SecretBytes, password::Hasher};
@@ -49,7 +53,12 @@ pub use login::{LoginRequest, TokenGrant};
 pub use me::Me;
 pub use password_policy::{PasswordRules, broken_rules};
 pub use passwords::PasswordChange;
+pub use recovery::{
+    ForgottenPassword, Invitation, Link, LinkSent, NewAddress, NewPasswordByLink, PhoneChallenge,
+};
+pub use referrals::Referral;
 pub use sessions::SessionRecord;
+pub use strength::{PasswordAdvice, PasswordTried};
 pub use tenants::{NewTenant, TenantRecord};
 pub use users::{Change, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate};
 
@@ -87,6 +96,10 @@ pub(crate) struct Inner {
     pub(crate) account_gate: Gate<(Uuid, String)>,
     pub(crate) address_gate: Gate<(Uuid, std::net::IpAddr)>,
     pub(crate) blocks: AddressBlocks,
+    /// Of requests for a link whose work is done after their answer.
+    pub(crate) afterwards: Arc<Semaphore>,
+    /// Of estimates of a password's strength.
+    pub(crate) estimates: Arc<Semaphore>,
     evaluated: AtomicU64,
     pretended: AtomicU64,
 }
@@ -115,6 +128,10 @@ const STATE_FRESH_FOR: Duration = Duration::from_secs(1);
 const TOKEN_FRESH_FOR: Duration = Duration::from_secs(60);
 /// Activity, and floods from one address, are written once in this time.
 const MINUTE: Duration = Duration::from_secs(60);
+/// Requests for a link that may be under way after their answer.
+const AFTERWARDS_MAX: usize = 64;
+/// Passwords whose strength is estimated at the same time.
+const ESTIMATES_MAX: usize = 2;
 const TENANTS_MAX: usize = 100_000;
 const TOKENS_MAX: usize = 200_000;
 
@@ -145,6 +162,8 @@ impl Identity {
             account_gate: Gate::default(),
             address_gate: Gate::default(),
             blocks: AddressBlocks::default(),
+            afterwards: Arc::new(Semaphore::new(AFTERWARDS_MAX)),
+            estimates: Arc::new(Semaphore::new(ESTIMATES_MAX)),
             evaluated: AtomicU64::new(0),
             pretended: AtomicU64::new(0),
         };

@@ -4,7 +4,7 @@
 //! erasure belongs to privacy. Passwords are hashed before the operation begins, so
 //! that no connection is held meanwhile.
 
-mod commands;
+pub(crate) mod commands;
 mod model;
 mod names;
 mod read;
@@ -18,7 +18,7 @@ use vault::password::PasswordHash;
 
 use access::Permission;
 
-pub(crate) use model::email_key;
+pub(crate) use model::{email_key, is_email, is_phone};
 pub use model::{Change, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate};
 
 use crate::{
@@ -113,7 +113,18 @@ impl Identity {
         Ok(PasswordRules::from(&self.state(&context).await?.policy.password))
     }
 
-    /// Hashes a password once for many users of one tenant (seeds).
+    /// Hashes a password as the tenant's policy wants it.
+    pub(crate) async fn hash_under(
+        &self,
+        state: &TenantState,
+        password: &str,
+    ) -> Result<String, OperationError> {
+        let permit = state.reserve_hash(&self.inner.hasher)?;
+        Ok(permit.hash(password).await.map_err(password_failure)?.to_string())
+    }
+
+    /// Hashes a password once for many users of one tenant (seeds): under bcrypt, until
+    /// each signs in.
     pub async fn hash_password(&self, password: &str) -> Result<PasswordHash, OperationError> {
         self.inner.hasher.hash(password).await.map_err(password_failure)
     }
@@ -164,6 +175,6 @@ impl Identity {
         if !broken.is_empty() {
             return Err(Refusal::validation(broken).into());
         }
-        Ok(Some(self.hash_password(plain).await?.to_string()))
+        Ok(Some(self.hash_under(state, plain).await?))
     }
 }

@@ -9,6 +9,8 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
+use serde::{Deserialize, Serialize};
+
 use super::PasswordError;
 use crate::primitives::constant_time_eq;
 
@@ -19,7 +21,8 @@ const VERSION: u32 = 0x13;
 
 /// What one Argon2id computation costs. Constructed within bounds only, so that no policy and no
 /// stored hash makes a sign-in trivial to guess or a thread busy for minutes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stated", into = "Stated")]
 pub struct Argon2Costs {
     memory_kib: u32,
     iterations: u32,
@@ -72,6 +75,36 @@ impl Argon2Costs {
             // The inputs are of fixed lengths, so this is memory that could not be had.
             .map_err(|_| PasswordError::PoolFailed)?;
         Ok(output)
+    }
+}
+
+/// Costs as they are written down; what is left out is the default's.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Stated {
+    memory_kib: u32,
+    iterations: u32,
+    lanes: u32,
+}
+
+impl Default for Stated {
+    fn default() -> Self {
+        Argon2Costs::DEFAULT.into()
+    }
+}
+
+impl From<Argon2Costs> for Stated {
+    fn from(costs: Argon2Costs) -> Self {
+        let Argon2Costs { memory_kib, iterations, lanes } = costs;
+        Self { memory_kib, iterations, lanes }
+    }
+}
+
+impl TryFrom<Stated> for Argon2Costs {
+    type Error = PasswordError;
+
+    fn try_from(stated: Stated) -> Result<Self, PasswordError> {
+        Self::new(stated.memory_kib, stated.iterations, stated.lanes)
     }
 }
 
