@@ -14,8 +14,8 @@ use axum::{
 
 use crate::{
     areas::{
-        accounts, approvals, audit, auth, customers, holds, postings, settings, transfers, users,
-        well_known,
+        accounts, approvals, audit, auth, customers, holds, postings, recovery, settings,
+        transfers, users, well_known,
     },
     middleware,
     route::{
@@ -56,6 +56,7 @@ macro_rules! on {
 }
 
 const SIGN_IN: Access = Public("it is how one becomes known");
+const LINK: Access = Public("the way in for those who have no password to sign in with");
 const RULES: Access = Public("rules are read before one has a password");
 const KEYS: Access = Public("verifiers of tokens have none of their own");
 const DOCUMENT: Access = Public("it describes the interface and nobody's data");
@@ -72,6 +73,18 @@ pub(crate) fn table() -> Vec<Route> {
         GET    "/v1/auth/sessions"                         Read    SignedIn,                   "identity", auth::sessions;
         DELETE "/v1/auth/sessions/{id}"                    Write   SignedIn,                   "identity", auth::end_session;
         GET    "/v1/auth/password-policy"                  Default RULES,                      "identity", auth::password_policy;
+        POST   "/v1/auth/password/strength"                Default RULES,                      "identity", recovery::try_password;
+        POST   "/v1/auth/password/change"                  Write   SignedIn,                   "identity", recovery::change_password;
+        POST   "/v1/auth/password/forgot"                  Auth    LINK,                       "identity", recovery::forgot_password;
+        POST   "/v1/auth/password/reset"                   Auth    LINK,                       "identity", recovery::reset_password;
+        POST   "/v1/auth/me/email"                         Write   SignedIn,                   "identity", recovery::change_email;
+        POST   "/v1/auth/me/email/verification"            Write   SignedIn,                   "identity", recovery::prove_email;
+        POST   "/v1/auth/me/phone"                         Write   SignedIn,                   "identity", recovery::change_phone;
+        POST   "/v1/auth/verify-email"                     Auth    LINK,                       "identity", recovery::verify_email;
+        POST   "/v1/auth/verify-phone"                     Write   SignedIn,                   "identity", recovery::verify_phone;
+        GET    "/v1/auth/referrals"                        Read    SignedIn,                   "identity", recovery::referrals;
+        POST   "/v1/invitations"                           Admin   Needs(UserCreate),          "identity", recovery::invite;
+        POST   "/v1/invitations/accept"                    Auth    LINK,                       "identity", recovery::accept_invitation;
         GET    "/v1/users"                                 Admin   Needs(UserRead),            "identity", users::list;
         POST   "/v1/users"                                 Admin   Needs(UserCreate),          "identity", users::create;
         GET    "/v1/users/{id}"                            Admin   Needs(UserRead),            "identity", users::read;
@@ -117,26 +130,37 @@ pub(crate) fn table() -> Vec<Route> {
     }
 }
 
+/// What a session may still do whose password has reached its maximum age: see who it is,
+/// change the password, look at its sessions and end them.
+const AFTER_EXPIRY: [&str; 6] = [
+    "/v1/auth/logout",
+    "/v1/auth/logout-everywhere",
+    "/v1/auth/me",
+    "/v1/auth/password/change",
+    "/v1/auth/sessions",
+    "/v1/auth/sessions/{id}",
+];
+
+/// Whether a route, by its template, is open to such a session.
+pub(crate) fn is_open_after_expiry(path: &str) -> bool {
+    AFTER_EXPIRY.contains(&path)
+}
+
 /// Modules that a later release brings: their paths answer `module_not_enabled` to
 /// the signed-in, as those of a module that the tenant has switched off do.
-const LATER: [&str; 31] = [
+const LATER: [&str; 26] = [
     "access",
     "alerts",
     "api-keys",
     "auth/devices",
     "auth/mfa",
-    "auth/password",
-    "auth/referrals",
     "auth/register",
-    "auth/verify-email",
-    "auth/verify-phone",
     "auth/webauthn",
     "cards",
     "companies",
     "compliance",
     "equipment",
     "events",
-    "invitations",
     "kyc",
     "loans",
     "models",
@@ -165,7 +189,8 @@ pub(crate) fn is_of_later_module(path: &str) -> bool {
 
 /// Where such a path is counted.
 pub(crate) fn later_module() -> Place {
-    Place { class: Default, access: SignedIn, module: "later", exact: true }
+    let (class, access, module) = (Default, SignedIn, "later");
+    Place { class, access, module, exact: true, after_expiry: false }
 }
 
 /// Everything under one roof, `/api/v1/…` answering as `/v1/…`.

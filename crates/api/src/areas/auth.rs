@@ -61,7 +61,7 @@ pub(crate) async fn refresh(
 }
 
 /// Counts an attempt under what was tried and its address, then makes it.
-async fn limited(
+pub(super) async fn limited(
     state: &ApiState,
     source: &Arc<RequestInfo>,
     tenant: Option<Arc<TenantRef>>,
@@ -97,7 +97,7 @@ async fn limits_of(
 }
 
 /// The tenant of that slug, or the only one of the installation.
-async fn tenant_named(
+pub(super) async fn tenant_named(
     state: &ApiState,
     slug: Option<&str>,
 ) -> Result<Option<Arc<TenantRef>>, Problem> {
@@ -111,7 +111,10 @@ async fn tenant_named(
 
 /// The tenant that an opaque token (`kind_tenant_secret`) claims: good enough to
 /// choose limits by, proven by nothing.
-async fn tenant_hinted(state: &ApiState, token: &str) -> Result<Option<Arc<TenantRef>>, Problem> {
+pub(super) async fn tenant_hinted(
+    state: &ApiState,
+    token: &str,
+) -> Result<Option<Arc<TenantRef>>, Problem> {
     let hint = token.split('_').nth(1).and_then(|part| Uuid::try_parse(part).ok());
     match hint {
         Some(id) => Ok(state.directory.by_id(TenantId(id)).await?),

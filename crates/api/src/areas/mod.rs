@@ -12,6 +12,7 @@ pub(crate) mod auth;
 pub(crate) mod customers;
 pub(crate) mod holds;
 pub(crate) mod postings;
+pub(crate) mod recovery;
 pub(crate) mod settings;
 pub(crate) mod transfers;
 pub(crate) mod users;

@@ -134,6 +134,6 @@ pub(crate) mod docs {
             .etag()
             .problem(403, &["permission_denied", "privilege_escalation"])
             .problem(409, &["email_taken"])
-            .problem(422, &["validation_failed", "unknown_role"])
+            .problem(422, &["validation_failed", "unknown_role", "confirmation_needed"])
     }
 }

@@ -39,6 +39,13 @@ pub(crate) struct FieldProblem {
     message: String,
 }
 
+impl From<FieldError> for FieldProblem {
+    fn from(error: FieldError) -> Self {
+        let FieldError { field, code, message } = error;
+        Self { field: field.into_owned(), code: code.into_owned(), message }
+    }
+}
+
 /// All that a 5xx says.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = ServerProblem)]
@@ -53,18 +60,25 @@ pub(crate) struct ServerProblemBody {
 
 /// The sentence of each code that always says the same, as the code that refuses says
 /// it; a test holds the two together.
-pub(crate) const DETAILS: [(&str, &str); 45] = [
+pub(crate) const DETAILS: [(&str, &str); 58] = [
     ("account_closed", "The account is closed"),
     ("account_frozen", "The account is frozen"),
     ("account_not_empty", "Only an account without balance and holds can be closed"),
+    ("already_joined", "They have a password already"),
     ("already_reversed", "The movement has been reversed before"),
+    ("already_verified", "The address is proven already"),
     ("amount_too_large", "The amount must be at most 2^53 - 1 minor units"),
     ("approval_decided", "Somebody has decided before"),
     ("approval_expired", "Nobody has decided in time"),
     ("approval_tampered", "The order is not the one that was given"),
     ("capture_exceeds_hold", "The amount is more than remains of the hold"),
+    ("changed_meanwhile", "The password was changed meanwhile"),
+    ("code_wrong", "The code is not the one that was sent"),
     ("currency_mismatch", "The account holds another currency"),
+    ("current_password_wrong", "The present password is wrong"),
     ("customer_inactive", "The customer is not active"),
+    ("email_malformed", "Not an e-mail address"),
+    ("email_missing", "There is no e-mail address to send it to"),
     ("email_taken", "This e-mail address is taken"),
     ("hold_captured", "The hold has been captured and is over"),
     ("hold_expired", "The hold has expired and is over"),
@@ -78,22 +92,28 @@ pub(crate) const DETAILS: [(&str, &str); 45] = [
     ("invalid_cursor", "The cursor belongs to another list"),
     ("invalid_sizes", "Expected 0 < from ≤ to ≤ the log's signed size"),
     ("invalid_token", "A valid access token is needed"),
+    ("link_invalid", "This link is no longer valid; ask for a new one"),
     ("maker_not_permitted", "Whoever ordered it may not order it any more"),
     ("malformed_json", "The body is not valid JSON"),
     ("module_not_enabled", "This module is not enabled for the tenant"),
     ("not_found", "No such object"),
     ("not_sealed_yet", "The event is being sealed: try again in a second"),
     ("overdraft_in_use", "More of the overdraft is in use or held than the new limit allows"),
+    ("password_expired", "The password has reached its maximum age; change it first"),
+    ("password_reused", "This password was used before"),
     ("permission_denied", "Insufficient permissions"),
+    ("phone_malformed", "Not an E.164 number: + and 7 to 15 digits"),
     ("precondition_required", "Send If-Match with the ETag of the object as you read it"),
     ("privilege_escalation", "This role holds more than you do"),
     ("referral_code_unknown", "Nobody has this referral code"),
     ("same_account", "Money cannot be moved to the account it comes from"),
+    ("step_up_required", "Use your second factor first"),
     ("token_expired", "Token has expired"),
     ("token_revoked", "Token has been revoked"),
     ("unbalanced", "The entries do not sum to zero"),
     ("unknown_role", "This tenant has no such role"),
     ("unsupported_media_type", "The body has to be sent as Content-Type: application/json"),
+    ("user_disabled", "Disabled people are not invited"),
     ("username_taken", "This user name is taken"),
     ("value_date_before_opening", "The value date must not lie before the account's opening"),
     ("value_date_before_original", "The value date must not lie before that of the movement"),

@@ -12,9 +12,8 @@ use audit::EventType;
 use jiff::Timestamp;
 use notify::{Channel, Template};
 use operation::{Applied, Call, Command, Failure, OperationError, Refusal, RefusalKind, event};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tenancy::{DbError, OpContext, RequestInfo, TenantTx};
+use tenancy::{OpContext, RequestInfo, TenantTx};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 use vault::{OpaqueToken, blind_index};
@@ -22,7 +21,7 @@ use zeroize::Zeroizing;
 
 use super::{
     LinkSent,
-    link::{TOKEN, refused},
+    link::refused,
     one_time::{self, Consumed, NewToken, Purpose, code_hash, link_invalid},
     person::{Person, Teller, sent_enough},
 };

@@ -35,7 +35,7 @@ const CLEAR_LOCK: &str = tenancy::sql!("identity/one_time.sql", "clear_lock");
 const EMAIL_PROVEN: &str = tenancy::sql!("identity/one_time.sql", "email_proven");
 
 /// The field of the body that a token stands in.
-pub(super) const TOKEN: &str = "token";
+const TOKEN: &str = "token";
 
 /// What a link that sets a password was sent for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,13 @@ impl Identity {
         let purpose = request.link.purpose();
         let (context, token, user) = self.followed(purpose, &request.token, from).await?;
         let state = self.state(&context).await?;
-        let credentials = self.credentials(&context, user, &state).await?;
+        let credentials = match self.credentials(&context, user, &state).await {
+            // Disabled since it was sent.
+            Err(OperationError::Refused(_)) => {
+                return Err(self.refuse_link(context, purpose, Some(user)).await);
+            }
+            read => read?,
+        };
         self.check_rules(&context, user, &state, &request.new).await?;
         let credentials = self.next_credentials(&state, credentials, &request.new).await?;
         let command =
@@ -105,16 +111,26 @@ impl Identity {
         if let Some(user) = self.owner_of(&context, purpose, &token).await? {
             return Ok((context, token, user));
         }
-        let call = Call { context, idempotency_key: None, command: RefuseLink { purpose } };
+        Err(self.refuse_link(context, purpose, None).await)
+    }
+
+    async fn refuse_link(
+        &self,
+        context: OpContext,
+        purpose: Purpose,
+        user: Option<Uuid>,
+    ) -> OperationError {
+        let call = Call { context, idempotency_key: None, command: RefuseLink { purpose, user } };
         // The command always refuses.
-        self.inner.operations.run_one(call).await?;
-        Err(link_invalid(TOKEN).into())
+        let refused = self.inner.operations.run_one(call).await.err();
+        refused.unwrap_or_else(|| link_invalid(TOKEN).into())
     }
 }
 
 /// Records that somebody followed a link that is good no more.
 struct RefuseLink {
     purpose: Purpose,
+    user: Option<Uuid>,
 }
 
 impl Command for RefuseLink {
@@ -128,7 +144,7 @@ impl Command for RefuseLink {
     }
 
     async fn execute(&self, _: &TenantTx, context: &OpContext) -> Result<Applied<()>, Failure> {
-        Err(refused(context, self.purpose, None))
+        Err(refused(context, self.purpose, self.user))
     }
 }
 
