@@ -2,7 +2,7 @@
 
 use axum::{
     Router,
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use tower_http::catch_panic::CatchPanicLayer;
@@ -10,7 +10,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     areas::{
         account, account_settings, accounts, approvals, audit, customer_forms, customers, hold_new,
-        holds, overview, palette, preferences, settings, sign_in, teller, transfers,
+        holds, overview, palette, password, preferences, recovery, settings, sign_in, teller,
+        transfers,
     },
     assets, docs,
     fault::Fault,
@@ -36,6 +37,8 @@ pages! {
     get  "/"              overview::show;
     get  "/palette"       palette::look_up;
     post "/logout"        sign_in::leave;
+    get  "/password"      password::show;
+    post "/password"      password::change;
     get  "/activity.csv"  overview::csv;
     get  "/transfers"     transfers::begin;
     post "/transfers"     transfers::create;
@@ -91,11 +94,15 @@ pages! {
 pub fn router(console: Console) -> Router {
     let open = Router::new()
         .route("/login", get(sign_in::show).post(sign_in::enter))
+        .route("/reset", get(recovery::ask).post(recovery::forgot))
+        .route("/reset/confirm", get(recovery::follow_reset).post(recovery::reset))
+        .route("/invite", get(recovery::follow_invite).post(recovery::accept))
+        .route("/verify-email", get(recovery::follow_email).post(recovery::verify))
         .route("/preferences/theme", post(preferences::theme))
         .route("/assets/{hash}/{name}", get(assets::serve))
         .merge(docs::router());
     for_the_signed_in()
-        .route_layer(from_fn(frame::signed_in_only))
+        .route_layer(from_fn_with_state(console.clone(), frame::signed_in_only))
         .merge(open)
         .fallback(nothing_here)
         .layer(from_fn_with_state(console.clone(), frame::in_time))

@@ -55,6 +55,7 @@ pub(crate) async fn show(
     }
     let notice = match params.get("why") {
         Some("out") => Some("You are signed out."),
+        Some("password") => Some("Your password is set. Sign in with it."),
         Some("expired") => Some("Your session has ended. Sign in to go on."),
         _ => None,
     };
@@ -83,7 +84,7 @@ pub(crate) async fn enter(
 }
 
 /// Counts an attempt under the name tried and its address, as the API does.
-async fn counted(
+pub(super) async fn counted(
     console: &Console,
     visit: &Visit,
     tenant: Option<Arc<TenantRef>>,
@@ -101,7 +102,7 @@ async fn counted(
     Ok(count_sign_in(&console.rates, limits, sign_in, visit.source.ip, console.now_ms()))
 }
 
-fn nobody(console: &Console, visit: &Visit, tenant: &Arc<TenantRef>) -> OpContext {
+pub(super) fn nobody(console: &Console, visit: &Visit, tenant: &Arc<TenantRef>) -> OpContext {
     OpContext {
         tenant: Arc::clone(tenant),
         actor: Actor::system(ActorKind::Anonymous),
