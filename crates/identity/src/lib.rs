@@ -43,8 +43,8 @@ use hotstate::{
     sessions::{Fresh, LiveSessions},
 };
 use operation::Operations;
-use tokio::sync::Semaphore;
 use tenancy::{Clock, directory::Directory, keyring::Keyring};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 use vault::{SecretBytes, password::Hasher};
 

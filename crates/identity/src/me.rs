@@ -87,10 +87,7 @@ impl Identity {
 impl Identity {
     /// 403 `password_expired` where the caller's password has reached the maximum age of
     /// the tenant's policy: such a session changes it before it does anything else.
-    pub async fn refuse_expired_password(
-        &self,
-        context: &OpContext,
-    ) -> Result<(), OperationError> {
+    pub async fn refuse_expired_password(&self, context: &OpContext) -> Result<(), OperationError> {
         let Some(SessionId(session)) = context.session else { return Ok(()) };
         let state = self.state(context).await?;
         if state.policy.password.maximum_age_days.is_none() {

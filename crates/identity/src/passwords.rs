@@ -123,8 +123,13 @@ impl Identity {
             Some(current) => {
                 let (identity, context, current) = (self.clone(), context.clone(), current.clone());
                 let whole = async move {
-                    let checked =
-                        identity.check_current_password(&context, user, &state, &credentials, &current);
+                    let checked = identity.check_current_password(
+                        &context,
+                        user,
+                        &state,
+                        &credentials,
+                        &current,
+                    );
                     checked.await
                 };
                 tokio::spawn(whole).await.unwrap_or(Err(OperationError::Aborted))
@@ -310,9 +315,8 @@ impl Command for ChangePassword {
         context: &OpContext,
     ) -> Result<Applied<()>, Failure> {
         let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
-        let person = Person::lock(transaction, &keys, self.user)
-            .await?
-            .ok_or_else(Refusal::not_found)?;
+        let person =
+            Person::lock(transaction, &keys, self.user).await?.ok_or_else(Refusal::not_found)?;
         write_password(transaction, context, self.user, &self.credentials).await?;
         let kept = context.session.map(|session| session.to_string());
         let ended = revoke_all(transaction, self.user, "password_changed", kept.as_deref()).await?;

@@ -58,8 +58,7 @@ impl Identity {
         let busy = || {
             Refusal::new(RefusalKind::Unavailable, "busy", "Try again in 1 seconds").retry_after(1)
         };
-        let permit =
-            Arc::clone(&self.inner.estimates).acquire_owned().await.map_err(|_| busy())?;
+        let permit = Arc::clone(&self.inner.estimates).acquire_owned().await.map_err(|_| busy())?;
         let advice = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let names: Vec<&str> = tried.names.iter().map(String::as_str).collect();
@@ -71,8 +70,7 @@ impl Identity {
 }
 
 fn estimate(password: &str, names: &[&str], broken: Vec<FieldError>) -> PasswordAdvice {
-    let start: Zeroizing<String> =
-        Zeroizing::new(password.chars().take(ESTIMATED_MAX).collect());
+    let start: Zeroizing<String> = Zeroizing::new(password.chars().take(ESTIMATED_MAX).collect());
     let estimate = zxcvbn(&start, names);
     let feedback = estimate.feedback();
     let warning = feedback.and_then(|feedback| feedback.warning());

@@ -380,7 +380,10 @@ mod tests {
         let table = [
             (json!(null), Some(PasswordHashing::Bcrypt)),
             (json!({ "scheme": "bcrypt" }), Some(PasswordHashing::Bcrypt)),
-            (json!({ "scheme": "argon2id" }), Some(PasswordHashing::Argon2id(Argon2Costs::DEFAULT))),
+            (
+                json!({ "scheme": "argon2id" }),
+                Some(PasswordHashing::Argon2id(Argon2Costs::DEFAULT)),
+            ),
             (
                 json!({ "scheme": "argon2id", "memory_kib": 47_104, "iterations": 1 }),
                 Some(PasswordHashing::Argon2id(costs(47_104, 1))),

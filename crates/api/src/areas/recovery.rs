@@ -277,7 +277,9 @@ pub(crate) mod docs {
                 "A link goes to the new address; following it changes it, and the old one is \
                  told. Needs the present password or a second factor used just now.",
             )
-            .body::<NewEmail>(json!({ "email": "new@home.example", "current_password": "as it is" }))
+            .body::<NewEmail>(
+                json!({ "email": "new@home.example", "current_password": "as it is" }),
+            )
             .answers::<LinkSent>(202, "A link is on its way.")
             .problem(403, &["permission_denied", "step_up_required"])
             .problem(422, &["email_malformed", "current_password_wrong"])

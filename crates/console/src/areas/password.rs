@@ -39,10 +39,9 @@ pub(crate) async fn change(visitor: Visitor, form: Params) -> Answer {
     let typed = |name| Zeroizing::new(form.raw(name).unwrap_or_default().to_owned());
     let change = PasswordChange { current: typed("current_password"), new: typed("new_password") };
     match visitor.console.identity.change_password(visitor.context(), change).await {
-        Ok(()) => visitor.redirect_saying(
-            "/",
-            "Your password is changed. Other devices are signed out.",
-        ),
+        Ok(()) => {
+            visitor.redirect_saying("/", "Your password is changed. Other devices are signed out.")
+        }
         Err(OperationError::Refused(refusal))
             if matches!(refusal.kind, RefusalKind::Rule | RefusalKind::Conflict)
                 || refusal.code == "step_up_required" =>

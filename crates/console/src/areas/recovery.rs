@@ -174,12 +174,7 @@ pub(crate) async fn accept(
     set(&console, &visit, (Way::Invite, Link::Invite), &form).await
 }
 
-async fn set(
-    console: &Console,
-    visit: &Visit,
-    (way, link): (Way, Link),
-    form: &Params,
-) -> Answer {
+async fn set(console: &Console, visit: &Visit, (way, link): (Way, Link), form: &Params) -> Answer {
     let token = form.text("token");
     let request = NewPasswordByLink {
         link,

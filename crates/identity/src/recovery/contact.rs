@@ -83,8 +83,7 @@ impl Identity {
         &self,
         context: &OpContext,
     ) -> Result<LinkSent, OperationError> {
-        let token =
-            NewToken::generate(context, Purpose::EmailVerification, own_user(context)?)?;
+        let token = NewToken::generate(context, Purpose::EmailVerification, own_user(context)?)?;
         self.send(context, token, None).await
     }
 
@@ -135,7 +134,8 @@ impl Identity {
         let is_change = OpaqueToken::parse(token, Purpose::EmailChange.kind()).is_ok();
         let purpose = if is_change { Purpose::EmailChange } else { Purpose::EmailVerification };
         let (context, token, user) = self.followed(purpose, token, from).await?;
-        let command = Confirm { identity: self.clone(), purpose, user, token: token.hash(), code: None };
+        let command =
+            Confirm { identity: self.clone(), purpose, user, token: token.hash(), code: None };
         let call = Call { context, idempotency_key: None, command };
         self.inner.operations.run_one(call).await.map(drop)
     }
@@ -152,8 +152,7 @@ impl Identity {
         let token = OpaqueToken::parse(phone_token, purpose.kind())
             .map_err(|_| link_invalid(PHONE_TOKEN))?;
         let code = Some(code_hash(&token, code.trim()));
-        let command =
-            Confirm { identity: self.clone(), purpose, user, token: token.hash(), code };
+        let command = Confirm { identity: self.clone(), purpose, user, token: token.hash(), code };
         let call = Call { context: context.clone(), idempotency_key: None, command };
         self.inner.operations.run_one(call).await.map(drop)
     }
@@ -228,10 +227,9 @@ impl Command for Send {
         }
         let expires_at = token.store(transaction, context).await?.ok_or_else(sent_enough)?;
         let (template, values) = match channel {
-            Channel::Email => (
-                Template::VerifyEmail,
-                json!({ "link": token.link(), "expires_at": expires_at }),
-            ),
+            Channel::Email => {
+                (Template::VerifyEmail, json!({ "link": token.link(), "expires_at": expires_at }))
+            }
             Channel::Sms => (
                 Template::SignInCode,
                 json!({ "code": code, "expires_at": expires_at, "purpose": "to change your phone number" }),
@@ -302,9 +300,10 @@ impl Command for Confirm {
                 transaction.execute(EMAIL_PROVEN, &[&transaction.tenant(), &self.user]).await?;
             }
         }
-        let event = about(context, EventType::DataModification, Self::NAME, (Some(self.user), None))
-            .details(json!({ "purpose": self.purpose.as_str() }))
-            .personal_fields();
+        let event =
+            about(context, EventType::DataModification, Self::NAME, (Some(self.user), None))
+                .details(json!({ "purpose": self.purpose.as_str() }))
+                .personal_fields();
         Ok(Applied { output: (), status: 204, events: vec![event] })
     }
 }

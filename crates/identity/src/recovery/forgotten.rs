@@ -114,11 +114,7 @@ impl Command for NotePasswordForgotten {
         Permission::UserUpdate
     }
 
-    async fn execute(
-        &self,
-        _: &TenantTx,
-        context: &OpContext,
-    ) -> Result<Applied<()>, Failure> {
+    async fn execute(&self, _: &TenantTx, context: &OpContext) -> Result<Applied<()>, Failure> {
         let event = about(context, EventType::ApiAccess, Self::NAME, (None, None))
             .details(json!({ "identifier": hexadecimal(&self.identifier) }));
         Ok(Applied { output: (), status: 202, events: vec![event] })
@@ -147,8 +143,12 @@ impl Command for SendReset {
         context: &OpContext,
     ) -> Result<Applied<()>, Failure> {
         let why_not = self.send(transaction, context).await?;
-        let event = about(context, EventType::CredentialChange, Self::NAME, (Some(self.token.user), None))
-            .details(why_not.map_or_else(|| json!({ "sent": true }), |reason| json!({ "sent": false, "reason": reason })));
+        let event =
+            about(context, EventType::CredentialChange, Self::NAME, (Some(self.token.user), None))
+                .details(why_not.map_or_else(
+                    || json!({ "sent": true }),
+                    |reason| json!({ "sent": false, "reason": reason }),
+                ));
         Ok(Applied { output: (), status: 202, events: vec![event] })
     }
 }

@@ -67,7 +67,10 @@ pub struct NewPasswordByLink {
 
 impl std::fmt::Debug for NewPasswordByLink {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("NewPasswordByLink").field("link", &self.link).finish_non_exhaustive()
+        formatter
+            .debug_struct("NewPasswordByLink")
+            .field("link", &self.link)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,8 +95,13 @@ impl Identity {
         };
         self.check_rules(&context, user, &state, &request.new).await?;
         let credentials = self.next_credentials(&state, credentials, &request.new).await?;
-        let command =
-            SetPasswordByLink { identity: self.clone(), purpose, user, token: token.hash(), credentials };
+        let command = SetPasswordByLink {
+            identity: self.clone(),
+            purpose,
+            user,
+            token: token.hash(),
+            credentials,
+        };
         self.run_and_forget(&context, command, Forgotten::User(user)).await
     }
 

@@ -143,9 +143,8 @@ impl NewToken {
             (payload.map(|(sealed, _)| sealed), payload.map(|(_, index)| index.as_slice()));
         let hash = hash.as_slice();
         let void: [&(dyn ToSql + Sync); 3] = [&tenant, &self.user, &&purposes[..]];
-        let insert: [&(dyn ToSql + Sync); 9] = [
-            &tenant, &self.id, &self.user, &purpose, &hash, &code, &sealed, &index, &expires_at,
-        ];
+        let insert: [&(dyn ToSql + Sync); 9] =
+            [&tenant, &self.id, &self.user, &purpose, &hash, &code, &sealed, &index, &expires_at];
         transaction.pipeline(&[Query::new(VOID, &void), Query::new(INSERT, &insert)]).await?;
         Ok(Some(expires_at))
     }
@@ -222,10 +221,7 @@ impl Identity {
     }
 
     /// Forgets tokens whose end was a day ago, one batch; for a worker. Says how many.
-    pub async fn forget_one_time_tokens(
-        &self,
-        context: &OpContext,
-    ) -> Result<u64, OperationError> {
+    pub async fn forget_one_time_tokens(&self, context: &OpContext) -> Result<u64, OperationError> {
         let transaction = self.inner.operations.database().begin(context).await?;
         let forgotten = transaction.execute(FORGET_OLD, &[&context.tenant_id()]).await?;
         transaction.commit().await?;

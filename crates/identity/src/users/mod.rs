@@ -18,8 +18,8 @@ use vault::password::PasswordHash;
 
 use access::Permission;
 
-pub(crate) use model::{email_key, is_email, is_phone};
 pub use model::{Change, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate};
+pub(crate) use model::{email_key, is_email, is_phone};
 
 use crate::{
     Identity,

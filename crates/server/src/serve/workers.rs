@@ -124,9 +124,9 @@ async fn expire_approvals(installation: Installation) -> anyhow::Result<()> {
 }
 
 /// Forgets answers to idempotency keys that are older than a week, and links and codes
-/// whose end was a day ago, batch by batch, so
-/// that no backlog is too large for the time that a statement may take. What is left when
-/// the process is told to stop is forgotten at the next start.
+/// whose end was a day ago, batch by batch, so that no backlog is too large for the time
+/// that a statement may take. What is left when the process is told to stop is forgotten
+/// at the next start.
 ///
 /// # Errors
 /// The first tenant's trouble, after every other tenant had its turn.

@@ -44,6 +44,7 @@ mod money_proofs;
 mod money_reversals;
 mod operation;
 mod outage;
+mod recovery;
 mod serving;
 mod statements;
 mod tenancy;

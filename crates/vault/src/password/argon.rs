@@ -66,9 +66,8 @@ impl Argon2Costs {
         prehashed: &[u8],
         salt: &[u8; SALT_BYTES],
     ) -> Result<[u8; OUTPUT_BYTES], PasswordError> {
-        let params =
-            Params::new(self.memory_kib, self.iterations, self.lanes, Some(OUTPUT_BYTES))
-                .map_err(|_| PasswordError::CostOutOfRange)?;
+        let params = Params::new(self.memory_kib, self.iterations, self.lanes, Some(OUTPUT_BYTES))
+            .map_err(|_| PasswordError::CostOutOfRange)?;
         let mut output = [0; OUTPUT_BYTES];
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(prehashed, salt, &mut output)
@@ -138,7 +137,8 @@ impl Argon2Hash {
 impl fmt::Display for Argon2Hash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Argon2Costs { memory_kib, iterations, lanes } = self.costs;
-        let (salt, output) = (STANDARD_NO_PAD.encode(self.salt), STANDARD_NO_PAD.encode(self.output));
+        let (salt, output) =
+            (STANDARD_NO_PAD.encode(self.salt), STANDARD_NO_PAD.encode(self.output));
         write!(
             formatter,
             "argon2id$v={VERSION}$m={memory_kib},t={iterations},p={lanes}${salt}${output}"
@@ -229,6 +229,5 @@ mod tests {
         }
     }
 
-    const REFERENCE: &str = 
-        "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxNmJ5dGVzIQ$tPXA8KRaMxUDqoVFOkz5qceiysamiMSLxBrcC5sAtmo";
+    const REFERENCE: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxNmJ5dGVzIQ$tPXA8KRaMxUDqoVFOkz5qceiysamiMSLxBrcC5sAtmo";
 }

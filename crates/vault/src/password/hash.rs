@@ -195,8 +195,7 @@ fn bcrypt_digest(encoded: &str) -> Result<Digest, PasswordError> {
     if encoded.len() != BCRYPT_LETTERS {
         return Err(PasswordError::MalformedHash);
     }
-    let parts =
-        bcrypt::HashParts::from_str(encoded).map_err(|_| PasswordError::MalformedHash)?;
+    let parts = bcrypt::HashParts::from_str(encoded).map_err(|_| PasswordError::MalformedHash)?;
     check_cost(parts.get_cost())?;
     Ok(Digest::Bcrypt { cost: parts.get_cost(), encoded: encoded.to_owned() })
 }
@@ -252,8 +251,9 @@ pub(super) fn matches(
     let pepper = peppers.find(&stored.pepper_id).ok_or(PasswordError::UnknownPepper)?;
     let prehashed = pepper.apply(password);
     match &stored.digest {
-        Digest::Bcrypt { encoded, .. } => bcrypt::verify(prehashed.as_bytes(), encoded)
-            .map_err(|_| PasswordError::MalformedHash),
+        Digest::Bcrypt { encoded, .. } => {
+            bcrypt::verify(prehashed.as_bytes(), encoded).map_err(|_| PasswordError::MalformedHash)
+        }
         Digest::Argon2id(hash) => hash.matches(prehashed.as_bytes()),
     }
 }

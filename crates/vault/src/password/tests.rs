@@ -141,8 +141,11 @@ async fn argon2id_has_a_stored_form_that_names_scheme_pepper_and_costs() {
 #[tokio::test]
 async fn hashes_hold_no_more_memory_together_than_they_may() {
     // Room for one at a time, three threads: the second waits for the first.
-    let options =
-        HasherOptions { threads: NonZeroUsize::new(3).unwrap(), memory_kib: 20_000, ..options(4, 32) };
+    let options = HasherOptions {
+        threads: NonZeroUsize::new(3).unwrap(),
+        memory_kib: 20_000,
+        ..options(4, 32)
+    };
     let hasher = Arc::new(Hasher::start(options).unwrap());
     let tasks: Vec<_> = (0..9)
         .map(|number| {
