@@ -73,7 +73,7 @@ fn estimate(password: &str, names: &[&str], broken: Vec<FieldError>) -> Password
     let start: Zeroizing<String> = Zeroizing::new(password.chars().take(ESTIMATED_MAX).collect());
     let estimate = zxcvbn(&start, names);
     let feedback = estimate.feedback();
-    let warning = feedback.and_then(|feedback| feedback.warning());
+    let warning = feedback.and_then(zxcvbn::feedback::Feedback::warning);
     PasswordAdvice {
         broken,
         score: u8::from(estimate.score()),

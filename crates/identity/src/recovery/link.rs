@@ -83,6 +83,17 @@ impl Identity {
         request: NewPasswordByLink,
         from: Arc<RequestInfo>,
     ) -> Result<(), OperationError> {
+        let identity = self.clone();
+        // A task of its own: who hangs up after the hashing has it done all the same.
+        let whole = async move { identity.set_whole(request, from).await };
+        tokio::spawn(whole).await.unwrap_or(Err(OperationError::Aborted))
+    }
+
+    async fn set_whole(
+        &self,
+        request: NewPasswordByLink,
+        from: Arc<RequestInfo>,
+    ) -> Result<(), OperationError> {
         let purpose = request.link.purpose();
         let (context, token, user) = self.followed(purpose, &request.token, from).await?;
         let state = self.state(&context).await?;
