@@ -5,8 +5,23 @@
 //! Refuses to know why somebody is told something, whether an address is theirs, and what
 //! a code or link opens: callers say whom to tell what.
 
+mod branding;
+mod message;
 mod notice;
+mod outcomes;
 mod queue;
+mod schedule;
+mod transport;
+mod wording;
+mod worker;
 
+pub use branding::{Branding, SetBranding};
+pub use message::{Content, Message};
 pub use notice::{Channel, Notice, Template};
 pub use queue::enqueue;
+pub use schedule::Patience;
+pub use transport::{
+    Delivery, Folder, Gateway, GatewayConfig, GatewayConfigError, Pending, RootsError, Smtp,
+    SmtpConfig, SmtpConfigError, SmtpSecurity, Transport,
+};
+pub use worker::{Notices, Transports, Waiting};

@@ -12,9 +12,9 @@ use crate::notice::{Notice, Values, is_address};
 
 const INSERT: &str = tenancy::sql!("notify/queue.sql", "insert");
 
-const TABLE: &str = "notices";
-const RECIPIENT: &str = "recipient_sealed";
-const VALUES: &str = "values_sealed";
+pub(crate) const TABLE: &str = "notices";
+pub(crate) const RECIPIENT: &str = "recipient_sealed";
+pub(crate) const VALUES: &str = "values_sealed";
 
 /// Puts a notice into the queue, in the caller's transaction: it is sent once that
 /// commits, or never. Gives its id, by which records speak of it.

@@ -13,6 +13,7 @@ use banking::{HoldGroups, movements::CreateTransfer};
 use console::{Console, ConsoleParts};
 use hotstate::rate::RateWindows;
 use identity::{Identity, IdentityConfig};
+use notify::{Notices, Transports};
 use operation::{AccessLog, Group, Operations};
 use tenancy::directory::Directory;
 use tenancy::keyring::Keyring;
@@ -65,6 +66,8 @@ pub struct Installation {
     pub draining: Arc<AtomicBool>,
     /// How often each tenant's books are proven.
     pub proof_every: Duration,
+    /// Sends what people are told.
+    pub notices: Notices,
     /// Of this node; the API and the console spend one budget.
     rates: Arc<RateWindows>,
     api: ApiConfig,
@@ -99,6 +102,12 @@ impl Installation {
             },
         );
         let sealer = Sealer::new(sealer_database, Arc::clone(&keyring), clock.clone());
+        let notices = Notices::new(
+            operations.clone(),
+            Arc::clone(&keyring),
+            Transports::default(),
+            ingredients.api.public_url.as_str(),
+        );
         Ok(Self {
             app,
             transfers: Group::new(operations.clone()),
@@ -112,9 +121,22 @@ impl Installation {
             clock,
             draining: Arc::default(),
             proof_every: proofs::EVERY_DEFAULT,
+            notices,
             rates: Arc::default(),
             api: ingredients.api,
         })
+    }
+
+    /// The same, sending over these. Without, what people are to be told stays in the queue.
+    #[must_use]
+    pub fn sending_over(mut self, transports: Transports) -> Self {
+        self.notices = Notices::new(
+            self.operations.clone(),
+            Arc::clone(&self.keyring),
+            transports,
+            self.api.public_url.as_str(),
+        );
+        self
     }
 
     /// What handlers share.

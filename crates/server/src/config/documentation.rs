@@ -30,15 +30,15 @@ const SAFETY: &str = "
 
 Keys that are missing, shorter than 256 bits, follow a pattern, hold a word of an example or serve two purposes; a \
 `PUBLIC_URL` or CORS origin that is not https, or no `TRUSTED_PROXIES` (the binary speaks plain HTTP, so a proxy must \
-end TLS); a database reached otherwise than through a Unix socket; `DEBUG`; default passwords; a database login that is \
+end TLS); a mail server without TLS or an SMS gateway without https; a database reached otherwise than through a Unix socket; `DEBUG`; default passwords; a database login that is \
 a superuser, bypasses row security or owns the tables. All faults are listed together.
 
 ## Not yet
 
 Named in the specification, and arriving with the feature that reads them, so that no setting is without effect: TLS \
 of our own listener (`SSL_CERT_PATH`, `SSL_KEY_PATH`) and to PostgreSQL, secret managers (`aws-sm://`, `azure-kv://`), \
-sealed URLs, `DATABASE_DIRECT_URL`, `DATABASE_REPLICA_URL`, `REDIS_*`, `KAFKA_*`, `SENTRY_DSN`, `AUDIT_ANCHOR`, SMTP, \
-SMS, object stores and SIEM.
+sealed URLs, `DATABASE_DIRECT_URL`, `DATABASE_REPLICA_URL`, `REDIS_*`, `KAFKA_*`, `SENTRY_DSN`, `AUDIT_ANCHOR`, \
+object stores and SIEM.
 ";
 
 /// The whole document.

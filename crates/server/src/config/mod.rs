@@ -7,6 +7,7 @@ mod documentation;
 pub mod running;
 mod safety;
 pub mod settings;
+mod smtp;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -14,12 +15,15 @@ pub mod value;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use documentation::markdown;
 pub use source::{Found, Origin, Sources};
 
 use api::Network;
+use notify::{Gateway, GatewayConfig, Smtp, SmtpConfig, Transport, Transports};
 use tenancy::DatabaseConfig;
 use tenancy::policy::{JwtAlgorithm, PolicyOverrides};
 use tracing_subscriber::EnvFilter;
@@ -319,6 +323,58 @@ impl Configuration {
         Ok(RootKeys::new(encryption, key("FIELD_ENCRYPTION_KEY")?))
     }
 
+    /// What messages are sent with: nothing over a channel whose server is not named.
+    pub fn transports(&self) -> Result<Transports, Faults> {
+        let email = self.smtp()?.map(|config| {
+            let made = Smtp::new(config);
+            made.map_err(|error| {
+                Faults::one(Fault::new("SMTP_URL", format!("is of no use: {error}")))
+            })
+        });
+        let sms = self.gateway().map(|config| {
+            let made = Gateway::new(config);
+            made.map_err(|error| {
+                Faults::one(Fault::new("SMS_BASE_URL", format!("is of no use: {error}")))
+            })
+        });
+        Ok(Transports {
+            email: email.transpose()?.map(|smtp| Arc::new(smtp) as Arc<dyn Transport>),
+            sms: sms.transpose()?.map(|gateway| Arc::new(gateway) as Arc<dyn Transport>),
+        })
+    }
+
+    fn smtp(&self) -> Result<Option<SmtpConfig>, Faults> {
+        let Some(found) = self.values.get("SMTP_URL") else { return Ok(None) };
+        let complain = |setting, message| Faults::one(Fault::new(setting, message));
+        let server = smtp::parse(&found.text)
+            .ok_or_else(|| complain("SMTP_URL", "is no mail server's address"))?;
+        let from = self.values.get("SMTP_FROM");
+        let from = from.ok_or_else(|| complain("SMTP_FROM", safety::SMTP_FROM_MISSING))?;
+        Ok(Some(SmtpConfig {
+            host: server.host,
+            port: server.port,
+            security: server.security,
+            credentials: server.credentials,
+            from: from.text.to_string(),
+            roots: self.path("SMTP_CA_FILE"),
+        }))
+    }
+
+    fn gateway(&self) -> Option<GatewayConfig> {
+        let text = |name| self.values.get(name).map(|found| found.text.clone());
+        Some(GatewayConfig {
+            base_url: self.text("SMS_BASE_URL").to_owned(),
+            account_sid: text("SMS_ACCOUNT_SID")?.to_string(),
+            auth_token: text("SMS_AUTH_TOKEN")?,
+            from: text("SMS_FROM")?.to_string(),
+            roots: self.path("SMS_CA_FILE"),
+        })
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.values.get(name).map(|found| PathBuf::from(found.text.as_str()))
+    }
+
     /// `ENCRYPTION_KEY` and `FIELD_ENCRYPTION_KEY` as they were written.
     pub fn root_key_texts(&self) -> (Option<Zeroizing<String>>, Option<Zeroizing<String>>) {
         let text = |name: &str| self.values.get(name).map(|found| found.text.clone());
@@ -398,6 +454,9 @@ pub fn wants_colours() -> bool {
 fn show(setting: &settings::Setting, text: &Zeroizing<String>) -> String {
     if !setting.secret {
         return text.to_string();
+    }
+    if setting.kind == value::Kind::SmtpUrl {
+        return smtp::shown(text);
     }
     if setting.kind == value::Kind::DatabaseUrl
         && let Some(config) = value::database(text)

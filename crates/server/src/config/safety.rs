@@ -58,7 +58,51 @@ pub(super) fn missing(values: &Values) -> Vec<Fault> {
         .iter()
         .filter(|(name, _)| !values.contains_key(name))
         .map(|(name, message)| Fault::new(*name, *message))
+        .chain(half_named(values))
         .collect()
+}
+
+pub(super) const SMTP_FROM_MISSING: &str =
+    "is not set, and SMTP_URL is: mail has to come from somewhere";
+
+/// A server that is named without what it takes to use it, or the other way round: better
+/// said at the start than found in the queue.
+fn half_named(values: &Values) -> Vec<Fault> {
+    let is_set = |name: &str| values.contains_key(name);
+    let mut faults = Vec::new();
+    if is_set("SMTP_URL") && !is_set("SMTP_FROM") {
+        faults.push(Fault::new("SMTP_FROM", SMTP_FROM_MISSING));
+    }
+    if is_set("SMTP_FROM") && !is_set("SMTP_URL") {
+        faults.push(Fault::new("SMTP_URL", "is not set, and SMTP_FROM is: no mail would leave"));
+    }
+    let gateway = ["SMS_ACCOUNT_SID", "SMS_AUTH_TOKEN", "SMS_FROM"];
+    if gateway.iter().any(|name| is_set(name)) {
+        let missing = gateway.iter().filter(|name| !is_set(name));
+        faults.extend(missing.map(|name| {
+            Fault::new(*name, "is not set, and other settings of the SMS gateway are")
+        }));
+    }
+    faults
+}
+
+/// Codes and links must not travel in the clear.
+fn plain_notices(values: &Values) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let smtp = text(values, "SMTP_URL").and_then(super::smtp::parse);
+    if smtp.is_some_and(|server| server.security == notify::SmtpSecurity::None) {
+        faults.push(Fault::new(
+            "SMTP_URL",
+            "must use TLS: codes and links would travel in the clear",
+        ));
+    }
+    if text(values, "SMS_BASE_URL").is_some_and(|url| !url.starts_with("https://")) {
+        faults.push(Fault::new(
+            "SMS_BASE_URL",
+            "must begin with https://: codes would travel in the clear",
+        ));
+    }
+    faults
 }
 
 /// Everything that must not be served with outside development.
@@ -66,6 +110,7 @@ pub(super) fn faults(values: &Values) -> Vec<Fault> {
     let mut faults = missing(values);
     faults.extend(weak_keys(values));
     faults.extend(plain_http(values));
+    faults.extend(plain_notices(values));
     faults.extend(DATABASE_URLS.iter().flat_map(|name| unsafe_database(name, values)));
     if text(values, "DEBUG").and_then(value::flag) == Some(true) {
         faults.push(Fault::new("DEBUG", "is for development only"));

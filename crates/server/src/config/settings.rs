@@ -60,6 +60,7 @@ pub const GROUPS: &[Group] = &[
     Group { title: "Database", settings: DATABASE },
     Group { title: "Keys", settings: KEYS },
     Group { title: "Workers", settings: WORKERS },
+    Group { title: "Messages to people", settings: MESSAGES },
     Group { title: "Policy of new tenants", settings: POLICY },
 ];
 
@@ -234,6 +235,46 @@ const WORKERS: &[Setting] = &[plain(
     "How often each tenant's books are proven (`ledger verify`, by one of the nodes), in seconds. What is found wrong is \
      logged, recorded as a critical audit record and shown in `strongroom_ledger_proof_ok`; alarms are in `ops/alerts`.",
 )];
+
+const MESSAGES: &[Setting] = &[
+    secret(
+        "SMTP_URL",
+        Kind::SmtpUrl,
+        "The server that e-mail leaves through. `smtps://` is TLS from the first byte, `smtp://` is STARTTLS, without \
+         which nothing is sent; the certificate is verified. User name and password are percent-encoded. \
+         `smtp://localhost:1025?tls=none` is for a mail catcher, in development only. Where unset no e-mail is sent; \
+         `strongroom dev` writes it into `notices` below its folder instead.",
+    ),
+    unset(
+        "SMTP_FROM",
+        Kind::MailAddress,
+        "The address that e-mail comes from; the name beside it is the tenant's.",
+    ),
+    unset(
+        "SMTP_CA_FILE",
+        Kind::Text,
+        "A PEM file with the certificates that the mail server is verified by. The system's where unset.",
+    ),
+    plain(
+        "SMS_BASE_URL",
+        Kind::HttpUrl,
+        "https://api.twilio.com",
+        "The gateway that SMS leave through, as Twilio's: `POST {SMS_BASE_URL}/2010-04-01/Accounts/{sid}/Messages.json`.",
+    ),
+    unset(
+        "SMS_ACCOUNT_SID",
+        Kind::Identifier,
+        "The account at the gateway. Where unset no SMS are sent; `strongroom dev` writes them into `notices` below its \
+         folder instead.",
+    ),
+    secret("SMS_AUTH_TOKEN", Kind::Text, "The password of that account."),
+    unset("SMS_FROM", Kind::Text, "The number, in E.164, or the name that SMS come from."),
+    unset(
+        "SMS_CA_FILE",
+        Kind::Text,
+        "A PEM file with the certificates that the gateway is verified by. The system's where unset.",
+    ),
+];
 
 const POLICY: &[Setting] = &[
     unset(

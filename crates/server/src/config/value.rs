@@ -41,6 +41,14 @@ pub enum Kind {
     Key,
     /// Any text of at least 32 bytes.
     SharedSecret,
+    /// A mail server, as `config::smtp` reads it.
+    SmtpUrl,
+    /// An e-mail address.
+    MailAddress,
+    /// `http(s)://host[:port]`, perhaps with a path.
+    HttpUrl,
+    /// Letters and digits.
+    Identifier,
 }
 
 impl Kind {
@@ -60,6 +68,12 @@ impl Kind {
             Self::DatabaseUrl => "PostgreSQL URL".to_owned(),
             Self::Key => "32 bytes, hexadecimal or base64".to_owned(),
             Self::SharedSecret => "32 bytes or more".to_owned(),
+            Self::SmtpUrl => {
+                "`smtps://user:password@host:465` or `smtp://user:password@host:587`".to_owned()
+            }
+            Self::MailAddress => "e-mail address".to_owned(),
+            Self::HttpUrl => "address, as `https://gateway.example`".to_owned(),
+            Self::Identifier => "letters and digits".to_owned(),
         }
     }
 
@@ -83,6 +97,15 @@ impl Kind {
             Self::DatabaseUrl => database(text).is_some(),
             Self::Key => RootKey::parse(text).is_ok(),
             Self::SharedSecret => text.len() >= 32,
+            Self::SmtpUrl => super::smtp::parse(text).is_some(),
+            Self::MailAddress => is_mail_address(text),
+            Self::HttpUrl => {
+                // No query, no credentials: a path of ours is put behind it.
+                is_origin(&origin_of(text)) && !text.contains(['?', '#', '@', ' '])
+            }
+            Self::Identifier => {
+                !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            }
         };
         if fits { Ok(()) } else { Err(format!("must be: {}", self.describe())) }
     }
@@ -131,6 +154,23 @@ pub fn is_local_socket(config: &tokio_postgres::Config) -> bool {
     // `hostaddr` would be dialled in the place of the host.
     config.get_hostaddrs().is_empty()
         && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)))
+}
+
+fn is_mail_address(text: &str) -> bool {
+    let is_plain =
+        text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>,;:\"()[]\\".contains(&byte));
+    is_plain
+        && text.split_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty() && domain.contains('.') && !domain.contains('@')
+                || domain == "localhost" && !local.is_empty()
+        })
+}
+
+/// An address without its path.
+fn origin_of(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return String::new() };
+    let host = rest.split_once('/').map_or(rest, |(host, _)| host);
+    format!("{scheme}://{host}")
 }
 
 fn is_origin(text: &str) -> bool {

@@ -10,11 +10,13 @@ mod ready;
 mod secrets;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use api::ApiConfig;
 use clap::ValueEnum;
+use notify::{Folder, Transport, Transports};
 use tenancy::keyring::KeyringError;
 use tenancy::policy::PolicyOverrides;
 use tenancy::{ActorKind, DatabaseConfig};
@@ -167,6 +169,7 @@ async fn installed(
     let base_url = format!("http://localhost:{port}");
     let installation =
         Installation::assemble(ingredients(options, configuration, place, &base_url)?)?;
+    let installation = installation.sending_over(transports(configuration, place)?);
     keys_fit(&installation, options).await?;
     let (tenants, manifest) =
         Box::pin(populate(options, configuration, place, &installation)).await?;
@@ -187,6 +190,16 @@ async fn installed(
         manifest,
     };
     Ok((running, ready))
+}
+
+/// What is configured, and a folder for the rest.
+fn transports(configuration: &Configuration, place: &Place) -> anyhow::Result<Transports> {
+    let configured = configuration.transports()?;
+    let folder: Arc<dyn Transport> = Arc::new(Folder::new(place.outbox()));
+    Ok(Transports {
+        email: configured.email.or_else(|| Some(Arc::clone(&folder))),
+        sms: configured.sms.or(Some(folder)),
+    })
 }
 
 /// A database that was made under another root key would fail at the first

@@ -27,6 +27,14 @@ pub(super) struct Place {
     /// The root key.
     pub secrets: Secrets,
     cluster: Option<PrivateCluster>,
+    outbox: Outbox,
+}
+
+/// Where messages to people are written instead of being sent.
+enum Outbox {
+    Kept(PathBuf),
+    /// Gone with it.
+    Temporary(tempfile::TempDir),
 }
 
 /// PostgreSQL says it in the middle of many lines.
@@ -63,17 +71,34 @@ impl Place {
             None if ephemeral => Secrets::ephemeral(),
             None => Secrets::kept_in(&folder.join(KEY_FILE))?,
         };
-        let place = match given {
-            Some(url) => Self { url, secrets, cluster: None },
-            None => Self::private(folder.join("postgres"), ephemeral, secrets)
+        let outbox = if ephemeral {
+            Outbox::Temporary(tempfile::tempdir()?)
+        } else {
+            Outbox::Kept(folder.join("notices"))
+        };
+        let (url, cluster) = match given {
+            Some(url) => (url, None),
+            None => Self::private(folder.join("postgres"), ephemeral)
                 .await
                 .map_err(|error| advised(error, folder))?,
         };
+        let place = Self { url, secrets, cluster, outbox };
         place.migrate().await?;
         Ok(place)
     }
 
-    async fn private(folder: PathBuf, ephemeral: bool, secrets: Secrets) -> anyhow::Result<Self> {
+    /// Where messages to people are written.
+    pub(super) fn outbox(&self) -> &Path {
+        match &self.outbox {
+            Outbox::Kept(path) => path,
+            Outbox::Temporary(folder) => folder.path(),
+        }
+    }
+
+    async fn private(
+        folder: PathBuf,
+        ephemeral: bool,
+    ) -> anyhow::Result<(Zeroizing<String>, Option<PrivateCluster>)> {
         let options = if ephemeral {
             ClusterOptions::ephemeral()
         } else {
@@ -90,7 +115,7 @@ impl Place {
             _ => {}
         }
         let url = cluster.superuser_url_for(DATABASE);
-        Ok(Self { url, secrets, cluster: Some(cluster) })
+        Ok((url, Some(cluster)))
     }
 
     async fn migrate(&self) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 
 mod activity;
 pub mod listener;
+mod notices;
 pub mod proofs;
 pub mod roles;
 mod signals;
@@ -57,7 +58,8 @@ pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Res
         }
     }
     schema_is_ready(configuration, options.migrate).await?;
-    let mut installation = Installation::assemble(ingredients(configuration).await?)?;
+    let installation = Installation::assemble(ingredients(configuration).await?)?;
+    let mut installation = installation.sending_over(configuration.transports()?);
     installation.proof_every = configuration.ledger_proof_every();
     let listening = Listening {
         public: vec![bind(configuration.listen_address()?).await?],

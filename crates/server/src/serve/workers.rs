@@ -1,5 +1,5 @@
 //! Owns what happens beside requests: sealing, writing access records, letting
-//! idle connections go, forgetting what is over, proving the books. Each job is short or
+//! idle connections go, forgetting what is over, proving the books, sending notices. Each job is short or
 //! can be dropped, repeatable, and harmless beside its twin on another node.
 
 use std::future::Future;
@@ -11,7 +11,7 @@ use tenancy::{ActorKind, DbError, OpContext};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::proofs;
+use super::{notices, proofs};
 use crate::compose::Installation;
 
 const FORGET_ANSWERS: &str = tenancy::sql!("operation/idempotency.sql", "forget_old");
@@ -50,6 +50,7 @@ impl Workers {
         workers.every(SESSIONS_EVERY, "sessions", installation, end_sessions);
         workers.every(HOLDS_EVERY, "holds", installation, expire_holds);
         workers.every(APPROVALS_EVERY, "approvals", installation, expire_approvals);
+        workers.send_notices(installation);
         // At once as well: a process that is restarted every hour must forget, too.
         let (first, stop) = (installation.clone(), workers.stop.clone());
         workers.tasks.spawn(async move {
@@ -69,6 +70,20 @@ impl Workers {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    fn send_notices(&self, installation: &Installation) {
+        for channel in notify::Channel::ALL {
+            if installation.notices.has(channel) {
+                let job = notices::sending(channel, self.stop.clone());
+                self.every(notices::SEND_EVERY, "notices", installation, job);
+            }
+        }
+        self.every(notices::CLEAN_EVERY, "notices", installation, notices::clean);
+        let stop = self.stop.clone();
+        self.every(ANSWERS_EVERY, "notices", installation, move |own| {
+            notices::forget(own, stop.clone())
+        });
     }
 
     fn every<F, J>(&self, period: Duration, name: &'static str, installation: &Installation, job: J)
@@ -159,7 +174,7 @@ pub async fn forget_answers(
 
 /// Does a job tenant by tenant: forced row security knows no "all tenants". One tenant's
 /// trouble is not the next one's, except where there is no database to ask.
-async fn for_each_tenant<F>(
+pub(super) async fn for_each_tenant<F>(
     installation: &Installation,
     job: impl Fn(Installation, OpContext) -> F,
 ) -> anyhow::Result<()>
