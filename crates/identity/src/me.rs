@@ -88,20 +88,13 @@ impl Identity {
     /// 403 `password_expired` where the caller's password has reached the maximum age of
     /// the tenant's policy: such a session changes it before it does anything else.
     pub async fn refuse_expired_password(&self, context: &OpContext) -> Result<(), OperationError> {
-        let Some(SessionId(session)) = context.session else { return Ok(()) };
-        let state = self.state(context).await?;
-        if state.policy.password.maximum_age_days.is_none() {
-            return Ok(());
-        }
-        let facts = self.session(context, session).await?.ok_or_else(token_revoked)?;
-        let now = context.clock.now();
-        if !expired(&state.policy.password, facts.password_changed_at, now) {
+        if !self.has_expired_password(context).await? {
             return Ok(());
         }
         let access = Access {
             action: "password.expired",
             resource: "user",
-            object: Some(facts.user_id),
+            object: Some(context.actor.id),
             allowed: false,
             count: 1,
         };
@@ -109,6 +102,18 @@ impl Identity {
         operations.access_log().record(operations.database(), context, access).await;
         let detail = "The password has reached its maximum age; change it first";
         Err(Refusal::new(RefusalKind::Denied, "password_expired", detail).into())
+    }
+
+    /// Whether the caller's password has reached the maximum age.
+    pub async fn has_expired_password(&self, context: &OpContext) -> Result<bool, OperationError> {
+        let Some(SessionId(session)) = context.session else { return Ok(false) };
+        let state = self.state(context).await?;
+        if state.policy.password.maximum_age_days.is_none() {
+            return Ok(false);
+        }
+        let facts = self.session(context, session).await?.ok_or_else(token_revoked)?;
+        let now = context.clock.now();
+        Ok(expired(&state.policy.password, facts.password_changed_at, now))
     }
 }
 

@@ -61,11 +61,7 @@ pub(crate) async fn demanded(visitor: &Visitor) -> Result<Response, Fault> {
 
 async fn draw(visitor: &Visitor, form: Form, status: StatusCode) -> Answer {
     let identity = &visitor.console.identity;
-    let is_expired = match identity.refuse_expired_password(visitor.context()).await {
-        Ok(()) => false,
-        Err(OperationError::Refused(refusal)) if refusal.code == "password_expired" => true,
-        Err(error) => return Err(error.into()),
-    };
+    let is_expired = identity.has_expired_password(visitor.context()).await?;
     let policy = identity.policy(visitor.context()).await?;
     let body = r#"{"current_password":"…","new_password":"…"}"#.to_owned();
     let mut page = visitor

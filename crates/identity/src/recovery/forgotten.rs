@@ -143,12 +143,11 @@ impl Command for SendReset {
         context: &OpContext,
     ) -> Result<Applied<()>, Failure> {
         let why_not = self.send(transaction, context).await?;
-        let event =
-            about(context, EventType::CredentialChange, Self::NAME, (Some(self.token.user), None))
-                .details(why_not.map_or_else(
-                    || json!({ "sent": true }),
-                    |reason| json!({ "sent": false, "reason": reason }),
-                ));
+        let event = about(context, EventType::ApiAccess, Self::NAME, (Some(self.token.user), None))
+            .details(why_not.map_or_else(
+                || json!({ "sent": true }),
+                |reason| json!({ "sent": false, "reason": reason }),
+            ));
         Ok(Applied { output: (), status: 202, events: vec![event] })
     }
 }

@@ -34,8 +34,10 @@ use crate::{
 const CLEAR_LOCK: &str = tenancy::sql!("identity/one_time.sql", "clear_lock");
 const EMAIL_PROVEN: &str = tenancy::sql!("identity/one_time.sql", "email_proven");
 
-/// The field of the body that a token stands in.
+/// The field of the body that a link's token stands in.
 const TOKEN: &str = "token";
+/// The same of a token that a code goes with.
+const PHONE_TOKEN: &str = "phone_token";
 
 /// What a link that sets a password was sent for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +174,8 @@ pub(super) fn refused(context: &OpContext, purpose: Purpose, user: Option<Uuid>)
     let event = about(context, EventType::AuthFailure, "link.refuse", (user, None))
         .outcome(Outcome::Denied)
         .details(json!({ "purpose": purpose.as_str() }));
-    Failure::RefusedAndKept { refusal: link_invalid(TOKEN), events: vec![event] }
+    let field = if purpose == Purpose::PhoneChange { PHONE_TOKEN } else { TOKEN };
+    Failure::RefusedAndKept { refusal: link_invalid(field), events: vec![event] }
 }
 
 /// Consumes the link and sets the password.
