@@ -57,6 +57,21 @@ SELECT person.is_active AND person.deleted_at IS NULL AS is_active, person.organ
 FROM users person
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid;
 
+--! dependent
+-- Whether one of the two has given the other their role, directly or through people they
+-- gave roles to: who makes a login knows its first password, and two logins in one hand
+-- are not two persons. What the system gave ends a chain.
+WITH RECURSIVE given (person, granter) AS (
+    SELECT held.user_id, held.granted_by FROM user_roles held
+    WHERE held.tenant_id = $1::uuid AND held.user_id IN ($2::uuid, $3::uuid) AND held.granted_by IS NOT NULL
+    UNION
+    SELECT given.person, held.granted_by FROM given
+    JOIN user_roles held ON held.tenant_id = $1::uuid AND held.user_id = given.granter
+    WHERE held.granted_by IS NOT NULL
+)
+SELECT EXISTS (SELECT 1 FROM given
+    WHERE (person = $2::uuid AND granter = $3::uuid) OR (person = $3::uuid AND granter = $2::uuid)) AS dependent;
+
 --! decide
 UPDATE approvals
 SET status = $3::text, decided_by = $4::uuid, decided_at = $5::timestamptz, decision_note = $6::text,

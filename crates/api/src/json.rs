@@ -4,6 +4,8 @@
 //! Refuses to know what the fields mean. Everything found here is 400: shape comes
 //! before permission, rules come after it.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -15,6 +17,9 @@ use crate::{
     problem::{Problem, body_too_large},
 };
 
+/// A body has so long to arrive: far less than a request has to be answered, so that a slow
+/// sender is told that it was them, and no stranger makes us answer 503.
+const BODY_TIME: Duration = Duration::from_secs(10);
 /// Objects and arrays inside one another.
 const MAXIMUM_DEPTH: usize = 64;
 
@@ -92,10 +97,15 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(body_too_large(limit));
     }
-    match Limited::new(request.into_body(), limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(body_too_large(limit)),
-        Err(_) => Err(Problem::malformed("malformed_request", "The body ended early")),
+    let collected = Limited::new(request.into_body(), limit).collect();
+    match tokio::time::timeout(BODY_TIME, collected).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(body_too_large(limit)),
+        Ok(Err(_)) => Err(Problem::malformed("malformed_request", "The body ended early")),
+        Err(_) => {
+            let detail = format!("The body did not come within {} seconds", BODY_TIME.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail))
+        }
     }
 }
 

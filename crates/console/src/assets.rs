@@ -38,7 +38,7 @@ const SCRIPTS: [&str; 7] = [
     include_str!("../assets/js/forms.js"),
     include_str!("../assets/js/keys.js"),
     include_str!("../assets/js/palette.js"),
-    include_str!("../assets/js/password.js"),
+    include_str!("../assets/js/passwords.js"),
     include_str!("../assets/js/docs.js"),
 ];
 

@@ -63,6 +63,12 @@ impl Fault {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "This cannot be opened", detail)
     }
 
+    /// 408.
+    pub(crate) fn too_slow() -> Self {
+        let detail = "It did not arrive whole in time. Nothing was changed.";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "The form took too long", detail)
+    }
+
     /// 413.
     pub(crate) fn too_large() -> Self {
         let detail = "It holds more than we accept at once (64 KB). Nothing was changed.";

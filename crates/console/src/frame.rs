@@ -85,6 +85,9 @@ fn counts_itself(path: &str) -> bool {
 /// What a session may still do whose password has reached its maximum age.
 const AFTER_EXPIRY: [&str; 2] = [areas::password::PATH, "/logout"];
 
+/// A form is 64 KB at most: whoever takes longer to send it does not mean to.
+const FORM_TIMEOUT: Duration = Duration::from_secs(10);
+
 pub(crate) async fn frame(
     State(console): State<Console>,
     request: Request,
@@ -253,7 +256,8 @@ async fn checked_form(
     if !guard::is_of_our_origin(&parts.headers, &console.public_url) {
         return Err(Fault::foreign_form());
     }
-    let form = Params::parse(&collected(body).await?).ok_or_else(|| Fault::malformed("form"))?;
+    let form =
+        Params::parse(&collected(console, body).await?).ok_or_else(|| Fault::malformed("form"))?;
     let before = cookies::read(&parts.headers, cookies::BEFORE);
     if !guard::owns_form(visit.session.as_ref(), before, &parts.headers, &form) {
         return Err(Fault::foreign_form());
@@ -263,8 +267,11 @@ async fn checked_form(
     Ok(request)
 }
 
-async fn collected(body: Body) -> Result<Bytes, Fault> {
-    let whole = Limited::new(body, MAXIMUM_FORM_BYTES).collect().await;
+/// The whole form. It is read before any handler's time begins, so it has its own.
+async fn collected(console: &Console, body: Body) -> Result<Bytes, Fault> {
+    let limit = FORM_TIMEOUT.min(Duration::from_millis(console.request_timeout_ms));
+    let whole = Limited::new(body, MAXIMUM_FORM_BYTES).collect();
+    let whole = tokio::time::timeout(limit, whole).await.map_err(|_| Fault::too_slow())?;
     whole.map(http_body_util::Collected::to_bytes).map_err(|_| Fault::too_large())
 }
 
@@ -291,6 +298,21 @@ pub(crate) async fn signed_in_only(
         }
         Err(error) => Fault::from(error).into_response(),
     }
+}
+
+/// Of a module that the tenant has not, there are no pages: nothing is read, nothing is
+/// written, and the answer is that of an address that nobody knows.
+pub(crate) async fn with_module(
+    State(module): State<&'static str>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let visit = request.extensions().get::<Arc<Visit>>();
+    let session = visit.and_then(|visit| visit.session.as_ref());
+    if session.is_some_and(|session| session.context.tenant.has_module(module)) {
+        return next.run(request).await;
+    }
+    Fault::not_found().into_response()
 }
 
 /// No page takes longer.

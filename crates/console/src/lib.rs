@@ -11,7 +11,8 @@
 //!    never arrives) and `params::Params`, returns an `fault::Answer`.
 //! 3. A struct with `#[derive(askama::Template)]` and a field `page: Page`, made by
 //!    `visitor.page("Title")`; shown by `visitor.show(&template)`.
-//! 4. A line in `routes`; every route there is for the signed-in.
+//! 4. A line in `routes` with its module; every route there is for the signed-in of
+//!    tenants that have the module.
 //! 5. A line in `nav::ITEMS` with module and permission, where it is to be found.
 //!
 //! `crates/console/README.md` shows each component.
@@ -19,6 +20,7 @@
 mod areas;
 mod assets;
 mod cookies;
+mod csv;
 mod docs;
 mod fault;
 mod flash;
@@ -37,5 +39,5 @@ mod state;
 mod visitor;
 
 pub use docs::Reference;
-pub use routes::{page_paths, router};
+pub use routes::{PagePath, page_paths, router};
 pub use state::{Console, ConsoleParts};

@@ -10,8 +10,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     areas::{
         account, account_settings, accounts, approvals, audit, customer_forms, customers, hold_new,
-        holds, overview, palette, password, preferences, recovery, settings, sign_in, teller,
-        transfers,
+        holds, overview, palette, password, preferences, recovery, security, settings, sign_in,
+        teller, transfers,
     },
     assets, docs,
     fault::Fault,
@@ -19,74 +19,99 @@ use crate::{
     state::Console,
 };
 
+/// A page for the signed-in.
+#[derive(Clone, Copy, Debug)]
+pub struct PagePath {
+    /// `get` or `post`.
+    pub method: &'static str,
+    /// With `{id}` where an id stands.
+    pub path: &'static str,
+    /// The tenant's module that must be on; there is no such page otherwise.
+    pub module: &'static str,
+}
+
 macro_rules! pages {
-    ($($method:ident $path:literal $area:ident::$handler:ident;)*) => {
-        /// The pages for the signed-in, by method and path: what tests walk.
-        pub fn page_paths() -> Vec<(&'static str, &'static str)> {
-            vec![$((stringify!($method), $path)),*]
+    ($($method:ident $path:literal $module:ident $area:ident::$handler:ident;)*) => {
+        /// The pages for the signed-in: what tests walk.
+        pub fn page_paths() -> Vec<PagePath> {
+            vec![$(PagePath {
+                method: stringify!($method),
+                path: $path,
+                module: stringify!($module),
+            }),*]
         }
 
         fn for_the_signed_in() -> Router<Console> {
-            Router::new()$(.route($path, $method($area::$handler)))*
+            Router::new()$(.route(
+                $path,
+                $method($area::$handler)
+                    .layer(from_fn_with_state(stringify!($module), frame::with_module)),
+            ))*
         }
     };
 }
 
-// Paths never begin with `/v1`, `/api`, `/t`, `/openapi.json`, `/livez`, `/readyz`.
+// Method, path, module, handler. Paths never begin with `/v1`, `/api`, `/t`, `/openapi.json`,
+// `/livez`, `/readyz`.
 pages! {
-    get  "/"              overview::show;
-    get  "/palette"       palette::look_up;
-    post "/logout"        sign_in::leave;
-    get  "/password"      password::show;
-    post "/password"      password::change;
-    get  "/activity.csv"  overview::csv;
-    get  "/transfers"     transfers::begin;
-    post "/transfers"     transfers::create;
-    get  "/transfers/new" transfers::new;
-    post "/transfers/new" transfers::review;
-    get  "/transfers/{id}" transfers::show;
-    get  "/transfers/{id}/reverse" transfers::ask_reversal;
-    post "/transfers/{id}/reverse" transfers::reverse;
-    get  "/accounts/{id}/deposit" teller::ask_deposit;
-    post "/accounts/{id}/deposit" teller::deposit;
-    get  "/accounts/{id}/withdraw" teller::ask_withdrawal;
-    post "/accounts/{id}/withdraw" teller::withdraw;
-    get  "/accounts/{id}/fee" teller::ask_fee;
-    post "/accounts/{id}/fee" teller::charge;
-    get  "/accounts/{id}/hold" hold_new::ask;
-    post "/accounts/{id}/hold" hold_new::place;
-    get  "/approvals"     approvals::list;
-    get  "/audit"         audit::list;
-    get  "/audit.csv"     audit::csv;
-    get  "/audit/verify"  audit::verify;
-    get  "/audit/{id}"    audit::show;
-    get  "/audit/{id}/proof.json" audit::proof;
-    get  "/settings"      settings::show;
-    get  "/customers"                 customers::list;
-    get  "/customers/export"          customers::export;
-    get  "/customers/new"             customer_forms::blank;
-    post "/customers/new"             customer_forms::create;
-    get  "/customers/{id}"            customers::show;
-    get  "/customers/{id}/edit"       customer_forms::edit;
-    post "/customers/{id}/edit"       customer_forms::save;
-    get  "/accounts"                  accounts::list;
-    get  "/accounts/export"           accounts::export;
-    get  "/accounts/new"              accounts::blank;
-    post "/accounts/new"              accounts::open;
-    get  "/accounts/{id}"             account::show;
-    get  "/accounts/{id}/export"      account::export;
-    get  "/accounts/{id}/holds"       holds::list;
-    get  "/accounts/{id}/settings"    account_settings::show;
-    post "/accounts/{id}/settings"    account_settings::save;
-    get  "/accounts/{id}/status"      account_settings::begin;
-    post "/accounts/{id}/status"      account_settings::change_status;
-    get  "/accounts/{id}/close"       account_settings::begin;
-    post "/accounts/{id}/close"       account_settings::close;
-    get  "/holds/{id}"                holds::show;
-    get  "/holds/{id}/capture"        holds::begin;
-    post "/holds/{id}/capture"        holds::capture;
-    get  "/holds/{id}/release"        holds::begin;
-    post "/holds/{id}/release"        holds::release;
+    get  "/"                             identity overview::show;
+    get  "/palette"                      identity palette::look_up;
+    post "/logout"                       identity sign_in::leave;
+    get  "/password"                     identity password::show;
+    post "/password"                     identity password::change;
+    get  "/activity.csv"                 banking  overview::csv;
+    get  "/transfers"                    banking  transfers::begin;
+    post "/transfers"                    banking  transfers::create;
+    get  "/transfers/new"                banking  transfers::new;
+    post "/transfers/new"                banking  transfers::review;
+    get  "/transfers/{id}"               banking  transfers::show;
+    get  "/transfers/{id}/reverse"       banking  transfers::ask_reversal;
+    post "/transfers/{id}/reverse"       banking  transfers::reverse;
+    get  "/accounts/{id}/deposit"        banking  teller::ask_deposit;
+    post "/accounts/{id}/deposit"        banking  teller::deposit;
+    get  "/accounts/{id}/withdraw"       banking  teller::ask_withdrawal;
+    post "/accounts/{id}/withdraw"       banking  teller::withdraw;
+    get  "/accounts/{id}/fee"            banking  teller::ask_fee;
+    post "/accounts/{id}/fee"            banking  teller::charge;
+    get  "/accounts/{id}/hold"           banking  hold_new::ask;
+    post "/accounts/{id}/hold"           banking  hold_new::place;
+    get  "/approvals"                    banking  approvals::list;
+    get  "/audit"                        audit    audit::list;
+    get  "/audit.csv"                    audit    audit::csv;
+    get  "/audit/verify"                 audit    audit::verify;
+    get  "/audit/{id}"                   audit    audit::show;
+    get  "/audit/{id}/proof.json"        audit    audit::proof;
+    get  "/settings"                     identity settings::show;
+    get  "/security"                     identity security::show;
+    get  "/security/password"            identity security::begin;
+    post "/security/password"            identity security::change_password;
+    post "/security/sessions/end"        identity security::end_others;
+    post "/security/sessions/{id}/end"   identity security::end;
+    get  "/customers"                    banking  customers::list;
+    get  "/customers/export"             banking  customers::export;
+    get  "/customers/new"                banking  customer_forms::blank;
+    post "/customers/new"                banking  customer_forms::create;
+    get  "/customers/{id}"               banking  customers::show;
+    get  "/customers/{id}/edit"          banking  customer_forms::edit;
+    post "/customers/{id}/edit"          banking  customer_forms::save;
+    get  "/accounts"                     banking  accounts::list;
+    get  "/accounts/export"              banking  accounts::export;
+    get  "/accounts/new"                 banking  accounts::blank;
+    post "/accounts/new"                 banking  accounts::open;
+    get  "/accounts/{id}"                banking  account::show;
+    get  "/accounts/{id}/export"         banking  account::export;
+    get  "/accounts/{id}/holds"          banking  holds::list;
+    get  "/accounts/{id}/settings"       banking  account_settings::show;
+    post "/accounts/{id}/settings"       banking  account_settings::save;
+    get  "/accounts/{id}/status"         banking  account_settings::begin;
+    post "/accounts/{id}/status"         banking  account_settings::change_status;
+    get  "/accounts/{id}/close"          banking  account_settings::begin;
+    post "/accounts/{id}/close"          banking  account_settings::close;
+    get  "/holds/{id}"                   banking  holds::show;
+    get  "/holds/{id}/capture"           banking  holds::begin;
+    post "/holds/{id}/capture"           banking  holds::capture;
+    get  "/holds/{id}/release"           banking  holds::begin;
+    post "/holds/{id}/release"           banking  holds::release;
 }
 
 /// Everything under one roof. The host that mounts it gives each request an
@@ -113,4 +138,28 @@ pub fn router(console: Console) -> Router {
 
 async fn nothing_here() -> Fault {
     Fault::not_found()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tenancy::Blueprint;
+
+    use super::page_paths;
+
+    #[test]
+    fn every_page_is_of_a_module_that_a_tenant_can_have_and_of_the_one_it_reads_like() {
+        let known: BTreeSet<&str> =
+            Blueprint::ALL.iter().flat_map(|blueprint| blueprint.modules()).copied().collect();
+        for page in page_paths() {
+            assert!(known.contains(page.module), "{page:?}");
+            let expected = match page.path.split('/').nth(1).unwrap_or_default() {
+                "" | "palette" | "logout" | "password" | "settings" | "security" => "identity",
+                first if first.starts_with("audit") => "audit",
+                _ => "banking",
+            };
+            assert_eq!(page.module, expected, "{page:?}");
+        }
+    }
 }

@@ -2,7 +2,6 @@
 //!
 //! Refuses the signed-out: without a session there is no [`Visitor`] at all.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use access::Permission;
@@ -177,31 +176,6 @@ impl Visitor {
         cookies::set(response.headers_mut(), cookies::FLASH, &cookie, keep);
         Ok(response)
     }
-
-    /// A file to keep: `name.csv` with a header line.
-    #[expect(
-        clippy::unnecessary_wraps,
-        clippy::unused_self,
-        reason = "answers like every other way to answer"
-    )]
-    pub(crate) fn csv(&self, name: &str, header: &[&str], rows: &[Vec<String>]) -> Answer {
-        let mut text = String::new();
-        csv_line(&mut text, header.iter().copied());
-        for row in rows {
-            csv_line(&mut text, row.iter().map(String::as_str));
-        }
-        let safe: String = name
-            .chars()
-            .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-')
-            .collect();
-        let disposition = format!("attachment; filename=\"{safe}.csv\"");
-        let kind = HeaderValue::from_static("text/csv; charset=utf-8");
-        let mut response = ([(header::CONTENT_TYPE, kind)], text).into_response();
-        if let Ok(disposition) = HeaderValue::from_str(&disposition) {
-            response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
-        }
-        Ok(response)
-    }
 }
 
 /// 303 to a path of our own.
@@ -228,30 +202,9 @@ const fn is_for_the_form(kind: RefusalKind) -> bool {
     )
 }
 
-/// RFC 4180; what a spreadsheet would run as a formula is shown to it as text. Plain
-/// negative numbers stay numbers.
-fn csv_line<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
-    for (index, cell) in cells.enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
-        let number = cell
-            .strip_prefix('-')
-            .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
-        let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && !number;
-        let guard = if formula { "'" } else { "" };
-        if formula || cell.contains([',', '"', '\n', '\r']) {
-            let _ = write!(text, "\"{guard}{}\"", cell.replace('"', "\"\""));
-        } else {
-            text.push_str(cell);
-        }
-    }
-    text.push_str("\r\n");
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{csv_line, own_path};
+    use super::own_path;
 
     #[test]
     fn only_own_paths_are_gone_to() {
@@ -276,18 +229,5 @@ mod tests {
             assert_eq!(own_path(path), None, "{path:?}");
         }
         assert_eq!(own_path(&format!("/{}", "a".repeat(2_000))), None);
-    }
-
-    #[test]
-    fn spreadsheets_run_nothing() {
-        let table = [
-            (vec!["a", "b,c", "d\"e"], "a,\"b,c\",\"d\"\"e\"\r\n"),
-            (vec!["=1+1", "-12.50", "-cmd", "@x"], "\"'=1+1\",-12.50,\"'-cmd\",\"'@x\"\r\n"),
-        ];
-        for (cells, line) in table {
-            let mut text = String::new();
-            csv_line(&mut text, cells.into_iter());
-            assert_eq!(text, line);
-        }
     }
 }

@@ -148,6 +148,8 @@ pub(crate) mod docs {
         Doc::new("approve", "approvals", "Approves what waits, and does it")
             .describe(
                 "Never by whoever ordered it, nor by a party to either account: 403 for every role. \
+                 Nor by whoever gave the maker their role, or was given theirs by the maker, directly or \
+                 through others (`not_independent`). \
                  Nothing was kept back while it waited: the ledger looks at the accounts and the funds \
                  now. What it refuses stays pending; repeat with another key when that is mended.",
             )
@@ -156,6 +158,7 @@ pub(crate) mod docs {
             .moves_money()
             .answer_with(200, "The approval as it is now.", &Approval::approved_example())
             .etag()
+            .problem(403, &["permission_denied", "not_independent"])
             .problem(
                 422,
                 &[

@@ -46,11 +46,12 @@ pub(super) async fn frame(
     request.extensions_mut().insert(Source(Arc::clone(&source)));
     // For the pages, which are another crate's.
     request.extensions_mut().insert(Arc::clone(&source));
-    let response = if is_served(&request, &state.config) {
-        let span = tracing::error_span!("request", request_id = %source.id, trace_id = %trace);
-        served(request).instrument(span).await
-    } else {
-        Problem::malformed("unknown_host", "This host is not served here").into_response()
+    let response = match check_host(&request, &state.config) {
+        Ok(()) => {
+            let span = tracing::error_span!("request", request_id = %source.id, trace_id = %trace);
+            served(request).instrument(span).await
+        }
+        Err(problem) => problem.into_response(),
     };
     let response = finished(response, &source.id);
     let status = response.status().as_u16();
@@ -109,18 +110,30 @@ fn trace_id(headers: &HeaderMap) -> Option<&str> {
     (known && whole).then_some(trace)
 }
 
-fn is_served(request: &Request, config: &ApiConfig) -> bool {
-    if config.allowed_hosts.is_empty() {
-        return true;
-    }
-    let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+/// Whether the request says for exactly one host that it is (RFC 9112 section 3.2), and
+/// for one that is served. Whoever reads the first of two hosts and whoever reads the
+/// second must not be led to different ones.
+fn check_host(request: &Request, config: &ApiConfig) -> Result<(), Problem> {
+    let one = "A request has to name one host";
+    let unclear = || Problem::malformed_field("Host", "invalid_value", one);
+    let mut headers = request.headers().get_all(header::HOST).iter();
+    let header = headers.next().map(|host| host.to_str().map_err(|_| unclear())).transpose()?;
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
-    let Some(host) = header.or(authority) else { return false };
+    let host = match (authority, header, headers.next()) {
+        (_, _, Some(_)) | (None, None, None) => return Err(unclear()),
+        (Some(authority), Some(header), None) if !authority.eq_ignore_ascii_case(header) => {
+            return Err(unclear());
+        }
+        (Some(host), _, None) | (None, Some(host), None) => host,
+    };
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    config.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+    let is_served = config.allowed_hosts.is_empty()
+        || config.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
+    let unknown = || Problem::malformed("unknown_host", "This host is not served here");
+    is_served.then_some(()).ok_or_else(unknown)
 }
 
 fn finished(mut response: Response, request_id: &str) -> Response {

@@ -60,7 +60,7 @@ pub(crate) struct ServerProblemBody {
 
 /// The sentence of each code that always says the same, as the code that refuses says
 /// it; a test holds the two together.
-pub(crate) const DETAILS: [(&str, &str); 58] = [
+pub(crate) const DETAILS: [(&str, &str); 59] = [
     ("account_closed", "The account is closed"),
     ("account_frozen", "The account is frozen"),
     ("account_not_empty", "Only an account without balance and holds can be closed"),
@@ -97,6 +97,7 @@ pub(crate) const DETAILS: [(&str, &str); 58] = [
     ("malformed_json", "The body is not valid JSON"),
     ("module_not_enabled", "This module is not enabled for the tenant"),
     ("not_found", "No such object"),
+    ("not_independent", "Whoever gave the other their role is no second person"),
     ("not_sealed_yet", "The event is being sealed: try again in a second"),
     ("overdraft_in_use", "More of the overdraft is in use or held than the new limit allows"),
     ("password_expired", "The password has reached its maximum age; change it first"),

@@ -142,13 +142,14 @@ pub(crate) fn minor_units<'de, D: serde::Deserializer<'de>>(
         }
 
         fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<i64, E> {
-            // The parser gives whole numbers beyond u64 as floats; nothing smaller
-            // that arrives as one was written as an integer.
-            const BEYOND_U64: f64 = 18_446_744_073_709_551_616.0;
-            if value >= BEYOND_U64 {
+            // The parser gives whole numbers above u64 and below i64 as floats; nothing
+            // between that arrives as one was written as an integer.
+            const ABOVE_U64: f64 = 18_446_744_073_709_551_616.0;
+            const LOWEST_I64: f64 = -9_223_372_036_854_775_808.0;
+            if value >= ABOVE_U64 {
                 return Ok(i64::MAX);
             }
-            if value <= -BEYOND_U64 {
+            if value <= LOWEST_I64 {
                 return Ok(i64::MIN);
             }
             Err(E::invalid_type(serde::de::Unexpected::Float(value), &self))

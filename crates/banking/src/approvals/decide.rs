@@ -23,13 +23,14 @@ use crate::{
 
 const LOCK: &str = tenancy::sql!("banking/approvals.sql", "lock");
 const MAKER: &str = tenancy::sql!("banking/approvals.sql", "maker");
+const DEPENDENT: &str = tenancy::sql!("banking/approvals.sql", "dependent");
 const DECIDE: &str = tenancy::sql!("banking/approvals.sql", "decide");
 
 /// Approves what waits and does it. Answers 200 with the approval. One that the actor
 /// may not read is 404.
 ///
 /// Refusals, first found: the note too long; `approval_decided`; `approval_expired`;
-/// `approval_tampered`; `maker_not_permitted`; then the ledger's in the order of
+/// `approval_tampered`; `not_independent` (403); `maker_not_permitted`; then the ledger's in the order of
 /// [`ledger::PostingError`], about the field `id`. None of them ends the approval.
 pub struct ApproveRequest {
     /// Whose policies say whether the maker still may.
@@ -75,6 +76,7 @@ impl Command for ApproveRequest {
         let Some(order) = OrderedTransfer::untampered(transaction.tenant(), &approval) else {
             return Err(tampered(context, Self::NAME, &approval));
         };
+        check_independence(transaction, context, approval.requested_by).await?;
         self.check_maker(transaction, context, &approval, &order).await?;
         let posting = posting(context, &approval, order)?;
         let batch = std::slice::from_ref(&posting);
@@ -244,6 +246,23 @@ fn checked_note(note: Option<&str>) -> Result<Option<String>, Refusal> {
     check_note("note", note.unwrap_or_default())
         .map_err(|fault| Refusal::validation(vec![fault]))?;
     Ok(note.map(str::to_owned))
+}
+
+/// Whether maker and approver are two persons as far as the roles they were given tell.
+async fn check_independence(
+    transaction: &TenantTx,
+    context: &OpContext,
+    maker: Uuid,
+) -> Result<(), Failure> {
+    let parameters: [&(dyn ToSql + Sync); 3] = [&transaction.tenant(), &maker, &context.actor.id];
+    let row = transaction.query_opt(DEPENDENT, &parameters).await?;
+    let dependent =
+        row.ok_or_else(|| DbError::Corrupt("a question without an answer".to_owned()))?;
+    if !dependent.try_get::<_, bool>("dependent").map_err(DbError::from)? {
+        return Ok(());
+    }
+    let detail = "Whoever gave the other their role is no second person";
+    Err(Refusal::new(RefusalKind::Denied, "not_independent", detail).into())
 }
 
 fn maker_not_permitted() -> Refusal {

@@ -24,7 +24,7 @@ pub(crate) struct Effort {
 
 impl Effort {
     pub(crate) fn new(quick: bool) -> Self {
-        let (rounds, window_ms) = if quick { (2, 1_000) } else { (5, 4_000) };
+        let (rounds, window_ms) = if quick { (2, 800) } else { (5, 4_000) };
         Self { quick, rounds, window: Duration::from_millis(window_ms) }
     }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     as_api::{AsApi, address},
     customers::{choices, names},
-    export::{self, Bounds},
+    export::{self, Bounds, File},
     moving,
 };
 use crate::{
@@ -32,6 +32,30 @@ const EXPORT: Bounds = Bounds { page_rows: 1_000, rows: 10_000, reads: 20 };
 /// How far the chart looks back, unless the address says a year.
 const DAYS_DEFAULT: i32 = 90;
 const DAYS_YEAR: i32 = 365;
+
+/// An account's entries as a file: for its holder, the statement of it.
+struct EntriesFile;
+
+impl File for EntriesFile {
+    const ACTION: &'static str = "transaction.export";
+    const RESOURCE: &'static str = "account";
+    const PERMISSION: Permission = Permission::TransactionRead;
+    const PERSONAL: bool = false;
+    const COLUMNS: &'static [&'static str] = &[
+        "Value date",
+        "Posted",
+        "Type",
+        "Description",
+        "Reference",
+        "Amount",
+        "Balance",
+        "Currency",
+        "Sequence",
+        "Transfer",
+    ];
+    const TOLD: &'static [&'static str] = &["from", "to", "transaction_type", "min", "max"];
+    const NAMED: &'static [&'static str] = &["q"];
+}
 
 /// What every page of an account begins with.
 pub(crate) struct Head {
@@ -145,7 +169,7 @@ pub(crate) async fn export(visitor: Visitor, Path(id): Path<Uuid>, params: Param
     let filter = filter_of(&params, account.currency)?;
     let path = format!("/accounts/{id}/export");
     let currency = account.currency;
-    let rows = export::lines(&visitor, &path, &params, &EXPORT, |page| {
+    let lines = export::lines::<EntriesFile, _>(&visitor, &path, &params, &EXPORT, |page| {
         let search = EntrySearch { account_id: id, filter: filter.clone(), page };
         let visitor = &visitor;
         async move {
@@ -154,19 +178,8 @@ pub(crate) async fn export(visitor: Visitor, Path(id): Path<Uuid>, params: Param
         }
     })
     .await?;
-    let header = [
-        "Value date",
-        "Posted",
-        "Type",
-        "Description",
-        "Reference",
-        "Amount",
-        "Balance",
-        "Currency",
-        "Sequence",
-        "Transfer",
-    ];
-    visitor.csv(&format!("account-{}", account.account_number), &header, &rows)
+    let name = format!("account-{}", account.account_number);
+    export::send::<EntriesFile>(&visitor, &name, &params, Some(id), &lines).await
 }
 
 /// The frame of a page of an account.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     as_api::{AsApi, address},
     customers::{choices, names},
-    export::{self, Bounds},
+    export::{self, Bounds, File},
     under_way,
 };
 use crate::{
@@ -30,6 +30,33 @@ use crate::{
 const PATH: &str = "/accounts";
 const EXPORT_PATH: &str = "/accounts/export";
 const EXPORT: Bounds = Bounds { page_rows: 1_000, rows: 5_000, reads: 5 };
+/// The list as a file.
+struct AccountsFile;
+
+impl File for AccountsFile {
+    const ACTION: &'static str = "account.export";
+    const RESOURCE: &'static str = "account";
+    const PERMISSION: Permission = Permission::AccountRead;
+    const PERSONAL: bool = false;
+    const COLUMNS: &'static [&'static str] = &[
+        "Number",
+        "Type",
+        "Status",
+        "Currency",
+        "Balance",
+        "Available",
+        "Overdraft limit",
+        "Minimum balance",
+        "Interest rate",
+        "Opened",
+        "Closed",
+        "Owner",
+        "Id",
+    ];
+    const TOLD: &'static [&'static str] = &["customer_id", "status", "account_type", "currency"];
+    const NAMED: &'static [&'static str] = &["account_number"];
+}
+
 /// The currencies offered first; any other may be typed into the address.
 const CURRENCIES: [&str; 6] = ["EUR", "CZK", "GBP", "USD", "CHF", "PLN"];
 
@@ -121,7 +148,7 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
 /// `GET /accounts/export`: what the list shows, as a file, up to a bound.
 pub(crate) async fn export(visitor: Visitor, params: Params) -> Answer {
     let filter = filter_of(&params)?;
-    let rows = export::lines(&visitor, EXPORT_PATH, &params, &EXPORT, |page| {
+    let lines = export::lines::<AccountsFile, _>(&visitor, EXPORT_PATH, &params, &EXPORT, |page| {
         let list = AccountList { filter: filter.clone(), page };
         let visitor = &visitor;
         async move {
@@ -130,22 +157,7 @@ pub(crate) async fn export(visitor: Visitor, params: Params) -> Answer {
         }
     })
     .await?;
-    let header = [
-        "Number",
-        "Type",
-        "Status",
-        "Currency",
-        "Balance",
-        "Available",
-        "Overdraft limit",
-        "Minimum balance",
-        "Interest rate",
-        "Opened",
-        "Closed",
-        "Owner",
-        "Id",
-    ];
-    visitor.csv("accounts", &header, &rows)
+    export::send::<AccountsFile>(&visitor, "accounts", &params, None, &lines).await
 }
 
 /// `GET /accounts/new`.

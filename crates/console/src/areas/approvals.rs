@@ -53,9 +53,6 @@ struct Line {
 
 /// `GET /approvals?status=`: those that wait, where the address names no status.
 pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
-    if !visitor.context().tenant.has_module("banking") {
-        return Err(Fault::not_found());
-    }
     let status = params.parsed::<ApprovalStatus>("status")?.unwrap_or(ApprovalStatus::Pending);
     let filter = ApprovalFilter { status: Some(status), kind: None };
     let page = visitor.page_request(PATH, &params).await?;

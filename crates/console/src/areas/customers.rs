@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     as_api::{AsApi, address},
-    export::{self, Bounds},
+    export::{self, Bounds, File},
 };
 use crate::{
     fault::{Answer, Fault},
@@ -29,6 +29,20 @@ use crate::{
 
 const PATH: &str = "/customers";
 const EXPORT_PATH: &str = "/customers/export";
+/// The list as a file. Whoever may look at everybody may not therefore carry them away.
+struct CustomersFile;
+
+impl File for CustomersFile {
+    const ACTION: &'static str = "customer.export";
+    const RESOURCE: &'static str = "customer";
+    const PERMISSION: Permission = Permission::ReportExport;
+    const PERSONAL: bool = true;
+    const COLUMNS: &'static [&'static str] =
+        &["Id", "Name", "Type", "E-mail", "Telephone", "Status", "KYC status", "Customer since"];
+    const TOLD: &'static [&'static str] = &["status", "customer_type"];
+    const NAMED: &'static [&'static str] = &["email", "phone"];
+}
+
 /// Names are opened one by one, and every read of them leaves a record.
 const EXPORT: Bounds = Bounds { page_rows: 200, rows: 1_000, reads: 5 };
 
@@ -48,7 +62,8 @@ struct Customers {
 struct Rows {
     customers: Vec<Line>,
     is_filtered: bool,
-    export: String,
+    /// Where the file is, for those who may have it.
+    export: Option<String>,
     api: AsApi,
     first: Option<String>,
     next: Option<String>,
@@ -97,7 +112,9 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
     let list = Rows {
         customers,
         is_filtered: is_filtered(&params),
-        export: params.link(EXPORT_PATH, "cursor", ""),
+        export: visitor
+            .may(CustomersFile::PERMISSION)
+            .then(|| params.link(EXPORT_PATH, "cursor", "")),
         api,
         first: params.get("cursor").map(|_| params.link(PATH, "cursor", "")),
         next: visitor.next_page(PATH, &params, found.next.as_deref()).await?,
@@ -118,17 +135,16 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
 /// `GET /customers/export`: what the list shows, as a file, up to a bound.
 pub(crate) async fn export(visitor: Visitor, params: Params) -> Answer {
     let filter = filter_of(&params)?;
-    let rows = export::lines(&visitor, EXPORT_PATH, &params, &EXPORT, |page| {
-        let (visitor, filter) = (&visitor, filter.clone());
-        async move {
-            let found = read_page(visitor, filter, page).await?;
-            Ok((found.data.iter().map(exported).collect(), found.next))
-        }
-    })
-    .await?;
-    let header =
-        ["Id", "Name", "Type", "E-mail", "Telephone", "Status", "KYC status", "Customer since"];
-    visitor.csv("customers", &header, &rows)
+    let lines =
+        export::lines::<CustomersFile, _>(&visitor, EXPORT_PATH, &params, &EXPORT, |page| {
+            let (visitor, filter) = (&visitor, filter.clone());
+            async move {
+                let found = read_page(visitor, filter, page).await?;
+                Ok((found.data.iter().map(exported).collect(), found.next))
+            }
+        })
+        .await?;
+    export::send::<CustomersFile>(&visitor, "customers", &params, None, &lines).await
 }
 
 /// `GET /customers/{id}`.

@@ -95,9 +95,6 @@ pub(crate) async fn place(visitor: Visitor, Path(id): Path<Uuid>, params: Params
 }
 
 async fn account_for(visitor: &Visitor, id: Uuid) -> Result<Account, Fault> {
-    if !visitor.context().tenant.has_module("banking") {
-        return Err(Fault::not_found());
-    }
     if !visitor.may(Permission::HoldCreate) {
         return Err(Fault::denied());
     }

@@ -18,6 +18,7 @@ pub(crate) mod palette;
 pub(crate) mod password;
 pub(crate) mod preferences;
 pub(crate) mod recovery;
+pub(crate) mod security;
 pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod teller;

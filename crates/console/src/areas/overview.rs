@@ -19,6 +19,7 @@ use operation::PageRequest;
 use super::{
     as_api::AsApi,
     audit::views::{LogState, ReadLogState},
+    export::{self, File, Lines},
 };
 use crate::{
     fault::{Answer, Fault},
@@ -35,6 +36,19 @@ const LATEST: u32 = 8;
 /// Orders that wait are counted up to this many.
 const WAITING_COUNTED: u32 = 100;
 const SPARKLINE_DAYS: i64 = 90;
+
+/// The chart's figures as a file.
+struct MovementsFile;
+
+impl File for MovementsFile {
+    const ACTION: &'static str = "overview.export";
+    const RESOURCE: &'static str = "transfer";
+    const PERMISSION: Permission = Permission::TransactionRead;
+    const PERSONAL: bool = false;
+    const COLUMNS: &'static [&'static str] = &["Booked on", "Currency", "Movements", "Volume"];
+    const TOLD: &'static [&'static str] = &["days"];
+    const NAMED: &'static [&'static str] = &[];
+}
 
 /// What every first page begins with.
 struct Greeting {
@@ -146,9 +160,7 @@ pub(crate) async fn show(visitor: Visitor, params: Params) -> Answer {
 
 /// `GET /activity.csv?days=`: the chart's figures.
 pub(crate) async fn csv(visitor: Visitor, params: Params) -> Answer {
-    if !visitor.context().tenant.has_module("banking") {
-        return Err(Fault::not_found());
-    }
+    export::demand::<MovementsFile>(&visitor).await?;
     let today = business_date(visitor.context())?;
     let from = Wish::of(&params)?.first(today);
     let activity = visitor.read(&MovementDays { from }).await?;
@@ -156,12 +168,12 @@ pub(crate) async fn csv(visitor: Visitor, params: Params) -> Answer {
         let volume = day.currency.format_minor(day.volume);
         vec![day.date.to_string(), day.currency.code().to_owned(), day.count.to_string(), volume]
     };
-    let mut rows: Vec<_> = activity.days.iter().map(row).collect();
-    if activity.is_cut {
+    let note = activity.is_cut.then(|| {
         let most = thousands(MOVEMENTS_MAX);
-        rows.push(vec![format!("Not all of them: the newest {most} movements are summed here")]);
-    }
-    visitor.csv("movements-a-day", &["Booked on", "Currency", "Movements", "Volume"], &rows)
+        format!("Not all of them: the newest {most} movements are summed here")
+    });
+    let lines = Lines { rows: activity.days.iter().map(row).collect(), note };
+    export::send::<MovementsFile>(&visitor, "movements-a-day", &params, None, &lines).await
 }
 
 async fn staff(visitor: &Visitor, params: &Params, wish: Wish) -> Answer {

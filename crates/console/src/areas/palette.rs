@@ -85,7 +85,7 @@ async fn by_id(visitor: &Visitor, id: Uuid, banking: bool) -> Result<Option<Hit>
             return Ok(Some(Hit { href, label, kind: "Customer", icon: "users" }));
         }
     }
-    if visitor.may(Permission::AuditRead) {
+    if visitor.context().tenant.has_module("audit") && visitor.may(Permission::AuditRead) {
         let event = found(visitor.read(&ReadEvent(id)).await)?;
         return Ok(event.map(|event| Hit {
             href: format!("/audit/{id}"),

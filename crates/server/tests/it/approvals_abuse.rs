@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::approvals::{
     CEILING, balances, bank_with_ceiling, decide, order, send, status_of, waiting,
 };
-use crate::harness::FUNDS;
+use crate::harness::{FUNDS, PASSWORD};
 use crate::wire_requests::assert_problem;
 
 #[tokio::test]
@@ -25,6 +25,40 @@ async fn nobody_decides_what_they_have_ordered() {
         assert_eq!(status_of(&read), "pending_approval", "{role}");
     }
     assert_eq!(balances(&app).await, (FUNDS, FUNDS));
+}
+
+#[tokio::test]
+async fn two_logins_in_one_hand_are_not_two_persons() {
+    let app = bank_with_ceiling().await;
+    let manager = app.login(&app.bank, "manager").await;
+    let admin = app.login(&app.bank, "admin").await;
+    let puppet =
+        |name: &str, role: &str| json!({ "username": name, "password": PASSWORD, "role": role });
+    let make = async |by: &str, name: &str, role: &str| {
+        let made = app.post("/v1/users").bearer(by).key(name).json(&puppet(name, role)).send();
+        let made = made.await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        crate::approvals::id(&made.body["id"])
+    };
+    make(&manager, "puppet", "officer").await;
+    make(&manager, "second.hand", "manager").await;
+    let second_hand = app.login(&app.bank, "second.hand").await;
+    make(&second_hand, "far.puppet", "officer").await;
+    // Directly, and through a login between.
+    for name in ["puppet", "far.puppet"] {
+        let (approval, _) = waiting(&app, &app.login(&app.bank, name).await, name).await;
+        let refused = decide(&app, &manager, (approval, "approve"), name).await;
+        assert_problem(&refused, 403, "not_independent");
+        let done = decide(&app, &admin, (approval, "approve"), name).await;
+        assert_eq!(status_of(&done), "approved", "{}", done.text);
+    }
+    // The other way round: the maker's creature approves.
+    let (approval, _) = waiting(&app, &manager, "own").await;
+    let refused = decide(&app, &second_hand, (approval, "approve"), "own").await;
+    assert_problem(&refused, 403, "not_independent");
+    // Whoever stops it needs no independence.
+    let stopped = decide(&app, &second_hand, (approval, "reject"), "stop").await;
+    assert_eq!(status_of(&stopped), "rejected", "{}", stopped.text);
 }
 
 #[tokio::test]

@@ -94,9 +94,9 @@ pub(crate) fn is_sent_away(answer: &Answered) -> bool {
 #[tokio::test]
 async fn every_page_sends_strangers_to_the_sign_in_and_back() {
     let app = App::start().await;
-    for (method, path) in console::page_paths() {
-        let path = path.replace("{id}", "01890000-0000-7000-8000-000000000000");
-        let method = method.to_uppercase().parse().unwrap();
+    for page in console::page_paths() {
+        let path = page.path.replace("{id}", "01890000-0000-7000-8000-000000000000");
+        let method = page.method.to_uppercase().parse().unwrap();
         let answer = app.ask(method, path.clone()).header("accept", HTML).send().await;
         assert!(is_sent_away(&answer), "{path}: {} {}", answer.status, answer.text);
     }

@@ -3,6 +3,7 @@
 
 mod arrival;
 mod refusals;
+mod slow;
 
 use std::time::{Duration, Instant};
 

@@ -70,7 +70,7 @@ async fn fragment(app: &App, browser: &Browser, path: &str) -> Answered {
 }
 
 /// Something of each kind, for the ids in paths.
-struct Things {
+pub(crate) struct Things {
     account: Uuid,
     customer: Uuid,
     movement: Uuid,
@@ -79,7 +79,7 @@ struct Things {
 }
 
 impl Things {
-    async fn of(app: &App) -> Self {
+    pub(crate) async fn of(app: &App) -> Self {
         let token = app.login(&app.bank, "admin").await;
         let [account, _] = app.bank.customers[0].accounts;
         let [_, untouched] = app.bank.customers[1].accounts;
@@ -103,7 +103,7 @@ impl Things {
         }
     }
 
-    fn named(&self, path: &str) -> String {
+    pub(crate) fn named(&self, path: &str) -> String {
         let id = match path.split('/').nth(1).unwrap_or_default() {
             "accounts" => self.account,
             "customers" => self.customer,
@@ -125,8 +125,8 @@ async fn every_page_shows_a_request_that_the_interface_answers() {
     for username in ["admin", "customer"] {
         let token = app.login(&app.bank, username).await;
         let mut browser = Browser::signed_in(&app, "bank", username).await;
-        let paths = console::page_paths().into_iter().filter(|(method, _)| *method == "get");
-        let mut paths: Vec<String> = paths.map(|(_, path)| things.named(path)).collect();
+        let pages = console::page_paths().into_iter().filter(|page| page.method == "get");
+        let mut paths: Vec<String> = pages.map(|page| things.named(page.path)).collect();
         paths.push(format!("/accounts/new?customer_id={customer}"));
         paths.push("/customers/new?customer_type=business".to_owned());
         for path in paths {

@@ -79,7 +79,7 @@ async fn each_page_is_for_whom_it_is_and_nobody_else() {
     // Path, then what admin, auditor and the customer are answered.
     let table = [
         ("/customers".to_owned(), [200, 200, 200]),
-        ("/customers/export".to_owned(), [200, 200, 200]),
+        ("/customers/export".to_owned(), [200, 200, 403]),
         ("/customers/new".to_owned(), [200, 403, 403]),
         (format!("/customers/{}", mine.id), [200, 200, 200]),
         (format!("/customers/{}", theirs.id), [200, 200, 404]),

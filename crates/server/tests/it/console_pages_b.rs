@@ -65,7 +65,7 @@ async fn each_page_is_for_its_roles() {
         .unwrap()
         .get(0);
     // Path, then what admin, officer, auditor and the customer whose account it is get.
-    let table: [(String, [u16; 4]); 14] = [
+    let table: [(String, [u16; 4]); 15] = [
         ("/".into(), [200, 200, 200, 200]),
         ("/?days=90&show=volume".into(), [200, 200, 200, 200]),
         ("/activity.csv".into(), [200, 200, 200, 200]),
@@ -80,6 +80,7 @@ async fn each_page_is_for_its_roles() {
         (format!("/audit/{event}?verify=yes"), [200, 403, 200, 403]),
         (format!("/audit/{event}/proof.json"), [200, 403, 200, 403]),
         ("/settings".into(), [200, 403, 200, 403]),
+        ("/security".into(), [200, 200, 200, 200]),
     ];
     for (index, role) in ["admin", "officer", "auditor", "customer"].into_iter().enumerate() {
         let mut browser = Browser::signed_in(&app, "bank", role).await;

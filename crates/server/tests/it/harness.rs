@@ -415,6 +415,7 @@ impl Ask<'_> {
         let mut request =
             Request::builder().method(self.method).uri(&self.path).body(self.body).unwrap();
         *request.headers_mut() = self.headers;
+        request.headers_mut().entry("host").or_insert(HeaderValue::from_static("localhost"));
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.peer, 40_000)));
         let response = self.app.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();

@@ -300,6 +300,35 @@ async fn hosts_that_are_not_ours_are_not_served() {
     assert_eq!(app.get("/openapi.json").send().await.status, 400);
 }
 
+#[tokio::test]
+async fn a_request_names_one_host_and_no_other() {
+    let config = ApiConfig { allowed_hosts: vec!["bank.example".to_owned()], ..unlimited() };
+    let (listed, open) = (App::start_with(config).await, App::start().await);
+    let twice = ["bank.example", "evil.example"];
+    // target, Host lines, whether it is refused where every host is served as well
+    let table: [(&str, &[&str], bool); 6] = [
+        ("/openapi.json", &twice, true),
+        ("/openapi.json", &["evil.example", "bank.example"], true),
+        ("http://evil.example/openapi.json", &["bank.example"], true),
+        ("http://bank.example/openapi.json", &["evil.example"], true),
+        ("http://evil.example/openapi.json", &["evil.example"], false),
+        ("http://bank.example/openapi.json", &["BANK.example"], false),
+    ];
+    for (target, hosts, is_unclear) in table {
+        for (app, served) in [(&listed, target.contains("bank.example")), (&open, true)] {
+            let ask = hosts.iter().fold(app.get(target), |ask, host| ask.header("host", host));
+            let answer = ask.send().await;
+            match (is_unclear, served) {
+                (true, _) => assert_problem(&answer, 400, "malformed_request"),
+                (false, false) => assert_problem(&answer, 400, "unknown_host"),
+                (false, true) => assert_eq!(answer.status, 200, "{target} {hosts:?}"),
+            }
+        }
+    }
+    let answer = open.get("/openapi.json").header("host", "caf\u{e9}").send().await;
+    assert_problem(&answer, 400, "malformed_request");
+}
+
 fn forge(header: &Value, claims: &Value, signature: &[u8]) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}.{}", part(header), part(claims), URL_SAFE_NO_PAD.encode(signature))

@@ -218,6 +218,23 @@ async fn bodies_are_bounded_announced_or_not() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_come_is_the_senders_fault() {
+    let app = App::start().await;
+    let token = app.login(&app.bank, "customer").await;
+    let never = || {
+        let first = futures_util::stream::iter([Ok::<_, std::io::Error>(b"{".to_vec())]);
+        Body::from_stream(futures_util::StreamExt::chain(first, futures_util::stream::pending()))
+    };
+    let (sign_in, transfer) = tokio::join!(
+        app.post("/v1/auth/login").raw_json(never()).send(),
+        app.post("/v1/transfers").bearer(&token).key("k").raw_json(never()).send(),
+    );
+    for answer in [sign_in, transfer] {
+        assert_problem(&answer, 408, "request_timeout");
+    }
+}
+
+#[tokio::test]
 async fn amounts_are_whole_positive_and_bounded() {
     let app = App::start().await;
     let token = app.login(&app.bank, "customer").await;
@@ -227,6 +244,7 @@ async fn amounts_are_whole_positive_and_bounded() {
         ("0", 422),
         ("-1", 422),
         ("-9223372036854775808", 422),
+        ("-9223372036854775809", 422),
         ("9007199254740992", 422),
         ("9223372036854775807", 422),
         ("9223372036854775808", 422),

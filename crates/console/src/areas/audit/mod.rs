@@ -26,7 +26,7 @@ use self::{
 };
 use super::{
     as_api::{AsApi, address},
-    export::{self, Bounds},
+    export::{self, Bounds, File},
 };
 use crate::{
     fault::{Answer, Fault},
@@ -38,6 +38,33 @@ use crate::{
 
 const CSV_PATH: &str = "/audit.csv";
 const CSV: Bounds = Bounds { page_rows: 250, rows: 5_000, reads: 20 };
+/// The log as a file.
+struct EventsFile;
+
+impl File for EventsFile {
+    const ACTION: &'static str = "audit.export";
+    const RESOURCE: &'static str = "audit_event";
+    const PERMISSION: Permission = Permission::AuditRead;
+    const PERSONAL: bool = true;
+    const COLUMNS: &'static [&'static str] = &[
+        "When",
+        "Who",
+        "Action",
+        "Type",
+        "Severity",
+        "Result",
+        "Resource",
+        "Resource id",
+        "Address",
+        "Log index",
+        "Event id",
+    ];
+    const TOLD: &'static [&'static str] =
+        &["event_type", "severity", "result", "resource_id", "session_id", "from", "to"];
+    const NAMED: &'static [&'static str] =
+        &["who", "action", "resource_type", "request_id", "ip_address"];
+}
+
 /// Said where a filter names a person who is not there.
 const NOBODY: &str = "There is nobody of that name, and so no id to ask for.";
 /// Records proven by a look at the whole log.
@@ -154,7 +181,7 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
 /// `GET /audit.csv`: what the filters let through.
 pub(crate) async fn csv(visitor: Visitor, params: Params) -> Answer {
     let asked = filter(&visitor, &params).await?;
-    let rows = export::lines(&visitor, CSV_PATH, &params, &CSV, |page| {
+    let lines = export::lines::<EventsFile, _>(&visitor, CSV_PATH, &params, &CSV, |page| {
         let (visitor, asked) = (&visitor, asked.clone());
         async move {
             let Some(filter) = asked else { return Ok((Vec::new(), None)) };
@@ -164,20 +191,7 @@ pub(crate) async fn csv(visitor: Visitor, params: Params) -> Answer {
         }
     })
     .await?;
-    let header = [
-        "When",
-        "Who",
-        "Action",
-        "Type",
-        "Severity",
-        "Result",
-        "Resource",
-        "Resource id",
-        "Address",
-        "Log index",
-        "Event id",
-    ];
-    visitor.csv("audit-log", &header, &rows)
+    export::send::<EventsFile>(&visitor, "audit-log", &params, None, &lines).await
 }
 
 fn exported(event: &StoredEvent, names: &BTreeMap<Uuid, String>) -> Vec<String> {

@@ -9,7 +9,7 @@ use crate::kit;
 
 /// What somebody did, to stand behind their name.
 pub(crate) fn sentence(event: &StoredEvent) -> String {
-    let did = deed(event);
+    let did = taken(event).map_or_else(|| deed(event), str::to_owned);
     match event.result.as_str() {
         "success" => did,
         "replayed" => format!("{did} (the answer was repeated, nothing was done again)"),
@@ -91,12 +91,24 @@ fn deed(event: &StoredEvent) -> String {
     }
 }
 
+/// What was taken away as a file, if anything was.
+fn taken(event: &StoredEvent) -> Option<&'static str> {
+    Some(match event.action.as_str() {
+        "customer.export" => "took away a list of customers as a file",
+        "account.export" => "took away a list of accounts as a file",
+        "transaction.export" => "took away an account’s entries as a file",
+        "overview.export" => "took away the overview’s figures as a file",
+        "audit.export" => "took away records of the audit log as a file",
+        _ => return None,
+    })
+}
+
 /// What was wanted, where it did not come to it.
 fn intent(event: &StoredEvent) -> String {
     let subject = kit::words(&event.resource_type).to_lowercase();
     match event.action.split_once('.') {
         _ if event.action == "auth.login" => "to sign in".to_owned(),
-        Some((_, "list")) => format!("to list {subject}s"),
+        Some((_, verb @ ("list" | "export"))) => format!("to {verb} {subject}s"),
         Some((_, "read")) => format!("to read {}", article(&subject)),
         Some((_, verb)) => {
             format!("to {} {}", verb.replace('_', " "), article(&subject))

@@ -49,6 +49,7 @@ const PAGES: &[(Who, &str, &str, u16)] = &[
     (Who::Signed("admin"), "audit", "/audit", 200),
     (Who::Signed("admin"), "audit-verify", "/audit/verify", 200),
     (Who::Signed("admin"), "settings", "/settings", 200),
+    (Who::Signed("admin"), "security", "/security", 200),
     (Who::Signed("admin"), "not-found", "/nothing/here", 404),
     (Who::Signed("customer"), "customer-overview", "/", 200),
     (Who::Signed("customer"), "customer-accounts", "/accounts", 200),

@@ -65,7 +65,8 @@ struct State {
     /// By loader: each navigation has its own.
     visits: BTreeMap<String, Visit>,
     loaded: BTreeSet<String>,
-    in_flight: BTreeSet<String>,
+    /// The document that asks, by request.
+    in_flight: BTreeMap<String, String>,
     requests: BTreeMap<String, String>,
     last_activity: Instant,
 }
@@ -76,7 +77,7 @@ impl Watch {
             findings: Vec::new(),
             visits: BTreeMap::new(),
             loaded: BTreeSet::new(),
-            in_flight: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
             requests: BTreeMap::new(),
             last_activity: Instant::now(),
         };
@@ -103,7 +104,7 @@ impl Watch {
     /// What is under way, for messages.
     pub(super) fn under_way(&self) -> Vec<String> {
         let state = self.state.lock().unwrap();
-        state.in_flight.iter().filter_map(|id| state.requests.get(id).cloned()).collect()
+        state.in_flight.keys().filter_map(|id| state.requests.get(id).cloned()).collect()
     }
 
     pub(super) fn hear(&self, method: &str, params: &Value) {
@@ -116,6 +117,7 @@ impl Watch {
             "Network.webSocketCreated" if !is_own(&self.origin, text(&params["url"])) => {
                 state.find(Kind::Foreign, text(&params["url"]));
             }
+            "Page.frameNavigated" => state.navigated(&params["frame"]),
             "Page.lifecycleEvent" if params["name"] == "load" => {
                 state.loaded.insert(text(&params["loaderId"]).to_owned());
             }
@@ -147,9 +149,17 @@ impl State {
         // that a navigation cuts off, no end may be told: nobody waits for these.
         let endless = matches!(text(&params["type"]), "EventSource" | "Other");
         if !endless && !url.starts_with("data:") {
-            self.in_flight.insert(id);
+            self.in_flight.insert(id, text(&params["loaderId"]).to_owned());
         }
         self.last_activity = Instant::now();
+    }
+
+    /// What the document before still asked for is cut off, and its end not always told.
+    fn navigated(&mut self, frame: &Value) {
+        if frame["parentId"].is_null() {
+            let loader = text(&frame["loaderId"]);
+            self.in_flight.retain(|_, asking| asking == loader);
+        }
     }
 
     fn response(&mut self, params: &Value) {

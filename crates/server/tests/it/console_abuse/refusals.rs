@@ -113,13 +113,13 @@ async fn an_id_that_is_none_leads_to_a_page_of_ours() {
     let app = App::start().await;
     let mut browser = Browser::signed_in(&app, "bank", "admin").await;
     let mut pages = 0;
-    for (method, path) in console::page_paths() {
-        if !path.contains("{id}") {
+    for page in console::page_paths() {
+        if !page.path.contains("{id}") {
             continue;
         }
         for id in ["abc", "1", "01890000-0000-7000-8000-00000000000g", "%ff"] {
-            let path = path.replace("{id}", id);
-            let answer = match method {
+            let path = page.path.replace("{id}", id);
+            let answer = match page.method {
                 "get" => browser.get(&app, &path).await,
                 _ => browser.post(&app, &path, &[]).await,
             };

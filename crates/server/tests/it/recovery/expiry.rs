@@ -99,7 +99,7 @@ async fn the_console_shows_the_change_on_every_page_and_nothing_else() {
     age(&app, 91).await;
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     let mut walked = 0;
-    for (method, path) in console::page_paths() {
+    for console::PagePath { method, path, .. } in console::page_paths() {
         if ["/password", "/logout"].contains(&path) {
             continue;
         }
