@@ -1,5 +1,8 @@
---! own_credentials
-SELECT person.username_key, person.password_hash, person.password_changed_at,
+--! credentials
+-- With the second factor of the session ($4, or none) that asks.
+SELECT person.username_key, person.password_hash, person.password_changed_at, person.mfa_enabled,
+    (SELECT session.mfa_at FROM user_sessions session
+     WHERE session.tenant_id = person.tenant_id AND session.id = $4::uuid AND session.user_id = person.id) AS mfa_at,
     ARRAY(SELECT earlier.password_hash FROM password_history earlier
           WHERE earlier.tenant_id = person.tenant_id AND earlier.user_id = person.id
           ORDER BY earlier.id DESC LIMIT $3::bigint) AS earlier

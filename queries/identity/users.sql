@@ -115,8 +115,10 @@ UPDATE users SET
     department = CASE WHEN $5::boolean THEN $6::text ELSE department END,
     email_sealed = CASE WHEN $7::boolean THEN $8::bytea ELSE email_sealed END,
     email_index = CASE WHEN $7::boolean THEN $9::bytea ELSE email_index END,
+    email_verified_at = CASE WHEN $7::boolean THEN NULL ELSE email_verified_at END,
     phone_sealed = CASE WHEN $10::boolean THEN $11::bytea ELSE phone_sealed END,
     phone_index = CASE WHEN $10::boolean THEN $12::bytea ELSE phone_index END,
+    phone_verified_at = CASE WHEN $10::boolean THEN NULL ELSE phone_verified_at END,
     full_name_sealed = CASE WHEN $13::boolean THEN $14::bytea ELSE full_name_sealed END,
     version = version + 1
 WHERE tenant_id = $1::uuid AND id = $2::uuid;

@@ -204,7 +204,7 @@ fn problems(route: &Route, doc: &Doc) -> BTreeMap<u16, Vec<&'static str>> {
     let has_query =
         doc.parameters.iter().any(|parameter| parameter.parameter_in == ParameterIn::Query);
     // condition, status, codes
-    let rules: [(bool, u16, &[&'static str]); 17] = [
+    let rules: [(bool, u16, &[&'static str]); 18] = [
         (has_id || has_query, 400, &["malformed_request"]),
         (doc.body.is_some(), 400, &["malformed_request", "malformed_json"]),
         (doc.key == Some(true), 400, &["idempotency_key_required"]),
@@ -214,6 +214,11 @@ fn problems(route: &Route, doc: &Doc) -> BTreeMap<u16, Vec<&'static str>> {
             &["invalid_token", "token_expired", "token_revoked"],
         ),
         (matches!(route.access, Access::Needs(_)), 403, &["permission_denied"]),
+        (
+            !matches!(route.access, Access::Public(_)) && !routes::is_open_after_expiry(route.path),
+            403,
+            &["password_expired"],
+        ),
         (has_id || route.path.contains("{tenant}"), 404, &["not_found"]),
         (route.module == "banking", 404, &["module_not_enabled"]),
         (doc.key.is_some(), 409, &["idempotency_in_flight"]),

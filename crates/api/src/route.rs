@@ -40,6 +40,8 @@ pub(crate) struct Place {
     /// Whether the path is written exactly as the router wants it; if not, the
     /// router answers 404 and the place only says which limit it is counted under.
     pub(crate) exact: bool,
+    /// Whether a session may go there whose password has reached its maximum age.
+    pub(crate) after_expiry: bool,
 }
 
 /// The routes as paths are looked up.
@@ -65,6 +67,7 @@ impl RouteIndex {
                 access: route.access,
                 module: route.module,
                 exact: true,
+                after_expiry: crate::routes::is_open_after_expiry(route.path),
             },
         });
         Self { entries: entries.collect() }

@@ -15,7 +15,7 @@ use axum::{
 
 use crate::{
     areas::{
-        accounts, approvals, audit, auth, customers, devices, holds, mfa, passkeys, postings, settings,
+        accounts, approvals, audit, auth, customers, devices, holds, mfa, passkeys, postings, recovery, settings,
         transfers, users, well_known,
     },
     middleware,
@@ -58,6 +58,7 @@ macro_rules! on {
 
 const SIGN_IN: Access = Public("it is how one becomes known");
 const SECOND_STEP: Access = Public("the pending token in the body is what it asks for");
+const LINK: Access = Public("the way in for those who have no password to sign in with");
 const RULES: Access = Public("rules are read before one has a password");
 const KEYS: Access = Public("verifiers of tokens have none of their own");
 const DOCUMENT: Access = Public("it describes the interface and nobody's data");
@@ -96,6 +97,18 @@ pub(crate) fn table() -> Vec<Route> {
         GET    "/v1/auth/webauthn/passkeys"                Read    SignedIn,                   "identity", passkeys::list;
         PATCH  "/v1/auth/webauthn/passkeys/{id}"           Write   SignedIn,                   "identity", passkeys::rename;
         DELETE "/v1/auth/webauthn/passkeys/{id}"           Write   SignedIn,                   "identity", passkeys::remove;
+        POST   "/v1/auth/password/strength"                Default RULES,                      "identity", recovery::try_password;
+        POST   "/v1/auth/password/change"                  Write   SignedIn,                   "identity", recovery::change_password;
+        POST   "/v1/auth/password/forgot"                  Auth    LINK,                       "identity", recovery::forgot_password;
+        POST   "/v1/auth/password/reset"                   Auth    LINK,                       "identity", recovery::reset_password;
+        POST   "/v1/auth/me/email"                         Write   SignedIn,                   "identity", recovery::change_email;
+        POST   "/v1/auth/me/email/verification"            Write   SignedIn,                   "identity", recovery::prove_email;
+        POST   "/v1/auth/me/phone"                         Write   SignedIn,                   "identity", recovery::change_phone;
+        POST   "/v1/auth/verify-email"                     Auth    LINK,                       "identity", recovery::verify_email;
+        POST   "/v1/auth/verify-phone"                     Write   SignedIn,                   "identity", recovery::verify_phone;
+        GET    "/v1/auth/referrals"                        Read    SignedIn,                   "identity", recovery::referrals;
+        POST   "/v1/invitations"                           Admin   Needs(UserCreate),          "identity", recovery::invite;
+        POST   "/v1/invitations/accept"                    Auth    LINK,                       "identity", recovery::accept_invitation;
         GET    "/v1/users"                                 Admin   Needs(UserRead),            "identity", users::list;
         POST   "/v1/users"                                 Admin   Needs(UserCreate),          "identity", users::create;
         GET    "/v1/users/{id}"                            Admin   Needs(UserRead),            "identity", users::read;
@@ -154,23 +167,34 @@ pub(crate) fn table() -> Vec<Route> {
     }
 }
 
+/// What a session may still do whose password has reached its maximum age: see who it is,
+/// change the password, look at its sessions and end them.
+const AFTER_EXPIRY: [&str; 6] = [
+    "/v1/auth/logout",
+    "/v1/auth/logout-everywhere",
+    "/v1/auth/me",
+    "/v1/auth/password/change",
+    "/v1/auth/sessions",
+    "/v1/auth/sessions/{id}",
+];
+
+/// Whether a route, by its template, is open to such a session.
+pub(crate) fn is_open_after_expiry(path: &str) -> bool {
+    AFTER_EXPIRY.contains(&path)
+}
+
 /// Modules that a later release brings: their paths answer `module_not_enabled` to
 /// the signed-in, as those of a module that the tenant has switched off do.
-const LATER: [&str; 29] = [
+const LATER: [&str; 24] = [
     "access",
     "alerts",
     "api-keys",
-    "auth/password",
-    "auth/referrals",
     "auth/register",
-    "auth/verify-email",
-    "auth/verify-phone",
     "cards",
     "companies",
     "compliance",
     "equipment",
     "events",
-    "invitations",
     "kyc",
     "loans",
     "models",
@@ -199,7 +223,8 @@ pub(crate) fn is_of_later_module(path: &str) -> bool {
 
 /// Where such a path is counted.
 pub(crate) fn later_module() -> Place {
-    Place { class: Default, access: SignedIn, module: "later", exact: true }
+    let (class, access, module) = (Default, SignedIn, "later");
+    Place { class, access, module, exact: true, after_expiry: false }
 }
 
 /// Everything under one roof, `/api/v1/…` answering as `/v1/…`.

@@ -16,7 +16,7 @@ use hotstate::limits::{Class, Counted, count_address, count_user};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use identity::ConsoleSession;
-use operation::RefusalKind;
+use operation::{OperationError, RefusalKind};
 use tenancy::RequestInfo;
 
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     params::{MAXIMUM_FORM_BYTES, Params, Submitted},
     security,
     state::Console,
-    visitor::own_path,
+    visitor::{Visitor, own_path},
 };
 
 /// What the frame learnt of a request.
@@ -74,7 +74,17 @@ impl Visit {
 }
 
 /// Asked for by anybody, and guarded all the same.
-const OPEN_FORMS: [&str; 3] = ["/login", second_step::PATH, "/preferences/theme"];
+fn is_open_form(path: &str) -> bool {
+    counts_itself(path) || path == "/preferences/theme"
+}
+
+/// Attempts at getting in: counted by their handlers, under what is tried.
+fn counts_itself(path: &str) -> bool {
+    path == "/login" || path == second_step::PATH || areas::recovery::PATHS.contains(&path)
+}
+
+/// What a session may still do whose password has reached its maximum age.
+const AFTER_EXPIRY: [&str; 2] = [areas::password::PATH, "/logout"];
 
 /// A form is 64 KB at most: whoever takes longer to send it does not mean to.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
@@ -204,7 +214,7 @@ async fn counted(
 ) -> Result<(Option<Counted>, Option<u64>), Fault> {
     let now_ms = console.now_ms();
     let Some(session) = &visit.session else {
-        if matches!(visit.path.as_str(), "/login" | second_step::PATH) && !is_read {
+        if counts_itself(&visit.path) && !is_read {
             return Ok((None, None));
         }
         let limits = console.limits(None, Class::Default);
@@ -239,7 +249,7 @@ async fn checked_form(
     request: Request,
 ) -> Result<Request, Fault> {
     // The signed-out are sent to the sign-in by the route; there is nothing to guard.
-    if visit.session.is_none() && !OPEN_FORMS.contains(&visit.path.as_str()) {
+    if visit.session.is_none() && !is_open_form(&visit.path) {
         return Ok(request);
     }
     if *request.method() != Method::POST {
@@ -268,13 +278,28 @@ async fn collected(console: &Console, body: Body) -> Result<Bytes, Fault> {
     whole.map(http_body_util::Collected::to_bytes).map_err(|_| Fault::too_large())
 }
 
-/// Sends everybody without a session to the sign-in, and back afterwards.
-pub(crate) async fn signed_in_only(request: Request, next: Next) -> Response {
-    let visit = request.extensions().get::<Arc<Visit>>().cloned();
-    match visit {
-        Some(visit) if visit.session.is_some() => next.run(request).await,
-        Some(visit) => areas::sign_in::elsewhere(&visit),
-        None => Fault::internal().into_response(),
+/// Sends everybody without a session to the sign-in, and back afterwards; and shows
+/// nothing but the change of their password to those who have to change it.
+pub(crate) async fn signed_in_only(
+    State(console): State<Console>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(visit) = request.extensions().get::<Arc<Visit>>().cloned() else {
+        return Fault::internal().into_response();
+    };
+    let Some(session) = visit.session.clone() else { return areas::sign_in::elsewhere(&visit) };
+    if AFTER_EXPIRY.contains(&visit.path.as_str()) {
+        return next.run(request).await;
+    }
+    match console.identity.refuse_expired_password(&session.context).await {
+        Ok(()) => next.run(request).await,
+        Err(OperationError::Refused(refusal)) if refusal.code == "password_expired" => {
+            let visitor = Visitor { console, visit, session };
+            let demanded = areas::password::demanded(&visitor).await;
+            demanded.unwrap_or_else(axum::response::IntoResponse::into_response)
+        }
+        Err(error) => Fault::from(error).into_response(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::{
     Router,
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use tower_http::catch_panic::CatchPanicLayer;
@@ -10,8 +10,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     areas::{
         account, account_settings, accounts, approvals, audit, customer_forms, customers, hold_new,
-        holds, overview, palette, preferences, second_step, security, settings, sign_in, teller,
-        transfers,
+        holds, overview, palette, password, preferences, recovery, second_step, security, settings,
+        sign_in, teller, transfers,
     },
     assets, docs,
     fault::Fault,
@@ -57,6 +57,8 @@ pages! {
     get  "/"                             identity overview::show;
     get  "/palette"                      identity palette::look_up;
     post "/logout"                       identity sign_in::leave;
+    get  "/password"                     identity password::show;
+    post "/password"                     identity password::change;
     get  "/activity.csv"                 banking  overview::csv;
     get  "/transfers"                    banking  transfers::begin;
     post "/transfers"                    banking  transfers::create;
@@ -118,11 +120,15 @@ pub fn router(console: Console) -> Router {
     let open = Router::new()
         .route("/login", get(sign_in::show).post(sign_in::enter))
         .route(second_step::PATH, get(second_step::show).post(second_step::enter))
+        .route("/reset", get(recovery::ask).post(recovery::forgot))
+        .route("/reset/confirm", get(recovery::follow_reset).post(recovery::reset))
+        .route("/invite", get(recovery::follow_invite).post(recovery::accept))
+        .route("/verify-email", get(recovery::follow_email).post(recovery::verify))
         .route("/preferences/theme", post(preferences::theme))
         .route("/assets/{hash}/{name}", get(assets::serve))
         .merge(docs::router());
     for_the_signed_in()
-        .route_layer(from_fn(frame::signed_in_only))
+        .route_layer(from_fn_with_state(console.clone(), frame::signed_in_only))
         .merge(open)
         .fallback(nothing_here)
         .layer(from_fn_with_state(console.clone(), frame::in_time))
@@ -150,7 +156,7 @@ mod tests {
         for page in page_paths() {
             assert!(known.contains(page.module), "{page:?}");
             let expected = match page.path.split('/').nth(1).unwrap_or_default() {
-                "" | "palette" | "logout" | "settings" | "security" => "identity",
+                "" | "palette" | "logout" | "password" | "settings" | "security" => "identity",
                 first if first.starts_with("audit") => "audit",
                 _ => "banking",
             };

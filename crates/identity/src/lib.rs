@@ -24,10 +24,13 @@ mod passkeys;
 mod password_policy;
 mod passwords;
 mod policy_change;
+mod recovery;
+mod referrals;
 mod refresh;
 mod session_begin;
 mod sessions;
 mod signing;
+mod strength;
 mod tenant_state;
 mod tenants;
 mod users;
@@ -49,6 +52,7 @@ use hotstate::{
 };
 use operation::Operations;
 use tenancy::{Clock, directory::Directory, keyring::Keyring};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 use vault::{SecretBytes, password::Hasher};
 
@@ -71,7 +75,12 @@ pub use policy_change::{
     PolicyChange, PolicyChangeFilter, PolicyChangeStatus, PolicyDifference, PolicyWish,
     UnknownPolicyChangeStatus,
 };
+pub use recovery::{
+    ForgottenPassword, Invitation, Link, LinkSent, NewAddress, NewPasswordByLink, PhoneChallenge,
+};
+pub use referrals::Referral;
 pub use sessions::SessionRecord;
+pub use strength::{PasswordAdvice, PasswordTried};
 pub use tenants::{NewTenant, TenantRecord};
 pub use users::{
     Change, LockReason, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate,
@@ -111,6 +120,10 @@ pub(crate) struct Inner {
     pub(crate) account_gate: Gate<(Uuid, String)>,
     pub(crate) address_gate: Gate<(Uuid, std::net::IpAddr)>,
     pub(crate) blocks: SourceBlocks,
+    /// Of requests for a link whose work is done after their answer.
+    pub(crate) afterwards: Arc<Semaphore>,
+    /// Of estimates of a password's strength.
+    pub(crate) estimates: Arc<Semaphore>,
     evaluated: AtomicU64,
     pretended: AtomicU64,
 }
@@ -139,6 +152,10 @@ const STATE_FRESH_FOR: Duration = Duration::from_secs(1);
 const TOKEN_FRESH_FOR: Duration = Duration::from_secs(60);
 /// Activity, and floods from one address, are written once in this time.
 const MINUTE: Duration = Duration::from_secs(60);
+/// Requests for a link that may be under way after their answer.
+const AFTERWARDS_MAX: usize = 64;
+/// Passwords whose strength is estimated at the same time.
+const ESTIMATES_MAX: usize = 2;
 const TENANTS_MAX: usize = 100_000;
 const TOKENS_MAX: usize = 200_000;
 
@@ -169,6 +186,8 @@ impl Identity {
             account_gate: Gate::default(),
             address_gate: Gate::default(),
             blocks: SourceBlocks::default(),
+            afterwards: Arc::new(Semaphore::new(AFTERWARDS_MAX)),
+            estimates: Arc::new(Semaphore::new(ESTIMATES_MAX)),
             evaluated: AtomicU64::new(0),
             pretended: AtomicU64::new(0),
         };

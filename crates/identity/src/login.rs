@@ -177,7 +177,11 @@ impl Identity {
                 self.record_failure(&attempt, account, outcome).await
             }
             Compared::Right { account, needs_rehash, entered } => {
-                let rehash = if needs_rehash { self.rehash(&request.password).await } else { None };
+                let rehash = if needs_rehash {
+                    self.rehash(&attempt.state, &request.password).await
+                } else {
+                    None
+                };
                 self.accept(&attempt, session_for, account, rehash, (entered, charge)).await
             }
         }
@@ -219,7 +223,7 @@ impl Identity {
     /// What comes before a comparison. The place in the queue is first: busy says nothing
     /// of the account and costs it nothing.
     async fn prepare(&self, attempt: &Attempt) -> Result<Prepared, OperationError> {
-        let permit = self.inner.hasher.reserve().map_err(password_failure)?;
+        let permit = attempt.state.reserve_hash(&self.inner.hasher)?;
         let account = self.find_account(attempt).await?;
         let name =
             account.as_ref().map_or(&attempt.name_key, |account| &account.username_key).clone();
@@ -389,9 +393,9 @@ impl Identity {
         })
     }
 
-    /// A hash of today's cost for one of yesterday's; the sign-in does not fail for it.
-    async fn rehash(&self, password: &str) -> Option<String> {
-        self.inner.hasher.hash(password).await.ok().map(|hash| hash.to_string())
+    /// A hash as policy wants it today for one of yesterday's; the sign-in does not fail for it.
+    async fn rehash(&self, state: &TenantState, password: &str) -> Option<String> {
+        self.hash_under(state, password).await.ok()
     }
 
     async fn pretend(&self, permit: Permit, password: &str) -> Result<(), OperationError> {
@@ -416,7 +420,7 @@ const IDENTIFIER_MAX: usize = 254;
 
 /// A typed name as it is looked up: trimmed, in lower case. What cannot be a name
 /// (too long, not ASCII, control characters) becomes the empty one, which nobody has.
-fn name_key(identifier: &str) -> String {
+pub(crate) fn name_key(identifier: &str) -> String {
     let trimmed = identifier.trim();
     let possible =
         trimmed.len() <= IDENTIFIER_MAX && trimmed.bytes().all(|byte| byte.is_ascii_graphic());

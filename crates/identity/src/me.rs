@@ -3,7 +3,7 @@
 //! Refuses to unseal anything: names and addresses are read through the user's record.
 
 use jiff::{SignedDuration, Timestamp};
-use operation::{OperationError, access_log::Access};
+use operation::{OperationError, Refusal, RefusalKind, access_log::Access};
 use serde::{Deserialize, Serialize};
 use tenancy::{OpContext, SessionId, policy::PasswordPolicy};
 use uuid::Uuid;
@@ -81,6 +81,39 @@ impl Identity {
                 context.clock.now(),
             ),
         })
+    }
+}
+
+impl Identity {
+    /// 403 `password_expired` where the caller's password has reached the maximum age of
+    /// the tenant's policy: such a session changes it before it does anything else.
+    pub async fn refuse_expired_password(&self, context: &OpContext) -> Result<(), OperationError> {
+        if !self.has_expired_password(context).await? {
+            return Ok(());
+        }
+        let access = Access {
+            action: "password.expired",
+            resource: "user",
+            object: Some(context.actor.id),
+            allowed: false,
+            count: 1,
+        };
+        let operations = &self.inner.operations;
+        operations.access_log().record(operations.database(), context, access).await;
+        let detail = "The password has reached its maximum age; change it first";
+        Err(Refusal::new(RefusalKind::Denied, "password_expired", detail).into())
+    }
+
+    /// Whether the caller's password has reached the maximum age.
+    pub async fn has_expired_password(&self, context: &OpContext) -> Result<bool, OperationError> {
+        let Some(SessionId(session)) = context.session else { return Ok(false) };
+        let state = self.state(context).await?;
+        if state.policy.password.maximum_age_days.is_none() {
+            return Ok(false);
+        }
+        let facts = self.session(context, session).await?.ok_or_else(token_revoked)?;
+        let now = context.clock.now();
+        Ok(expired(&state.policy.password, facts.password_changed_at, now))
     }
 }
 

@@ -14,7 +14,7 @@ use tenancy::policy::PasswordPolicy;
 const COMMON: &str = include_str!("../data/common-passwords.txt");
 
 /// More than anybody types; bounds the work of hashing.
-const LENGTH_MAX: usize = 1_024;
+pub(crate) const LENGTH_MAX: usize = 1_024;
 /// Names shorter than this stand in too many words to be refused inside a password.
 const NAME_MIN: usize = 4;
 
@@ -33,6 +33,8 @@ pub struct PasswordRules {
     pub maximum_age_days: Option<u32>,
     /// Whether common passwords are refused.
     pub refuse_common: bool,
+    /// Whether one's own name and e-mail address are refused inside a password: always.
+    pub refuse_own_name: bool,
 }
 
 impl From<&PasswordPolicy> for PasswordRules {
@@ -44,6 +46,7 @@ impl From<&PasswordPolicy> for PasswordRules {
             history: policy.history,
             maximum_age_days: policy.maximum_age_days,
             refuse_common: policy.refuse_common,
+            refuse_own_name: true,
         }
     }
 }

@@ -5,9 +5,16 @@
 
 use std::{sync::Arc, time::Instant};
 
+use operation::OperationError;
 use tenancy::{DbError, OpContext, Query, TenantRef, keyring::TenantKeys, policy::SecurityPolicy};
 
-use crate::{Identity, context::key_failure, signing::KeySet};
+use vault::password::{Hasher, Permit};
+
+use crate::{
+    Identity,
+    context::{key_failure, password_failure},
+    signing::KeySet,
+};
 
 const POLICY: &str = tenancy::sql!("identity/login.sql", "state");
 const KEYS: &str = tenancy::sql!("identity/keys.sql", "list");
@@ -17,6 +24,13 @@ pub(crate) struct TenantState {
     pub(crate) policy: SecurityPolicy,
     pub(crate) signing: Arc<KeySet>,
     pub(crate) keys: Arc<TenantKeys>,
+}
+
+impl TenantState {
+    /// A place in the hashing queue under the tenant's scheme.
+    pub(crate) fn reserve_hash(&self, hasher: &Hasher) -> Result<Permit, OperationError> {
+        hasher.reserve_for(self.policy.password.hashing.into()).map_err(password_failure)
+    }
 }
 
 impl Identity {

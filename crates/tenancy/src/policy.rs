@@ -5,6 +5,7 @@
 //! login functions in the database read the same document.
 
 use serde::{Deserialize, Serialize};
+use vault::password::{Argon2Costs, Recipe};
 
 use crate::Blueprint;
 
@@ -77,6 +78,30 @@ pub struct PasswordPolicy {
     pub maximum_age_days: Option<u32>,
     /// Whether known common passwords are refused.
     pub refuse_common: bool,
+    /// How new ones are hashed; those of another scheme or cost are hashed anew as their
+    /// owners sign in. bcrypt where absent, as in policies from before there was a choice.
+    #[serde(default)]
+    pub hashing: PasswordHashing,
+}
+
+/// How passwords are hashed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "scheme", rename_all = "lowercase")]
+pub enum PasswordHashing {
+    /// bcrypt, at the installation's cost.
+    #[default]
+    Bcrypt,
+    /// Argon2id (RFC 9106). Costs out of bounds are no policy at all.
+    Argon2id(Argon2Costs),
+}
+
+impl From<PasswordHashing> for Recipe {
+    fn from(hashing: PasswordHashing) -> Self {
+        match hashing {
+            PasswordHashing::Bcrypt => Self::Bcrypt,
+            PasswordHashing::Argon2id(costs) => Self::Argon2id(costs),
+        }
+    }
 }
 
 /// Sessions.
@@ -251,6 +276,7 @@ impl SecurityPolicy {
                 history: 5,
                 maximum_age_days: Some(90),
                 refuse_common: true,
+                hashing: PasswordHashing::Bcrypt,
             },
             session: SessionPolicy {
                 idle_timeout_s: 30 * MINUTE_S,
@@ -342,6 +368,7 @@ impl SecurityPolicy {
             history: 12,
             maximum_age_days: None,
             refuse_common: true,
+            hashing: PasswordHashing::Bcrypt,
         };
         self.session.pinned_to_address = true;
         self.session.bound_to_device = true;
@@ -371,8 +398,48 @@ fn names(list: &[&str]) -> Vec<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{PolicyOverrides, SecurityPolicy};
+    use serde_json::json;
+    use vault::password::Argon2Costs;
+
+    use super::{PasswordHashing, PolicyOverrides, SecurityPolicy};
     use crate::Blueprint;
+
+    #[test]
+    fn hashing_is_written_plainly_bounded_and_bcrypt_where_nothing_is_said() {
+        let read = |value: serde_json::Value| {
+            let mut stored = serde_json::to_value(SecurityPolicy::of(Blueprint::CoreBank)).unwrap();
+            let password = stored["password"].as_object_mut().unwrap();
+            password.remove("hashing").unwrap();
+            if !value.is_null() {
+                password.insert("hashing".to_owned(), value);
+            }
+            serde_json::from_value::<SecurityPolicy>(stored).map(|policy| policy.password.hashing)
+        };
+        let costs = |kib, passes| Argon2Costs::new(kib, passes, 1).unwrap();
+        let table = [
+            (json!(null), Some(PasswordHashing::Bcrypt)),
+            (json!({ "scheme": "bcrypt" }), Some(PasswordHashing::Bcrypt)),
+            (
+                json!({ "scheme": "argon2id" }),
+                Some(PasswordHashing::Argon2id(Argon2Costs::DEFAULT)),
+            ),
+            (
+                json!({ "scheme": "argon2id", "memory_kib": 47_104, "iterations": 1 }),
+                Some(PasswordHashing::Argon2id(costs(47_104, 1))),
+            ),
+            (json!({ "scheme": "argon2id", "memory_kib": 64 }), None),
+            (json!({ "scheme": "argon2id", "threads": 2 }), None),
+            (json!({ "scheme": "md5" }), None),
+        ];
+        for (stated, expected) in table {
+            let found = read(stated.clone()).ok();
+            assert_eq!(found, expected, "{stated}");
+            if let Some(hashing) = found {
+                let written = serde_json::to_value(hashing).unwrap();
+                assert_eq!(read(written).unwrap(), hashing);
+            }
+        }
+    }
 
     #[test]
     fn no_blueprint_has_a_ceiling_and_policies_without_the_field_are_still_read() {

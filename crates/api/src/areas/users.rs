@@ -224,7 +224,7 @@ pub(crate) mod docs {
             .etag()
             .problem(403, &["permission_denied", "privilege_escalation"])
             .problem(409, &["email_taken"])
-            .problem(422, &["validation_failed", "unknown_role", "last_administrator"])
+            .problem(422, &["validation_failed", "unknown_role", "last_administrator", "confirmation_needed"])
     }
 
     pub(crate) fn remove() -> Doc {

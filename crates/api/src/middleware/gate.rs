@@ -1,6 +1,7 @@
 //! The gate: finds where a request belongs, counts it, learns who calls, and turns
 //! away whom no handler needs to see. In this order: 401 (counted against the
-//! address, as is the 400 of two `Authorization` headers), 429, a module that is off, then the handler.
+//! address, as is the 400 of two `Authorization` headers), 429, a password that has reached
+//! its maximum age, a module that is off, then the handler.
 //!
 //! It refuses to decide permissions: operations do.
 
@@ -161,6 +162,11 @@ async fn known(
         let mut response = problem.into_response();
         response.extensions_mut().insert(Refused(caller.tenant));
         return told(response, counted);
+    }
+    if !place.after_expiry
+        && let Err(error) = state.identity.refuse_expired_password(&caller).await
+    {
+        return told(Problem::from(error).into_response(), counted);
     }
     if !caller.tenant.has_module(place.module) {
         return told(module_not_enabled().into_response(), counted);

@@ -243,6 +243,8 @@ pub(crate) struct PasswordRules {
     maximum_age_days: Option<u32>,
     /// Whether common passwords are refused.
     refuse_common: bool,
+    /// Whether one's own name and e-mail address are refused inside a password.
+    refuse_own_name: bool,
 }
 
 impl From<StoredRules> for PasswordRules {
@@ -254,6 +256,7 @@ impl From<StoredRules> for PasswordRules {
             history: rules.history,
             maximum_age_days: rules.maximum_age_days,
             refuse_common: rules.refuse_common,
+            refuse_own_name: rules.refuse_own_name,
         }
     }
 }

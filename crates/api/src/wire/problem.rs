@@ -39,6 +39,13 @@ pub(crate) struct FieldProblem {
     message: String,
 }
 
+impl From<FieldError> for FieldProblem {
+    fn from(error: FieldError) -> Self {
+        let FieldError { field, code, message } = error;
+        Self { field: field.into_owned(), code: code.into_owned(), message }
+    }
+}
+
 /// All that a 5xx says.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = ServerProblem)]
@@ -53,13 +60,15 @@ pub(crate) struct ServerProblemBody {
 
 /// The sentence of each code that always says the same, as the code that refuses says
 /// it; a test holds the two together.
-pub(crate) const DETAILS: [(&str, &str); 67] = [
+pub(crate) const DETAILS: [(&str, &str); 80] = [
     ("account_closed", "The account is closed"),
     ("account_frozen", "The account is frozen"),
     ("account_locked", "Too many failures. Try again later"),
     ("account_not_empty", "Only an account without balance and holds can be closed"),
     ("address_missing", "There is no address on record to send codes to"),
+    ("already_joined", "They have a password already"),
     ("already_reversed", "The movement has been reversed before"),
+    ("already_verified", "The address is proven already"),
     ("amount_too_large", "The amount must be at most 2^53 - 1 minor units"),
     ("approval_decided", "Somebody has decided before"),
     ("approval_expired", "Nobody has decided in time"),
@@ -68,8 +77,13 @@ pub(crate) const DETAILS: [(&str, &str); 67] = [
     ("change_decided", "Somebody has decided before"),
     ("change_expired", "Nobody has decided in time"),
     ("change_tampered", "The change is not the one that was asked for"),
+    ("changed_meanwhile", "The password was changed meanwhile"),
+    ("code_wrong", "The code is not the one that was sent"),
     ("currency_mismatch", "The account holds another currency"),
+    ("current_password_wrong", "The present password is wrong"),
     ("customer_inactive", "The customer is not active"),
+    ("email_malformed", "Not an e-mail address"),
+    ("email_missing", "There is no e-mail address to send it to"),
     ("email_taken", "This e-mail address is taken"),
     ("factor_exists", "This factor is enrolled already; remove it first"),
     ("hold_captured", "The hold has been captured and is over"),
@@ -87,6 +101,7 @@ pub(crate) const DETAILS: [(&str, &str); 67] = [
     ("invalid_token", "A valid access token is needed"),
     ("last_administrator", "Nobody would be left to administer the tenant"),
     ("last_factor", "Your role requires a second factor: add another one first"),
+    ("link_invalid", "This link is no longer valid; ask for a new one"),
     ("maker_not_permitted", "Whoever ordered it may not order it any more"),
     ("malformed_json", "The body is not valid JSON"),
     ("method_unavailable", "This method cannot be used here"),
@@ -101,7 +116,10 @@ pub(crate) const DETAILS: [(&str, &str); 67] = [
     ("own_account", "Nobody does this to their own account"),
     ("passkey_exists", "This passkey is registered already"),
     ("passkey_not_accepted", "The passkey was not accepted"),
+    ("password_expired", "The password has reached its maximum age; change it first"),
+    ("password_reused", "This password was used before"),
     ("permission_denied", "Insufficient permissions"),
+    ("phone_malformed", "Not an E.164 number: + and 7 to 15 digits"),
     ("policy_changed", "The policy was changed since this was asked for; ask for it anew"),
     ("precondition_required", "Send If-Match with the ETag of the object as you read it"),
     ("privilege_escalation", "This role holds more than you do"),
@@ -117,6 +135,7 @@ pub(crate) const DETAILS: [(&str, &str); 67] = [
     ("unbalanced", "The entries do not sum to zero"),
     ("unknown_role", "This tenant has no such role"),
     ("unsupported_media_type", "The body has to be sent as Content-Type: application/json"),
+    ("user_disabled", "Disabled people are not invited"),
     ("username_taken", "This user name is taken"),
     ("value_date_before_opening", "The value date must not lie before the account's opening"),
     ("value_date_before_original", "The value date must not lie before that of the movement"),

@@ -56,6 +56,7 @@ pub(crate) async fn show(
     }
     let notice = match params.get("why") {
         Some("out") => Some("You are signed out."),
+        Some("password") => Some("Your password is set. Sign in with it."),
         Some("expired") => Some("Your session has ended. Sign in to go on."),
         _ => None,
     };
@@ -84,7 +85,7 @@ pub(crate) async fn enter(
 }
 
 /// Counts an attempt under the name tried and its address, as the API does.
-async fn counted(
+pub(super) async fn counted(
     console: &Console,
     visit: &Visit,
     tenant: Option<Arc<TenantRef>>,

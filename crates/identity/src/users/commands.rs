@@ -6,6 +6,7 @@
 
 use access::{Permission, Resource};
 use audit::EventType;
+use notify::Template;
 use operation::{Applied, Command, Failure, Refusal, RefusalKind, Target, event};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,7 +22,16 @@ use super::{
     model::{NewUser, UserRecord, UserUpdate, email_key, username_key},
     read,
 };
-use crate::{Identity, context::key_failure, events::hexadecimal, sessions::revoke_all};
+use crate::{
+    Identity,
+    context::key_failure,
+    events::hexadecimal,
+    recovery::{
+        one_time::{self, Purpose},
+        person::{Person, Teller},
+    },
+    sessions::revoke_all,
+};
 
 const CREATE: &str = tenancy::sql!("identity/users.sql", "create");
 const GRANT_ROLE: &str = tenancy::sql!("identity/users.sql", "grant_role");
@@ -190,6 +200,9 @@ impl Command for UpdateUser {
             let held = (self.user, before.roles.as_slice());
             self.identity.keep_an_administrator(transaction, context, held).await?;
         }
+        if self.update.email.is_set() || self.update.phone.is_set() {
+            self.tell_old_addresses(transaction, context).await?;
+        }
         self.write(transaction, context).await?;
         self.apply_roles(transaction, context).await?;
         if self.update.is_active == Some(false) {
@@ -200,6 +213,29 @@ impl Command for UpdateUser {
 }
 
 impl UpdateUser {
+    /// Whoever could be reached so far hears that they cannot any more, and links that
+    /// were sent there open nothing.
+    async fn tell_old_addresses(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<(), DbError> {
+        let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
+        let Some(person) = Person::lock(transaction, &keys, self.user).await? else {
+            return Ok(());
+        };
+        let teller = Teller { transaction, context, keys: &keys };
+        if self.update.email.is_set() {
+            one_time::void(transaction, self.user, &Purpose::TO_THE_EMAIL).await?;
+            teller.email(&person, Template::EmailChanged, json!({})).await?;
+        }
+        if self.update.phone.is_set() {
+            one_time::void(transaction, self.user, &[Purpose::PhoneChange]).await?;
+            teller.email(&person, Template::PhoneChanged, json!({})).await?;
+        }
+        Ok(())
+    }
+
     /// Own row: contact data only. Anybody else's: nobody mightier than oneself.
     fn check_authority(&self, context: &OpContext, roles: &[String]) -> Result<(), Failure> {
         let actor = &context.actor;
@@ -211,7 +247,9 @@ impl UpdateUser {
         if self.update.is_administrative() && (actor.id == self.user || !manages) {
             return Err(Refusal::denied().into());
         }
-        if actor.id != self.user {
+        if actor.id == self.user {
+            self.refuse_own_addresses()?;
+        } else {
             for role in roles {
                 self.identity.check_grant(context, role)?;
             }
@@ -234,6 +272,18 @@ impl UpdateUser {
             .wanted_roles()
             .is_some_and(|roles| !roles.iter().any(|role| administrative.contains(role)));
         demoted || self.update.is_active == Some(false)
+    }
+
+    /// One's own addresses change by a link or code that reached the new one: else a stolen
+    /// session could send the next reset to itself.
+    fn refuse_own_addresses(&self) -> Result<(), Refusal> {
+        let field = match (self.update.email.is_set(), self.update.phone.is_set()) {
+            (true, _) => "email",
+            (false, true) => "phone",
+            (false, false) => return Ok(()),
+        };
+        let detail = format!("Your own {field} is changed at /v1/auth/me/{field}");
+        Err(Refusal::rule("confirmation_needed", field, detail))
     }
 
     async fn write(&self, transaction: &TenantTx, context: &OpContext) -> Result<(), Failure> {
@@ -368,9 +418,9 @@ impl Command for ReadUser {
 }
 
 /// What is known of a person before a decision.
-pub(super) struct Facts {
-    pub(super) target: Target,
-    pub(super) roles: Vec<String>,
+pub(crate) struct Facts {
+    pub(crate) target: Target,
+    pub(crate) roles: Vec<String>,
 }
 
 /// A person as the object of a decision.
@@ -384,7 +434,7 @@ pub(crate) async fn target_of(
         .map_or(Target::Missing { field: None }, |facts| facts.target))
 }
 
-pub(super) async fn facts(
+pub(crate) async fn facts(
     transaction: &TenantTx,
     context: &OpContext,
     user: Uuid,
@@ -414,17 +464,17 @@ fn facts_of(context: &OpContext, user: Uuid, row: &Row) -> Result<Facts, DbError
 }
 
 /// Seals the fields of one person.
-struct Sealer<'a> {
-    keys: &'a TenantKeys,
-    subject: &'a DataKey,
-    user: Uuid,
+pub(crate) struct Sealer<'a> {
+    pub(crate) keys: &'a TenantKeys,
+    pub(crate) subject: &'a DataKey,
+    pub(crate) user: Uuid,
 }
 
 /// A sealed value and what it is found by.
 #[derive(Default)]
-struct Indexed {
-    sealed: Option<Vec<u8>>,
-    index: Option<Vec<u8>>,
+pub(crate) struct Indexed {
+    pub(crate) sealed: Option<Vec<u8>>,
+    pub(crate) index: Option<Vec<u8>>,
 }
 
 impl Sealer<'_> {
@@ -436,13 +486,13 @@ impl Sealer<'_> {
             .map_err(key_failure)
     }
 
-    fn email(&self, email: Option<&str>) -> Result<Indexed, DbError> {
+    pub(crate) fn email(&self, email: Option<&str>) -> Result<Indexed, DbError> {
         let index = email
             .map(|email| blind_index(self.keys.index(), "users.email", &email_key(email)).to_vec());
         Ok(Indexed { sealed: self.seal("email_sealed", email)?, index })
     }
 
-    fn phone(&self, phone: Option<&str>) -> Result<Indexed, DbError> {
+    pub(crate) fn phone(&self, phone: Option<&str>) -> Result<Indexed, DbError> {
         let index =
             phone.map(|phone| blind_index(self.keys.index(), "users.phone", phone).to_vec());
         Ok(Indexed { sealed: self.seal("phone_sealed", phone)?, index })
@@ -459,7 +509,7 @@ fn referral_code() -> String {
 }
 
 /// Named constraints as client errors.
-fn taken(error: DbError) -> Failure {
+pub(crate) fn taken(error: DbError) -> Failure {
     match error.constraint() {
         Some("users_username_key") => {
             conflict("username_taken", "username", "This user name is taken").into()

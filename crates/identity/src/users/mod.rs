@@ -5,7 +5,7 @@
 //! that no connection is held meanwhile.
 
 mod authority;
-mod commands;
+pub(crate) mod commands;
 mod lifecycle;
 mod model;
 mod names;
@@ -22,7 +22,7 @@ use vault::password::PasswordHash;
 use access::Permission;
 
 pub(crate) use commands::target_of;
-pub(crate) use model::email_key;
+pub(crate) use model::{email_key, is_email, is_phone};
 pub use model::{
     Change, LockReason, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate,
 };
@@ -126,7 +126,18 @@ impl Identity {
         Ok(PasswordRules::from(&self.state(&context).await?.policy.password))
     }
 
-    /// Hashes a password once for many users of one tenant (seeds).
+    /// Hashes a password as the tenant's policy wants it.
+    pub(crate) async fn hash_under(
+        &self,
+        state: &TenantState,
+        password: &str,
+    ) -> Result<String, OperationError> {
+        let permit = state.reserve_hash(&self.inner.hasher)?;
+        Ok(permit.hash(password).await.map_err(password_failure)?.to_string())
+    }
+
+    /// Hashes a password once for many users of one tenant (seeds): under bcrypt, until
+    /// each signs in.
     pub async fn hash_password(&self, password: &str) -> Result<PasswordHash, OperationError> {
         self.inner.hasher.hash(password).await.map_err(password_failure)
     }
@@ -177,6 +188,6 @@ impl Identity {
         if !broken.is_empty() {
             return Err(Refusal::validation(broken).into());
         }
-        Ok(Some(self.hash_password(plain).await?.to_string()))
+        Ok(Some(self.hash_under(state, plain).await?))
     }
 }

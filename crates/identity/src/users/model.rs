@@ -372,7 +372,7 @@ pub(super) fn is_username(name: &str) -> bool {
 }
 
 /// RFC 5321 in the form that every provider accepts: ASCII, one `@`, a dotted host.
-pub(super) fn is_email(email: &str) -> bool {
+pub(crate) fn is_email(email: &str) -> bool {
     let Some((local, host)) = email.rsplit_once('@') else { return false };
     let is_local =
         |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~.-".contains(&byte);
@@ -393,7 +393,7 @@ pub(super) fn is_email(email: &str) -> bool {
 }
 
 /// E.164: `+`, a country code that does not begin with 0, 7 to 15 digits in all.
-pub(super) fn is_phone(phone: &str) -> bool {
+pub(crate) fn is_phone(phone: &str) -> bool {
     phone.strip_prefix('+').is_some_and(|digits| {
         (7..=15).contains(&digits.len())
             && digits.bytes().all(|byte| byte.is_ascii_digit())

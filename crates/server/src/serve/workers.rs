@@ -138,9 +138,10 @@ async fn expire_approvals(installation: Installation) -> anyhow::Result<()> {
     for_each_tenant(&installation, job).await
 }
 
-/// Forgets answers to idempotency keys that are older than a week, batch by batch, so
-/// that no backlog is too large for the time that a statement may take. What is left when
-/// the process is told to stop is forgotten at the next start.
+/// Forgets answers to idempotency keys that are older than a week, and links and codes
+/// whose end was a day ago, batch by batch, so that no backlog is too large for the time
+/// that a statement may take. What is left when the process is told to stop is forgotten
+/// at the next start.
 ///
 /// # Errors
 /// The first tenant's trouble, after every other tenant had its turn.
@@ -157,6 +158,11 @@ pub async fn forget_answers(
                 let forgotten = transaction.execute(FORGET_ANSWERS, &[&tenant]).await?;
                 transaction.commit().await?;
                 if forgotten == 0 {
+                    break;
+                }
+            }
+            while !stop.is_cancelled() {
+                if own.identity.forget_one_time_tokens(&context).await? == 0 {
                     break;
                 }
             }

@@ -474,6 +474,7 @@ fn hasher() -> Hasher {
         queue_capacity: 1_000,
         wait_max: std::time::Duration::from_secs(600),
         niceness: 0,
+        memory_kib: 65_536,
         peppers: Peppers::new(pepper, Vec::new()),
     };
     Hasher::start(options).unwrap()

@@ -50,6 +50,7 @@ mod operation;
 mod outage;
 mod passkeys;
 mod second_factors;
+mod recovery;
 mod serving;
 mod shared_state;
 mod statements;

@@ -8,11 +8,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use super::argon::{Argon2Costs, Argon2Hash};
 use super::{MAXIMUM_COST, MINIMUM_COST, PasswordError};
 use crate::keyring::RootKey;
 use crate::primitives::{fixed, random_bytes};
 
-const SCHEME_PREFIX: &str = "$sr1$";
 const BCRYPT_LETTERS: usize = 60;
 
 /// How a password was hashed.
@@ -20,6 +20,8 @@ const BCRYPT_LETTERS: usize = 60;
 pub enum Scheme {
     /// `sr1`: bcrypt over base64(HMAC-SHA-384(pepper, password)).
     BcryptHmacSha384,
+    /// `sr2`: Argon2id (RFC 9106) over the same.
+    Argon2idHmacSha384,
 }
 
 impl Scheme {
@@ -27,6 +29,27 @@ impl Scheme {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BcryptHmacSha384 => "sr1",
+            Self::Argon2idHmacSha384 => "sr2",
+        }
+    }
+}
+
+/// How new passwords are hashed, and what a dummy costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recipe {
+    /// bcrypt at the pool's own cost.
+    #[default]
+    Bcrypt,
+    /// Argon2id at these costs.
+    Argon2id(Argon2Costs),
+}
+
+impl Recipe {
+    /// What one computation keeps in memory beside its stack.
+    pub(super) const fn memory_kib(self) -> u32 {
+        match self {
+            Self::Bcrypt => 0,
+            Self::Argon2id(costs) => costs.memory_kib(),
         }
     }
 }
@@ -90,20 +113,27 @@ impl Peppers {
     }
 }
 
-/// A stored hash: `$sr1$` pepper id `$2b$12$…`. `Display` writes it, `FromStr` reads it; `Debug`
-/// leaves the hash out.
+/// A stored hash: `$sr1$` pepper id `$2b$12$…`, or `$sr2$` pepper id `$argon2id$…`. `Display`
+/// writes it, `FromStr` reads it; `Debug` leaves the hash out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash {
-    scheme: Scheme,
     pepper_id: String,
-    cost: u32,
-    encoded: String,
+    digest: Digest,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Digest {
+    Bcrypt { cost: u32, encoded: String },
+    Argon2id(Argon2Hash),
 }
 
 impl PasswordHash {
     /// How it was made.
     pub fn scheme(&self) -> Scheme {
-        self.scheme
+        match self.digest {
+            Digest::Bcrypt { .. } => Scheme::BcryptHmacSha384,
+            Digest::Argon2id(_) => Scheme::Argon2idHmacSha384,
+        }
     }
 
     /// The pepper that it needs.
@@ -111,14 +141,30 @@ impl PasswordHash {
         &self.pepper_id
     }
 
-    /// Its bcrypt cost.
-    pub fn cost(&self) -> u32 {
-        self.cost
+    /// Its bcrypt cost, where it is bcrypt's.
+    pub fn bcrypt_cost(&self) -> Option<u32> {
+        match self.digest {
+            Digest::Bcrypt { cost, .. } => Some(cost),
+            Digest::Argon2id(_) => None,
+        }
     }
 
-    /// Whether a hash made now would differ in cost or pepper.
-    pub(super) fn is_outdated(&self, peppers: &Peppers, cost: u32) -> bool {
-        self.cost != cost || self.pepper_id != peppers.current.id
+    /// What comparing with it keeps in memory.
+    pub(super) fn memory_kib(&self) -> u32 {
+        match &self.digest {
+            Digest::Bcrypt { .. } => 0,
+            Digest::Argon2id(hash) => hash.costs().memory_kib(),
+        }
+    }
+
+    /// Whether a hash made now would differ in scheme, cost or pepper, in either direction.
+    pub(super) fn is_outdated(&self, peppers: &Peppers, recipe: Recipe, cost: u32) -> bool {
+        let as_made_now = match (&self.digest, recipe) {
+            (Digest::Bcrypt { cost: own, .. }, Recipe::Bcrypt) => *own == cost,
+            (Digest::Argon2id(hash), Recipe::Argon2id(costs)) => hash.costs() == costs,
+            _ => false,
+        };
+        !as_made_now || self.pepper_id != peppers.current.id
     }
 }
 
@@ -127,26 +173,40 @@ impl FromStr for PasswordHash {
 
     fn from_str(text: &str) -> Result<Self, PasswordError> {
         let malformed = PasswordError::MalformedHash;
-        let rest = text.strip_prefix(SCHEME_PREFIX).ok_or(malformed.clone())?;
-        let (pepper_id, encoded) =
-            rest.find('$').map(|at| rest.split_at(at)).ok_or(malformed.clone())?;
-        if !is_pepper_id(pepper_id) || encoded.len() != BCRYPT_LETTERS {
+        let mut parts = text.splitn(4, '$');
+        let (Some(""), Some(scheme), Some(pepper_id), Some(encoded)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(malformed);
+        };
+        if !is_pepper_id(pepper_id) {
             return Err(malformed);
         }
-        let parts = bcrypt::HashParts::from_str(encoded).map_err(|_| malformed)?;
-        check_cost(parts.get_cost())?;
-        Ok(Self {
-            scheme: Scheme::BcryptHmacSha384,
-            pepper_id: pepper_id.to_owned(),
-            cost: parts.get_cost(),
-            encoded: encoded.to_owned(),
-        })
+        let digest = match scheme {
+            "sr1" => bcrypt_digest(&format!("${encoded}"))?,
+            "sr2" => Digest::Argon2id(encoded.parse()?),
+            _ => return Err(malformed),
+        };
+        Ok(Self { pepper_id: pepper_id.to_owned(), digest })
     }
+}
+
+fn bcrypt_digest(encoded: &str) -> Result<Digest, PasswordError> {
+    if encoded.len() != BCRYPT_LETTERS {
+        return Err(PasswordError::MalformedHash);
+    }
+    let parts = bcrypt::HashParts::from_str(encoded).map_err(|_| PasswordError::MalformedHash)?;
+    check_cost(parts.get_cost())?;
+    Ok(Digest::Bcrypt { cost: parts.get_cost(), encoded: encoded.to_owned() })
 }
 
 impl fmt::Display for PasswordHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{SCHEME_PREFIX}{}{}", self.pepper_id, self.encoded)
+        let (scheme, pepper_id) = (self.scheme().as_str(), &self.pepper_id);
+        match &self.digest {
+            Digest::Bcrypt { encoded, .. } => write!(formatter, "${scheme}${pepper_id}{encoded}"),
+            Digest::Argon2id(hash) => write!(formatter, "${scheme}${pepper_id}${hash}"),
+        }
     }
 }
 
@@ -154,9 +214,8 @@ impl fmt::Debug for PasswordHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("PasswordHash")
-            .field("scheme", &self.scheme)
+            .field("scheme", &self.scheme())
             .field("pepper_id", &self.pepper_id)
-            .field("cost", &self.cost)
             .finish_non_exhaustive()
     }
 }
@@ -164,19 +223,23 @@ impl fmt::Debug for PasswordHash {
 /// Hashes under the current pepper and a fresh salt.
 pub(super) fn compute(
     peppers: &Peppers,
+    recipe: Recipe,
     cost: u32,
     password: &str,
 ) -> Result<PasswordHash, PasswordError> {
     let prehashed = peppers.current.apply(password);
-    let encoded = bcrypt::hash_with_salt(prehashed.as_bytes(), cost, random_bytes())
-        .map_err(|_| PasswordError::CostOutOfRange)?
-        .format_for_version(bcrypt::Version::TwoB);
-    Ok(PasswordHash {
-        scheme: Scheme::BcryptHmacSha384,
-        pepper_id: peppers.current.id.clone(),
-        cost,
-        encoded,
-    })
+    let digest = match recipe {
+        Recipe::Bcrypt => Digest::Bcrypt {
+            cost,
+            encoded: bcrypt::hash_with_salt(prehashed.as_bytes(), cost, random_bytes())
+                .map_err(|_| PasswordError::CostOutOfRange)?
+                .format_for_version(bcrypt::Version::TwoB),
+        },
+        Recipe::Argon2id(costs) => {
+            Digest::Argon2id(Argon2Hash::compute(costs, prehashed.as_bytes(), random_bytes())?)
+        }
+    };
+    Ok(PasswordHash { pepper_id: peppers.current.id.clone(), digest })
 }
 
 /// Compares with a stored hash.
@@ -186,13 +249,18 @@ pub(super) fn matches(
     password: &str,
 ) -> Result<bool, PasswordError> {
     let pepper = peppers.find(&stored.pepper_id).ok_or(PasswordError::UnknownPepper)?;
-    bcrypt::verify(pepper.apply(password).as_bytes(), &stored.encoded)
-        .map_err(|_| PasswordError::MalformedHash)
+    let prehashed = pepper.apply(password);
+    match &stored.digest {
+        Digest::Bcrypt { encoded, .. } => {
+            bcrypt::verify(prehashed.as_bytes(), encoded).map_err(|_| PasswordError::MalformedHash)
+        }
+        Digest::Argon2id(hash) => hash.matches(prehashed.as_bytes()),
+    }
 }
 
 /// Does the work of one verification and forgets the result: the same time as a real one.
-pub(super) fn pretend(peppers: &Peppers, cost: u32, password: &str) {
-    let _ = std::hint::black_box(compute(peppers, cost, password));
+pub(super) fn pretend(peppers: &Peppers, recipe: Recipe, cost: u32, password: &str) {
+    let _ = std::hint::black_box(compute(peppers, recipe, cost, password));
 }
 
 pub(super) fn check_cost(cost: u32) -> Result<(), PasswordError> {

@@ -1,15 +1,17 @@
-//! Password hashing: bcrypt over a peppered HMAC, on a bounded pool of its own threads.
+//! Password hashing: bcrypt or Argon2id over a peppered HMAC, on a bounded pool of its own threads.
 //!
 //! Scheme `sr1` is `bcrypt(cost, base64(HMAC-SHA-384(pepper, password)))`: the 64 letters stay
-//! below bcrypt's 72 bytes, so that long passwords are neither truncated nor cut at a NUL. It
-//! refuses to know password policy, accounts and lockouts.
+//! below bcrypt's 72 bytes, so that long passwords are neither truncated nor cut at a NUL. `sr2`
+//! is Argon2id over the same letters. It refuses to know password policy, accounts and lockouts.
 
+mod argon;
 mod hash;
 mod pool;
 #[cfg(test)]
 mod tests;
 
-pub use hash::{PasswordHash, Pepper, Peppers, Scheme};
+pub use argon::Argon2Costs;
+pub use hash::{PasswordHash, Pepper, Peppers, Recipe, Scheme};
 pub use pool::{Hasher, HasherOptions, Permit, Verdict};
 
 /// The least bcrypt cost that production may run with.
@@ -35,7 +37,7 @@ pub enum PasswordError {
     #[error("the stored password hash is malformed")]
     MalformedHash,
     /// The cost is outside what is accepted.
-    #[error("the bcrypt cost is out of range")]
+    #[error("the cost of password hashing is out of range")]
     CostOutOfRange,
     /// A pepper is shorter than 32 bytes or its id is not 1 to 32 of `a-z0-9-`.
     #[error("the pepper is too short or its id is malformed")]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::hash::{self, PasswordHash, Peppers};
+use super::hash::{self, PasswordHash, Peppers, Recipe};
 use super::{MINIMUM_PRODUCTION_COST, PasswordError};
 
 /// How the pool is set up.
@@ -32,13 +32,16 @@ pub struct HasherOptions {
     pub wait_max: Duration,
     /// Added to the threads' nice value (0 to 19), so that hashing yields to other requests.
     pub niceness: i32,
+    /// How much memory hashes may hold at the same time, in KiB: what would exceed it waits for
+    /// others to end, whatever threads are free. One hash alone may always run.
+    pub memory_kib: u32,
     /// The peppers.
     pub peppers: Peppers,
 }
 
 impl HasherOptions {
     /// Cost 12, a thread per core, at most 64 waiting places a thread and 3 seconds of waiting,
-    /// niceness 10.
+    /// niceness 10, 256 MiB.
     pub fn production(peppers: Peppers) -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Self {
@@ -47,6 +50,7 @@ impl HasherOptions {
             queue_capacity: threads.get() * 64,
             wait_max: Duration::from_secs(3),
             niceness: 10,
+            memory_kib: 256 * 1_024,
             peppers,
         }
     }
@@ -103,9 +107,20 @@ impl Hasher {
         self.shared.computed.load(Ordering::Relaxed)
     }
 
-    /// Takes a place for one hash, or refuses with [`PasswordError::Busy`]. Never waits. The place
-    /// is given back when it is dropped.
+    /// The most memory that hashes held at one time so far.
+    pub fn memory_kib_most(&self) -> u32 {
+        self.shared.lock().memory_kib_most
+    }
+
+    /// [`Hasher::reserve_for`] bcrypt.
     pub fn reserve(&self) -> Result<Permit, PasswordError> {
+        self.reserve_for(Recipe::Bcrypt)
+    }
+
+    /// Takes a place for one hash, or refuses with [`PasswordError::Busy`]. Never waits. The place
+    /// is given back when it is dropped. A new hash is made as the recipe says, a dummy costs as
+    /// much, and a stored hash that differs from it asks to be remade.
+    pub fn reserve_for(&self, recipe: Recipe) -> Result<Permit, PasswordError> {
         let shared = &self.shared;
         if !shared.take_place() {
             // A cancelled job gives its place back as it is dropped.
@@ -114,7 +129,7 @@ impl Hasher {
                 return Err(PasswordError::Busy { retry_after_s: shared.retry_after_s() });
             }
         }
-        Ok(Permit { shared: Arc::clone(shared) })
+        Ok(Permit { shared: Arc::clone(shared), recipe })
     }
 
     /// [`Permit::hash`] with a place taken now.
@@ -135,6 +150,7 @@ impl Hasher {
 /// A place in the queue: what is submitted with it is not refused for a full queue.
 pub struct Permit {
     shared: Arc<Shared>,
+    recipe: Recipe,
 }
 
 impl Permit {
@@ -164,7 +180,7 @@ impl Permit {
             return Err(PasswordError::PoolFailed);
         }
         let password = Zeroizing::new(password.to_owned());
-        queue.jobs.push_back(Job { password, task, _place: self });
+        queue.jobs.push_back(Job { password, task, place: self });
         drop(queue);
         shared.wake.notify_one();
         Ok(())
@@ -194,7 +210,16 @@ struct Job {
     password: Zeroizing<String>,
     task: Task,
     /// Held until the job is done or dropped.
-    _place: Permit,
+    place: Permit,
+}
+
+impl Job {
+    fn memory_kib(&self) -> u32 {
+        match &self.task {
+            Task::Verify(Some(stored), _) => stored.memory_kib(),
+            Task::Hash(_) | Task::Verify(None, _) => self.place.recipe.memory_kib(),
+        }
+    }
 }
 
 enum Task {
@@ -214,7 +239,28 @@ impl Task {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Held by what is being computed.
+    memory_kib: u32,
+    /// The most that it ever was.
+    memory_kib_most: u32,
     closed: bool,
+}
+
+impl Queue {
+    /// The first job, where its memory is to be had; whoever came first is not overtaken.
+    fn take(&mut self, most_kib: u32) -> Option<Job> {
+        while self.jobs.front().is_some_and(|job| job.task.is_cancelled()) {
+            self.jobs.pop_front();
+        }
+        let wanted_kib = self.jobs.front()?.memory_kib();
+        let taken_kib = self.memory_kib.saturating_add(wanted_kib);
+        if self.memory_kib > 0 && wanted_kib > 0 && taken_kib > most_kib {
+            return None;
+        }
+        self.memory_kib = taken_kib;
+        self.memory_kib_most = self.memory_kib_most.max(taken_kib);
+        self.jobs.pop_front()
+    }
 }
 
 struct Shared {
@@ -236,9 +282,10 @@ impl Shared {
             let _ = rustix::process::nice(self.options.niceness);
         }
         while let Some(job) = self.next() {
-            let started = Instant::now();
+            let (started, memory_kib) = (Instant::now(), job.memory_kib());
             // A panic ends this job (its reply is dropped), not the thread.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.perform(job)));
+            self.give_back(memory_kib);
             // An answer without a hash says nothing about the pace.
             if matches!(outcome, Ok(true)) {
                 self.record(started);
@@ -249,10 +296,9 @@ impl Shared {
     fn next(&self) -> Option<Job> {
         let mut queue = self.lock();
         loop {
-            match queue.jobs.pop_front() {
-                Some(job) if job.task.is_cancelled() => {}
+            match queue.take(self.options.memory_kib) {
                 Some(job) => return Some(job),
-                None if queue.closed => return None,
+                None if queue.closed && queue.jobs.is_empty() => return None,
                 None => {
                     queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 }
@@ -260,16 +306,25 @@ impl Shared {
         }
     }
 
+    fn give_back(&self, memory_kib: u32) {
+        if memory_kib > 0 {
+            self.lock().memory_kib -= memory_kib;
+            self.wake.notify_all();
+        }
+    }
+
     /// Whether a hash was computed.
     fn perform(&self, job: Job) -> bool {
         // A caller that has gone away meanwhile no longer wants the answer.
+        let recipe = job.place.recipe;
         match job.task {
             Task::Hash(reply) => {
-                let made = hash::compute(&self.options.peppers, self.options.cost, &job.password);
+                let (peppers, cost) = (&self.options.peppers, self.options.cost);
+                let made = hash::compute(peppers, recipe, cost, &job.password);
                 self.answer(reply, made)
             }
             Task::Verify(stored, reply) => {
-                let verdict = self.verdict(&job.password, stored.as_ref());
+                let verdict = self.verdict(recipe, &job.password, stored.as_ref());
                 self.answer(reply, verdict)
             }
         }
@@ -289,16 +344,17 @@ impl Shared {
 
     fn verdict(
         &self,
+        recipe: Recipe,
         password: &str,
         stored: Option<&PasswordHash>,
     ) -> Result<Verdict, PasswordError> {
         let (peppers, cost) = (&self.options.peppers, self.options.cost);
         let Some(stored) = stored else {
-            hash::pretend(peppers, cost, password);
+            hash::pretend(peppers, recipe, cost, password);
             return Ok(Verdict { matches: false, needs_rehash: false });
         };
         let matches = hash::matches(peppers, stored, password)?;
-        Ok(Verdict { matches, needs_rehash: matches && stored.is_outdated(peppers, cost) })
+        Ok(Verdict { matches, needs_rehash: matches && stored.is_outdated(peppers, recipe, cost) })
     }
 
     fn record(&self, started: Instant) {

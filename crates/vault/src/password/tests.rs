@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::keyring::RootKey;
 
+const ARGON2ID: Recipe = Recipe::Argon2id(Argon2Costs::DEFAULT);
+
 fn pepper(id: &str) -> Pepper {
     Pepper::new(id, &[9; 32]).unwrap()
 }
@@ -19,6 +21,7 @@ fn options(cost: u32, queue_capacity: usize) -> HasherOptions {
         queue_capacity,
         wait_max: Duration::from_secs(60),
         niceness: 0,
+        memory_kib: 65_536,
         peppers: Peppers::new(pepper("a"), Vec::new()),
     }
 }
@@ -57,12 +60,13 @@ async fn the_stored_form_is_documented_and_strict() {
     let stored = hasher(4).hash("secret").await.unwrap();
     let text = stored.to_string();
     assert!(text.starts_with("$sr1$a$2b$04$"), "{text}");
-    assert_eq!((stored.pepper_id(), stored.cost()), ("a", 4));
+    assert_eq!((stored.pepper_id(), stored.bcrypt_cost()), ("a", Some(4)));
     assert!(!format!("{stored:?}").contains(&text[13..]));
     let broken = [
         String::new(),
         text[4..].to_owned(),
         text.replace("sr1", "sr2"),
+        text.replace("sr1", "sr3"),
         text.replace("$a$", "$$"),
         text.replace("$a$", "$A$"),
         text[..text.len() - 1].to_owned(),
@@ -101,6 +105,59 @@ async fn changed_cost_or_pepper_asks_for_a_new_hash() {
     .unwrap();
     let refused = forgetful.verify("secret", Some(&old)).await.unwrap_err();
     assert_eq!(refused, PasswordError::UnknownPepper);
+}
+
+#[tokio::test]
+async fn a_change_of_scheme_or_costs_asks_for_a_new_hash_in_both_directions() {
+    let hasher = hasher(4);
+    let costlier = Argon2Costs::new(19_456, 3, 1).unwrap();
+    let recipes = [Recipe::Bcrypt, ARGON2ID, Recipe::Argon2id(costlier)];
+    for made in recipes {
+        let stored = hasher.reserve_for(made).unwrap().hash("nul\0secret").await.unwrap();
+        let stored: PasswordHash = stored.to_string().parse().unwrap();
+        for now in recipes {
+            let verdict = hasher.reserve_for(now).unwrap();
+            let verdict = verdict.verify("nul\0secret", Some(&stored)).await.unwrap();
+            assert_eq!(verdict, Verdict { matches: true, needs_rehash: made != now });
+        }
+        let wrong = hasher.reserve_for(made).unwrap().verify("nul\0other", Some(&stored)).await;
+        assert_eq!(wrong.unwrap(), Verdict { matches: false, needs_rehash: false });
+    }
+}
+
+#[tokio::test]
+async fn argon2id_has_a_stored_form_that_names_scheme_pepper_and_costs() {
+    let stored = hasher(4).reserve_for(ARGON2ID).unwrap().hash("secret").await.unwrap();
+    let text = stored.to_string();
+    assert!(text.starts_with("$sr2$a$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
+    assert_eq!((stored.scheme().as_str(), stored.bcrypt_cost()), ("sr2", None));
+    let cheap = text.replace("m=19456", "m=1024").parse::<PasswordHash>();
+    assert_eq!(cheap.unwrap_err(), PasswordError::CostOutOfRange);
+    for broken in [text.replace("$sr2$", "$sr1$"), text.replace("$a$", "$$"), format!("{text}A")] {
+        assert_eq!(broken.parse::<PasswordHash>().unwrap_err(), PasswordError::MalformedHash);
+    }
+}
+
+#[tokio::test]
+async fn hashes_hold_no_more_memory_together_than_they_may() {
+    // Room for one at a time, three threads: the second waits for the first.
+    let options = HasherOptions {
+        threads: NonZeroUsize::new(3).unwrap(),
+        memory_kib: 20_000,
+        ..options(4, 32)
+    };
+    let hasher = Arc::new(Hasher::start(options).unwrap());
+    let tasks: Vec<_> = (0..9)
+        .map(|number| {
+            let hasher = Arc::clone(&hasher);
+            let recipe = if number % 3 == 0 { Recipe::Bcrypt } else { ARGON2ID };
+            tokio::spawn(async move { hasher.reserve_for(recipe)?.verify("guess", None).await })
+        })
+        .collect();
+    for task in tasks {
+        assert!(!task.await.unwrap().unwrap().matches);
+    }
+    assert_eq!((hasher.computed(), hasher.memory_kib_most()), (9, 19_456));
 }
 
 #[tokio::test]

@@ -197,6 +197,7 @@ fn hasher() -> Arc<Hasher> {
         queue_capacity: 1_000,
         wait_max: std::time::Duration::from_secs(600),
         niceness: 0,
+        memory_kib: 65_536,
         peppers: Peppers::new(Pepper::derive(&root()), Vec::new()),
     };
     Arc::new(Hasher::start(options).unwrap())
