@@ -15,8 +15,8 @@ use axum::{
 
 use crate::{
     areas::{
-        accounts, approvals, audit, auth, customers, devices, holds, mfa, passkeys, postings, recovery, settings,
-        transfers, users, well_known,
+        accounts, approvals, audit, auth, customers, devices, holds, mfa, passkeys, postings,
+        recovery, settings, transfers, users, well_known,
     },
     middleware,
     route::{
@@ -185,7 +185,7 @@ pub(crate) fn is_open_after_expiry(path: &str) -> bool {
 
 /// Modules that a later release brings: their paths answer `module_not_enabled` to
 /// the signed-in, as those of a module that the tenant has switched off do.
-const LATER: [&str; 24] = [
+const LATER: [&str; 23] = [
     "access",
     "alerts",
     "api-keys",

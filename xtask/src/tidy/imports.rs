@@ -123,7 +123,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str], &str)] = &[
     ("axum", &["api", "bench", "console", "server"], "domains know no HTTP"),
     ("tower-http", &["api", "console", "server"], "domains know no HTTP"),
-    ("hyper", &["notify", "server"], "only the composition root listens; notify asks the SMS gateway"),
+    (
+        "hyper",
+        &["notify", "server"],
+        "only the composition root listens; notify asks the SMS gateway",
+    ),
     ("lettre", &["notify"], "mail leaves the house through one door"),
     ("bcrypt", &["vault", "bench"], "all cryptography is the vault's; bench measures beside it"),
     (

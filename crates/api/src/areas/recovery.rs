@@ -17,13 +17,14 @@ use tenancy::RequestInfo;
 
 use super::{
     Answer,
-    auth::{limited, tenant_hinted, tenant_named},
+    auth::{limited_in, tenant_hinted, tenant_named},
     nothing, ok,
 };
 use crate::{
     extract::{Caller, PageQuery, Paging, Parameters, Source},
     json::{Json, OptionalJson},
     problem::Problem,
+    route::Class,
     state::ApiState,
     wire::{
         List,
@@ -49,7 +50,7 @@ pub(crate) async fn forgot_password(
         asking.await?;
         Ok(accepted(Accepted { accepted: true }))
     };
-    limited(&state, &source, tenant, &tried, answer).await
+    limited_in(Class::Auth, &state, (&source, tenant), &tried, answer).await
 }
 
 pub(crate) async fn reset_password(
@@ -82,7 +83,7 @@ async fn by_link(
         setting.await?;
         nothing()
     };
-    limited(state, source, tenant, &tried, answer).await
+    limited_in(Class::Auth, state, (source, tenant), &tried, answer).await
 }
 
 pub(crate) async fn change_password(
@@ -143,7 +144,7 @@ pub(crate) async fn verify_email(
         verifying.await?;
         nothing()
     };
-    limited(&state, &source, tenant, &body.token, answer).await
+    limited_in(Class::Auth, &state, (&source, tenant), &body.token, answer).await
 }
 
 pub(crate) async fn change_phone(

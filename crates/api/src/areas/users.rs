@@ -224,7 +224,10 @@ pub(crate) mod docs {
             .etag()
             .problem(403, &["permission_denied", "privilege_escalation"])
             .problem(409, &["email_taken"])
-            .problem(422, &["validation_failed", "unknown_role", "last_administrator", "confirmation_needed"])
+            .problem(
+                422,
+                &["validation_failed", "unknown_role", "last_administrator", "confirmation_needed"],
+            )
     }
 
     pub(crate) fn remove() -> Doc {

@@ -94,7 +94,7 @@ impl Identity {
         let tenant = self.inner.directory.by_id(TenantId(challenge.tenant())).await?;
         let context = self.anonymous(tenant.ok_or_else(not_accepted)?, from);
         let state = self.state(&context).await?;
-        let owner = self.owner_of(&context, &proof.credential_id).await?;
+        let owner = self.passkey_owner(&context, &proof.credential_id).await?;
         let (begin, secret) = match owner {
             Some((user, username_key)) => {
                 let entrant = Entrant::named(&state, user, username_key);
@@ -112,7 +112,7 @@ impl Identity {
         Ok(self.begun((&context, &state), accepted, secret))
     }
 
-    async fn owner_of(
+    async fn passkey_owner(
         &self,
         context: &OpContext,
         credential_id: &[u8],

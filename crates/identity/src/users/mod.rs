@@ -22,10 +22,10 @@ use vault::password::PasswordHash;
 use access::Permission;
 
 pub(crate) use commands::target_of;
-pub(crate) use model::{email_key, is_email, is_phone};
 pub use model::{
     Change, LockReason, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate,
 };
+pub(crate) use model::{email_key, is_email, is_phone};
 pub(crate) use read::person_in;
 
 use crate::{

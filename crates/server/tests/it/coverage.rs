@@ -658,9 +658,15 @@ async fn refusals_leave_a_record_as_well() {
     let objects = Objects::of(&app, &app.bank, 1).await;
     let token = app.login(&app.bank, "customer").await;
     for route in routes().iter().filter(|route| !route.public) {
-        let about_oneself =
-            ["logout", "signOutEverywhere", "readMe", "listSessions", "listDevices", "listPasskeys"]
-                .contains(&route.id.as_str());
+        let about_oneself = [
+            "logout",
+            "signOutEverywhere",
+            "readMe",
+            "listSessions",
+            "listDevices",
+            "listPasskeys",
+        ]
+        .contains(&route.id.as_str());
         let before = app.audit_count(app.bank.id).await;
         let answer = if about_oneself {
             continue;

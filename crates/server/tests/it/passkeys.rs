@@ -331,7 +331,8 @@ async fn a_password_is_not_enough_any_more_and_the_passkey_is_the_second_step() 
     assert_eq!(verify(&app, &pending, proof).await.code(), "invalid_token", "a replay");
 
     // Three attempts a minute and no more; let a while pass.
-    let earlier = "UPDATE mfa_verification_attempts SET created_at = created_at - interval '1 hour'";
+    let earlier =
+        "UPDATE mfa_verification_attempts SET created_at = created_at - interval '1 hour'";
     app.superuser.execute(earlier, &[]).await.unwrap();
     // What was asked for one pending state is nothing to another.
     let (first, second) = (pending_token(&app, &bank).await, pending_token(&app, &bank).await);

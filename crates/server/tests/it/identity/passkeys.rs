@@ -94,8 +94,7 @@ impl World {
 
     /// The reasons of refused passkeys.
     async fn reasons(&self) -> Vec<String> {
-        let sql =
-            "SELECT record FROM audit_log WHERE event_type = 'auth_failure'";
+        let sql = "SELECT record FROM audit_log WHERE event_type = 'auth_failure'";
         let rows = self.superuser().await.query(sql, &[]).await.unwrap();
         let reason = |row: &tokio_postgres::Row| {
             let record: Value = serde_json::from_slice(row.get(0)).unwrap();
