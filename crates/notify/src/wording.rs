@@ -43,29 +43,27 @@ pub(crate) fn words(template: Template, told: &Told<'_>) -> Words {
         Template::EmailChanged => news(
             told,
             "Your e-mail address was changed",
-            "has another e-mail address now. From now on we write to that one.".to_owned(),
+            "has another e-mail address now. From now on we write to that one.",
         ),
         Template::PhoneChanged => news(
             told,
             "Your phone number was changed",
-            "has another phone number now. Codes go to that one.".to_owned(),
+            "has another phone number now. Codes go to that one.",
         ),
-        Template::PasswordChanged => {
-            news(told, "Your password was changed", "has a new password.".to_owned())
-        }
+        Template::PasswordChanged => news(told, "Your password was changed", "has a new password."),
         Template::FactorAdded => {
             let said = format!("can be opened with another second step now: {}.", factor(told));
-            news(told, "A second step was added to your account", said)
+            news(told, "A second step was added to your account", &said)
         }
         Template::FactorRemoved => {
             let said =
                 format!("cannot be opened with this second step any more: {}.", factor(told));
-            news(told, "A second step was removed from your account", said)
+            news(told, "A second step was removed from your account", &said)
         }
         Template::NewDevice => news(
             told,
             "A new device signed in to your account",
-            "was opened from a device that we have not seen before.".to_owned(),
+            "was opened from a device that we have not seen before.",
         ),
         Template::BackupCodeUsed => backup_code_used(told),
         Template::AccountLocked => account_locked(told),
@@ -161,7 +159,7 @@ fn backup_code_used(told: &Told<'_>) -> Words {
         2 => "Two are left: make new ones now.".to_owned(),
         left => format!("{left} are left."),
     };
-    let said = "was opened with one of your backup codes.".to_owned();
+    let said = "was opened with one of your backup codes.";
     let mut words = news(told, "A backup code was used", said);
     words.sms = format!("{} {left}", words.sms);
     words.lead.push(left);
@@ -172,7 +170,7 @@ fn account_locked(told: &Told<'_>) -> Words {
     let end = if told.until.is_empty() { String::new() } else { format!(" until {}", told.until) };
     let said =
         format!("is locked{end}, because somebody gave wrong passwords or codes several times.");
-    let mut words = news(told, "Your account is locked", said);
+    let mut words = news(told, "Your account is locked", &said);
     words.advice = vec![format!(
         "If that was not you, {}: somebody may be guessing your password.",
         told.contact
@@ -181,7 +179,7 @@ fn account_locked(told: &Told<'_>) -> Words {
 }
 
 /// Something that was done to an account, and whom to call if it was not its owner.
-fn news(told: &Told<'_>, subject: &str, said: String) -> Words {
+fn news(told: &Told<'_>, subject: &str, said: &str) -> Words {
     Words {
         subject: subject.to_owned(),
         lead: vec![format!("Your account at {} {said}", told.brand)],

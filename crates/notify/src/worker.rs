@@ -27,7 +27,7 @@ use vault::DataKey;
 
 use crate::{
     branding::{Branding, Look},
-    message::{Frame, Message, write},
+    message::{Frame, Message, Unwritten, write},
     notice::{Channel, Template, Values},
     outcomes::{ExpireNotices, RecordSent, Tried},
     queue::{RECIPIENT, TABLE, VALUES},
@@ -344,8 +344,8 @@ impl Notices {
         let template = Template::of(&notice.template).ok_or("unknown_template")?;
         let time_zone = TimeZone::get(&context.tenant.time_zone).unwrap_or(TimeZone::UTC);
         let frame = Frame { look: &batch.look, origin: &self.inner.origin, time_zone: &time_zone };
-        let content = write(channel, template, &values, &frame).map_err(|fault| fault.word())?;
-        Ok(Message { id: notice.id, to, written_at: notice.written_at, content })
+        let written = write(channel, template, &values, &frame).map_err(Unwritten::word)?;
+        Ok(Message { id: notice.id, to, written_at: notice.written_at, content: written })
     }
 
     fn tried(&self, context: &OpContext, notice: &Claimed, delivery: Delivery) -> Tried {

@@ -265,7 +265,9 @@ fn is_about_tls(error: &SmtpError) -> bool {
     let mut cause = error.source();
     while let Some(next) = cause {
         let inner = next.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+        if let Some(inner) = inner
+            && inner.is::<rustls::Error>()
+        {
             return true;
         }
         cause = next.source();
