@@ -84,7 +84,7 @@ impl std::fmt::Debug for TokenGrant {
 /// What a right password led to.
 pub(crate) enum Entered {
     /// A session.
-    Session(Begun),
+    Session(Box<Begun>),
     /// A second step.
     SecondFactor(SecondFactorDue),
 }
@@ -384,7 +384,7 @@ impl Identity {
         entered.succeeded();
         Ok(match judged {
             Judged::Session(accepted) => {
-                Entered::Session(self.begun((context, state), accepted, secret))
+                Entered::Session(Box::new(self.begun((context, state), accepted, secret)))
             }
             Judged::SecondFactor(pending) => {
                 let token = if pending.methods.is_empty() { &enrolment } else { &sign_in };

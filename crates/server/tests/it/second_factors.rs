@@ -1,7 +1,7 @@
 //! Second factors over HTTP and in the console: what the wire says, that a pending
 //! token opens nothing else, and that what other people wrote reads our codes.
 
-use std::{process::Stdio, time::SystemTime};
+use std::process::Stdio;
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// RFC 6238 by its makers' friends: Debian's `oathtool`.
-async fn oathtool(secret: &str, at: u64) -> String {
+async fn oathtool(secret: &str, at: i64) -> String {
     let moment = format!("@{at}");
     run("oathtool", &["--totp", "--base32", "--now", &moment, secret], b"").await
 }
@@ -36,8 +36,8 @@ async fn run(program: &str, arguments: &[&str], input: &[u8]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+fn now_s(app: &App) -> i64 {
+    app.clock.now().as_second()
 }
 
 async fn first_step(app: &App, username: &str) -> Answered {
@@ -50,16 +50,16 @@ async fn verify(app: &App, body: &Value) -> Answered {
 }
 
 /// Enrols an authenticator app; its secret, its last code's time, and backup codes.
-async fn enrolled(app: &App, token: &str) -> (Value, u64, Vec<String>) {
+async fn enrolled(app: &App, token: &str) -> (Value, i64, Vec<String>) {
     let setup = app.post("/v1/auth/mfa/setup").bearer(token).json(&json!({ "method": "totp" }));
     let setup = setup.send().await;
     assert_eq!(setup.status, 200, "{}", setup.body);
     // Not so near the end of a step that it is over before the code arrives.
-    while now_s() % 30 > 24 {
+    while now_s(app) % 30 > 24 {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
     // The step before this one: the next two are left for signing in.
-    let at = now_s() - 30;
+    let at = now_s(app) - 30;
     let code = oathtool(setup.body["manual_entry_key"].as_str().unwrap(), at).await;
     let confirm = app.post("/v1/auth/mfa/confirm").bearer(token).json(&json!({ "code": code }));
     let confirm = confirm.send().await;
@@ -158,8 +158,7 @@ async fn a_pending_token_opens_no_route() {
     let refreshed = app.post("/v1/auth/refresh").json(&refreshed).send().await;
     assert_eq!((refreshed.status, refreshed.code()), (401, "invalid_token"));
     for path in ["/v1/auth/mfa/enrolment", "/v1/auth/mfa/enrolment/confirm"] {
-        let body = json!({ "mfa_token": pending, "method": "totp" });
-        let mut body = body;
+        let mut body = json!({ "mfa_token": pending, "method": "totp" });
         if path.ends_with("confirm") {
             body["code"] = json!("123456");
         }
@@ -255,7 +254,7 @@ async fn whose_role_requires_a_factor_enrols_it_over_the_api_and_gets_in() {
     let body = json!({ "mfa_token": pending, "method": "totp", "name": "Desk" });
     let setup = app.post("/v1/auth/mfa/enrolment").json(&body).send().await;
     assert_eq!(setup.status, 200, "{}", setup.body);
-    let code = oathtool(setup.body["manual_entry_key"].as_str().unwrap(), now_s()).await;
+    let code = oathtool(setup.body["manual_entry_key"].as_str().unwrap(), now_s(&app)).await;
     let body = json!({ "mfa_token": pending, "code": code });
     let done = app.post("/v1/auth/mfa/enrolment/confirm").json(&body).send().await;
     assert_eq!((done.status, &done.body["enabled"]), (200, &json!(true)), "{}", done.body);
