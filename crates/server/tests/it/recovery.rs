@@ -302,7 +302,7 @@ async fn a_person_sees_whom_they_recommended_and_nothing_of_them() {
     assert_eq!(rest.body["data"].as_array().unwrap().len(), 1);
     assert_eq!(rest.body["data"][0]["id"], recommended[0]);
     let members: Vec<_> = rest.body["data"][0].as_object().unwrap().keys().collect();
-    assert_eq!(members, ["created_at", "id", "is_active"]);
+    assert_eq!(members, ["id", "is_active", "created_at"]);
     let officer = app.login(bank, "officer").await;
     let none = app.get("/v1/auth/referrals").bearer(&officer).send().await;
     assert_eq!(none.body, json!({ "data": [], "next_cursor": null }));
