@@ -40,22 +40,31 @@ WHERE approval.tenant_id = $1::uuid AND approval.id = $2::uuid;
 --! lock
 -- Whoever decides waits here for whoever decides already, and then sees what they
 -- decided. The approval is locked before any account; nobody locks them the other way
--- round (a new approval is inserted, and waited for by nobody).
-SELECT id, kind, status, payload, payload_hash, object_id, from_account_id, to_account_id, amount, currency,
-    requested_by, requested_at, expires_at, decided_by, decided_at, decision_note, result_id, version
-FROM approvals
-WHERE tenant_id = $1::uuid AND id = $2::uuid
-FOR UPDATE;
+-- round (a new approval is inserted, and waited for by nobody). Of an order that an API key
+-- gave it also says who answers for that key.
+SELECT approval.id, approval.kind, approval.status, approval.payload, approval.payload_hash, approval.object_id,
+    approval.from_account_id, approval.to_account_id, approval.amount, approval.currency, approval.requested_by,
+    approval.requested_at, approval.expires_at, approval.decided_by, approval.decided_at, approval.decision_note,
+    approval.result_id, approval.version, ARRAY[key.created_by, key.rotated_by] AS answered_for_by
+FROM approvals approval
+LEFT JOIN api_keys key ON key.tenant_id = $1::uuid AND key.id = approval.requested_by
+WHERE approval.tenant_id = $1::uuid AND approval.id = $2::uuid
+FOR UPDATE OF approval;
 
 --! maker
 -- Who has asked for it, as they are now: what they may has to be asked again. A row that
--- the actor may not see is answered as nobody, and nobody may order anything.
+-- the actor may not see is answered as nobody, and nobody may order anything. A machine
+-- is its API key.
 SELECT person.is_active AND person.deleted_at IS NULL AS is_active, person.organization_id, person.department,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = $1::uuid AND held.user_id = person.id
-          ORDER BY held.role) AS roles
+          ORDER BY held.role) AS roles, NULL::text[] AS scopes
 FROM users person
-WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid;
+WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid
+UNION ALL
+SELECT key.revoked_at IS NULL AND key.expires_at > app_now(), NULL, NULL, ARRAY[key.role], key.scopes
+FROM api_keys key
+WHERE key.tenant_id = $1::uuid AND key.id = $2::uuid;
 
 --! dependent
 -- Whether one of the two has given the other their role, directly or through people they

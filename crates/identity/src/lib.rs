@@ -1,5 +1,5 @@
-//! People and how they prove who they are: users, passwords, sign-in, sessions,
-//! tokens and the keys that sign them, and the making of tenants.
+//! People and machines and how they prove who they are: users, passwords, sign-in,
+//! sessions, tokens and the keys that sign them, API keys, and the making of tenants.
 //!
 //! Owns every rule of these. Refuses to know HTTP, wire types and rate limits (the
 //! API's), what a role may do (policy's), and any cryptography (the vault's).
@@ -8,12 +8,14 @@
 //! looked at and whose meaning the operation that follows records.
 
 mod address;
+mod api_keys;
 mod authenticate;
 mod charge;
 mod claims;
 mod console;
 mod context;
 mod events;
+mod introspection;
 mod login;
 mod login_commands;
 mod me;
@@ -22,6 +24,7 @@ mod passwords;
 mod refresh;
 mod sessions;
 mod signing;
+mod signing_keys;
 mod tenant_state;
 mod tenants;
 mod users;
@@ -44,12 +47,15 @@ use tenancy::{Clock, directory::Directory, keyring::Keyring};
 use uuid::Uuid;
 use vault::{SecretBytes, password::Hasher};
 
+pub use api_keys::{ApiKeyRecord, ApiKeyRotation, IssuedApiKey, NewApiKey};
 pub use console::{ConsoleGrant, ConsoleSession};
+pub use introspection::{ActiveToken, Introspection};
 pub use login::{LoginRequest, TokenGrant};
 pub use me::Me;
 pub use password_policy::{PasswordRules, broken_rules};
 pub use passwords::PasswordChange;
 pub use sessions::SessionRecord;
+pub use signing_keys::{KeyStatus, SigningKeyRecord};
 pub use tenants::{NewTenant, TenantRecord};
 pub use users::{Change, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate};
 
@@ -80,7 +86,10 @@ pub(crate) struct Inner {
     pub(crate) states: Fresh<Uuid, Arc<tenant_state::TenantState>>,
     pub(crate) key_sets: RwLock<std::collections::HashMap<Uuid, Arc<signing::KeySet>>>,
     pub(crate) sessions: LiveSessions<Arc<sessions::SessionFacts>>,
+    /// By a part of the hash of what was presented, and by the key's id.
+    pub(crate) api_keys: LiveSessions<Arc<api_keys::KeyFacts>>,
     pub(crate) tokens: Fresh<[u8; 32], claims::VerifiedToken>,
+    pub(crate) scope_texts: introspection::ScopeTexts,
     pub(crate) cookies: Fresh<[u8; 32], Uuid>,
     pub(crate) touched: Fresh<(Uuid, Uuid), ()>,
     pub(crate) floods: Fresh<(Uuid, std::net::IpAddr), ()>,
@@ -138,7 +147,9 @@ impl Identity {
             states: Fresh::new(STATE_FRESH_FOR, TENANTS_MAX),
             key_sets: RwLock::default(),
             sessions: LiveSessions::default(),
+            api_keys: LiveSessions::default(),
             tokens: Fresh::new(TOKEN_FRESH_FOR, TOKENS_MAX),
+            scope_texts: RwLock::default(),
             cookies: Fresh::new(TOKEN_FRESH_FOR, TOKENS_MAX),
             touched: Fresh::new(MINUTE, TOKENS_MAX),
             floods: Fresh::new(MINUTE, TOKENS_MAX),

@@ -227,6 +227,8 @@ impl Identity {
             match forgotten {
                 Forgotten::Session(session) => identity.inner.sessions.forget(tenant, session),
                 Forgotten::User(user) => identity.inner.sessions.forget_user(tenant, user),
+                Forgotten::State => identity.inner.states.forget(tenant),
+                Forgotten::ApiKey(key) => identity.inner.api_keys.forget_user(tenant, key),
             }
             Ok(reply?.output)
         };
@@ -242,6 +244,10 @@ pub(crate) enum Forgotten {
     Session(Uuid),
     /// All of a person's.
     User(Uuid),
+    /// The tenant's policy and signing keys.
+    State,
+    /// An API key, by whichever of its secrets it was found.
+    ApiKey(Uuid),
 }
 
 /// The signed-in person; machines and the system have no sessions of their own.

@@ -44,7 +44,7 @@ settings:update     yes yes -   -   -   -   -
 /// an update, approving KYC is as approving an account, screening is for admin and above;
 /// linking a customer to a login hands over its accounts, so it is as user:update for staff
 /// and nobody's own; a fee is as a withdrawal, a journal as a reversal; a hold promises a
-/// transfer, and only staff end one.
+/// transfer, and only staff end one. Asking about other people's tokens is as `key:*`.
 const ADDED: &str = "
 customer:link       yes yes yes -   -   -   -
 transaction:fee     yes yes yes yes yes -   -
@@ -70,6 +70,7 @@ key:create          yes yes -   -   -   -   -
 key:read            yes yes -   -   -   -   -
 key:rotate          yes yes -   -   -   -   -
 key:revoke          yes yes -   -   -   -   -
+session:introspect  yes yes -   -   -   -   -
 privacy:create      yes yes -   -   -   -   -
 privacy:read        yes yes -   -   -   -   -
 privacy:update      yes yes -   -   -   -   -

@@ -6,11 +6,13 @@
 )]
 
 pub(crate) mod accounts;
+pub(crate) mod api_keys;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod customers;
 pub(crate) mod holds;
+pub(crate) mod keys;
 pub(crate) mod postings;
 pub(crate) mod settings;
 pub(crate) mod transfers;

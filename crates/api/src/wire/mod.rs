@@ -9,12 +9,14 @@
 )]
 
 pub(crate) mod accounts;
+pub(crate) mod api_keys;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod batch;
 pub(crate) mod customers;
 pub(crate) mod holds;
+pub(crate) mod keys;
 pub(crate) mod postings;
 pub(crate) mod problem;
 pub(crate) mod published;

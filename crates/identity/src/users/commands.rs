@@ -350,7 +350,7 @@ impl Command for ReadUser {
 impl Identity {
     /// Nobody gives a role of more than they hold, nor one above their own: every
     /// permission of the role must be the actor's, on at least the same objects.
-    fn check_grant(&self, context: &OpContext, role: &str) -> Result<(), Refusal> {
+    pub(crate) fn check_grant(&self, context: &OpContext, role: &str) -> Result<(), Refusal> {
         let blueprint = context.tenant.blueprint;
         let rank = |name: &str| blueprint.roles().iter().position(|known| *known == name);
         let Some(given_rank) = rank(role) else {
@@ -360,11 +360,11 @@ impl Identity {
             return Ok(());
         }
         let own_rank = context.actor.roles.iter().filter_map(|name| rank(name)).min();
-        let policies = self.inner.operations.policies();
+        let operations = &self.inner.operations;
         let given = [role];
         let covered = Permission::ALL.iter().all(|permission| {
-            let held: Scope = policies.scope(blueprint, &context.actor.roles, *permission);
-            held.includes(policies.scope(blueprint, &given, *permission))
+            let held: Scope = operations.scope(context, *permission);
+            held.includes(operations.policies().scope(blueprint, &given, *permission))
         });
         if covered && own_rank.is_some_and(|own| own <= given_rank) {
             return Ok(());
