@@ -75,6 +75,8 @@ struct Objects {
     approval: Uuid,
     event: Uuid,
     session: Uuid,
+    signing_key: Uuid,
+    api_key: Uuid,
 }
 
 impl Objects {
@@ -102,12 +104,25 @@ impl Objects {
             approval: approval_of(app, bank, &token, (account, second)).await,
             event,
             session: id_of(&me.body["session_id"]),
+            signing_key: signing_key_of(app, bank).await,
+            api_key: api_key_of(app, bank).await,
         }
     }
 }
 
 fn id_of(value: &Value) -> Uuid {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no id in {value}"))
+}
+
+async fn signing_key_of(app: &App, bank: &Bank) -> Uuid {
+    let sql = "SELECT key_id FROM signing_keys WHERE tenant_id = $1 AND status = 'active'";
+    app.superuser.query_one(sql, &[&bank.id]).await.unwrap().get(0)
+}
+
+async fn api_key_of(app: &App, bank: &Bank) -> Uuid {
+    let admin = app.login(bank, "admin").await;
+    let wish = json!({ "name": "Payroll", "role": "customer_service" });
+    id_of(&app.post("/v1/api-keys").bearer(&admin).json(&wish).send().await.body["id"])
 }
 
 async fn entry_of(app: &App, transfer: Uuid) -> Uuid {
@@ -207,6 +222,13 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         }
         "readAuditEvent" | "proveAuditEvent" => (Some(objects.event), None, ""),
         "proveAuditConsistency" => (None, None, "?from=1&to=1"),
+        "listSigningKeys" | "listApiKeys" => (None, None, ""),
+        "rotateSigningKey" => (None, Some(json!({})), ""),
+        "revokeSigningKey" => (Some(objects.signing_key), Some(json!({})), ""),
+        "introspectToken" => (None, Some(json!({ "token": "nonsense" })), ""),
+        "createApiKey" => (None, Some(json!({ "name": "Payroll", "role": "customer" })), ""),
+        "readApiKey" | "revokeApiKey" => (Some(objects.api_key), None, ""),
+        "rotateApiKey" => (Some(objects.api_key), Some(json!({ "overlap_s": 0 })), ""),
         _ => money_plan(route, objects),
     }
 }
@@ -351,6 +373,9 @@ async fn each_role_gets_what_the_golden_table_says() {
             if DECISIONS.contains(&route.id.as_str()) {
                 objects = with_fresh_approval(&app, &objects, "customer").await;
             }
+            if route.id == "rotateApiKey" {
+                objects.api_key = api_key_of(&app, &app.bank).await;
+            }
             let version = version(&app, route, &objects, &reader).await;
             let answer = call(&app, route, &objects, Some(&token), &version).await;
             assert!(answer.status < 500, "{} as {role}: {}", route.id, answer.body);
@@ -383,6 +408,8 @@ async fn other_owners_and_other_tenants_objects_do_not_exist() {
         approval: Uuid::from_u128(1),
         event: Uuid::from_u128(1),
         session: Uuid::from_u128(1),
+        signing_key: Uuid::from_u128(1),
+        api_key: Uuid::from_u128(1),
         ..neighbours.clone()
     };
     let admin = app.login(&app.bank, "admin").await;

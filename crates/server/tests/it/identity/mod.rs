@@ -2,7 +2,9 @@
 //! sessions, people, tenants, and what the database itself refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod api_keys;
 mod database;
+mod keys;
 mod login;
 mod outages;
 mod passwords;
