@@ -40,16 +40,12 @@ WHERE approval.tenant_id = $1::uuid AND approval.id = $2::uuid;
 --! lock
 -- Whoever decides waits here for whoever decides already, and then sees what they
 -- decided. The approval is locked before any account; nobody locks them the other way
--- round (a new approval is inserted, and waited for by nobody). Of an order that an API key
--- gave it also says who answers for that key.
-SELECT approval.id, approval.kind, approval.status, approval.payload, approval.payload_hash, approval.object_id,
-    approval.from_account_id, approval.to_account_id, approval.amount, approval.currency, approval.requested_by,
-    approval.requested_at, approval.expires_at, approval.decided_by, approval.decided_at, approval.decision_note,
-    approval.result_id, approval.version, ARRAY[key.created_by, key.rotated_by] AS answered_for_by
-FROM approvals approval
-LEFT JOIN api_keys key ON key.tenant_id = $1::uuid AND key.id = approval.requested_by
-WHERE approval.tenant_id = $1::uuid AND approval.id = $2::uuid
-FOR UPDATE OF approval;
+-- round (a new approval is inserted, and waited for by nobody).
+SELECT id, kind, status, payload, payload_hash, object_id, from_account_id, to_account_id, amount, currency,
+    requested_by, requested_at, expires_at, decided_by, decided_at, decision_note, result_id, version
+FROM approvals
+WHERE tenant_id = $1::uuid AND id = $2::uuid
+FOR UPDATE;
 
 --! maker
 -- Who has asked for it, as they are now: what they may has to be asked again. A row that
@@ -69,10 +65,15 @@ WHERE key.tenant_id = $1::uuid AND key.id = $2::uuid;
 --! dependent
 -- Whether one of the two has given the other their role, directly or through people they
 -- gave roles to: who makes a login knows its first password, and two logins in one hand
--- are not two persons. What the system gave ends a chain.
+-- are not two persons. Whoever made or rotated an API key knows its secret the same way.
+-- What the system gave ends a chain.
 WITH RECURSIVE given (person, granter) AS (
     SELECT held.user_id, held.granted_by FROM user_roles held
     WHERE held.tenant_id = $1::uuid AND held.user_id IN ($2::uuid, $3::uuid) AND held.granted_by IS NOT NULL
+    UNION
+    SELECT key.id, shown.person FROM api_keys key
+    CROSS JOIN LATERAL (VALUES (key.created_by), (key.rotated_by)) AS shown (person)
+    WHERE key.tenant_id = $1::uuid AND key.id IN ($2::uuid, $3::uuid) AND shown.person IS NOT NULL
     UNION
     SELECT given.person, held.granted_by FROM given
     JOIN user_roles held ON held.tenant_id = $1::uuid AND held.user_id = given.granter
