@@ -88,6 +88,7 @@ pub(crate) mod docs {
             .body::<Nothing>(json!({}))
             .body_optional()
             .answers::<SigningKey>(200, "The key that signs now.")
+            .problem(409, &["nothing_due"])
     }
 
     pub(crate) fn revoke() -> Doc {
