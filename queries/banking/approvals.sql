@@ -49,21 +49,31 @@ FOR UPDATE;
 
 --! maker
 -- Who has asked for it, as they are now: what they may has to be asked again. A row that
--- the actor may not see is answered as nobody, and nobody may order anything.
+-- the actor may not see is answered as nobody, and nobody may order anything. A machine
+-- is its API key.
 SELECT person.is_active AND person.deleted_at IS NULL AS is_active, person.organization_id, person.department,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = $1::uuid AND held.user_id = person.id
-          ORDER BY held.role) AS roles
+          ORDER BY held.role) AS roles, NULL::text[] AS scopes
 FROM users person
-WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid;
+WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid
+UNION ALL
+SELECT key.revoked_at IS NULL AND key.expires_at > app_now(), NULL, NULL, ARRAY[key.role], key.scopes
+FROM api_keys key
+WHERE key.tenant_id = $1::uuid AND key.id = $2::uuid;
 
 --! dependent
 -- Whether one of the two has given the other their role, directly or through people they
 -- gave roles to: who makes a login knows its first password, and two logins in one hand
--- are not two persons. What the system gave ends a chain.
+-- are not two persons. Whoever made or rotated an API key knows its secret the same way.
+-- What the system gave ends a chain.
 WITH RECURSIVE given (person, granter) AS (
     SELECT held.user_id, held.granted_by FROM user_roles held
     WHERE held.tenant_id = $1::uuid AND held.user_id IN ($2::uuid, $3::uuid) AND held.granted_by IS NOT NULL
+    UNION
+    SELECT key.id, shown.person FROM api_keys key
+    CROSS JOIN LATERAL (VALUES (key.created_by), (key.rotated_by)) AS shown (person)
+    WHERE key.tenant_id = $1::uuid AND key.id IN ($2::uuid, $3::uuid) AND shown.person IS NOT NULL
     UNION
     SELECT given.person, held.granted_by FROM given
     JOIN user_roles held ON held.tenant_id = $1::uuid AND held.user_id = given.granter

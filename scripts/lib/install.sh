@@ -89,3 +89,30 @@ install_base() {
     install_packages "${missing[@]}"
     have cargo || die "cargo is missing: install Rust with rustup, then run this again"
 }
+
+# The stacks of others that verify our tokens (crates/server/tests/it/interop), beside the
+# build and from the package indexes that this machine is set up for. Where they cannot be
+# had, those tests say so; in CI they fail.
+install_interop() {
+    local folder source=crates/server/tests/it/interop
+    folder=${CARGO_TARGET_DIR:-target}/interop
+    mkdir -p "$folder/node"
+    if ! cmp -s "$source/requirements.txt" "$folder/requirements.txt"; then
+        say "installing Python libraries for the interop tests"
+        have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages python3-venv
+        python3 -m venv "$folder/python" &&
+            "$folder/python/bin/pip" install --quiet --requirement "$source/requirements.txt" >&2 &&
+            cp "$source/requirements.txt" "$folder/requirements.txt" ||
+            say "the Python libraries cannot be had from here"
+    fi
+    if ! cmp -s "$source/package.json" "$folder/node/package.json"; then
+        say "installing Node libraries for the interop tests"
+        have npm || install_packages nodejs npm
+        cp "$source/package.json" "$folder/node/package.new.json"
+        (cd "$folder/node" && cp package.new.json package.json && rm package.new.json &&
+            npm install --silent --no-audit --no-fund >&2) || {
+            rm -f "$folder/node/package.json"
+            say "the Node libraries cannot be had from here"
+        }
+    fi
+}

@@ -62,7 +62,7 @@ resource_kinds! {
     Kyc;
     /// A sanctions or adverse-media screening case.
     Screening;
-    /// A signing or data key of the tenant.
+    /// A signing or data key of the tenant, or an API key of one of its machines.
     Key;
     /// A data-protection request.
     Privacy;
@@ -257,6 +257,7 @@ permissions! {
     Session {
         SessionRead = "session:read",
         SessionDelete = "session:delete",
+        SessionIntrospect = "session:introspect",
     }
     Factor {
         FactorCreate = "factor:create",

@@ -8,6 +8,7 @@ CREATE TABLE bare.transactions (LIKE public.transactions INCLUDING ALL);
 CREATE TABLE bare.idempotency_keys (LIKE public.idempotency_keys INCLUDING ALL);
 CREATE TABLE bare.audit_log (LIKE public.audit_log INCLUDING ALL);
 CREATE TABLE bare.audit_inbox (LIKE public.audit_inbox INCLUDING ALL);
+CREATE TABLE bare.refresh_tokens (LIKE public.refresh_tokens INCLUDING ALL);
 
 -- Identifiers that grow with time, as version 7 does: indexes are filled at their
 -- right edge on both sides.

@@ -1,8 +1,12 @@
-//! Owns the limit of reads: the smallest server that could answer the same request.
-//! The same statement and the same JSON over pipelined connections, with no token, no
-//! decision, no tenant's settings, no transaction and no record of the access.
+//! Owns the limits of requests: the smallest server that could answer the same.
+//! Of reads the same statement and the same JSON over pipelined connections, with no
+//! token, no decision, no tenant's settings, no transaction and no record of the access; of
+//! a refresh the same rows written in one transaction, and nothing signed; of an
+//! introspection the same question read and as many bytes answered, and nothing looked at.
 //!
 //! Refuses to know anything of security, which is its point.
+
+mod refresh;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Context as _;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -45,7 +49,9 @@ pub async fn serve(database_url: &str, ready_file: &Path) -> anyhow::Result<()> 
         lanes.push((client, statement));
     }
     let bare = Arc::new(Bare { lanes, turn: AtomicUsize::new(0) });
-    let routes = Router::new().route("/{tenant}/accounts/{id}", get(account)).with_state(bare);
+    let reads = Router::new().route("/{tenant}/accounts/{id}", get(account)).with_state(bare);
+    let routes =
+        reads.merge(refresh::routes(database_url).await?).route("/introspect", post(introspect));
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
     let ready = BareReady { port: listener.local_addr()?.port() };
     let unfinished = ready_file.with_extension("unfinished");
@@ -111,6 +117,31 @@ impl Account {
             updated_at: row.try_get("updated_at")?,
         })
     }
+}
+
+/// A question as it is asked of us.
+#[derive(Deserialize)]
+struct Question {
+    token: String,
+}
+
+/// As many bytes as a real answer has.
+#[derive(Serialize)]
+struct Said {
+    active: bool,
+    scope: &'static str,
+    token_bytes: usize,
+}
+
+/// The permissions of a customer, and the ids and times of an answer in their length.
+const SCOPE: &str = "account:read card:create card:freeze card:read customer:read customer:update hold:create \
+    hold:read kyc:read kyc:update loan:create loan:read transaction:create transaction:read user:read user:update \
+    customer user-0001 01a200ea-4fa4-7d3b-9563-bcf5cca4ec1a 01a200ea-4fa4-7d3b-9563-bcf5cca4ec1a \
+    01a200ea-4fa4-7d3b-9563-bcf5cca4ec1a 01a200ea-4fa4-7d3b-9563-bcf5cca4ec1a 1795253400 1795253400 1795255200 \
+    http://localhost:50000/t/load http://localhost:50000/t/load";
+
+async fn introspect(Json(question): Json<Question>) -> Json<Said> {
+    Json(Said { active: true, scope: SCOPE, token_bytes: question.token.len() })
 }
 
 async fn account(

@@ -121,6 +121,20 @@ pub const ALL: &[Entry] = &[
         "verifications/s",
     ),
     served(
+        "refresh",
+        "POST /v1/auth/refresh, each token once, 24 families that rotate, tokens signed by HS256",
+        None,
+        Goal::at_least(2_000.0),
+        "refreshes/s",
+    ),
+    served(
+        "introspection",
+        "POST /v1/auth/introspect by a machine with an API key, 32 connections, tokens seen before",
+        None,
+        Goal::at_least(20_000.0),
+        "introspections/s",
+    ),
+    served(
         "audit-append",
         "appending audit records until the last of them is sealed into the tenant's tree",
         Some("inserts of the same rows into bare tables, no tree"),

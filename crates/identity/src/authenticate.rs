@@ -12,7 +12,7 @@ use tenancy::{Actor, OpContext, Query, RequestInfo, SessionId, TenantId};
 use uuid::Uuid;
 
 use crate::{
-    Identity,
+    Identity, api_keys,
     claims::{VerifiedToken, invalid_token, token_expired, token_revoked},
     context::into_refusal,
     login::device_fingerprint,
@@ -31,6 +31,9 @@ impl Identity {
         bearer: &str,
         from: Arc<RequestInfo>,
     ) -> Result<OpContext, Refusal> {
+        if api_keys::is_api_key(bearer) {
+            return self.authenticate_api_key(bearer, from).await;
+        }
         let presented = self.presented(bearer);
         let tenant = presented.tenant().ok_or_else(invalid_token)?;
         let tenant = self
@@ -40,8 +43,7 @@ impl Identity {
             .await
             .map_err(|error| into_refusal(error.into()))?;
         let context = self.anonymous(tenant.ok_or_else(invalid_token)?, from);
-        let state = self.state(&context).await.map_err(|error| into_refusal(error.into()))?;
-        let token = self.verify_access(&context, &state, presented)?;
+        let (state, token) = self.verified(&context, presented).await.map_err(into_refusal)?;
         let session = token.sid;
         let facts =
             self.session(&context, session).await.map_err(|error| into_refusal(error.into()))?;
@@ -55,6 +57,7 @@ impl Identity {
         self.touch(&context, session, &facts);
         let mut context = self.context_of(context, session, &facts);
         context.actor.token = Some(token.jti);
+        context.actor.signing_key = Some(token.key);
         Ok(context)
     }
 
@@ -96,7 +99,12 @@ impl Identity {
     }
 }
 
-fn check(token: &VerifiedToken, facts: &SessionFacts, now: Timestamp) -> Result<(), Refusal> {
+/// Whether a genuine token still counts.
+pub(crate) fn check(
+    token: &VerifiedToken,
+    facts: &SessionFacts,
+    now: Timestamp,
+) -> Result<(), Refusal> {
     if token.sub != facts.user_id {
         return Err(invalid_token());
     }

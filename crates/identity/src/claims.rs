@@ -3,10 +3,13 @@
 //!
 //! Refuses to know sessions: whether a genuine token still counts is decided there.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use operation::Refusal;
+use operation::{OperationError, Refusal};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tenancy::{DbError, OpContext, TenantRef};
 use uuid::Uuid;
 use vault::signing::{JwtError, ValidatedTimes};
@@ -50,11 +53,13 @@ enum Audience {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct VerifiedToken {
     /// `kid`, which of ours is always the key's id.
-    key: Uuid,
+    pub(crate) key: Uuid,
     tenant: Uuid,
     pub(crate) sub: Uuid,
     pub(crate) sid: Uuid,
     pub(crate) jti: Uuid,
+    /// When it was issued, in seconds since 1970.
+    pub(crate) iat: i64,
     /// When it expires, in seconds since 1970.
     pub(crate) exp: i64,
 }
@@ -105,6 +110,25 @@ impl Identity {
         Presented { bearer, hash, verified: self.inner.tokens.get(&hash) }
     }
 
+    /// As [`Self::verify_access`], looking again where the token's key is not known: another
+    /// node may have made it a moment ago.
+    pub(crate) async fn verified(
+        &self,
+        context: &OpContext,
+        presented: Presented<'_>,
+    ) -> Result<(Arc<TenantState>, VerifiedToken), OperationError> {
+        let state = self.state(context).await?;
+        if presented.verified.is_none()
+            && presented.key().is_some_and(|key| !state.signing.verifies(key))
+            && let Some(renewed) = self.renewed_state(context, &state).await?
+        {
+            let token = self.verify_access(context, &renewed, presented)?;
+            return Ok((renewed, token));
+        }
+        let token = self.verify_access(context, &state, presented)?;
+        Ok((state, token))
+    }
+
     /// Checks signature, type, issuer, audience, tenant and times; the signature
     /// only once a minute while its key still verifies.
     pub(crate) fn verify_access(
@@ -142,10 +166,16 @@ impl Identity {
             sub: claims.sub,
             sid: claims.sid,
             jti: claims.jti,
+            iat: claims.iat,
             exp: claims.exp,
         };
         self.inner.tokens.put(hash, read_at, token);
         Ok(token)
+    }
+
+    /// `aud` of the tenant's tokens, as it stands in them.
+    pub(crate) fn audience_value(&self, tenant: &TenantRef, state: &TenantState) -> Value {
+        serde_json::to_value(self.audience(tenant, state)).unwrap_or_default()
     }
 
     fn audience(&self, tenant: &TenantRef, state: &TenantState) -> Audience {
@@ -171,6 +201,16 @@ impl Presented<'_> {
     pub(crate) fn tenant(&self) -> Option<Uuid> {
         let proven = self.verified.map(|token| token.tenant);
         proven.or_else(|| tenant_hint(self.bearer))
+    }
+
+    /// The key that it says it was signed by.
+    fn key(&self) -> Option<Uuid> {
+        #[derive(Deserialize)]
+        struct Hint {
+            kid: Uuid,
+        }
+        let header = URL_SAFE_NO_PAD.decode(self.bearer.split('.').next()?).ok()?;
+        serde_json::from_slice::<Hint>(&header).ok().map(|hint| hint.kid)
     }
 }
 

@@ -1,5 +1,5 @@
-//! People and how they prove who they are: users, passwords, sign-in, sessions,
-//! tokens and the keys that sign them, and the making of tenants.
+//! People and machines and how they prove who they are: users, passwords, sign-in,
+//! sessions, tokens and the keys that sign them, API keys, and the making of tenants.
 //!
 //! Owns every rule of these. Refuses to know HTTP, wire types and rate limits (the
 //! API's), what a role may do (policy's), and any cryptography (the vault's).
@@ -8,6 +8,7 @@
 //! looked at and whose meaning the operation that follows records.
 
 mod address;
+mod api_keys;
 mod authenticate;
 mod charge;
 mod claims;
@@ -16,6 +17,7 @@ mod context;
 mod devices;
 mod devices_own;
 mod events;
+mod introspection;
 mod login;
 mod login_commands;
 mod me;
@@ -30,6 +32,7 @@ mod refresh;
 mod session_begin;
 mod sessions;
 mod signing;
+mod signing_keys;
 mod strength;
 mod tenant_state;
 mod tenants;
@@ -56,8 +59,10 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 use vault::{SecretBytes, password::Hasher};
 
+pub use api_keys::{ApiKeyRecord, ApiKeyRotation, IssuedApiKey, NewApiKey};
 pub use console::{ConsoleGrant, ConsoleSession};
 pub use devices_own::DeviceRecord;
+pub use introspection::{ActiveToken, Introspection};
 pub use login::{LoginRequest, TokenGrant};
 pub use me::Me;
 pub use mfa::{
@@ -80,6 +85,7 @@ pub use recovery::{
 };
 pub use referrals::Referral;
 pub use sessions::SessionRecord;
+pub use signing_keys::{KeyStatus, SigningKeyRecord};
 pub use strength::{PasswordAdvice, PasswordTried};
 pub use tenants::{NewTenant, TenantRecord};
 pub use users::{
@@ -113,7 +119,10 @@ pub(crate) struct Inner {
     pub(crate) states: Fresh<Uuid, Arc<tenant_state::TenantState>>,
     pub(crate) key_sets: RwLock<std::collections::HashMap<Uuid, Arc<signing::KeySet>>>,
     pub(crate) sessions: LiveSessions<Arc<sessions::SessionFacts>>,
+    /// By a part of the hash of what was presented, and by the key's id.
+    pub(crate) api_keys: LiveSessions<Arc<api_keys::KeyFacts>>,
     pub(crate) tokens: Fresh<[u8; 32], claims::VerifiedToken>,
+    pub(crate) scope_texts: introspection::ScopeTexts,
     pub(crate) cookies: Fresh<[u8; 32], Uuid>,
     pub(crate) touched: Fresh<(Uuid, Uuid), ()>,
     pub(crate) floods: Fresh<(Uuid, std::net::IpAddr), ()>,
@@ -179,7 +188,9 @@ impl Identity {
             states: Fresh::new(STATE_FRESH_FOR, TENANTS_MAX),
             key_sets: RwLock::default(),
             sessions: LiveSessions::default(),
+            api_keys: LiveSessions::default(),
             tokens: Fresh::new(TOKEN_FRESH_FOR, TOKENS_MAX),
+            scope_texts: RwLock::default(),
             cookies: Fresh::new(TOKEN_FRESH_FOR, TOKENS_MAX),
             touched: Fresh::new(MINUTE, TOKENS_MAX),
             floods: Fresh::new(MINUTE, TOKENS_MAX),

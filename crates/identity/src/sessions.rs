@@ -249,7 +249,8 @@ impl Identity {
             match forgotten {
                 Forgotten::Session(session) => identity.inner.sessions.forget(tenant, session),
                 Forgotten::User(user) => identity.inner.sessions.forget_user(tenant, user),
-                Forgotten::Policy => identity.inner.states.forget(tenant),
+                Forgotten::State => identity.inner.states.forget(tenant),
+                Forgotten::ApiKey(key) => identity.inner.api_keys.forget_user(tenant, key),
                 Forgotten::Nothing => {}
             }
             Ok(reply?.output)
@@ -266,8 +267,10 @@ pub(crate) enum Forgotten {
     Session(Uuid),
     /// All of a person's.
     User(Uuid),
-    /// The tenant's policy.
-    Policy,
+    /// The tenant's policy and signing keys.
+    State,
+    /// An API key, by whichever of its secrets it was found.
+    ApiKey(Uuid),
     /// What it changes is not kept in memory.
     Nothing,
 }

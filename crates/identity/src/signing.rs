@@ -1,7 +1,8 @@
 //! The keys that sign a tenant's access tokens: made, stored wrapped, opened,
 //! published.
 //!
-//! Refuses to know what is inside a token.
+//! Refuses to know what is inside a token, and when a key changes its state (that is
+//! `signing_keys`').
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use vault::{
 use crate::{Identity, context::signing_failure};
 
 const CREATE: &str = tenancy::sql!("identity/keys.sql", "create");
+const PUBLISH: &str = tenancy::sql!("identity/keys.sql", "publish");
+const NEXT_EPOCH: &str = tenancy::sql!("identity/keys.sql", "next_epoch");
 
 /// The keys of a tenant that are not retired.
 pub(crate) struct KeySet {
@@ -51,10 +54,23 @@ impl KeySet {
 }
 
 /// A signing key before it is stored.
+#[derive(Clone)]
 pub(crate) struct MadeKey {
     id: KeyId,
-    key: SigningKey,
+    key: Arc<SigningKey>,
     derived: bool,
+}
+
+impl MadeKey {
+    /// Its `kid`.
+    pub(crate) fn id(&self) -> Uuid {
+        self.id.0
+    }
+
+    /// How it signs.
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        self.key.algorithm()
+    }
 }
 
 impl Identity {
@@ -69,14 +85,14 @@ impl Identity {
         if let (JwtAlgorithm::HS256, Some(secret)) = (algorithm, &self.inner.config.jwt_secret) {
             let key =
                 SigningKey::derive_hs256(secret.expose(), tenant, &kid).map_err(signing_failure)?;
-            return Ok(MadeKey { id, key, derived: true });
+            return Ok(MadeKey { id, key: Arc::new(key), derived: true });
         }
         let generate = move || SigningKey::generate(algorithm_of(algorithm), &kid);
         let key = tokio::task::spawn_blocking(generate)
             .await
             .map_err(|_| DbError::Corrupt("a signing key could not be made".to_owned()))?
             .map_err(signing_failure)?;
-        Ok(MadeKey { id, key, derived: false })
+        Ok(MadeKey { id, key: Arc::new(key), derived: false })
     }
 
     pub(crate) fn key_set(
@@ -168,8 +184,9 @@ impl Identity {
         Ok(self.state(&context).await?.signing.jwks.clone())
     }
 
-    /// The discovery document of a tenant (`OpenID` Connect Discovery 1.0 section 3):
-    /// who issues its tokens, where the keys are and how they sign.
+    /// The discovery document of a tenant (RFC 8414): who issues its tokens, where the
+    /// keys are, how they sign and where a machine asks about one. There is no authorization
+    /// endpoint and no OAuth token endpoint, so none is named.
     pub async fn openid_configuration(&self, slug: &str) -> Result<Value, OperationError> {
         let (tenant, context) = self.published_tenant(slug).await?;
         let state = self.state(&context).await?;
@@ -182,12 +199,11 @@ impl Identity {
         Ok(json!({
             "issuer": self.issuer(&tenant, &state.policy),
             "jwks_uri": format!("{url}/.well-known/jwks.json"),
-            "token_endpoint": format!("{public}/v1/auth/login"),
-            "userinfo_endpoint": format!("{public}/v1/auth/me"),
+            "introspection_endpoint": format!("{public}/v1/auth/introspect"),
+            "introspection_endpoint_auth_methods_supported": ["Bearer"],
             "id_token_signing_alg_values_supported": algorithms,
-            "response_types_supported": ["token"],
+            "response_types_supported": [],
             "subject_types_supported": ["public"],
-            "grant_types_supported": ["password", "refresh_token"],
             "claims_supported":
                 ["iss", "sub", "aud", "iat", "nbf", "exp", "jti", "sid", "tenant", "role", "scope"],
         }))
@@ -209,20 +225,45 @@ pub(crate) async fn store(
     transaction: &TenantTx,
     keys: &TenantKeys,
     made: &MadeKey,
+    lifetime_s: i64,
+) -> Result<(), DbError> {
+    insert(transaction, (CREATE, FIRST_EPOCH), keys, made, lifetime_s).await
+}
+
+/// Stores a tenant's next signing key: published, and not signing yet. The caller holds
+/// the lock on the tenant's keys.
+pub(crate) async fn publish(
+    transaction: &TenantTx,
+    keys: &TenantKeys,
+    made: &MadeKey,
+    lifetime_s: i64,
+) -> Result<(), DbError> {
+    let row = transaction.query_opt(NEXT_EPOCH, &[&transaction.tenant()]).await?;
+    let row = row.ok_or_else(|| DbError::Corrupt("there is no next epoch".to_owned()))?;
+    let epoch: i32 = row.try_get("epoch")?;
+    let epoch = u32::try_from(epoch).map_err(|error| DbError::Corrupt(error.to_string()))?;
+    insert(transaction, (PUBLISH, epoch), keys, made, lifetime_s).await
+}
+
+async fn insert(
+    transaction: &TenantTx,
+    (statement, epoch): (&'static str, u32),
+    keys: &TenantKeys,
+    made: &MadeKey,
+    lifetime_s: i64,
 ) -> Result<(), DbError> {
     let tenant = transaction.tenant();
+    let corrupt = |error: &dyn std::fmt::Display| DbError::Corrupt(error.to_string());
     let wrapped = (!made.derived)
-        .then(|| {
-            keys.kek().wrap(&key_context(tenant, made.id, FIRST_EPOCH), made.key.private_bytes())
-        })
+        .then(|| keys.kek().wrap(&key_context(tenant, made.id, epoch), made.key.private_bytes()))
         .transpose()
-        .map_err(|error| DbError::Corrupt(error.to_string()))?
+        .map_err(|error| corrupt(&error))?
         .map(WrappedKey::into_bytes);
-    let epoch = i32::try_from(FIRST_EPOCH).unwrap_or(1);
-    let algorithm = made.key.algorithm().as_str();
-    transaction
-        .execute(CREATE, &[&tenant, &made.id.0, &algorithm, &epoch, &made.derived, &wrapped])
-        .await?;
+    let epoch = i32::try_from(epoch).map_err(|error| corrupt(&error))?;
+    let algorithm = made.algorithm().as_str();
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+        [&tenant, &made.id.0, &algorithm, &epoch, &made.derived, &wrapped, &lifetime_s];
+    transaction.execute(statement, &parameters).await?;
     Ok(())
 }
 
@@ -232,7 +273,7 @@ fn key_context(tenant: Uuid, key: KeyId, epoch: u32) -> KeyContext {
     KeyContext { tenant, purpose: Purpose::TokenSigning, key, epoch }
 }
 
-fn algorithm_of(algorithm: JwtAlgorithm) -> Algorithm {
+pub(crate) fn algorithm_of(algorithm: JwtAlgorithm) -> Algorithm {
     match algorithm {
         JwtAlgorithm::HS256 => Algorithm::HS256,
         JwtAlgorithm::RS256 => Algorithm::RS256,

@@ -3,7 +3,10 @@
 //!
 //! Refuses to know how keys are used.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use operation::OperationError;
 use tenancy::{DbError, OpContext, Query, TenantRef, keyring::TenantKeys, policy::SecurityPolicy};
@@ -24,7 +27,12 @@ pub(crate) struct TenantState {
     pub(crate) policy: SecurityPolicy,
     pub(crate) signing: Arc<KeySet>,
     pub(crate) keys: Arc<TenantKeys>,
+    read_at: Instant,
 }
+
+/// A token that names an unknown key may have been signed by one that another node made
+/// a moment ago. Nobody asks more often than this because of it.
+const RENEWED_AFTER: Duration = Duration::from_millis(100);
 
 impl TenantState {
     /// A place in the hashing queue under the tenant's scheme.
@@ -45,6 +53,28 @@ impl Identity {
         if let Some(state) = self.inner.states.get(&tenant) {
             return Ok(state);
         }
+        self.read_state(context).await
+    }
+
+    /// What is known now, for a token whose key `state` does not know; nothing where that
+    /// was read just now.
+    pub(crate) async fn renewed_state(
+        &self,
+        context: &OpContext,
+        state: &TenantState,
+    ) -> Result<Option<Arc<TenantState>>, DbError> {
+        if state.read_at.elapsed() < RENEWED_AFTER {
+            return Ok(None);
+        }
+        // Somebody else may have asked for the same reason.
+        match self.inner.states.get(&context.tenant_id()) {
+            Some(known) if known.read_at > state.read_at => Ok(Some(known)),
+            _ => self.read_state(context).await.map(Some),
+        }
+    }
+
+    async fn read_state(&self, context: &OpContext) -> Result<Arc<TenantState>, DbError> {
+        let tenant = context.tenant_id();
         let read_at = Instant::now();
         let database = self.inner.operations.database();
         let keys = self.inner.keyring.tenant(database, context).await.map_err(key_failure)?;
@@ -63,6 +93,7 @@ impl Identity {
                 .map_err(|error| DbError::Corrupt(format!("security policy: {error}")))?,
             signing: self.key_set(context, &keys, signing)?,
             keys,
+            read_at,
         };
         let state = Arc::new(state);
         self.inner.states.put(tenant, read_at, Arc::clone(&state));

@@ -161,7 +161,8 @@ impl Command for CreateTenant {
             .await
             .map_err(key_failure)?;
         audit::keys::create(transaction, keys.kek()).await?;
-        signing::store(transaction, &keys, &self.signing_key).await?;
+        let lifetime_s = self.policy.token.access_lifetime_s;
+        signing::store(transaction, &keys, &self.signing_key, lifetime_s).await?;
         let output = TenantRecord {
             id: context.tenant_id(),
             slug: self.tenant.slug.clone(),

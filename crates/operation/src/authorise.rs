@@ -4,7 +4,7 @@
 use access::Resource;
 use tenancy::{Actor, ActorKind};
 
-use crate::{Call, Command, Operations, Refusal, Target, principal};
+use crate::{Call, Command, Operations, Refusal, Target};
 
 impl Operations {
     pub(crate) fn authorise<C: Command>(
@@ -18,22 +18,21 @@ impl Operations {
         }
         let blueprint = call.context.tenant.blueprint;
         let permission = call.command.permission();
-        if self.policies.scope(blueprint, &actor.roles, permission).is_none() {
+        if self.held(blueprint, actor, permission).is_none() {
             return Err(Refusal::denied());
         }
-        let who = principal(actor);
         match target {
             Target::Missing { field } => Err(unseen(*field)),
             Target::Tenant => {
                 // What is to be created, or has no owner, is nobody's yet.
                 let tenant = Resource::for_permission(permission, None);
-                allow_if(self.policies.decide(blueprint, &who, permission, &tenant).allowed())
+                allow_if(self.allows(blueprint, actor, permission, &tenant))
             }
             Target::Object { resource, read_permission, field } => {
-                if !self.policies.decide(blueprint, &who, *read_permission, resource).allowed() {
+                if !self.allows(blueprint, actor, *read_permission, resource) {
                     return Err(unseen(*field));
                 }
-                allow_if(self.policies.decide(blueprint, &who, permission, resource).allowed())
+                allow_if(self.allows(blueprint, actor, permission, resource))
             }
         }
     }

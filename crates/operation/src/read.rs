@@ -7,7 +7,7 @@ use serde_json::Value;
 use tenancy::{ActorKind, Database, DbError, OpContext};
 use uuid::Uuid;
 
-use crate::{OperationError, Operations, Refusal, RefusalKind, access_log::Access, principal};
+use crate::{OperationError, Operations, Refusal, RefusalKind, access_log::Access};
 
 /// What a view found.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl Operations {
             _ if context.actor.is_system() => return Scope::ALL,
             _ => {}
         }
-        self.policies.scope(context.tenant.blueprint, &context.actor.roles, permission)
+        self.held(context.tenant.blueprint, &context.actor, permission)
     }
 
     fn readable(
@@ -137,9 +137,8 @@ impl Operations {
         permission: Permission,
         resource: &Resource<'_>,
     ) -> bool {
-        let who = principal(&context.actor);
         context.actor.is_system()
-            || self.policies.decide(context.tenant.blueprint, &who, permission, resource).allowed()
+            || self.allows(context.tenant.blueprint, &context.actor, permission, resource)
     }
 
     async fn record<V: View>(&self, context: &OpContext, view: &V, allowed: bool, count: usize) {

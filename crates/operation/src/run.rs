@@ -15,7 +15,7 @@ use crate::{
     Call, Command, Failure, OperationError, Operations, Reply, Target,
     answer::{Answers, Case, Fate, broken_event, finish},
     idempotency::{self, Keys},
-    session::{self, Live},
+    session::{self, Live, Presented},
 };
 
 /// Attempts at a transaction that the database asks to repeat (40001, 40P01).
@@ -176,15 +176,12 @@ impl Operations {
         &self,
         calls: &mut [Call<C>],
     ) -> Result<Answers<C::Output>, DbError> {
-        let tenant = calls.first().map(|call| call.context.tenant_id()).unwrap_or_default();
-        let sessions: Vec<Uuid> =
-            calls.iter().filter_map(|call| call.context.session.map(|id| id.0)).collect();
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&tenant, &sessions];
-        let liveness = [Query::new(session::LIVE, &parameters)];
-        let queries = if sessions.is_empty() { &[][..] } else { &liveness[..] };
+        let presented = Presented::of(calls);
+        let parameters = presented.parameters();
+        let queries = presented.queries(&parameters);
         for _ in 0..ATTEMPTS {
-            let (transaction, rows) = self.begin(calls, queries).await?;
-            let live = session::live(rows.first().map_or(&[], Vec::as_slice))?;
+            let (transaction, rows) = self.begin(calls, &queries).await?;
+            let live = presented.live(&rows)?;
             if self.renew_actors(calls, &live) {
                 // What row security shows follows the roles, and was settled at BEGIN.
                 transaction.rollback().await?;

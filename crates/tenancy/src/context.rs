@@ -74,6 +74,11 @@ pub struct Actor {
     pub sees_all_users: bool,
     /// The access token they came with (`jti`), if any; writes look whether it was revoked.
     pub token: Option<Uuid>,
+    /// The key that signed that token (`kid`); writes look whether it still verifies.
+    pub signing_key: Option<Uuid>,
+    /// The permissions that an API key is confined to, whatever its role may besides; all
+    /// of the role's where absent.
+    pub scopes: Option<Arc<[String]>>,
 }
 
 impl Actor {
@@ -87,6 +92,8 @@ impl Actor {
             department: None,
             sees_all_users: false,
             token: None,
+            signing_key: None,
+            scopes: None,
         }
     }
 
@@ -108,7 +115,19 @@ impl Actor {
             department: None,
             sees_all_users: true,
             token: None,
+            signing_key: None,
+            scopes: None,
         }
+    }
+
+    /// A machine with an API key, in one role and confined to `scopes` of it.
+    pub fn api_key(id: Uuid, role: String, scopes: Option<Arc<[String]>>) -> Self {
+        Self { kind: ActorKind::ApiKey, scopes, ..Self::user(id, vec![role]) }
+    }
+
+    /// Whether the actor may use a permission at all; whether they hold it is policy's.
+    pub fn is_within_scopes(&self, permission: &str) -> bool {
+        self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope == permission))
     }
 
     /// Whether policy does not apply because no person acts (CLI, worker, sign-in).

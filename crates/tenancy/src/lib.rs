@@ -16,6 +16,7 @@ mod gather;
 pub mod id;
 pub mod keyring;
 pub mod migrate;
+pub mod network;
 pub mod policy;
 mod reader;
 pub mod sql;

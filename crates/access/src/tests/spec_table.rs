@@ -45,7 +45,7 @@ settings:update     yes yes -   -   -   -   -
 /// other people's sessions are as user:update for staff;
 /// linking a customer to a login hands over its accounts, so it is as user:update for staff
 /// and nobody's own; a fee is as a withdrawal, a journal as a reversal; a hold promises a
-/// transfer, and only staff end one.
+/// transfer, and only staff end one. Asking about other people's tokens is as `key:*`.
 const ADDED: &str = "
 session:read        yes yes yes -   -   -   -
 session:delete      yes yes yes -   -   -   -
@@ -73,6 +73,7 @@ key:create          yes yes -   -   -   -   -
 key:read            yes yes -   -   -   -   -
 key:rotate          yes yes -   -   -   -   -
 key:revoke          yes yes -   -   -   -   -
+session:introspect  yes yes -   -   -   -   -
 privacy:create      yes yes -   -   -   -   -
 privacy:read        yes yes -   -   -   -   -
 privacy:update      yes yes -   -   -   -   -

@@ -6,12 +6,14 @@
 )]
 
 pub(crate) mod accounts;
+pub(crate) mod api_keys;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod customers;
 pub(crate) mod devices;
 pub(crate) mod holds;
+pub(crate) mod keys;
 pub(crate) mod mfa;
 pub(crate) mod passkeys;
 pub(crate) mod postings;

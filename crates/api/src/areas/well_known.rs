@@ -46,14 +46,16 @@ pub(crate) mod docs {
     pub(crate) fn jwks() -> Doc {
         Doc::new("readJwks", "keys", "The keys that verify a tenant's access tokens")
             .describe(
-                "RFC 7517. Empty where the tenant signs with HS256, which has no public half.",
+                "RFC 7517. The key that signs next and those whose tokens may still be out are \
+                 among them. Empty where the tenant signs with HS256, which has no public half. \
+                 May be kept for five minutes.",
             )
             .answers::<Jwks>(200, "The key set.")
     }
 
     pub(crate) fn openid_configuration() -> Doc {
         Doc::new("readOpenIdConfiguration", "keys", "A tenant's discovery document")
-            .describe("OpenID Connect Discovery 1.0, section 3.")
+            .describe("RFC 8414, at the address that OpenID Connect Discovery 1.0 gives it.")
             .answers::<OpenIdConfiguration>(200, "The document.")
     }
 

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, StatusCode};
-use tenancy::{OpContext, RequestInfo, TenantRef};
+use tenancy::{ActorKind, OpContext, RequestInfo, TenantRef};
 
 use super::limits::{self, Counted, Limits, count_address, count_user};
 use crate::{
@@ -171,8 +171,25 @@ async fn known(
     if !caller.tenant.has_module(place.module) {
         return told(module_not_enabled().into_response(), counted);
     }
+    // What is about oneself is about people: sessions, factors, passwords.
+    if caller.actor.kind == ActorKind::ApiKey && place.access == Access::SignedIn {
+        return told(refused_machine(state, &caller).await, counted);
+    }
     request.extensions_mut().insert(Caller(caller));
     told(next.run(request).await, counted)
+}
+
+async fn refused_machine(state: &ApiState, caller: &OpContext) -> Response {
+    let access = operation::access_log::Access {
+        action: "api_key.refused",
+        resource: "session",
+        object: None,
+        allowed: false,
+        count: 0,
+    };
+    let operations = &state.operations;
+    operations.access_log().record(operations.database(), caller, access).await;
+    Problem::from(operation::Refusal::denied()).into_response()
 }
 
 async fn authenticated(

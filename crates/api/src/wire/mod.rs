@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod accounts;
+pub(crate) mod api_keys;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod auth;
@@ -16,6 +17,7 @@ pub(crate) mod batch;
 pub(crate) mod customers;
 pub(crate) mod devices;
 pub(crate) mod holds;
+pub(crate) mod keys;
 pub(crate) mod mfa;
 pub(crate) mod passkeys;
 pub(crate) mod postings;

@@ -32,10 +32,10 @@ pub(crate) struct OpenIdConfiguration {
     issuer: String,
     /// Where the keys are.
     jwks_uri: String,
-    /// Where tokens are had.
-    token_endpoint: String,
-    /// Where a token's owner is told about.
-    userinfo_endpoint: String,
+    /// Where a machine asks whether a token is good (RFC 7662).
+    introspection_endpoint: String,
+    /// How it says who it is there: with an API key as the bearer token.
+    introspection_endpoint_auth_methods_supported: Vec<String>,
     /// How tokens are signed.
     id_token_signing_alg_values_supported: Vec<String>,
 }
@@ -46,8 +46,8 @@ impl Example for OpenIdConfiguration {
         Self {
             issuer: bank.to_owned(),
             jwks_uri: format!("{bank}/.well-known/jwks.json"),
-            token_endpoint: "https://bank.example/v1/auth/login".to_owned(),
-            userinfo_endpoint: "https://bank.example/v1/auth/me".to_owned(),
+            introspection_endpoint: "https://bank.example/v1/auth/introspect".to_owned(),
+            introspection_endpoint_auth_methods_supported: vec!["Bearer".to_owned()],
             id_token_signing_alg_values_supported: vec!["RS256".to_owned()],
         }
     }

@@ -7,7 +7,7 @@ use operation::{
     Applied, Command, Failure, Operations, Refusal, RefusalKind, Target, command::Outcome, event,
 };
 use serde_json::{Value, json};
-use tenancy::{DbError, OpContext, TenantTx};
+use tenancy::{ActorKind, DbError, OpContext, TenantTx};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -155,9 +155,16 @@ impl ApproveRequest {
             .owned(side(0))
             .held(side(1));
         let is_active: bool = row.try_get("is_active").map_err(DbError::from)?;
+        let scopes: Option<Vec<String>> = row.try_get("scopes").map_err(DbError::from)?;
+        let is_within =
+            scopes.is_none_or(|scopes| scopes.iter().any(|scope| scope == permission.as_str()));
         let policies = self.operations.policies();
         let decision = policies.decide(context.tenant.blueprint, &principal, permission, &resource);
-        if is_active && decision.allowed() { Ok(()) } else { Err(maker_not_permitted().into()) }
+        if is_active && is_within && decision.allowed() {
+            Ok(())
+        } else {
+            Err(maker_not_permitted().into())
+        }
     }
 }
 
@@ -171,6 +178,10 @@ async fn locked(
     let approval = Approval::from_row(&row.ok_or_else(Refusal::not_found)?)?;
     // Policy has said so of everybody whom it is asked about; the system is not asked.
     if approval.requested_by == context.actor.id {
+        return Err(Refusal::denied().into());
+    }
+    // The second pair of eyes is a person's.
+    if context.actor.kind == ActorKind::ApiKey {
         return Err(Refusal::denied().into());
     }
     let over = |status: ApprovalStatus| {

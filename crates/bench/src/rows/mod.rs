@@ -6,6 +6,7 @@ mod http;
 mod login;
 mod primitive;
 mod token;
+mod tokens_served;
 
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub(crate) async fn on_stage(name: &str, stage: &Stage, effort: Effort) -> anyho
         "reads-under-login-flood" => login::reads_under_flood(stage, effort.costly()).await,
         "token-cached" => token::cached(stage, effort).await,
         "token-uncached" => token::uncached(stage, effort).await,
+        "refresh" => tokens_served::refresh(stage, effort.costly()).await,
+        "introspection" => tokens_served::introspection(stage, effort.costly()).await,
         "audit-append" => audit::append(stage, effort.costly()).await,
         "audit-verify" => audit::verify(stage, effort.costly()).await,
         "start" => footprint::start(stage, effort).await,
@@ -87,6 +90,21 @@ async fn alternate(
         });
     }
     Ok(Outcome { summary: Summary::of(&rounds), rounds: rounds.len(), note: None })
+}
+
+/// Of a figure whose goal is itself, measured beside something that says what is possible
+/// here: the note tells the share of that.
+async fn figures_beside(
+    effort: Effort,
+    limit_name: &str,
+    measured: impl AsyncFnMut() -> anyhow::Result<f64>,
+    limit: impl AsyncFnMut() -> anyhow::Result<f64>,
+) -> anyhow::Result<Outcome> {
+    let beside = alternate(effort, measured, limit).await?.summary;
+    let mut outcome = figures(&[beside.measured]);
+    let share = beside.measured / beside.limit;
+    outcome.note = Some(format!("{share:.2} of {limit_name} ({:.0}/s)", beside.limit));
+    Ok(outcome)
 }
 
 /// Of a figure that has no limit beside it.

@@ -139,6 +139,11 @@ impl Parts {
     }
 }
 
+/// Identity over the stage's database, in this process.
+pub(super) fn identity_of(stage: &Stage) -> anyhow::Result<Identity> {
+    Ok(Parts::of(stage)?.identity())
+}
+
 impl Verifying {
     async fn set_up(stage: &Stage) -> anyhow::Result<Self> {
         let parts = Parts::of(stage)?;

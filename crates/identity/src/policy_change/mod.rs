@@ -254,7 +254,7 @@ impl Identity {
         self.prove_for_policy(context).await?;
         let note = checked_note(note)?;
         let command = Decide { identity: self.clone(), change, verdict, note };
-        self.run_and_forget(context, command, Forgotten::Policy).await
+        self.run_and_forget(context, command, Forgotten::State).await
     }
 
     /// The policy decides who comes in: a person proves a factor of late.

@@ -27,11 +27,11 @@ impl Identity {
             return Ok(());
         }
         let own_rank = context.actor.roles.iter().filter_map(|name| rank(name)).min();
-        let policies = self.inner.operations.policies();
+        let operations = &self.inner.operations;
         let given = [role];
         let covered = Permission::ALL.iter().all(|permission| {
-            let held: Scope = policies.scope(blueprint, &context.actor.roles, *permission);
-            held.includes(policies.scope(blueprint, &given, *permission))
+            let held: Scope = operations.scope(context, *permission);
+            held.includes(operations.policies().scope(blueprint, &given, *permission))
         });
         if covered && own_rank.is_some_and(|own| own <= given_rank) {
             return Ok(());

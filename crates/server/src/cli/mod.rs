@@ -11,6 +11,7 @@ mod docs;
 mod doctor;
 pub mod exit;
 mod import;
+mod keys;
 mod ledger;
 mod logging;
 mod man;
@@ -74,6 +75,9 @@ pub enum Command {
     /// Create users.
     #[command(subcommand)]
     User(user::Command),
+    /// List, rotate and revoke the keys that sign tokens.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Import another bank's customers, accounts and history from CSV files.
     Import(import::Options),
     /// Prove the ledger.
@@ -116,6 +120,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Openapi => output.text(&serde_json::to_string_pretty(&api::openapi())?),
         Command::Tenant(command) => tenant::run(command, &configuration, output).await,
         Command::User(command) => user::run(command, &configuration, output).await,
+        Command::Keys(command) => keys::run(command, &configuration, output).await,
         Command::Import(options) => import::run(options, &configuration, output).await,
         Command::Ledger(command) => ledger::run(command, &configuration, output).await,
         Command::Audit(command) => audit::run(command, &configuration, output).await,
@@ -135,6 +140,7 @@ fn attaches_in(command: &Command) -> Option<&Path> {
         | Command::Config(_)
         | Command::Tenant(_)
         | Command::User(_)
+        | Command::Keys(_)
         | Command::Import(_)
         | Command::Ledger(_)
         | Command::Audit(_) => Some(Path::new("var")),

@@ -21,6 +21,7 @@ const FORGET_ANSWERS: &str = tenancy::sql!("operation/idempotency.sql", "forget_
 const ACCESS_LOG_EVERY: Duration = Duration::from_millis(500);
 const SHRINK_EVERY: Duration = Duration::from_secs(30);
 const SESSIONS_EVERY: Duration = Duration::from_secs(300);
+const KEYS_EVERY: Duration = Duration::from_secs(300);
 const HOLDS_EVERY: Duration = Duration::from_secs(20);
 const APPROVALS_EVERY: Duration = Duration::from_secs(60);
 const ANSWERS_EVERY: Duration = Duration::from_secs(3_600);
@@ -48,6 +49,7 @@ impl Workers {
             Ok(())
         });
         workers.every(SESSIONS_EVERY, "sessions", installation, end_sessions);
+        workers.every(KEYS_EVERY, "keys", installation, tend_keys);
         workers.every(HOLDS_EVERY, "holds", installation, expire_holds);
         workers.every(APPROVALS_EVERY, "approvals", installation, expire_approvals);
         workers.send_notices(installation);
@@ -112,6 +114,14 @@ impl Workers {
 async fn end_sessions(installation: Installation) -> anyhow::Result<()> {
     let job = |own: Installation, context: OpContext| async move {
         own.identity.cleanup_sessions(&context).await.map(drop)
+    };
+    for_each_tenant(&installation, job).await
+}
+
+/// Publishes, activates and retires signing keys as each tenant's policy has it.
+async fn tend_keys(installation: Installation) -> anyhow::Result<()> {
+    let job = |own: Installation, context: OpContext| async move {
+        own.identity.tend_signing_keys(&context).await.map(drop)
     };
     for_each_tenant(&installation, job).await
 }

@@ -37,6 +37,8 @@ fn the_list_holds_every_row_of_the_specification_with_its_goal() {
         ("token-cached", "at_least", 20.0),
         ("token-uncached", "at_least", 0.9),
         ("cedar", "at_most", 15.0),
+        ("refresh", "at_least", 2_000.0),
+        ("introspection", "at_least", 20_000.0),
         ("audit-append", "at_least", 0.8),
         ("audit-verify", "at_least", 1e6),
         ("seal", "at_most", 3.0),

@@ -368,6 +368,33 @@ fn operators_make_tenants_and_users_and_never_show_passwords() {
     std::thread::sleep(Duration::from_millis(1_100));
     let (status, answer) = dev.call("POST", "/v1/auth/login", &[], Some(&body));
     assert_eq!(status, 200, "{answer}");
+    rotate_and_revoke(&dev, &answer, |arguments| with_key(arguments, ""));
+}
+
+/// The keys of `my-bank`, from another process than the one that serves.
+fn rotate_and_revoke(dev: &Dev, grant: &Value, run: impl Fn(&[&str]) -> Output) {
+    let keys = |arguments: &[&str]| -> Value {
+        let tenant = ["--tenant", "my-bank", "-o", "json"];
+        let output = run(&[&["keys"], arguments, &tenant].concat());
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let bearer = format!("Bearer {}", grant["access_token"].as_str().unwrap());
+    let me = || dev.call("GET", "/v1/auth/me", &[("authorization", &bearer)], None).0;
+    let first = keys(&["list"])[0]["id"].as_str().unwrap().to_owned();
+    let second = keys(&["rotate"]);
+    assert_eq!((&second["status"], &second["epoch"]), (&json!("active"), &json!(2)));
+    let listed = keys(&["list"]);
+    assert_eq!(listed[1]["status"], "verify_only", "{listed}");
+    assert!(!listed.to_string().contains("wrapped"), "{listed}");
+    std::thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(me(), 200, "its tokens are good until they expire");
+    let revoked = keys(&["revoke", &first]);
+    assert_eq!(revoked["status"], "retired");
+    std::thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(me(), 401, "the process that serves has read of it");
+    let unknown = run(&["keys", "revoke", &"0".repeat(32), "--tenant", "my-bank"]);
+    assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
 }
 
 #[test]

@@ -106,6 +106,8 @@ struct Objects {
     /// A change of the security policy that the bank's super_admin has asked for.
     policy_change: Uuid,
     passkey: Uuid,
+    signing_key: Uuid,
+    api_key: Uuid,
 }
 
 impl Objects {
@@ -136,6 +138,8 @@ impl Objects {
             device: device_of(app, &token).await,
             policy_change: policy_change_of(app, bank).await,
             passkey: crate::passkeys::stored_for(app, bank, bank.users[holder.username]).await,
+            signing_key: signing_key_of(app, bank).await,
+            api_key: api_key_of(app, bank).await,
         }
     }
 }
@@ -161,6 +165,17 @@ async fn policy_change_of(app: &App, bank: &Bank) -> Uuid {
 
 fn id_of(value: &Value) -> Uuid {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no id in {value}"))
+}
+
+async fn signing_key_of(app: &App, bank: &Bank) -> Uuid {
+    let sql = "SELECT key_id FROM signing_keys WHERE tenant_id = $1 AND status = 'active'";
+    app.superuser.query_one(sql, &[&bank.id]).await.unwrap().get(0)
+}
+
+async fn api_key_of(app: &App, bank: &Bank) -> Uuid {
+    let admin = app.login(bank, "admin").await;
+    let wish = json!({ "name": "Payroll", "role": "customer_service" });
+    id_of(&app.post("/v1/api-keys").bearer(&admin).json(&wish).send().await.body["id"])
 }
 
 async fn entry_of(app: &App, transfer: Uuid) -> Uuid {
@@ -302,6 +317,13 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         }
         "readAuditEvent" | "proveAuditEvent" => (Some(objects.event), None, ""),
         "proveAuditConsistency" => (None, None, "?from=1&to=1"),
+        "listSigningKeys" | "listApiKeys" => (None, None, ""),
+        "rotateSigningKey" => (None, Some(json!({})), ""),
+        "revokeSigningKey" => (Some(objects.signing_key), Some(json!({})), ""),
+        "introspectToken" => (None, Some(json!({ "token": "nonsense" })), ""),
+        "createApiKey" => (None, Some(json!({ "name": "Payroll", "role": "customer" })), ""),
+        "readApiKey" | "revokeApiKey" => (Some(objects.api_key), None, ""),
+        "rotateApiKey" => (Some(objects.api_key), Some(json!({ "overlap_s": 0 })), ""),
         _ => factor_plan(route, objects)
             .or_else(|| recovery_plan(route, objects))
             .unwrap_or_else(|| money_plan(route, objects)),
@@ -506,6 +528,9 @@ async fn each_role_gets_what_the_golden_table_says() {
             if ["approvePolicyChange", "rejectPolicyChange"].contains(&route.id.as_str()) {
                 objects.policy_change = policy_change_of(&app, &app.bank).await;
             }
+            if route.id == "rotateApiKey" {
+                objects.api_key = api_key_of(&app, &app.bank).await;
+            }
             let version = version(&app, route, &objects, &reader).await;
             let answer = call(&app, route, &objects, Some(&token), &version).await;
             assert!(answer.status < 500, "{} as {role}: {}", route.id, answer.body);
@@ -541,6 +566,8 @@ async fn other_owners_and_other_tenants_objects_do_not_exist() {
         device: Uuid::from_u128(1),
         policy_change: Uuid::from_u128(1),
         passkey: Uuid::from_u128(1),
+        signing_key: Uuid::from_u128(1),
+        api_key: Uuid::from_u128(1),
         ..neighbours.clone()
     };
     let admin = app.login(&app.bank, "admin").await;

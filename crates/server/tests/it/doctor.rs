@@ -262,13 +262,13 @@ const PROVOKED: &[Provoked] = &[
             "keys.signing",
             "warning",
             "key of demo-bank signs for 400 days; its policy says 30",
-            "strongroom",
+            "strongroom keys rotate --tenant demo-bank",
         ),
         undone_by: "UPDATE signing_keys SET activated_at = now()",
     },
     Provoked {
         what: "no signing key at all",
-        by: "UPDATE signing_keys SET status = 'retired' \
+        by: "UPDATE signing_keys SET status = 'verify_only', verify_until = now() + interval '1 day' \
              WHERE tenant_id = (SELECT id FROM tenants WHERE slug = 'demo-bank')",
         expected: (
             "keys.signing",
@@ -276,7 +276,7 @@ const PROVOKED: &[Provoked] = &[
             "demo-bank has no active signing key",
             "restore the table signing_keys",
         ),
-        undone_by: "UPDATE signing_keys SET status = 'active' \
+        undone_by: "UPDATE signing_keys SET status = 'active', verify_until = NULL \
                     WHERE tenant_id = (SELECT id FROM tenants WHERE slug = 'demo-bank')",
     },
     Provoked {

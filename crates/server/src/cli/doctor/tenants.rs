@@ -246,23 +246,9 @@ fn signing(
                 "the {} key of {slug} signs for {age_days} days; its policy says {rotation_days}",
                 active.algorithm
             ),
-            rotation(),
+            format!("strongroom keys rotate --tenant {slug}"),
         )
     })
-}
-
-/// The command, once this binary has it; until then what there is.
-fn rotation() -> String {
-    use clap::CommandFactory as _;
-    let root = crate::cli::Cli::command();
-    let has_rotation =
-        root.find_subcommand("keys").is_some_and(|keys| keys.find_subcommand("rotate").is_some());
-    if has_rotation {
-        "strongroom keys rotate".to_owned()
-    } else {
-        "strongroom --version   (this version cannot rotate signing keys yet; install one that has `keys rotate`)"
-            .to_owned()
-    }
 }
 
 /// How long the oldest unsealed record waits, in seconds; none where none waits.

@@ -2,10 +2,12 @@
 //! sessions, people, tenants, and what the database itself refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod api_keys;
 mod database;
 mod devices;
 mod factor_world;
 mod factors;
+mod keys;
 mod login;
 mod outages;
 mod passkeys;

@@ -1,0 +1,184 @@
+//! The commands on one API key.
+
+use access::{Permission, Resource};
+use audit::EventType;
+use jiff::Timestamp;
+use operation::{Applied, Command, Failure, Refusal, RefusalKind, Target, event};
+use serde_json::json;
+use tenancy::{DbError, OpContext, TenantTx};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::{ApiKeyRecord, ApiKeyRotation, NewApiKey, ONE, no_machine};
+use crate::Identity;
+
+const CREATE: &str = tenancy::sql!("identity/api_keys.sql", "create");
+const LOCK: &str = tenancy::sql!("identity/api_keys.sql", "lock");
+const ROTATE: &str = tenancy::sql!("identity/api_keys.sql", "rotate");
+const REVOKE: &str = tenancy::sql!("identity/api_keys.sql", "revoke");
+
+/// A key as policy sees it: nobody's own.
+pub(super) fn resource(key: Uuid) -> Resource<'static> {
+    Resource::for_permission(Permission::KeyRead, Some(key))
+}
+
+async fn stored(transaction: &TenantTx, key: Uuid) -> Result<ApiKeyRecord, Failure> {
+    let row = transaction.query_opt(ONE, &[&transaction.tenant(), &key]).await?;
+    Ok(ApiKeyRecord::read(&row.ok_or_else(Refusal::not_found)?)?)
+}
+
+async fn target(transaction: &TenantTx, key: Uuid) -> Result<Target, DbError> {
+    let row = transaction.query_opt(ONE, &[&transaction.tenant(), &key]).await?;
+    let object = || Target::Object {
+        resource: resource(key),
+        read_permission: Permission::KeyRead,
+        field: None,
+    };
+    Ok(row.map_or(Target::Missing { field: None }, |_| object()))
+}
+
+/// Makes one.
+pub(super) struct CreateApiKey {
+    pub(super) identity: Identity,
+    pub(super) id: Uuid,
+    pub(super) new: NewApiKey,
+    pub(super) hash: [u8; 32],
+    pub(super) hint: String,
+}
+
+impl Command for CreateApiKey {
+    const NAME: &'static str = "api_key.create";
+    const RESOURCE: &'static str = "api_key";
+    type Output = ApiKeyRecord;
+
+    fn permission(&self) -> Permission {
+        Permission::KeyCreate
+    }
+
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<ApiKeyRecord>, Failure> {
+        no_machine(context)?;
+        self.identity.check_grant(context, &self.new.role)?;
+        let policies = self.identity.inner.operations.policies();
+        let accepted = self
+            .new
+            .accept((policies, context.tenant.blueprint), context.clock.now())
+            .map_err(Refusal::validation)?;
+        let (tenant, hash) = (context.tenant_id(), self.hash.as_slice());
+        let created_by = (!context.actor.is_system()).then_some(context.actor.id);
+        let parameters: [&(dyn ToSql + Sync); 10] = [
+            &tenant,
+            &self.id,
+            &self.new.name,
+            &self.hint,
+            &hash,
+            &self.new.role,
+            &accepted.scopes,
+            &accepted.networks,
+            &created_by,
+            &accepted.expires_at,
+        ];
+        transaction.execute(CREATE, &parameters).await?;
+        let output = stored(transaction, self.id).await?;
+        let event = event(context, EventType::CredentialChange, Self::NAME, Self::RESOURCE)
+            .resource_id(self.id)
+            .new_values(json!({
+                "role": output.role, "scopes": output.scopes, "networks": output.networks,
+                "expires_at": output.expires_at,
+            }));
+        Ok(Applied { output, status: 201, events: vec![event] })
+    }
+}
+
+/// Gives one a new secret.
+pub(super) struct RotateApiKey {
+    pub(super) identity: Identity,
+    pub(super) key: Uuid,
+    pub(super) rotation: ApiKeyRotation,
+    pub(super) hash: [u8; 32],
+    pub(super) hint: String,
+}
+
+impl Command for RotateApiKey {
+    const NAME: &'static str = "api_key.rotate";
+    const RESOURCE: &'static str = "api_key";
+    type Output = ApiKeyRecord;
+
+    fn permission(&self) -> Permission {
+        Permission::KeyRotate
+    }
+
+    async fn target(&self, transaction: &TenantTx, _: &OpContext) -> Result<Target, DbError> {
+        target(transaction, self.key).await
+    }
+
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<ApiKeyRecord>, Failure> {
+        no_machine(context)?;
+        let tenant = context.tenant_id();
+        let row = transaction.query_opt(LOCK, &[&tenant, &self.key]).await?;
+        let row = row.ok_or_else(Refusal::not_found)?;
+        let role: String = row.try_get("role").map_err(DbError::from)?;
+        // Whoever rotates holds the secret: it may be no more than they are.
+        self.identity.check_grant(context, &role)?;
+        let now = context.clock.now();
+        let revoked_at: Option<Timestamp> = row.try_get("revoked_at").map_err(DbError::from)?;
+        let expires_at: Timestamp = row.try_get("expires_at").map_err(DbError::from)?;
+        if revoked_at.is_some() || expires_at <= now {
+            let detail = "The key is over; make another";
+            return Err(Refusal::new(RefusalKind::Conflict, "api_key_over", detail).into());
+        }
+        let (overlap_s, new_end) = self.rotation.accept(now).map_err(Refusal::validation)?;
+        let hash = self.hash.as_slice();
+        let rotated_by = (!context.actor.is_system()).then_some(context.actor.id);
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&tenant, &self.key, &hash, &self.hint, &new_end, &overlap_s, &rotated_by];
+        transaction.execute(ROTATE, &parameters).await?;
+        let output = stored(transaction, self.key).await?;
+        let event = event(context, EventType::CredentialChange, Self::NAME, Self::RESOURCE)
+            .resource_id(self.key)
+            .new_values(json!({
+                "previous_until": output.previous_until, "expires_at": output.expires_at,
+            }));
+        Ok(Applied { output, status: 200, events: vec![event] })
+    }
+}
+
+/// Ends one.
+pub(super) struct RevokeApiKey {
+    pub(super) key: Uuid,
+}
+
+impl Command for RevokeApiKey {
+    const NAME: &'static str = "api_key.revoke";
+    const RESOURCE: &'static str = "api_key";
+    type Output = ();
+
+    fn permission(&self) -> Permission {
+        Permission::KeyRevoke
+    }
+
+    async fn target(&self, transaction: &TenantTx, _: &OpContext) -> Result<Target, DbError> {
+        target(transaction, self.key).await
+    }
+
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<()>, Failure> {
+        no_machine(context)?;
+        let tenant = context.tenant_id();
+        let ended = transaction.query_opt(REVOKE, &[&tenant, &self.key]).await?.is_some();
+        let event = event(context, EventType::CredentialChange, Self::NAME, Self::RESOURCE)
+            .resource_id(self.key)
+            .details(json!({ "ended": ended }));
+        Ok(Applied { output: (), status: 204, events: vec![event] })
+    }
+}

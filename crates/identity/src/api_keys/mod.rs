@@ -1,0 +1,204 @@
+//! API keys: how machines prove who they are.
+//!
+//! A key is an actor of its own, in one role of the tenant, confined to `scopes` of what
+//! that role may and to the networks it was made for. It opens the API and nothing else: no
+//! console, no session, nothing about a person. Whoever makes one must hold its role; a key
+//! never makes, rotates or ends keys, for one that has leaked must not beget others.
+//!
+//! Shown once, stored as SHA-256. Refuses to know what is done with it.
+
+mod authenticate;
+mod commands;
+mod model;
+
+use std::sync::Arc;
+
+use access::{Permission, Scope};
+use operation::{
+    Call, Command, Found, OperationError, Page, PageRequest, Refusal, Reply, View,
+    read::ViewFailure,
+};
+use tenancy::{ActorKind, Database, DbError, OpContext, Query};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+use vault::{OpaqueToken, TokenError};
+use zeroize::Zeroizing;
+
+use crate::{
+    Identity,
+    sessions::{Forgotten, after_of},
+};
+
+pub(crate) use authenticate::{KeyFacts, is_api_key};
+use commands::{CreateApiKey, RevokeApiKey, RotateApiKey};
+pub use model::{ApiKeyRecord, ApiKeyRotation, IssuedApiKey, NewApiKey};
+
+const LIST: &str = tenancy::sql!("identity/api_keys.sql", "list");
+const ONE: &str = tenancy::sql!("identity/api_keys.sql", "one");
+
+/// The kind in front of an API key.
+const KIND: &str = "apikey";
+
+impl Identity {
+    /// Makes an API key; the answer holds its secret, which is shown this once.
+    ///
+    /// Refused in this order: not permitted (a machine never is), `unknown_role`,
+    /// `privilege_escalation`, then every field at fault together.
+    pub async fn create_api_key(
+        &self,
+        context: &OpContext,
+        new: NewApiKey,
+    ) -> Result<IssuedApiKey, OperationError> {
+        let (token, hint) = issue(context.tenant_id())?;
+        let command = CreateApiKey {
+            identity: self.clone(),
+            id: context.clock.new_id(),
+            new,
+            hash: token.hash(),
+            hint,
+        };
+        let call = Call { context: context.clone(), idempotency_key: None, command };
+        let Reply { output, .. } = self.inner.operations.run_one(call).await?;
+        Ok(IssuedApiKey { record: output, secret: Zeroizing::new(token.expose().to_owned()) })
+    }
+
+    /// The tenant's API keys, newest first.
+    pub async fn api_keys(
+        &self,
+        context: &OpContext,
+        page: &PageRequest,
+    ) -> Result<Page<ApiKeyRecord>, OperationError> {
+        self.inner.operations.read(context, &KeyList { page: page.clone() }).await
+    }
+
+    /// One API key.
+    pub async fn api_key(
+        &self,
+        context: &OpContext,
+        key: Uuid,
+    ) -> Result<ApiKeyRecord, OperationError> {
+        self.inner.operations.read(context, &OneKey { key }).await
+    }
+
+    /// Gives a key a new secret; the one before is good for the overlap asked for, a day at
+    /// most. Refused as [`Self::create_api_key`], and where the key is revoked or expired.
+    pub async fn rotate_api_key(
+        &self,
+        context: &OpContext,
+        key: Uuid,
+        rotation: ApiKeyRotation,
+    ) -> Result<IssuedApiKey, OperationError> {
+        let (token, hint) = issue(context.tenant_id())?;
+        let command =
+            RotateApiKey { identity: self.clone(), key, rotation, hash: token.hash(), hint };
+        let record = self.change(context, key, command).await?;
+        Ok(IssuedApiKey { record, secret: Zeroizing::new(token.expose().to_owned()) })
+    }
+
+    /// Ends a key, at once on this node and within a second on every other; what it would
+    /// write is refused at once everywhere. Ending it twice is ending it once.
+    pub async fn revoke_api_key(
+        &self,
+        context: &OpContext,
+        key: Uuid,
+    ) -> Result<(), OperationError> {
+        self.change(context, key, RevokeApiKey { key }).await
+    }
+
+    async fn change<C: Command>(
+        &self,
+        context: &OpContext,
+        key: Uuid,
+        command: C,
+    ) -> Result<C::Output, OperationError> {
+        self.run_and_forget(context, command, Forgotten::ApiKey(key)).await
+    }
+}
+
+/// A new secret, and the start of it that people may see again.
+fn issue(tenant: Uuid) -> Result<(OpaqueToken, String), DbError> {
+    let token = OpaqueToken::generate(KIND, tenant).map_err(malformed)?;
+    let secret = token.expose().splitn(3, '_').nth(2).unwrap_or_default();
+    let hint = secret.chars().take(4).collect();
+    Ok((token, hint))
+}
+
+fn malformed(error: TokenError) -> DbError {
+    DbError::Corrupt(error.to_string())
+}
+
+/// Keys are made and ended by people, and by the operator at the command line.
+fn no_machine(context: &OpContext) -> Result<(), Refusal> {
+    if context.actor.kind == ActorKind::ApiKey { Err(Refusal::denied()) } else { Ok(()) }
+}
+
+/// The tenant's API keys.
+struct KeyList {
+    page: PageRequest,
+}
+
+impl View for KeyList {
+    const NAME: &'static str = "api_key.list";
+    const RESOURCE: &'static str = "api_key";
+    type Output = Page<ApiKeyRecord>;
+
+    fn permission(&self) -> Permission {
+        Permission::KeyRead
+    }
+
+    async fn load(
+        &self,
+        database: &Database,
+        context: &OpContext,
+        _: Scope,
+    ) -> Result<Found<Self::Output>, ViewFailure> {
+        let after = after_of(&self.page)?;
+        let (tenant, fetch) = (context.tenant_id(), self.page.fetch());
+        let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &after, &fetch];
+        let rows = database.read(context, &[Query::new(LIST, &parameters)]).await?;
+        let records = (rows.first().map_or(&[][..], Vec::as_slice).iter())
+            .map(ApiKeyRecord::read)
+            .collect::<Result<Vec<_>, _>>()?;
+        let page = Page::of(records, &self.page, |record| record.id.to_string());
+        let count = page.data.len();
+        Ok(Found::List { value: page, count })
+    }
+}
+
+/// One of them.
+struct OneKey {
+    key: Uuid,
+}
+
+impl View for OneKey {
+    const NAME: &'static str = "api_key.read";
+    const RESOURCE: &'static str = "api_key";
+    type Output = ApiKeyRecord;
+
+    fn permission(&self) -> Permission {
+        Permission::KeyRead
+    }
+
+    fn object(&self) -> Option<Uuid> {
+        Some(self.key)
+    }
+
+    async fn load(
+        &self,
+        database: &Database,
+        context: &OpContext,
+        _: Scope,
+    ) -> Result<Found<Self::Output>, ViewFailure> {
+        let tenant = context.tenant_id();
+        let parameters: [&(dyn ToSql + Sync); 2] = [&tenant, &self.key];
+        let rows = database.read(context, &[Query::new(ONE, &parameters)]).await?;
+        let Some(row) = rows.first().and_then(|rows| rows.first()) else {
+            return Ok(Found::Missing);
+        };
+        let resource = commands::resource(self.key);
+        Ok(Found::Object { value: ApiKeyRecord::read(row)?, resource })
+    }
+}
+
+/// Shared by every request of a key.
+type Scopes = Option<Arc<[String]>>;
