@@ -98,7 +98,7 @@ mod tests {
             ("", 0, 0),
             ("Password123!", 0, 1),
             ("alice.liddell", 0, 1),
-            ("Summer2026!!", 0, 2),
+            ("Summer2026!!", 0, 3),
             ("correct horse battery staple", 4, 4),
             ("Kv7#qLw2$zR9", 4, 4),
         ];

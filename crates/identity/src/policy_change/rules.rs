@@ -5,7 +5,7 @@
 
 use operation::FieldError;
 use serde_json::{Map, Value};
-use tenancy::policy::SecurityPolicy;
+use tenancy::policy::{PasswordHashing, SecurityPolicy};
 
 /// What one field may hold.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,8 @@ enum Rule {
     Roles,
     /// One of these names.
     Choice(&'static [&'static str]),
+    /// A scheme of hashing passwords with its costs.
+    Hashing,
 }
 
 const DAY_S: i64 = 86_400;
@@ -38,7 +40,7 @@ const AUDIENCES_MAX: usize = 10;
 /// Requests a minute or an hour: more is no limit.
 const REQUESTS: Rule = Rule::Whole(1, 1_000_000);
 
-const RULES: [(&str, Rule); 41] = [
+const RULES: [(&str, Rule); 42] = [
     ("token.algorithm", Rule::Choice(&["HS256", "RS256", "ES256", "EdDSA"])),
     ("token.access_lifetime_s", Rule::Whole(60, DAY_S)),
     ("token.refresh_lifetime_s", Rule::Whole(300, 90 * DAY_S)),
@@ -50,6 +52,7 @@ const RULES: [(&str, Rule); 41] = [
     ("password.history", Rule::Whole(0, 24)),
     ("password.maximum_age_days", Rule::MaybeWhole(1, 3_650)),
     ("password.refuse_common", Rule::Flag),
+    ("password.hashing", Rule::Hashing),
     ("session.idle_timeout_s", Rule::Whole(60, 7 * DAY_S)),
     ("session.absolute_timeout_s", Rule::Whole(300, 30 * DAY_S)),
     ("session.pinned_to_address", Rule::Flag),
@@ -218,7 +221,7 @@ fn rule_of(path: &str) -> Option<Rule> {
 
 impl Rule {
     const fn is_optional(self) -> bool {
-        matches!(self, Self::MaybeWhole(..) | Self::MaybeText(_))
+        matches!(self, Self::MaybeWhole(..) | Self::MaybeText(_) | Self::Hashing)
     }
 
     /// Whether a value follows it, or what was expected.
@@ -242,6 +245,7 @@ impl Rule {
                 texts(value).is_some_and(|names| names.iter().all(|name| roles.contains(name)))
             }
             Self::Choice(known) => value.as_str().is_some_and(|name| known.contains(&name)),
+            Self::Hashing => serde_json::from_value::<PasswordHashing>(value.clone()).is_ok(),
         };
         if fits { Ok(()) } else { Err(self.expected()) }
     }
@@ -258,6 +262,7 @@ impl Rule {
             Self::Names(known) => format!("Expected some of {}, each once", known.join(", ")),
             Self::Roles => "Expected roles of the tenant, each once".to_owned(),
             Self::Choice(known) => format!("Expected one of {}", known.join(", ")),
+            Self::Hashing => "Expected bcrypt, or argon2id with costs within bounds".to_owned(),
         }
     }
 }
@@ -323,12 +328,14 @@ mod tests {
     }
 
     /// What to merge into the blueprint's, and the faults it has: path and code.
-    const FAULTY: [(&str, &[&str]); 17] = [
+    const FAULTY: [(&str, &[&str]); 19] = [
         (r#"{"session":{"concurrent_limit":0}}"#, &["session.concurrent_limit invalid_value"]),
         (r#"{"session":{"concurrent_limit":2.5}}"#, &["session.concurrent_limit invalid_value"]),
         (r#"{"session":{"concurrent_limit":"5"}}"#, &["session.concurrent_limit invalid_value"]),
         (r#"{"session":{"concurrent_limit":null}}"#, &["session.concurrent_limit missing_field"]),
         (r#"{"session":{"concurent_limit":5}}"#, &["session.concurent_limit unknown_field"]),
+        (r#"{"password":{"hashing":{"scheme":"md5"}}}"#, &["password.hashing invalid_value"]),
+        (r#"{"password":{"hashing":"argon2id"}}"#, &["password.hashing invalid_value"]),
         (r#"{"session":5}"#, &["session invalid_value"]),
         (r#"{"session":null}"#, &["session missing_field"]),
         (r#"{"moon":{"phase":1}}"#, &["moon unknown_field"]),

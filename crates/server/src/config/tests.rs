@@ -323,7 +323,7 @@ fn the_shared_store_is_named_whole_shown_redacted_and_safe_in_production() {
     // REDIS_URL, REDIS_PASSWORD, what production says of it
     let table = [
         ("redis://:kz81-vault-9@store.example", "", "is not encrypted"),
-        ("rediss://store.example", "", "has no password"),
+        ("rediss://store.example", "", "has no password; set REDIS_PASSWORD"),
         ("rediss://:kz81-vault-9@store.example", "", ""),
         ("rediss://store.example", "kz81-vault-9", ""),
         ("rediss://store.example", "ChangeMe", "has a default password"),

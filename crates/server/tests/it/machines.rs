@@ -378,7 +378,8 @@ async fn introspection_says_nothing_of_any_other_token() {
         username: "customer".to_owned(),
         password: PASSWORD.to_owned().into(),
     };
-    let expired = earlier.login(who, Arc::new(RequestInfo::default())).await.unwrap().access_token;
+    let expired = earlier.login(who, Arc::new(RequestInfo::default())).await.unwrap();
+    let expired = expired.into_tokens().unwrap().access_token;
     let ended = app.login(&app.bank, "customer").await;
     app.post("/v1/auth/logout").bearer(&ended).send().await;
     let (signed, signature) = token.rsplit_once('.').unwrap();

@@ -197,6 +197,7 @@ async fn no_token_is_signed_by_a_key_that_is_not_published_everywhere() {
                 while !over.load(Ordering::Relaxed) {
                     let who = request("bank", "alice", PASSWORD);
                     let grant = issuer.login(who, from("192.0.2.1", "tests")).await.unwrap();
+                    let grant = grant.into_tokens().unwrap();
                     let signed_by = kid(&grant.access_token);
                     assert!(published(verifier, "bank").await.contains(&signed_by));
                     let seen =
@@ -232,6 +233,7 @@ async fn a_revoked_key_is_refused_at_once_and_sessions_go_on() {
     assert_eq!(world.identity.tend_signing_keys(&bank).await.unwrap(), 1);
     let cookie = request("bank", "alice", PASSWORD);
     let console = world.identity.sign_in_console(cookie, from("192.0.2.1", "tests")).await.unwrap();
+    let identity::ConsoleSignIn::Session(console) = console else { panic!("{console:?}") };
     let (grant, _) = world.signed_in("bank", "alice").await;
     let twin = world.another_node();
     let elsewhere = from("192.0.2.1", "tests");

@@ -127,7 +127,8 @@ impl Issuer<'_> {
             password: PASSWORD.to_owned().into(),
         };
         let earlier = self.app.identity.at(Clock::manual(past));
-        earlier.login(who, Arc::new(RequestInfo::default())).await.unwrap().access_token
+        let signed_in = earlier.login(who, Arc::new(RequestInfo::default())).await.unwrap();
+        signed_in.into_tokens().unwrap().access_token
     }
 }
 
