@@ -245,11 +245,12 @@ async fn whoever_registers_or_removes_has_lately_proven_to_be_there() {
         "sign_in_required"
     );
     let (_, fresh) = world.signed_in("cards", "alice").await;
+    world.advance_s(200);
     let options = world.identity.passkey_creation_options(&fresh).await.unwrap();
     let mut passkey = Passkey::new(KeyKind::EdDsa, SITE);
     let made = create(&mut passkey, &options);
     // The options came in time, the answer has to as well.
-    world.advance_s(299);
+    world.advance_s(101);
     let outcome = world.identity.register_passkey(&fresh, registration(made)).await;
     assert_eq!(code(outcome), "sign_in_required");
     let (_, fresh) = world.signed_in("cards", "alice").await;

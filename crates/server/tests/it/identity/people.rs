@@ -237,7 +237,7 @@ async fn every_table_about_a_person_is_considered_by_the_shredding() {
         ("user_roles", "restoring brings back the roles"),
         ("mfa_reset_requests", "who asked and who agreed; nothing personal"),
     ];
-    const SHREDDED: [&str; 13] = [
+    const SHREDDED: [&str; 14] = [
         "login_attempts",
         "mfa_backup_codes",
         "mfa_challenges",
@@ -249,8 +249,9 @@ async fn every_table_about_a_person_is_considered_by_the_shredding() {
         "refresh_tokens",
         "user_devices",
         "user_sessions",
-        "webauthn_ceremonies",
+        "webauthn_challenges",
         "webauthn_credentials",
+        "webauthn_users",
     ];
     let world = World::new().await;
     let sql = "SELECT table_name::text FROM information_schema.columns \

@@ -189,7 +189,13 @@ async fn what_was_changed_in_the_database_is_not_what_is_agreed_to() {
     ];
     for (number, forgery) in forgeries.into_iter().enumerate() {
         let change = ask(&world, &maker, limit(4)).await.unwrap();
-        let sql = format!("UPDATE policy_changes SET {forgery} WHERE id = '{}'", change.id);
+        // Triggers stop everybody but who can turn them off.
+        let sql = format!(
+            "SET session_replication_role = 'replica'; \
+             UPDATE policy_changes SET {forgery} WHERE id = '{}'; \
+             SET session_replication_role = 'origin'",
+            change.id
+        );
         world.superuser().await.batch_execute(&sql).await.unwrap();
         let outcome = world.identity.approve_policy_change(&checker, change.id, None).await;
         assert_eq!(code(outcome), "change_tampered", "{forgery}");

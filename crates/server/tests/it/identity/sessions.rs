@@ -113,6 +113,8 @@ async fn another_node_writes_by_the_roles_of_now() {
     let world = World::new().await;
     let bank = world.tenant("bank", Blueprint::CoreBank).await;
     let alice = world.user(&bank, "alice", "admin").await;
+    // No tenant is left without an administrator.
+    world.user(&bank, "carol", "admin").await;
     let bob = world.user(&bank, "bob", "customer").await;
     let (grant, _) = world.signed_in("bank", "alice").await;
     let other = world.another_node();

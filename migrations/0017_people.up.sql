@@ -206,12 +206,13 @@ SET search_path = pg_catalog, public, pg_temp
 AS $$
 DECLARE
     v_tenant uuid := require_tenant();
-    v_table text;
 BEGIN
     UPDATE users SET deleted_at = app_now(), email_sealed = NULL, email_index = NULL, phone_sealed = NULL,
         phone_index = NULL, full_name_sealed = NULL, password_hash = NULL, password_changed_at = NULL,
-        mfa_enabled = false, mfa_failed_attempts = 0, mfa_first_failed_at = NULL, mfa_locked_until = NULL, department = NULL, failed_login_attempts = 0, first_failed_at = NULL, lock_count = 0,
-        locked_until = NULL, staff_locked_at = NULL, staff_lock_reason = NULL, last_login_at = NULL,
+        email_verified_at = NULL, phone_verified_at = NULL, department = NULL, mfa_enabled = false,
+        mfa_failed_attempts = 0, mfa_first_failed_at = NULL, mfa_locked_until = NULL,
+        failed_login_attempts = 0, first_failed_at = NULL, lock_count = 0, locked_until = NULL,
+        staff_locked_at = NULL, staff_lock_reason = NULL, last_login_at = NULL,
         last_login_ip = NULL, version = version + 1
     WHERE tenant_id = v_tenant AND id = p_user_id AND deleted_at IS NULL;
     IF NOT FOUND THEN
@@ -232,12 +233,13 @@ BEGIN
     DELETE FROM user_devices WHERE tenant_id = v_tenant AND user_id = p_user_id;
     DELETE FROM notices WHERE tenant_id = v_tenant AND user_id = p_user_id;
     -- Links, challenges and factors, those before what they belong to.
-    FOREACH v_table IN ARRAY ARRAY['one_time_tokens', 'mfa_challenges', 'mfa_backup_codes', 'webauthn_ceremonies',
-            'webauthn_credentials', 'mfa_configs'] LOOP
-        IF to_regclass(v_table) IS NOT NULL THEN
-            EXECUTE format('DELETE FROM %I WHERE tenant_id = $1 AND user_id = $2', v_table) USING v_tenant, p_user_id;
-        END IF;
-    END LOOP;
+    DELETE FROM one_time_tokens WHERE tenant_id = v_tenant AND user_id = p_user_id;
+    DELETE FROM mfa_challenges WHERE tenant_id = v_tenant AND user_id = p_user_id;
+    DELETE FROM mfa_backup_codes WHERE tenant_id = v_tenant AND user_id = p_user_id;
+    DELETE FROM webauthn_challenges WHERE tenant_id = v_tenant AND user_id = p_user_id;
+    DELETE FROM webauthn_credentials WHERE tenant_id = v_tenant AND user_id = p_user_id;
+    DELETE FROM webauthn_users WHERE tenant_id = v_tenant AND user_id = p_user_id;
+    DELETE FROM mfa_configs WHERE tenant_id = v_tenant AND user_id = p_user_id;
     UPDATE subject_keys SET wrapped_key = NULL, shredded_at = app_now()
     WHERE tenant_id = v_tenant AND subject_id = p_user_id AND wrapped_key IS NOT NULL;
     RETURN true;
