@@ -68,9 +68,6 @@ WHERE tenant_id = $1::uuid AND id = $2::uuid;
 --! email_proven
 UPDATE users SET email_verified_at = coalesce(email_verified_at, app_now()) WHERE tenant_id = $1::uuid AND id = $2::uuid;
 
---! email_taken
-SELECT id FROM users WHERE tenant_id = $1::uuid AND email_index = $2::bytea;
-
 --! clear_lock
 SELECT 1 AS done FROM (SELECT clear_account_lock($1::uuid)) AS called;
 

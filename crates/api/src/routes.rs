@@ -64,9 +64,17 @@ const RULES: Access = Public("rules are read before one has a password");
 const KEYS: Access = Public("verifiers of tokens have none of their own");
 const DOCUMENT: Access = Public("it describes the interface and nobody's data");
 
-/// Every route.
-#[rustfmt::skip]
+/// Every route, in the order of the document.
 pub(crate) fn table() -> Vec<Route> {
+    let mut routes = own();
+    routes.extend(administration());
+    routes.extend(business());
+    routes
+}
+
+/// Signing in, and what everybody does with their own.
+#[rustfmt::skip]
+fn own() -> Vec<Route> {
     routes! {
         POST   "/v1/auth/login"                            Auth    SIGN_IN,                    "identity", auth::login;
         POST   "/v1/auth/refresh"                          Auth    SIGN_IN,                    "identity", auth::refresh;
@@ -119,6 +127,13 @@ pub(crate) fn table() -> Vec<Route> {
         GET    "/v1/api-keys/{id}"                         Admin   Needs(KeyRead),             "identity", api_keys::read;
         POST   "/v1/api-keys/{id}/rotate"                  Admin   Needs(KeyRotate),           "identity", api_keys::rotate;
         DELETE "/v1/api-keys/{id}"                         Admin   Needs(KeyRevoke),           "identity", api_keys::revoke;
+    }
+}
+
+/// People, keys and settings, administered.
+#[rustfmt::skip]
+fn administration() -> Vec<Route> {
+    routes! {
         GET    "/v1/users"                                 Admin   Needs(UserRead),            "identity", users::list;
         POST   "/v1/users"                                 Admin   Needs(UserCreate),          "identity", users::create;
         GET    "/v1/users/{id}"                            Admin   Needs(UserRead),            "identity", users::read;
@@ -137,6 +152,13 @@ pub(crate) fn table() -> Vec<Route> {
         GET    "/v1/settings/policy/changes/{id}"          Admin   Needs(SettingsView),        "identity", settings::change;
         POST   "/v1/settings/policy/changes/{id}/approve"  Admin   Needs(SettingsUpdate),      "identity", settings::approve_change;
         POST   "/v1/settings/policy/changes/{id}/reject"   Admin   Needs(SettingsUpdate),      "identity", settings::reject_change;
+    }
+}
+
+/// Money, its record, and what verifiers and readers of the interface need.
+#[rustfmt::skip]
+fn business() -> Vec<Route> {
+    routes! {
         GET    "/v1/customers"                             Read    Needs(CustomerRead),        "banking",  customers::list;
         POST   "/v1/customers"                             Write   Needs(CustomerCreate),      "banking",  customers::create;
         GET    "/v1/customers/{id}"                        Read    Needs(CustomerRead),        "banking",  customers::read;

@@ -1,3 +1,5 @@
+//! Each message as it reads, and what none may hold. Refuses to know the queue.
+
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use serde_json::{Value, json};

@@ -344,6 +344,14 @@ fn attestations_are_verified_or_refused() {
     for (format, statement, fault) in table {
         assert_eq!(with(format, &statement), Err(fault), "{format} {statement:?}");
     }
+}
+
+#[test]
+fn attestation_objects_have_three_members_and_nothing_behind_them() {
+    let made = passkey(KeyKind::Es256);
+    let created = made.create_for(CHALLENGE);
+    let data = made.authenticator_data(made.flags | AT, 1, &made.attested());
+    let text = cbor::text;
     let whole = attestation_object("none", &cbor::map(&[]), &data);
     let three = [text("fmt"), text("none"), text("attStmt"), cbor::map(&[])].concat();
     let objects = [

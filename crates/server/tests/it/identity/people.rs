@@ -141,6 +141,26 @@ async fn unlocking_takes_back_the_lock_of_wrong_passwords() {
     world.login("bank", "the-customer", PASSWORD).await.unwrap();
 }
 
+async fn nothing_is_left_of(world: &World, person: Uuid) {
+    // table, what must not be there any more
+    let gone = [
+        ("password_history", "true"),
+        ("user_devices", "true"),
+        ("notices", "true"),
+        ("user_sessions", "revoked_at IS NULL OR ip_address IS NOT NULL OR user_agent IS NOT NULL"),
+        ("refresh_tokens", "revoked_at IS NULL"),
+        (
+            "login_attempts",
+            "ip_address IS NOT NULL OR user_agent IS NOT NULL OR identifier_index <> decode(repeat('00', 33), 'hex')",
+        ),
+    ];
+    for (table, condition) in gone {
+        let sql =
+            format!("SELECT count(*) FROM {table} WHERE user_id = '{person}' AND ({condition})");
+        assert_eq!(world.scalar::<i64>(&sql).await, 0, "{table}");
+    }
+}
+
 #[tokio::test]
 async fn the_deleted_are_shredded_and_restored_as_an_empty_shell() {
     let world = World::new().await;
@@ -161,23 +181,7 @@ async fn the_deleted_are_shredded_and_restored_as_an_empty_shell() {
          FROM users WHERE id = '{alice}'"
     );
     assert!(world.scalar::<bool>(&left).await);
-    // table, what must not be there any more
-    let gone = [
-        ("password_history", "true"),
-        ("user_devices", "true"),
-        ("notices", "true"),
-        ("user_sessions", "revoked_at IS NULL OR ip_address IS NOT NULL OR user_agent IS NOT NULL"),
-        ("refresh_tokens", "revoked_at IS NULL"),
-        (
-            "login_attempts",
-            "ip_address IS NOT NULL OR user_agent IS NOT NULL OR identifier_index <> decode(repeat('00', 33), 'hex')",
-        ),
-    ];
-    for (table, condition) in gone {
-        let sql =
-            format!("SELECT count(*) FROM {table} WHERE user_id = '{alice}' AND ({condition})");
-        assert_eq!(world.scalar::<i64>(&sql).await, 0, "{table}");
-    }
+    nothing_is_left_of(&world, alice).await;
     let shredded = format!(
         "SELECT wrapped_key IS NULL AND shredded_at IS NOT NULL FROM subject_keys WHERE subject_id = '{alice}'"
     );

@@ -141,6 +141,21 @@ async fn resets_and_requests_for_them_at_the_same_time_leave_one_password_and_on
     assert_ne!(old.await.status, new.await.status);
 }
 
+/// A token is tried wherever one is taken, but where it is good.
+async fn refused_elsewhere(app: &App, kind: &str, token: &str, good_for: &[&str]) {
+    for path in ["/v1/auth/password/reset", "/v1/invitations/accept", "/v1/auth/verify-email"] {
+        if good_for.contains(&path) {
+            continue;
+        }
+        let answer = if path == "/v1/auth/verify-email" {
+            app.post(path).json(&json!({ "token": token })).send().await
+        } else {
+            set_by(app, path, token, NEXT).await
+        };
+        assert!(is_link_refused(&answer), "{kind} at {path}: {} {}", answer.status, answer.body);
+    }
+}
+
 #[tokio::test]
 async fn a_token_is_good_for_its_own_purpose_its_own_tenant_and_nothing_else() {
     let app = App::start().await;
@@ -177,22 +192,7 @@ async fn a_token_is_good_for_its_own_purpose_its_own_tenant_and_nothing_else() {
         ("empty", String::new(), &[]),
     ];
     for (kind, token, good_for) in &tokens {
-        for path in ["/v1/auth/password/reset", "/v1/invitations/accept", "/v1/auth/verify-email"] {
-            if good_for.contains(&path) {
-                continue;
-            }
-            let answer = if path == "/v1/auth/verify-email" {
-                app.post(path).json(&json!({ "token": token })).send().await
-            } else {
-                set_by(&app, path, token, NEXT).await
-            };
-            assert!(
-                is_link_refused(&answer),
-                "{kind} at {path}: {} {}",
-                answer.status,
-                answer.body
-            );
-        }
+        refused_elsewhere(&app, kind, token, good_for).await;
         let body = json!({ "refresh_token": token });
         if *kind != "refresh" {
             assert_eq!(app.post("/v1/auth/refresh").json(&body).send().await.status, 401, "{kind}");
