@@ -204,7 +204,7 @@ fn problems(route: &Route, doc: &Doc) -> BTreeMap<u16, Vec<&'static str>> {
     let has_query =
         doc.parameters.iter().any(|parameter| parameter.parameter_in == ParameterIn::Query);
     // condition, status, codes
-    let rules: [(bool, u16, &[&'static str]); 17] = [
+    let rules: [(bool, u16, &[&'static str]); 18] = [
         (has_id || has_query, 400, &["malformed_request"]),
         (doc.body.is_some(), 400, &["malformed_request", "malformed_json"]),
         (doc.key == Some(true), 400, &["idempotency_key_required"]),
@@ -217,6 +217,7 @@ fn problems(route: &Route, doc: &Doc) -> BTreeMap<u16, Vec<&'static str>> {
         (has_id || route.path.contains("{tenant}"), 404, &["not_found"]),
         (route.module == "banking", 404, &["module_not_enabled"]),
         (doc.key.is_some(), 409, &["idempotency_in_flight"]),
+        (doc.body.is_some(), 408, &["request_timeout"]),
         (doc.if_match, 412, &["version_conflict"]),
         (doc.body.is_some(), 413, &["body_too_large"]),
         (doc.body.is_some(), 415, &["unsupported_media_type"]),

@@ -53,7 +53,7 @@ pub(crate) struct ServerProblemBody {
 
 /// The sentence of each code that always says the same, as the code that refuses says
 /// it; a test holds the two together.
-pub(crate) const DETAILS: [(&str, &str); 46] = [
+pub(crate) const DETAILS: [(&str, &str); 47] = [
     ("account_closed", "The account is closed"),
     ("account_frozen", "The account is frozen"),
     ("account_not_empty", "Only an account without balance and holds can be closed"),
@@ -89,6 +89,7 @@ pub(crate) const DETAILS: [(&str, &str); 46] = [
     ("precondition_required", "Send If-Match with the ETag of the object as you read it"),
     ("privilege_escalation", "This role holds more than you do"),
     ("referral_code_unknown", "Nobody has this referral code"),
+    ("request_timeout", "The body did not come within 10 seconds"),
     ("same_account", "Money cannot be moved to the account it comes from"),
     ("token_expired", "Token has expired"),
     ("token_revoked", "Token has been revoked"),
