@@ -222,6 +222,7 @@ fn problems(route: &Route, doc: &Doc) -> BTreeMap<u16, Vec<&'static str>> {
         (has_id || route.path.contains("{tenant}"), 404, &["not_found"]),
         (route.module == "banking", 404, &["module_not_enabled"]),
         (doc.key.is_some(), 409, &["idempotency_in_flight"]),
+        (doc.body.is_some(), 408, &["request_timeout"]),
         (doc.if_match, 412, &["version_conflict"]),
         (doc.body.is_some(), 413, &["body_too_large"]),
         (doc.body.is_some(), 415, &["unsupported_media_type"]),

@@ -60,7 +60,7 @@ pub(crate) struct ServerProblemBody {
 
 /// The sentence of each code that always says the same, as the code that refuses says
 /// it; a test holds the two together.
-pub(crate) const DETAILS: [(&str, &str); 80] = [
+pub(crate) const DETAILS: [(&str, &str); 81] = [
     ("account_closed", "The account is closed"),
     ("account_frozen", "The account is frozen"),
     ("account_locked", "Too many failures. Try again later"),
@@ -124,6 +124,7 @@ pub(crate) const DETAILS: [(&str, &str); 80] = [
     ("precondition_required", "Send If-Match with the ETag of the object as you read it"),
     ("privilege_escalation", "This role holds more than you do"),
     ("referral_code_unknown", "Nobody has this referral code"),
+    ("request_timeout", "The body did not come within 10 seconds"),
     ("reset_pending", "A reset is waiting for a second admin already"),
     ("same_account", "Money cannot be moved to the account it comes from"),
     ("sign_in_required", "Sign in again first"),
