@@ -204,7 +204,7 @@ fn problems(route: &Route, doc: &Doc) -> BTreeMap<u16, Vec<&'static str>> {
     let has_query =
         doc.parameters.iter().any(|parameter| parameter.parameter_in == ParameterIn::Query);
     // condition, status, codes
-    let rules: [(bool, u16, &[&'static str]); 18] = [
+    let rules: [(bool, u16, &[&'static str]); 19] = [
         (has_id || has_query, 400, &["malformed_request"]),
         (doc.body.is_some(), 400, &["malformed_request", "malformed_json"]),
         (doc.key == Some(true), 400, &["idempotency_key_required"]),
