@@ -68,7 +68,9 @@ pub(crate) fn name_of(user_agent: Option<&str>) -> String {
         (None, system) => {
             // `curl/8.14`, `BankApp/3.1 (Android 16)`: the product, without its version.
             let product = agent.split(['/', ' ', '(']).next().unwrap_or_default();
-            let product: String = product.chars().filter(char::is_ascii_graphic).take(40).collect();
+            // Without dots: it stands in our messages, and mail readers make links of names.
+            let fit = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '-';
+            let product: String = product.chars().filter(fit).take(40).collect();
             match (product.is_empty(), system) {
                 (false, Some(system)) => format!("{product} on {system}"),
                 (false, None) => product,
