@@ -154,18 +154,33 @@ impl Seen {
     }
 }
 
-/// Whether a device is new to an account that has others. The first that somebody ever
-/// signs in from is theirs.
-pub(crate) async fn is_new(
+/// How an account knows a device before it is noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acquaintance {
+    /// It has been signed in from; or nothing has, and the first device is the owner's.
+    Known,
+    /// It is new, and there are others that still count.
+    NewBesideOthers,
+    /// It is new, and every other one was taken back.
+    NewAlone,
+}
+
+/// How an account knows the device that this comes from.
+pub(crate) async fn acquaintance(
     transaction: &TenantTx,
     user: Uuid,
     fingerprint: &[u8; 32],
-) -> Result<bool, DbError> {
+) -> Result<Acquaintance, DbError> {
     let fingerprint = fingerprint.as_slice();
     let parameters: [&(dyn ToSql + Sync); 3] = [&transaction.tenant(), &user, &fingerprint];
-    let row = transaction.query_opt(IS_NEW, &parameters).await?;
-    let is_new: Option<bool> = row.map(|row| row.try_get("is_new")).transpose()?;
-    Ok(is_new == Some(true))
+    let Some(row) = transaction.query_opt(IS_NEW, &parameters).await? else {
+        return Ok(Acquaintance::Known);
+    };
+    Ok(match (row.try_get("is_new")?, row.try_get("has_known")?) {
+        (false, _) => Acquaintance::Known,
+        (true, true) => Acquaintance::NewBesideOthers,
+        (true, false) => Acquaintance::NewAlone,
+    })
 }
 
 /// Where somebody hears from us: by mail, else by phone, else nowhere.
