@@ -7,7 +7,7 @@ use tenancy::Blueprint;
 
 use super::{
     factor_world::{Bank, here},
-    support::{PASSWORD, World, code, from},
+    support::{PASSWORD, code, from, request as request_of},
 };
 
 #[tokio::test]
@@ -30,30 +30,34 @@ async fn a_machine_is_no_second_admin() {
 
 #[tokio::test]
 async fn an_odd_session_is_odd_the_second_time_as_well_and_sets_up_no_passkey() {
-    let world = World::new().await;
-    // Digital-bank has passkeys, and asks nothing more on a new device.
-    let bank = world.tenant("bank", Blueprint::DigitalBank).await;
-    world.user(&bank, "alice", "customer").await;
+    // Card-bank has passkeys; here it asks nothing more on a new device.
+    let bank = Bank::of(Blueprint::CardBank, 1_000, "{}").await;
+    let change =
+        "UPDATE security_policies SET policy = jsonb_set(policy, '{mfa,on_new_device}', 'false')";
+    bank.world.superuser().await.batch_execute(change).await.unwrap();
+    let node = bank.world.another_node();
+    bank.user("alice", "customer").await;
     let sign_in = async |address: &str, agent: &str| {
         let request = from(address, agent);
-        let grant = world.login_from("bank", "alice", PASSWORD, Arc::clone(&request)).await;
-        world.advance_s(1);
-        world.identity.authenticate(&grant.unwrap().access_token, request).await.unwrap()
+        let who = request_of("bank", "alice", PASSWORD);
+        let grant = node.login(who, Arc::clone(&request)).await.unwrap().into_tokens().unwrap();
+        bank.world.advance_s(1);
+        node.authenticate(&grant.access_token, request).await.unwrap()
     };
     let home = sign_in("192.0.2.1", "home").await;
-    world.identity.passkey_creation_options(&home).await.unwrap();
+    node.passkey_creation_options(&home).await.unwrap();
     // Whoever has the password alone comes again, and again.
     for _ in 0..3 {
         let elsewhere = sign_in("203.0.113.1", "thief").await;
-        let options = world.identity.passkey_creation_options(&elsewhere).await.map(drop);
+        let options = node.passkey_creation_options(&elsewhere).await.map(drop);
         assert_eq!(code(options), "step_up_required");
     }
     let odd = "SELECT count(*) FROM user_sessions WHERE suspicious_at IS NOT NULL";
-    assert_eq!(world.scalar::<i64>(odd).await, 3);
+    assert_eq!(bank.count(odd).await, 3);
     // A day later the owner has heard of it and could have ended it.
-    world.advance_s(86_400);
+    bank.world.advance_s(86_400);
     let moved = sign_in("203.0.113.1", "thief").await;
-    world.identity.passkey_creation_options(&moved).await.unwrap();
+    node.passkey_creation_options(&moved).await.unwrap();
 }
 
 #[tokio::test]
