@@ -103,6 +103,7 @@ async fn sign_out(page: &Page) {
 
 /// Clicks the sign-in's first button, and waits until it has come to something.
 async fn by_passkey(page: &Page) {
+    page.eval("document.querySelector('.notice--bad')?.remove()").await;
     page.click_text("button", "Sign in with a passkey").await;
     page.wait_until(
         "location.pathname !== '/login' && location.pathname !== '/login/passkey' \
@@ -301,6 +302,7 @@ async fn a_required_factor_is_made_on_the_way_in_by_passkey_or_by_app() {
     page.settle().await;
     page.click_text("button", "Set up an authenticator app").await;
     page.wait_for(".qr svg").await;
+    page.set_scripts(true).await;
     walker.look(&page, "enrolment-app").await;
     let secret = page.text(".key-text").await.replace(' ', "");
     let code = totp(&secret, site.app.clock.now().as_second() / 30);
