@@ -137,7 +137,7 @@ fn title(change: &PolicyChange) -> String {
     };
     match lines.len() - 1 {
         0 => named,
-        more => format!("{named} and {more} more"),
+        more => format!("{named}, and {more} more"),
     }
 }
 

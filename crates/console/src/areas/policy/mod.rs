@@ -33,6 +33,8 @@ use crate::{
 pub(crate) const PATH: &str = "/settings/policy";
 /// What the second person may read of the reason, in characters; identity counts them.
 const NOTE_MAX: usize = 140;
+/// The longest address that somebody is led back to.
+const ADDRESS_MAX: usize = 1_000;
 
 /// The policy as it is stored, and its version.
 pub(crate) struct ReadSettings(pub(crate) Identity);
@@ -115,11 +117,13 @@ pub(crate) async fn edit(visitor: Visitor, params: Params) -> Answer {
 
 /// `POST /settings/policy`: what it would come to. Nothing is asked for yet.
 pub(crate) async fn review(visitor: Visitor, form: Params) -> Answer {
-    demand(&visitor).await?;
     let (version, base) = (version_of(&form)?, json(&form, "base")?);
     let roles = visitor.context().tenant.blueprint.roles();
     let patch = policy_patch(&base, &typed::policy_of(&form, &base, roles));
     let note = form.text("note");
+    if let Err(due) = visitor.console.identity.prove_for_policy(visitor.context()).await {
+        return after_proof(&visitor, &patch, note, due);
+    }
     match preview(&visitor, patch.clone(), version).await? {
         Ok(preview) => summary(&visitor, preview, &patch, note),
         Err(refusal) if refusal.kind == RefusalKind::PreconditionFailed => {
@@ -156,7 +160,21 @@ pub(crate) async fn request(visitor: Visitor, form: Params) -> Answer {
         Err(OperationError::Refused(refusal)) if is_for_the_form(refusal.kind) => {
             anew(&visitor, &patch, note, &refusal).await
         }
-        Err(error) => Err(error.into()),
+        Err(error) => after_proof(&visitor, &patch, note, error),
+    }
+}
+
+/// Where a factor is due the form is opened anew with what was typed: opening it asks for
+/// the factor, and comes back.
+fn after_proof(visitor: &Visitor, patch: &Value, note: &str, error: OperationError) -> Answer {
+    let back = again(&patch.to_string(), note);
+    match &error {
+        OperationError::Refused(refusal)
+            if refusal.code == "step_up_required" && back.len() <= ADDRESS_MAX =>
+        {
+            visitor.redirect(&back)
+        }
+        _ => Err(error.into()),
     }
 }
 
