@@ -199,7 +199,8 @@ fn kindly(mut refusal: Refusal) -> Refusal {
         refusal.detail = "This key is revoked or has expired. Make another one.".to_owned();
     }
     if refusal.code == "idempotency_key_reused" {
-        refusal.detail = "This form made a key before. Open it anew to make another.".to_owned();
+        refusal.detail = "This form made a key before. Send it anew to make another.".to_owned();
+        refusal.errors.clear();
     }
     for error in &mut refusal.errors {
         let (field, message) = match error.field.as_ref() {

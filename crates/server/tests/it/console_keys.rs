@@ -97,7 +97,7 @@ async fn the_next_key_signs_and_a_lost_one_ends_with_its_tokens() {
 async fn the_key_set_is_linked_where_there_is_one() {
     let app = App::start().await;
     let algorithm = Some(JwtAlgorithm::ES256);
-    let risk = app.add_tenant("risk", Blueprint::CreditRisk, algorithm).await;
+    let risk = app.add_tenant("risk", Blueprint::CoreBank, algorithm).await;
     let mut admin = Browser::signed_in(&app, "risk", "super_admin").await;
     let page = admin.get(&app, "/keys").await;
     assert!(page.text.contains("href=\"/t/risk/.well-known/jwks.json\""), "{}", page.text);

@@ -312,6 +312,12 @@ fn kindly(refusal: &Refusal) -> Refusal {
             "Twenty of your changes wait for a second person already. Let them be decided first."
         }
         "validation_failed" => "Some of it cannot be. Nothing was asked for.",
+        "idempotency_key_reused" => {
+            let detail = "This form was sent before, for another change. Look at it and send it \
+                          anew."
+                .to_owned();
+            return Refusal { detail, errors: Vec::new(), ..refusal };
+        }
         _ => return refusal,
     };
     Refusal { detail: detail.to_owned(), ..refusal }
