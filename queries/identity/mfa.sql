@@ -79,6 +79,16 @@ VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text, $5::bytea, $6::uuid, $7::text, $
 DELETE FROM mfa_challenges
 WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND created_at < app_now() - interval '1 day';
 
+--! forget_old_challenges
+-- Anybody's that ended a day ago, so many at a time as one statement may take; what another
+-- node is forgetting is left to it.
+DELETE FROM mfa_challenges
+WHERE tenant_id = $1::uuid AND id IN (
+    SELECT old.id FROM mfa_challenges old
+    WHERE old.tenant_id = $1::uuid AND old.expires_at < app_now() - interval '1 day'
+    ORDER BY old.expires_at LIMIT 5000
+    FOR UPDATE SKIP LOCKED);
+
 --! find_by_token
 -- The pending state of a sign-in, if its token is good for `$3` and comes from where it
 -- was given out.

@@ -48,14 +48,15 @@ WHERE token.tenant_id = $1::uuid AND token.token_hash = $2::bytea AND token.purp
 RETURNING token.id, token.used_at IS NOT NULL AS used, token.payload_sealed, token.payload_index;
 
 --! forget_old
--- A day after their end, so many at a time as one statement may take; where two nodes
--- forget at once, one finds its rows gone.
+-- A day after their end, so many at a time as one statement may take; what another node is
+-- forgetting is left to it.
 DELETE FROM one_time_tokens
-WHERE tenant_id = $1::uuid AND ctid = ANY (ARRAY(
-    SELECT old.ctid FROM one_time_tokens old
+WHERE tenant_id = $1::uuid AND id IN (
+    SELECT old.id FROM one_time_tokens old
     WHERE old.tenant_id = $1::uuid AND old.expires_at < app_now() - interval '1 day'
     ORDER BY old.expires_at
-    LIMIT 5000));
+    LIMIT 5000
+    FOR UPDATE SKIP LOCKED);
 
 --! set_email
 UPDATE users SET email_sealed = $3::bytea, email_index = $4::bytea, email_verified_at = app_now(), version = version + 1

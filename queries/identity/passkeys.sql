@@ -7,6 +7,15 @@ WHERE tenant_id = $1::uuid AND id IN (
     ORDER BY old.expires_at LIMIT 20
     FOR UPDATE SKIP LOCKED);
 
+--! forget_old_challenges
+-- The rest of them, so many at a time as one statement may take; for a worker.
+DELETE FROM webauthn_challenges
+WHERE tenant_id = $1::uuid AND id IN (
+    SELECT old.id FROM webauthn_challenges old
+    WHERE old.tenant_id = $1::uuid AND old.expires_at < app_now() - interval '1 hour'
+    ORDER BY old.expires_at LIMIT 5000
+    FOR UPDATE SKIP LOCKED);
+
 --! begin_challenge
 INSERT INTO webauthn_challenges (tenant_id, id, challenge_hash, purpose, user_id, session_id, mfa_challenge_id, expires_at)
 VALUES ($1::uuid, $2::uuid, $3::bytea, $4::text, $5::uuid, $6::uuid, $7::uuid, $8::timestamptz);

@@ -52,6 +52,25 @@ SET status = $3::text, decided_by = $4::uuid, decided_at = $5::timestamptz, deci
 WHERE tenant_id = $1::uuid AND id = $2::uuid AND status = 'pending'
 RETURNING version;
 
+--! due
+-- Whether the clock has ended any that nobody has written so of.
+SELECT id FROM policy_changes
+WHERE tenant_id = $1::uuid AND status = 'pending' AND expires_at <= $2::timestamptz
+LIMIT 1;
+
+--! expire
+-- What somebody is deciding just now is left to them: they find it expired themselves.
+UPDATE policy_changes ended
+SET status = 'expired', decided_at = $2::timestamptz, version = ended.version + 1
+WHERE ended.tenant_id = $1::uuid
+  AND ended.id IN (
+    SELECT due.id FROM policy_changes due
+    WHERE due.tenant_id = $1::uuid AND due.status = 'pending' AND due.expires_at <= $2::timestamptz
+    ORDER BY due.expires_at, due.id
+    LIMIT $3::bigint
+    FOR UPDATE SKIP LOCKED)
+RETURNING ended.id, ended.requested_by;
+
 --! apply
 -- Only where nobody has changed it meanwhile: what was agreed to is the change from what was seen.
 UPDATE security_policies SET policy = $2::jsonb, version = version + 1

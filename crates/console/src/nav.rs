@@ -31,6 +31,7 @@ pub(crate) const ITEMS: &[Item] = &[
     Item { label: "Accounts", href: "/accounts", icon: "wallet", key: "a", group: "Banking", module: "banking", permission: Some(Permission::AccountRead) },
     Item { label: "Transfer", href: "/transfers/new", icon: "transfer", key: "t", group: "Banking", module: "banking", permission: Some(Permission::TransactionCreate) },
     Item { label: "Audit log", href: "/audit", icon: "shield", key: "l", group: "Oversight", module: "audit", permission: Some(Permission::AuditRead) },
+    Item { label: "Keys", href: "/keys", icon: "key", key: "k", group: "Oversight", module: "identity", permission: Some(Permission::KeyRead) },
     Item { label: "Settings", href: "/settings", icon: "settings", key: "s", group: "Oversight", module: "identity", permission: Some(Permission::SettingsView) },
 ];
 

@@ -43,6 +43,12 @@ impl Params {
         self.get(name).unwrap_or_default()
     }
 
+    /// Every text of a field that may come several times: boxes that were ticked.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let given = self.0.iter().filter(move |(given, _)| given == name);
+        given.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+    }
+
     /// A field that names an object; 400 where it is no UUID.
     pub(crate) fn id(&self, name: &'static str) -> Result<Option<Uuid>, Fault> {
         self.parsed(name)

@@ -9,9 +9,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     areas::{
-        account, account_settings, accounts, approvals, audit, backup_codes, customer_forms,
-        customers, enrolment, factor_setup, factors, hold_new, holds, overview, palette, passkeys,
-        password, preferences, recovery, second_step, security, settings, sign_in, step_up, teller,
+        account, account_settings, accounts, api_keys, approvals, audit, backup_codes,
+        customer_forms, customers, enrolment, factor_setup, factors, hold_new, holds, keys,
+        overview, palette, passkeys, password, policy, policy::changes as policy_changes,
+        preferences, recovery, second_step, security, settings, sign_in, step_up, teller,
         transfers,
     },
     assets, docs,
@@ -84,6 +85,28 @@ pages! {
     get  "/audit/{id}"                   audit    audit::show;
     get  "/audit/{id}/proof.json"        audit    audit::proof;
     get  "/settings"                     identity settings::show;
+    get  "/settings/policy"              identity policy::edit;
+    post "/settings/policy"              identity policy::review;
+    get  "/settings/policy/changes"      identity policy_changes::list;
+    post "/settings/policy/changes"      identity policy::request;
+    get  "/settings/policy/changes/{id}" identity policy_changes::show;
+    get  "/settings/policy/changes/{id}/approve" identity policy_changes::begin;
+    post "/settings/policy/changes/{id}/approve" identity policy_changes::approve;
+    get  "/settings/policy/changes/{id}/reject"  identity policy_changes::begin;
+    post "/settings/policy/changes/{id}/reject"  identity policy_changes::reject;
+    get  "/keys"                         identity keys::list;
+    get  "/keys/rotate"                  identity keys::begin;
+    post "/keys/rotate"                  identity keys::rotate;
+    get  "/keys/{id}/revoke"             identity keys::begin;
+    post "/keys/{id}/revoke"             identity keys::revoke;
+    get  "/keys/api"                     identity api_keys::list;
+    get  "/keys/api/new"                 identity api_keys::blank;
+    post "/keys/api/new"                 identity api_keys::create;
+    get  "/keys/api/{id}"                identity api_keys::show;
+    get  "/keys/api/{id}/rotate"         identity api_keys::begin;
+    post "/keys/api/{id}/rotate"         identity api_keys::rotate;
+    get  "/keys/api/{id}/revoke"         identity api_keys::begin;
+    post "/keys/api/{id}/revoke"         identity api_keys::revoke;
     get  "/security"                     identity security::show;
     get  "/security/password"            identity security::begin;
     post "/security/password"            identity security::change_password;
@@ -194,9 +217,8 @@ mod tests {
         for page in page_paths() {
             assert!(known.contains(page.module), "{page:?}");
             let expected = match page.path.split('/').nth(1).unwrap_or_default() {
-                "" | "palette" | "logout" | "password" | "settings" | "security" | "step-up" => {
-                    "identity"
-                }
+                "" | "palette" | "logout" | "password" | "settings" | "security" | "step-up"
+                | "keys" => "identity",
                 first if first.starts_with("audit") => "audit",
                 _ => "banking",
             };

@@ -17,6 +17,7 @@ mod context;
 mod devices;
 mod devices_own;
 mod events;
+mod forget;
 mod introspection;
 mod login;
 mod login_commands;
@@ -59,7 +60,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 use vault::{SecretBytes, password::Hasher};
 
-pub use api_keys::{ApiKeyRecord, ApiKeyRotation, IssuedApiKey, NewApiKey};
+pub use api_keys::{ApiKeyRecord, ApiKeyRotation, IssuedApiKey, IssuedOnce, NewApiKey};
 pub use console::{ConsoleGrant, ConsoleSession};
 pub use devices_own::DeviceRecord;
 pub use introspection::{ActiveToken, Introspection};
@@ -77,8 +78,8 @@ pub use passkeys::{
 pub use password_policy::{PasswordRules, broken_rules};
 pub use passwords::PasswordChange;
 pub use policy_change::{
-    PolicyChange, PolicyChangeFilter, PolicyChangeStatus, PolicyDifference, PolicyWish,
-    UnknownPolicyChangeStatus,
+    POLICY_RULES, PolicyChange, PolicyChangeFilter, PolicyChangeStatus, PolicyDifference,
+    PolicyPreview, PolicyRule, PolicyWish, UnknownPolicyChangeStatus, policy_merged, policy_patch,
 };
 pub use recovery::{
     ForgottenPassword, Invitation, Link, LinkSent, NewAddress, NewPasswordByLink, PhoneChallenge,

@@ -12,7 +12,7 @@ use audit::EventType;
 use jiff::{SignedDuration, Timestamp};
 use operation::{
     Applied, Call, Command, Failure, OperationError, Page, PageRequest, Refusal, RefusalKind,
-    access_log::Access, event,
+    Reply, access_log::Access, event,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -245,8 +245,17 @@ impl Identity {
         command: C,
         forgotten: Forgotten,
     ) -> Result<C::Output, OperationError> {
-        let (identity, tenant) = (self.clone(), context.tenant_id());
         let call = Call { context: context.clone(), idempotency_key: None, command };
+        Ok(self.call_and_forget(call, forgotten).await?.output)
+    }
+
+    /// As [`Identity::run_and_forget`], where a key says whether it was done before.
+    pub(crate) async fn call_and_forget<C: Command>(
+        &self,
+        call: Call<C>,
+        forgotten: Forgotten,
+    ) -> Result<Reply<C::Output>, OperationError> {
+        let (identity, tenant) = (self.clone(), call.context.tenant_id());
         let whole = async move {
             let reply = identity.inner.operations.run_one(call).await;
             match forgotten {
@@ -256,7 +265,7 @@ impl Identity {
                 Forgotten::ApiKey(key) => identity.inner.api_keys.forget_user(tenant, key),
                 Forgotten::Nothing => {}
             }
-            Ok(reply?.output)
+            reply
         };
         let whole = tokio::spawn(whole.in_current_span());
         whole.await.unwrap_or(Err(OperationError::Aborted))

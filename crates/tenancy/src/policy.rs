@@ -464,27 +464,210 @@ mod tests {
         }
     }
 
+    /// The columns of the table in the product specification, row by row as it is written there.
+    const ROWS: [(Blueprint, [&str; 18]); 6] = [
+        (
+            Blueprint::CoreBank,
+            [
+                "HS256",
+                "30 min / 7 d",
+                "tenant URL; tenant URL",
+                "30 d",
+                "12, all four",
+                "5 / 90 d",
+                "common refused",
+                "30 min / 12 h",
+                "pinned no",
+                "bound no",
+                "10",
+                "5 in 15 min → 30 min",
+                "20 in 15 min → 60 min",
+                "UltraCore",
+                "5 / 5",
+                "totp backup",
+                "new device no",
+                "30 s",
+            ],
+        ),
+        (
+            Blueprint::EquipmentErp,
+            [
+                "RS256",
+                "30 min / 7 d",
+                "tenant URL; tenant URL",
+                "30 d",
+                "12, all four",
+                "5 / 90 d",
+                "common refused",
+                "24 h / 24 h",
+                "pinned yes",
+                "bound no",
+                "5",
+                "5 in 1 h → 1 h",
+                "5 in 1 h → 1 h",
+                "Bitcorp ERP",
+                "5 / 100",
+                "totp backup",
+                "new device no",
+                "30 s",
+            ],
+        ),
+        (
+            Blueprint::DigitalBank,
+            [
+                "RS256",
+                "30 min / 7 d",
+                "tenant URL; tenant URL",
+                "30 d",
+                "12, all four",
+                "5 / 90 d",
+                "common refused",
+                "30 min / 7 d",
+                "pinned no",
+                "bound yes",
+                "5",
+                "5 → 1 min, doubling to 24 h",
+                "20 in 15 min → 60 min",
+                "DwayBank",
+                "5 / 5",
+                "totp sms email backup",
+                "new device no",
+                "30 s",
+            ],
+        ),
+        (
+            Blueprint::CardBank,
+            [
+                "HS256",
+                "30 min / 7 d",
+                "tenant URL; tenant URL",
+                "30 d",
+                "12, all four",
+                "5 / none",
+                "common refused",
+                "30 min / 12 h",
+                "pinned no",
+                "bound no",
+                "5",
+                "5 in 15 min → 30 min",
+                "20 in 15 min → 60 min",
+                "tenant name",
+                "5 / 5",
+                "totp backup passkey",
+                "new device yes",
+                "30 s",
+            ],
+        ),
+        (
+            Blueprint::CreditRisk,
+            [
+                "RS256",
+                "15 min / 7 d",
+                "default-rate-prediction-api; api-users admin-panel",
+                "30 d",
+                "12, all four",
+                "12 / 90 d",
+                "common refused",
+                "30 min / 12 h",
+                "pinned no",
+                "bound no",
+                "3",
+                "5 in 15 min → 30 min",
+                "20 in 15 min → 60 min",
+                "Default Risk Prediction",
+                "5 / 5",
+                "totp sms email fido2 backup",
+                "new device no",
+                "30 s",
+            ],
+        ),
+        // The strictest of each row; NIST SP 800-63B-4 instead of composition and expiry.
+        (
+            Blueprint::Standard,
+            [
+                "EdDSA",
+                "15 min / 7 d",
+                "tenant URL; tenant URL",
+                "30 d",
+                "15, none",
+                "12 / none",
+                "common refused",
+                "30 min / 12 h",
+                "pinned yes",
+                "bound yes",
+                "3",
+                "5 in 1 h → 1 h",
+                "5 in 1 h → 1 h",
+                "tenant name",
+                "5 / 5",
+                "passkey totp backup",
+                "new device no",
+                "30 s",
+            ],
+        ),
+    ];
+
     #[test]
     fn every_blueprint_starts_from_its_column_of_the_specification() {
-        // blueprint, algorithm, access minutes, history, maximum age, concurrent sessions, lock threshold/duration
-        let table = [
-            (Blueprint::CoreBank, "HS256", 30, 5, Some(90), 10, 5, 1_800),
-            (Blueprint::EquipmentErp, "RS256", 30, 5, Some(90), 5, 5, 3_600),
-            (Blueprint::DigitalBank, "RS256", 30, 5, Some(90), 5, 5, 60),
-            (Blueprint::CardBank, "HS256", 30, 5, None, 5, 5, 1_800),
-            (Blueprint::CreditRisk, "RS256", 15, 12, Some(90), 3, 5, 1_800),
-            (Blueprint::Standard, "EdDSA", 15, 12, None, 3, 5, 3_600),
-        ];
-        for (blueprint, algorithm, minutes, history, age, sessions, threshold, duration_s) in table
-        {
-            let policy = SecurityPolicy::of(blueprint);
-            assert_eq!(format!("{:?}", policy.token.algorithm), algorithm, "{blueprint}");
-            assert_eq!(policy.token.access_lifetime_s, minutes * 60, "{blueprint}");
-            assert_eq!(policy.password.history, history, "{blueprint}");
-            assert_eq!(policy.password.maximum_age_days, age, "{blueprint}");
-            assert_eq!(policy.session.concurrent_limit, sessions, "{blueprint}");
-            assert_eq!(policy.account_lock.threshold, threshold, "{blueprint}");
-            assert_eq!(policy.account_lock.duration_s, duration_s, "{blueprint}");
+        for (blueprint, row) in ROWS {
+            assert_eq!(cells(&SecurityPolicy::of(blueprint)), row, "{blueprint}");
+        }
+    }
+
+    /// A policy as the specification writes it.
+    fn cells(policy: &SecurityPolicy) -> [String; 18] {
+        let SecurityPolicy { token, password, session, mfa, rate_limits, .. } = policy;
+        let own = |text: Option<&str>, own: &str| text.unwrap_or(own).to_owned();
+        let yes = |what: &str, is: bool| format!("{what} {}", if is { "yes" } else { "no" });
+        let (access, refresh) = (time(token.access_lifetime_s), time(token.refresh_lifetime_s));
+        let audience = token.audience.join(" ");
+        let audience = if audience.is_empty() { "tenant URL" } else { &audience };
+        let age = password.maximum_age_days.map_or("none".to_owned(), |days| format!("{days} d"));
+        [
+            format!("{:?}", token.algorithm),
+            format!("{access} / {refresh}"),
+            format!("{}; {audience}", own(token.issuer.as_deref(), "tenant URL")),
+            format!("{} d", token.key_rotation_days),
+            format!(
+                "{}, {}",
+                password.minimum_length,
+                if password.all_four_classes { "all four" } else { "none" }
+            ),
+            format!("{} / {age}", password.history),
+            if password.refuse_common { "common refused" } else { "common taken" }.to_owned(),
+            format!("{} / {}", time(session.idle_timeout_s), time(session.absolute_timeout_s)),
+            yes("pinned", session.pinned_to_address),
+            yes("bound", session.bound_to_device),
+            session.concurrent_limit.to_string(),
+            locked(&policy.account_lock),
+            locked(&policy.address_block),
+            own(mfa.totp_issuer.as_deref(), "tenant name"),
+            format!("{} / {}", rate_limits.auth_per_user, rate_limits.auth_per_address),
+            mfa.methods.join(" "),
+            yes("new device", mfa.on_new_device),
+            format!("{} s", mfa.totp_interval_s),
+        ]
+    }
+
+    fn locked(policy: &super::LockPolicy) -> String {
+        let super::LockPolicy { threshold, window_s, duration_s, doubling_to_s } = policy;
+        let within = window_s.map_or(String::new(), |window_s| format!(" in {}", time(window_s)));
+        let doubling =
+            doubling_to_s.map_or(String::new(), |most_s| format!(", doubling to {}", time(most_s)));
+        // The table says 60 min of an address and 1 h of an account; both are an hour.
+        let lasts = match (duration_s, window_s) {
+            (3_600, Some(900)) => "60 min".to_owned(),
+            _ => time(*duration_s),
+        };
+        format!("{threshold}{within} → {lasts}{doubling}")
+    }
+
+    fn time(seconds: i64) -> String {
+        match seconds {
+            86_400 => "24 h".to_owned(),
+            _ if seconds % 86_400 == 0 => format!("{} d", seconds / 86_400),
+            _ if seconds % 3_600 == 0 => format!("{} h", seconds / 3_600),
+            _ => format!("{} min", seconds / 60),
         }
     }
 }

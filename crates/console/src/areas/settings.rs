@@ -1,21 +1,28 @@
 //! The tenant's settings, to be read: what it is, its security policy in words, and who
-//! may do what. Changing them comes with approvals.
+//! may do what. Changing the policy takes two people (`policy`).
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use access::{Permission, Resource, Scope};
+use access::Permission;
 use askama::Template;
-use identity::Identity;
-use operation::{Found, View, read::ViewFailure};
-use tenancy::{
-    Blueprint, Database, OpContext,
-    policy::{LockPolicy, SecurityPolicy},
-};
+use identity::{PolicyChangeFilter, PolicyChangeStatus};
+use serde_json::Value;
+use tenancy::{Blueprint, policy::SecurityPolicy};
 
-use crate::{fault::Answer, kit, page::Page, visitor::Visitor};
+use super::policy::{
+    ReadSettings,
+    fields::{self, Field, GROUPS, at},
+    written,
+};
+use crate::{
+    fault::{Answer, Fault},
+    kit,
+    page::Page,
+    visitor::Visitor,
+};
 
 #[derive(Template)]
 #[template(path = "areas/settings.html")]
@@ -27,6 +34,9 @@ struct Settings {
     deviations: usize,
     roles: Vec<String>,
     rows: Vec<MatrixRow>,
+    may_change: bool,
+    /// How many changes wait; a plus where there are more than are counted.
+    waiting: String,
 }
 
 struct Group {
@@ -57,33 +67,13 @@ struct Cell {
     kind: &'static str,
 }
 
-struct ReadSettings(Identity);
-
-impl View for ReadSettings {
-    const NAME: &'static str = "settings.read";
-    const RESOURCE: &'static str = "settings";
-    type Output = SecurityPolicy;
-
-    fn permission(&self) -> Permission {
-        Permission::SettingsView
-    }
-
-    async fn load(
-        &self,
-        _: &Database,
-        context: &OpContext,
-        _: Scope,
-    ) -> Result<Found<Self::Output>, ViewFailure> {
-        let value = self.0.policy(context).await?;
-        Ok(Found::Object { value, resource: Resource::for_permission(self.permission(), None) })
-    }
-}
-
 /// `GET /settings`.
 pub(crate) async fn show(visitor: Visitor) -> Answer {
-    let policy = visitor.read(&ReadSettings(visitor.console.identity.clone())).await?;
+    let view = ReadSettings(visitor.console.identity.clone());
+    let (policy, _) = visitor.read(&view).await?;
     let tenant = &visitor.context().tenant;
-    let groups = groups(&policy, &SecurityPolicy::of(Blueprint::Standard));
+    let standard = written(&SecurityPolicy::of(Blueprint::Standard))?;
+    let groups = groups(&written(&policy)?, &standard);
     let deviations =
         groups.iter().flat_map(|group| &group.lines).filter(|line| line.standard.is_some()).count();
     let rows = matrix(visitor.console.operations.policies(), tenant.blueprint);
@@ -103,165 +93,39 @@ pub(crate) async fn show(visitor: Visitor) -> Answer {
         deviations,
         roles: tenant.blueprint.roles().iter().map(|role| kit::words(role)).collect(),
         rows: rows.as_ref().clone(),
+        may_change: visitor.may(Permission::SettingsUpdate),
+        waiting: waiting(&visitor).await?,
     })
 }
 
-fn groups(policy: &SecurityPolicy, standard: &SecurityPolicy) -> Vec<Group> {
-    let (ours, theirs) = (lines(policy), lines(standard));
-    let compared = ours.into_iter().zip(theirs).map(|((title, ours), (_, theirs))| {
-        let lines = ours.into_iter().zip(theirs).map(|((name, value), (_, standard))| {
-            let standard = (standard != value).then_some(standard);
-            Line { name, value, standard }
-        });
-        Group { title, lines: lines.collect() }
-    });
-    compared.collect()
+/// `1 change waits`; empty where none does.
+async fn waiting(visitor: &Visitor) -> Result<String, Fault> {
+    let filter = PolicyChangeFilter { status: Some(PolicyChangeStatus::Pending) };
+    let page = operation::PageRequest::default();
+    let found = visitor.console.identity.policy_changes(visitor.context(), filter, &page).await?;
+    let more = if found.next.is_some() { "+" } else { "" };
+    Ok(match found.data.len() {
+        0 => String::new(),
+        1 => "One change waits for a second person.".to_owned(),
+        many => format!("{many}{more} changes wait for a second person."),
+    })
 }
 
-type Lines = Vec<(&'static str, String)>;
-
-fn lines(policy: &SecurityPolicy) -> Vec<(&'static str, Lines)> {
-    let SecurityPolicy { token, password, session, .. } = policy;
-    let own = || "The tenant’s own".to_owned();
-    let mut lines = vec![
-        (
-            "Passwords",
-            vec![
-                ("Shortest", format!("{} characters", password.minimum_length)),
-                (
-                    "Upper, lower, digit and special",
-                    yes(password.all_four_classes, "All demanded", "Not demanded"),
-                ),
-                ("Earlier passwords refused", password.history.to_string()),
-                (
-                    "Must be changed after",
-                    password
-                        .maximum_age_days
-                        .map_or_else(|| "Never".to_owned(), |days| format!("{days} days")),
-                ),
-                ("Known common passwords", yes(password.refuse_common, "Refused", "Accepted")),
-            ],
-        ),
-        (
-            "Sessions",
-            vec![
-                ("Ends when idle for", duration(session.idle_timeout_s)),
-                ("Ends in any case after", duration(session.absolute_timeout_s)),
-                (
-                    "From another address",
-                    yes(session.pinned_to_address, "Ends the session", "Goes on"),
-                ),
-                (
-                    "From another device",
-                    yes(session.bound_to_device, "Ends the session", "Goes on"),
-                ),
-                ("At the same time", format!("{} sessions", session.concurrent_limit)),
-            ],
-        ),
-        (
-            "Tokens",
-            vec![
-                ("Signature", format!("{:?}", token.algorithm)),
-                ("Access token lives", duration(token.access_lifetime_s)),
-                ("Refresh family lives", duration(token.refresh_lifetime_s)),
-                ("Signing key changes after", format!("{} days", token.key_rotation_days)),
-                ("Issuer", token.issuer.clone().unwrap_or_else(own)),
-                (
-                    "Audience",
-                    if token.audience.is_empty() { own() } else { token.audience.join(", ") },
-                ),
-            ],
-        ),
-    ];
-    lines.extend(guards(policy));
-    lines
-}
-
-/// Against guessing and flooding, and the second person.
-fn guards(policy: &SecurityPolicy) -> Vec<(&'static str, Lines)> {
-    let SecurityPolicy { account_lock, address_block, mfa, rate_limits, .. } = policy;
-    let a_minute = |count: u32| format!("{count} a minute");
-    let ceiling = policy.transfer_ceiling_minor.map_or_else(
-        || "Never".to_owned(),
-        |minor| {
-            format!("{}.{:02} (minor units: {minor}, in any currency)", minor / 100, minor % 100)
-        },
-    );
-    vec![
-        (
-            "Wrong passwords",
-            vec![
-                ("An account is locked", lock(account_lock)),
-                ("An address is blocked", lock(address_block)),
-            ],
-        ),
-        (
-            "Second factors",
-            vec![
-                ("Methods", mfa.methods.join(", ")),
-                (
-                    "Required of",
-                    match mfa.required_roles.as_slice() {
-                        [] => "Nobody".to_owned(),
-                        roles => roles.join(", "),
-                    },
-                ),
-                ("Code changes every", duration(i64::from(mfa.totp_interval_s))),
-                (
-                    "Shown in the app as",
-                    mfa.totp_issuer.clone().unwrap_or_else(|| "The tenant’s name".to_owned()),
-                ),
-            ],
-        ),
-        (
-            "Ceiling for one person",
-            vec![(
-                "Above it a transfer waits for a second person; deposits, withdrawals, fees, journals, holds and reversals are refused",
-                ceiling,
-            )],
-        ),
-        (
-            "Limits",
-            vec![
-                ("Sign-in, per user name", a_minute(rate_limits.auth_per_user)),
-                ("Sign-in, per address", a_minute(rate_limits.auth_per_address)),
-                ("Second factors", a_minute(rate_limits.mfa)),
-                ("Reading", a_minute(rate_limits.read)),
-                ("Writing", a_minute(rate_limits.write)),
-                ("Administration", a_minute(rate_limits.admin)),
-                ("Anything else", a_minute(rate_limits.default)),
-                ("All together", format!("{} an hour", rate_limits.overall_per_hour)),
-            ],
-        ),
-    ]
-}
-
-fn yes(is: bool, yes: &str, no: &str) -> String {
-    if is { yes.to_owned() } else { no.to_owned() }
-}
-
-fn lock(policy: &LockPolicy) -> String {
-    let within = match policy.window_s {
-        Some(window_s) => format!("within {}", duration(window_s)),
-        None => "since the last success".to_owned(),
+fn groups(policy: &Value, standard: &Value) -> Vec<Group> {
+    let shown = |field: &&Field| {
+        // The costs of a scheme that is not in use.
+        !field.path.starts_with("password.hashing.") || !at(policy, field.path).is_null()
     };
-    let lasts = duration(policy.duration_s);
-    let doubling = policy
-        .doubling_to_s
-        .map(|most_s| format!(", doubling up to {}", duration(most_s)))
-        .unwrap_or_default();
-    format!("After {} {within}, for {lasts}{doubling}", policy.threshold)
-}
-
-/// `30 min`, `12 h`, `7 days`: the largest unit that is exact.
-fn duration(seconds: i64) -> String {
-    match seconds {
-        86_400 => "1 day".to_owned(),
-        _ if seconds > 0 && seconds % 86_400 == 0 => format!("{} days", seconds / 86_400),
-        _ if seconds > 0 && seconds % 3_600 == 0 => format!("{} h", seconds / 3_600),
-        _ if seconds > 0 && seconds % 60 == 0 => format!("{} min", seconds / 60),
-        _ => format!("{seconds} s"),
-    }
+    let line = |field: &Field| {
+        let value = field.words(at(policy, field.path));
+        let theirs = field.words(at(standard, field.path));
+        Line { name: field.label, standard: (theirs != value).then_some(theirs), value }
+    };
+    let group = |group: &fields::Group| Group {
+        title: group.title,
+        lines: group.fields.iter().filter(shown).map(line).collect(),
+    };
+    GROUPS.iter().map(group).collect()
 }
 
 /// The matrices, worked out once a blueprint: policies are part of the binary.
@@ -318,27 +182,14 @@ mod tests {
 
     use tenancy::{Blueprint, policy::SecurityPolicy};
 
-    use super::{duration, groups, read_matrix};
-
-    #[test]
-    fn durations_are_told_in_the_largest_exact_unit() {
-        for (seconds, text) in [
-            (30, "30 s"),
-            (1_800, "30 min"),
-            (43_200, "12 h"),
-            (86_400, "1 day"),
-            (604_800, "7 days"),
-            (90, "90 s"),
-        ] {
-            assert_eq!(duration(seconds), text);
-        }
-    }
+    use super::{groups, read_matrix};
 
     #[test]
     fn only_what_differs_from_the_standard_is_marked() {
         let standard = SecurityPolicy::of(Blueprint::Standard);
+        let written = |policy: &SecurityPolicy| serde_json::to_value(policy).unwrap();
         let marked = |policy: &SecurityPolicy| {
-            let groups = groups(policy, &standard);
+            let groups = groups(&written(policy), &written(&standard));
             groups
                 .iter()
                 .flat_map(|group| &group.lines)

@@ -4,7 +4,7 @@ use access::{Permission, Resource};
 use audit::EventType;
 use jiff::Timestamp;
 use operation::{Applied, Command, Failure, Refusal, RefusalKind, Target, event};
-use serde_json::json;
+use serde_json::{Value, json};
 use tenancy::{DbError, OpContext, TenantTx};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -53,6 +53,15 @@ impl Command for CreateApiKey {
 
     fn permission(&self) -> Permission {
         Permission::KeyCreate
+    }
+
+    /// What was wished for: the secret is another one at every try.
+    fn fingerprint(&self) -> Value {
+        let NewApiKey { name, role, scopes, networks, expires_at } = &self.new;
+        json!({
+            "name": name, "role": role, "scopes": scopes, "networks": networks,
+            "expires_at": expires_at,
+        })
     }
 
     async fn execute(
@@ -109,6 +118,11 @@ impl Command for RotateApiKey {
 
     fn permission(&self) -> Permission {
         Permission::KeyRotate
+    }
+
+    fn fingerprint(&self) -> Value {
+        let ApiKeyRotation { overlap_s, expires_at } = self.rotation;
+        json!({ "key": self.key, "overlap_s": overlap_s, "expires_at": expires_at })
     }
 
     async fn target(&self, transaction: &TenantTx, _: &OpContext) -> Result<Target, DbError> {

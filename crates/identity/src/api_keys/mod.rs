@@ -15,8 +15,7 @@ use std::sync::Arc;
 
 use access::{Permission, Scope};
 use operation::{
-    Call, Command, Found, OperationError, Page, PageRequest, Refusal, Reply, View,
-    read::ViewFailure,
+    Call, Found, OperationError, Page, PageRequest, Refusal, Reply, View, read::ViewFailure,
 };
 use tenancy::{ActorKind, Database, DbError, OpContext, Query};
 use tokio_postgres::types::ToSql;
@@ -49,6 +48,26 @@ impl Identity {
         context: &OpContext,
         new: NewApiKey,
     ) -> Result<IssuedApiKey, OperationError> {
+        self.new_api_key(context, None, new).await?.into_issued()
+    }
+
+    /// As [`Self::create_api_key`], once for one idempotency key: whoever repeats it learns
+    /// that the key is there, and not its secret.
+    pub async fn create_api_key_once(
+        &self,
+        context: &OpContext,
+        once: String,
+        new: NewApiKey,
+    ) -> Result<IssuedOnce, OperationError> {
+        self.new_api_key(context, Some(once), new).await
+    }
+
+    async fn new_api_key(
+        &self,
+        context: &OpContext,
+        idempotency_key: Option<String>,
+        new: NewApiKey,
+    ) -> Result<IssuedOnce, OperationError> {
         let (token, hint) = issue(context.tenant_id())?;
         let command = CreateApiKey {
             identity: self.clone(),
@@ -57,9 +76,8 @@ impl Identity {
             hash: token.hash(),
             hint,
         };
-        let call = Call { context: context.clone(), idempotency_key: None, command };
-        let Reply { output, .. } = self.inner.operations.run_one(call).await?;
-        Ok(IssuedApiKey { record: output, secret: Zeroizing::new(token.expose().to_owned()) })
+        let call = Call { context: context.clone(), idempotency_key, command };
+        Ok(IssuedOnce::of(self.inner.operations.run_one(call).await?, &token))
     }
 
     /// The tenant's API keys, newest first.
@@ -88,11 +106,31 @@ impl Identity {
         key: Uuid,
         rotation: ApiKeyRotation,
     ) -> Result<IssuedApiKey, OperationError> {
+        self.renew_api_key(context, None, (key, rotation)).await?.into_issued()
+    }
+
+    /// As [`Self::rotate_api_key`], once for one idempotency key.
+    pub async fn rotate_api_key_once(
+        &self,
+        context: &OpContext,
+        once: String,
+        (key, rotation): (Uuid, ApiKeyRotation),
+    ) -> Result<IssuedOnce, OperationError> {
+        self.renew_api_key(context, Some(once), (key, rotation)).await
+    }
+
+    async fn renew_api_key(
+        &self,
+        context: &OpContext,
+        idempotency_key: Option<String>,
+        (key, rotation): (Uuid, ApiKeyRotation),
+    ) -> Result<IssuedOnce, OperationError> {
         let (token, hint) = issue(context.tenant_id())?;
         let command =
             RotateApiKey { identity: self.clone(), key, rotation, hash: token.hash(), hint };
-        let record = self.change(context, key, command).await?;
-        Ok(IssuedApiKey { record, secret: Zeroizing::new(token.expose().to_owned()) })
+        let call = Call { context: context.clone(), idempotency_key, command };
+        let reply = self.call_and_forget(call, Forgotten::ApiKey(key)).await?;
+        Ok(IssuedOnce::of(reply, &token))
     }
 
     /// Ends a key, at once on this node and within a second on every other; what it would
@@ -102,16 +140,40 @@ impl Identity {
         context: &OpContext,
         key: Uuid,
     ) -> Result<(), OperationError> {
-        self.change(context, key, RevokeApiKey { key }).await
+        self.run_and_forget(context, RevokeApiKey { key }, Forgotten::ApiKey(key)).await
     }
 
-    async fn change<C: Command>(
-        &self,
-        context: &OpContext,
-        key: Uuid,
-        command: C,
-    ) -> Result<C::Output, OperationError> {
-        self.run_and_forget(context, command, Forgotten::ApiKey(key)).await
+    /// The roles that the actor may give to a key.
+    pub fn grantable_roles(&self, context: &OpContext) -> Vec<&'static str> {
+        let roles = context.tenant.blueprint.roles().iter().copied();
+        roles.filter(|role| self.check_grant(context, role).is_ok()).collect()
+    }
+}
+
+/// What became of a wish that may be sent twice.
+#[derive(Debug)]
+pub enum IssuedOnce {
+    /// Now, with the secret.
+    Now(IssuedApiKey),
+    /// Before; the secret was shown then.
+    Before(ApiKeyRecord),
+}
+
+impl IssuedOnce {
+    fn of(reply: Reply<ApiKeyRecord>, token: &OpaqueToken) -> Self {
+        if reply.replayed {
+            return Self::Before(reply.output);
+        }
+        let secret = Zeroizing::new(token.expose().to_owned());
+        Self::Now(IssuedApiKey { record: reply.output, secret })
+    }
+
+    /// What was done without an idempotency key was done now.
+    fn into_issued(self) -> Result<IssuedApiKey, OperationError> {
+        match self {
+            Self::Now(issued) => Ok(issued),
+            Self::Before(_) => Err(OperationError::Aborted),
+        }
     }
 }
 

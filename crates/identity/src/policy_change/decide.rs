@@ -86,11 +86,14 @@ impl Decide {
         if change.requested_by == actor.id || actor.kind == ActorKind::ApiKey {
             return Err(Refusal::denied().into());
         }
-        if change.status != PolicyChangeStatus::Pending {
-            return Err(rule("change_decided", "Somebody has decided before").into());
-        }
-        if change.expires_at <= context.clock.now() {
-            return Err(rule("change_expired", "Nobody has decided in time").into());
+        match change.status {
+            PolicyChangeStatus::Pending if change.expires_at > context.clock.now() => {}
+            PolicyChangeStatus::Pending | PolicyChangeStatus::Expired => {
+                return Err(rule("change_expired", "Nobody has decided in time").into());
+            }
+            PolicyChangeStatus::Approved | PolicyChangeStatus::Rejected => {
+                return Err(rule("change_decided", "Somebody has decided before").into());
+            }
         }
         Ok(change)
     }

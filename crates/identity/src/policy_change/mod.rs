@@ -8,6 +8,9 @@
 //! Refuses to enforce any policy.
 
 mod decide;
+mod expire;
+mod patch;
+mod preview;
 mod request;
 mod rules;
 
@@ -31,7 +34,10 @@ use crate::{
     sessions::{Forgotten, after_of},
 };
 use decide::{Decide, Verdict};
+pub use patch::{merged as policy_merged, patch_between as policy_patch};
+pub use preview::PolicyPreview;
 use request::RequestChange;
+pub use rules::{POLICY_RULES, PolicyRule};
 
 const CURRENT: &str = tenancy::sql!("identity/policy.sql", "current");
 const ONE: &str = tenancy::sql!("identity/policy.sql", "one");
@@ -162,6 +168,11 @@ impl PolicyChange {
         })
     }
 
+    /// The merge patch that asks for the same again, of the policy as it is by then.
+    pub fn patch(&self) -> Value {
+        patch::patch_of(&self.differences)
+    }
+
     /// SHA-256 over the canonical JSON (RFC 8785) of the policy and what it is bound to: a
     /// change that was moved, given to another maker or kept alive is another one.
     fn hash(&self, tenant: Uuid) -> Result<[u8; 32], DbError> {
@@ -257,8 +268,9 @@ impl Identity {
         self.run_and_forget(context, command, Forgotten::State).await
     }
 
-    /// The policy decides who comes in: a person proves a factor of late.
-    async fn prove_for_policy(&self, context: &OpContext) -> Result<(), OperationError> {
+    /// The policy decides who comes in: a person proves a factor of late, or is refused with
+    /// `step_up_required`. For whoever wants to know before something long is filled in.
+    pub async fn prove_for_policy(&self, context: &OpContext) -> Result<(), OperationError> {
         if context.actor.kind != ActorKind::User {
             return Ok(());
         }

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::{
     CURRENT, LIFETIME, PolicyChange, PolicyChangeStatus, PolicyDifference, PolicyWish, RESOURCE,
     current,
-    rules::{accepted, differences, merged},
+    patch::{differences, merged},
+    rules::accepted,
 };
 
 const PENDING: &str = tenancy::sql!("identity/policy.sql", "pending");
@@ -52,13 +53,9 @@ impl Command for RequestChange {
     ) -> Result<Applied<PolicyChange>, Failure> {
         let tenant = context.tenant_id();
         let (base, version) = current(transaction.query_opt(CURRENT, &[&tenant]).await?.as_ref())?;
-        if self.expected_version.is_some_and(|expected| expected != version) {
-            let detail = "The policy was changed since it was read";
-            return Err(
-                Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", detail).into()
-            );
-        }
-        let (policy, differences) = self.changed(base, context.tenant.blueprint.roles())?;
+        check_version(self.expected_version, version)?;
+        let roles = context.tenant.blueprint.roles();
+        let (policy, differences) = changed::<Failure>(&self.wish, (base, roles))?;
         let actor = context.actor.id;
         let waiting = transaction.query_opt(PENDING, &[&tenant, &actor]).await?;
         let waiting: Option<i64> =
@@ -77,36 +74,6 @@ impl Command for RequestChange {
 }
 
 impl RequestChange {
-    /// The policy as it shall be, in our own writing, and what that changes.
-    fn changed(
-        &self,
-        base: Value,
-        roles: &[&str],
-    ) -> Result<(Value, Vec<PolicyDifference>), Failure> {
-        let corrupt = |error: serde_json::Error| DbError::Corrupt(format!("policy: {error}"));
-        // What is stored may be of before a field was; what is compared has all of them.
-        let known: tenancy::policy::SecurityPolicy =
-            serde_json::from_value(base).map_err(corrupt)?;
-        let known = serde_json::to_value(&known).map_err(corrupt)?;
-        let verdict = match &self.wish {
-            PolicyWish::Whole(policy) => accepted(policy, (&known, roles), "policy"),
-            PolicyWish::Patch(patch) => {
-                accepted(&merged(known.clone(), patch), (&known, roles), "patch")
-            }
-        };
-        let policy = verdict.map_err(Refusal::validation)?;
-        let policy = serde_json::to_value(&policy).map_err(corrupt)?;
-        let differences: Vec<_> = differences(&known, &policy)
-            .into_iter()
-            .map(|(path, old, new)| PolicyDifference { path, old, new })
-            .collect();
-        if differences.is_empty() {
-            let detail = "The policy is so already";
-            return Err(Refusal::new(RefusalKind::Rule, "nothing_changes", detail).into());
-        }
-        Ok((policy, differences))
-    }
-
     async fn stored(
         &self,
         transaction: &TenantTx,
@@ -149,6 +116,43 @@ impl RequestChange {
         transaction.execute(INSERT, &parameters).await?;
         Ok(change)
     }
+}
+
+/// The policy as it shall be, in our own writing, and what that changes.
+pub(super) fn changed<E: From<Refusal> + From<DbError>>(
+    wish: &PolicyWish,
+    (base, roles): (Value, &[&str]),
+) -> Result<(Value, Vec<PolicyDifference>), E> {
+    let corrupt = |error: serde_json::Error| DbError::Corrupt(format!("policy: {error}"));
+    // What is stored may be of before a field was; what is compared has all of them.
+    let known: tenancy::policy::SecurityPolicy = serde_json::from_value(base).map_err(corrupt)?;
+    let known = serde_json::to_value(&known).map_err(corrupt)?;
+    let verdict = match wish {
+        PolicyWish::Whole(policy) => accepted(policy, (&known, roles), "policy"),
+        PolicyWish::Patch(patch) => {
+            accepted(&merged(known.clone(), patch), (&known, roles), "patch")
+        }
+    };
+    let policy = verdict.map_err(Refusal::validation)?;
+    let policy = serde_json::to_value(&policy).map_err(corrupt)?;
+    let differences: Vec<_> = differences(&known, &policy)
+        .into_iter()
+        .map(|(path, old, new)| PolicyDifference { path, old, new })
+        .collect();
+    if differences.is_empty() {
+        let detail = "The policy is so already";
+        return Err(Refusal::new(RefusalKind::Rule, "nothing_changes", detail).into());
+    }
+    Ok((policy, differences))
+}
+
+/// Refused where the policy is at another version than the one it was read at.
+pub(super) fn check_version(expected: Option<i64>, version: i64) -> Result<(), Refusal> {
+    if expected.is_none_or(|expected| expected == version) {
+        return Ok(());
+    }
+    let detail = "The policy was changed since it was read";
+    Err(Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", detail))
 }
 
 /// As the database keeps instants, so that a hash over one can be made again.

@@ -4,12 +4,14 @@
 //! No I/O. A field of the policy that has no rule here fails a test.
 
 use operation::FieldError;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tenancy::policy::{PasswordHashing, SecurityPolicy};
 
+use self::PolicyRule as Rule;
+
 /// What one field may hold.
-#[derive(Clone, Copy, Debug)]
-enum Rule {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyRule {
     /// A whole number within bounds.
     Whole(i64, i64),
     /// The same, or nothing.
@@ -40,7 +42,8 @@ const AUDIENCES_MAX: usize = 10;
 /// Requests a minute or an hour: more is no limit.
 const REQUESTS: Rule = Rule::Whole(1, 1_000_000);
 
-const RULES: [(&str, Rule); 42] = [
+/// Every field by its path, and what it may hold.
+pub const POLICY_RULES: [(&str, Rule); 42] = [
     ("token.algorithm", Rule::Choice(&["HS256", "RS256", "ES256", "EdDSA"])),
     ("token.access_lifetime_s", Rule::Whole(60, DAY_S)),
     ("token.refresh_lifetime_s", Rule::Whole(300, 90 * DAY_S)),
@@ -117,47 +120,7 @@ pub(super) fn accepted(
     })
 }
 
-/// A JSON merge patch (RFC 7396) applied.
-pub(super) fn merged(mut base: Value, patch: &Value) -> Value {
-    let Value::Object(changes) = patch else { return patch.clone() };
-    if !base.is_object() {
-        base = Value::Object(Map::new());
-    }
-    if let Value::Object(members) = &mut base {
-        for (name, change) in changes {
-            if change.is_null() {
-                members.remove(name);
-            } else {
-                let before = members.remove(name).unwrap_or_default();
-                members.insert(name.clone(), merged(before, change));
-            }
-        }
-    }
-    base
-}
-
-/// Every field that differs: path, before, after. A list is one field.
-pub(super) fn differences(before: &Value, after: &Value) -> Vec<(String, Value, Value)> {
-    let mut found = Vec::new();
-    differ("", before, after, &mut found);
-    found
-}
-
-fn differ(path: &str, before: &Value, after: &Value, found: &mut Vec<(String, Value, Value)>) {
-    let (Value::Object(old), Value::Object(new)) = (before, after) else {
-        if before != after {
-            found.push((path.to_owned(), before.clone(), after.clone()));
-        }
-        return;
-    };
-    let added = new.keys().filter(|name| !old.contains_key(*name));
-    for name in old.keys().chain(added) {
-        let side = |members: &Map<String, Value>| members.get(name).cloned().unwrap_or_default();
-        differ(&below(path, name), &side(old), &side(new), found);
-    }
-}
-
-fn below(path: &str, name: &str) -> String {
+pub(super) fn below(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
@@ -217,7 +180,7 @@ impl Faults<'_> {
 }
 
 fn rule_of(path: &str) -> Option<Rule> {
-    RULES.iter().find(|(ruled, _)| *ruled == path).map(|(_, rule)| *rule)
+    POLICY_RULES.iter().find(|(ruled, _)| *ruled == path).map(|(_, rule)| *rule)
 }
 
 impl Rule {
@@ -286,7 +249,8 @@ mod tests {
     use serde_json::{Value, json};
     use tenancy::{Blueprint, policy::SecurityPolicy};
 
-    use super::{NO_GREATER, RULES, accepted, differences, merged, rule_of};
+    use super::{NO_GREATER, POLICY_RULES, accepted, rule_of};
+    use crate::policy_change::patch::{differences, merged};
 
     fn written(blueprint: Blueprint) -> Value {
         serde_json::to_value(SecurityPolicy::of(blueprint)).unwrap()
@@ -308,9 +272,9 @@ mod tests {
         let mut found = Vec::new();
         leaves("", &written(Blueprint::CoreBank), &mut found);
         for path in &found {
-            assert!(rule_of(path).is_some(), "{path}: say in RULES what it may hold");
+            assert!(rule_of(path).is_some(), "{path}: say in POLICY_RULES what it may hold");
         }
-        for (path, _) in RULES {
+        for (path, _) in POLICY_RULES {
             assert!(found.iter().any(|field| field == path), "{path} is no field of a policy");
         }
         for (less, more) in NO_GREATER {
@@ -398,29 +362,5 @@ mod tests {
         ];
         assert_eq!(differences(&base, &after), expected);
         assert_eq!(differences(&base, &base), []);
-    }
-
-    /// The examples of RFC 7396, appendix A, that objects can come to.
-    #[test]
-    fn patches_merge_as_the_rfc_says() {
-        let table = [
-            (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
-            (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),
-            (json!({"a":"b"}), json!({"a":null}), json!({})),
-            (json!({"a":"b","b":"c"}), json!({"a":null}), json!({"b":"c"})),
-            (json!({"a":["b"]}), json!({"a":"c"}), json!({"a":"c"})),
-            (json!({"a":"c"}), json!({"a":["b"]}), json!({"a":["b"]})),
-            (json!({"a":{"b":"c"}}), json!({"a":{"b":"d","c":null}}), json!({"a":{"b":"d"}})),
-            (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
-            (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
-            (json!({"a":"b"}), json!(["c"]), json!(["c"])),
-            (json!({"a":"foo"}), json!(null), json!(null)),
-            (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
-            (json!([1, 2]), json!({"a":"b","c":null}), json!({"a":"b"})),
-            (json!({}), json!({"a":{"bb":{"ccc":null}}}), json!({"a":{"bb":{}}})),
-        ];
-        for (base, patch, expected) in table {
-            assert_eq!(merged(base.clone(), &patch), expected, "{base} {patch}");
-        }
     }
 }

@@ -24,6 +24,7 @@ const SESSIONS_EVERY: Duration = Duration::from_secs(300);
 const KEYS_EVERY: Duration = Duration::from_secs(300);
 const HOLDS_EVERY: Duration = Duration::from_secs(20);
 const APPROVALS_EVERY: Duration = Duration::from_secs(60);
+const POLICY_EVERY: Duration = Duration::from_secs(60);
 const ANSWERS_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The running workers.
@@ -52,6 +53,7 @@ impl Workers {
         workers.every(KEYS_EVERY, "keys", installation, tend_keys);
         workers.every(HOLDS_EVERY, "holds", installation, expire_holds);
         workers.every(APPROVALS_EVERY, "approvals", installation, expire_approvals);
+        workers.every(POLICY_EVERY, "policy", installation, expire_policy_changes);
         workers.send_notices(installation);
         // At once as well: a process that is restarted every hour must forget, too.
         let (first, stop) = (installation.clone(), workers.stop.clone());
@@ -148,8 +150,16 @@ async fn expire_approvals(installation: Installation) -> anyhow::Result<()> {
     for_each_tenant(&installation, job).await
 }
 
-/// Forgets answers to idempotency keys that are older than a week, and links and codes
-/// whose end was a day ago, batch by batch, so that no backlog is too large for the time
+/// Writes down which changes of the security policy the clock has ended.
+async fn expire_policy_changes(installation: Installation) -> anyhow::Result<()> {
+    let job = |own: Installation, context: OpContext| async move {
+        own.identity.expire_policy_changes(&context).await.map(drop)
+    };
+    for_each_tenant(&installation, job).await
+}
+
+/// Forgets answers to idempotency keys that are older than a week, and links, codes and
+/// challenges whose end is long over, batch by batch, so that no backlog is too large for the time
 /// that a statement may take. What is left when the process is told to stop is forgotten
 /// at the next start.
 ///
@@ -173,6 +183,11 @@ pub async fn forget_answers(
             }
             while !stop.is_cancelled() {
                 if own.identity.forget_one_time_tokens(&context).await? == 0 {
+                    break;
+                }
+            }
+            while !stop.is_cancelled() {
+                if own.identity.forget_challenges(&context).await? == 0 {
                     break;
                 }
             }

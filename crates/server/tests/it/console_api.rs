@@ -76,6 +76,8 @@ pub(crate) struct Things {
     movement: Uuid,
     hold: Uuid,
     event: Uuid,
+    change: Uuid,
+    key: Uuid,
 }
 
 impl Things {
@@ -88,6 +90,11 @@ impl Things {
         });
         let hold = app.post("/v1/holds").bearer(&token).key("hold").json(&order).send().await;
         assert_eq!(hold.status, 201, "{}", hold.text);
+        let patch = serde_json::json!({ "patch": { "session": { "concurrent_limit": 3 } } });
+        let change =
+            app.post("/v1/settings/policy/changes").bearer(&token).json(&patch).send().await;
+        let key = serde_json::json!({ "name": "Payroll", "role": "officer" });
+        let key = app.post("/v1/api-keys").bearer(&token).json(&key).send().await;
         app.seal().await;
         let one = async |sql: &str, of: Uuid| -> Uuid {
             app.superuser.query_one(sql, &[&of]).await.unwrap().get(0)
@@ -100,6 +107,8 @@ impl Things {
             movement: one(movement, untouched).await,
             hold: approvals::id(&hold.body["id"]),
             event: one(event, app.bank.id).await,
+            change: approvals::id(&change.body["id"]),
+            key: approvals::id(&key.body["id"]),
         }
     }
 
@@ -110,6 +119,8 @@ impl Things {
             "transfers" => self.movement,
             "holds" => self.hold,
             "audit" => self.event,
+            "settings" => self.change,
+            "keys" => self.key,
             _ => return path.to_owned(),
         };
         path.replace("{id}", &id.to_string())
@@ -210,6 +221,7 @@ async fn a_filtered_list_is_what_its_request_gives_before_and_after_htmx() {
     // interface knows every filter.
     let (accounts, transfers) = (("/accounts/", "id"), ("/transfers/", "transfer_id"));
     let (customers, events) = (("/customers/", "id"), ("/audit/", "id"));
+    let (changes, asked) = ("/settings/policy/changes", ("/settings/policy/changes/", "id"));
     let (holds, approvals) = (("/holds/", "id"), ("/transfers/", "object_id"));
     let table = [
         ("/accounts".to_owned(), accounts, 4, true),
@@ -229,6 +241,9 @@ async fn a_filtered_list_is_what_its_request_gives_before_and_after_htmx() {
         (format!("{entries}/holds?status=authorized"), holds, 1, true),
         (format!("{entries}/holds?status=released"), holds, 0, true),
         ("/approvals".to_owned(), approvals, 0, true),
+        (changes.to_owned(), asked, 1, true),
+        (format!("{changes}?status=pending"), asked, 1, true),
+        (format!("{changes}?status=approved"), asked, 0, true),
         ("/audit?action=account.open".to_owned(), events, 4, true),
         (format!("/audit?action=account.open&from={today}&to={today}"), events, 4, true),
         ("/audit?action=account.open&to=2020-01-01".to_owned(), events, 0, true),

@@ -15,6 +15,7 @@ mod passkeys;
 mod passwords;
 mod people;
 mod policy;
+mod policy_clock;
 mod refresh;
 mod sessions;
 mod support;
