@@ -66,9 +66,9 @@ pub use introspection::{ActiveToken, Introspection};
 pub use login::{LoginRequest, TokenGrant};
 pub use me::Me;
 pub use mfa::{
-    AppSetup, Confirmed, ConsoleSignIn, ConsoleStep, FactorPresented, FactorRecord, Method, Proven,
-    Regenerate, ResetRequest, SecondFactorDue, Setup, SetupRequest, SignIn, SteppedUp,
-    VerifiedStep,
+    AppSetup, Confirmed, ConsoleSignIn, ConsoleStep, FactorPresented, FactorRecord, Method,
+    Payment, PaymentProven, Proven, Regenerate, ResetRequest, SecondFactorDue, Setup, SetupRequest,
+    SignIn, SteppedUp, VerifiedStep,
 };
 pub use passkeys::{
     CreationOptions, Descriptor, PasskeyProof, PasskeyRecord, PasskeyRegistered,

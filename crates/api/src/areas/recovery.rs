@@ -268,7 +268,7 @@ pub(crate) mod docs {
             .body::<Invite>(json!({ "user_id": crate::wire::OTHER_ID }))
             .answers::<Invitation>(201, "On its way.")
             .problem(403, &["permission_denied", "privilege_escalation"])
-            .problem(409, &["already_joined", "user_disabled"])
+            .problem(409, &["already_joined", "user_disabled", "user_locked"])
             .problem(422, &["not_found", "email_missing"])
     }
 

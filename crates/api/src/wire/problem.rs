@@ -137,6 +137,7 @@ pub(crate) const DETAILS: [(&str, &str); 81] = [
     ("unknown_role", "This tenant has no such role"),
     ("unsupported_media_type", "The body has to be sent as Content-Type: application/json"),
     ("user_disabled", "Disabled people are not invited"),
+    ("user_locked", "People whom staff have locked are not invited"),
     ("username_taken", "This user name is taken"),
     ("value_date_before_opening", "The value date must not lie before the account's opening"),
     ("value_date_before_original", "The value date must not lie before that of the movement"),

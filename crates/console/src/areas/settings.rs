@@ -181,12 +181,12 @@ fn lines(policy: &SecurityPolicy) -> Vec<(&'static str, Lines)> {
 fn guards(policy: &SecurityPolicy) -> Vec<(&'static str, Lines)> {
     let SecurityPolicy { account_lock, address_block, mfa, rate_limits, .. } = policy;
     let a_minute = |count: u32| format!("{count} a minute");
-    let ceiling = policy.transfer_ceiling_minor.map_or_else(
-        || "Never".to_owned(),
-        |minor| {
+    let above = |limit: Option<i64>| match limit {
+        None => "Never".to_owned(),
+        Some(minor) => {
             format!("{}.{:02} (minor units: {minor}, in any currency)", minor / 100, minor % 100)
-        },
-    );
+        }
+    };
     vec![
         (
             "Wrong passwords",
@@ -217,7 +217,21 @@ fn guards(policy: &SecurityPolicy) -> Vec<(&'static str, Lines)> {
             "Ceiling for one person",
             vec![(
                 "Above it a transfer waits for a second person; deposits, withdrawals, fees, journals, holds and reversals are refused",
-                ceiling,
+                above(policy.transfer_ceiling_minor),
+            )],
+        ),
+        (
+            "Proof of payments",
+            vec![(
+                "Above it a transfer needs a second factor, asked for its amount and payee",
+                above(policy.transfer_step_up_minor),
+            )],
+        ),
+        (
+            "Joining",
+            vec![(
+                "People without an invitation",
+                yes(policy.self_registration, "May sign up", "May not sign up"),
             )],
         ),
         (

@@ -42,13 +42,14 @@ const KIND: &str = "apikey";
 impl Identity {
     /// Makes an API key; the answer holds its secret, which is shown this once.
     ///
-    /// Refused in this order: not permitted (a machine never is), `unknown_role`,
-    /// `privilege_escalation`, then every field at fault together.
+    /// Refused in this order: `step_up_required`, not permitted (a machine never is),
+    /// `unknown_role`, `privilege_escalation`, then every field at fault together.
     pub async fn create_api_key(
         &self,
         context: &OpContext,
         new: NewApiKey,
     ) -> Result<IssuedApiKey, OperationError> {
+        self.require_recent_factor_of_people(context).await?;
         let (token, hint) = issue(context.tenant_id())?;
         let command = CreateApiKey {
             identity: self.clone(),
@@ -88,6 +89,7 @@ impl Identity {
         key: Uuid,
         rotation: ApiKeyRotation,
     ) -> Result<IssuedApiKey, OperationError> {
+        self.require_recent_factor_of_people(context).await?;
         let (token, hint) = issue(context.tenant_id())?;
         let command =
             RotateApiKey { identity: self.clone(), key, rotation, hash: token.hash(), hint };
@@ -96,12 +98,14 @@ impl Identity {
     }
 
     /// Ends a key, at once on this node and within a second on every other; what it would
-    /// write is refused at once everywhere. Ending it twice is ending it once.
+    /// write is refused at once everywhere. Ending it twice is ending it once. Refused with
+    /// `step_up_required` first.
     pub async fn revoke_api_key(
         &self,
         context: &OpContext,
         key: Uuid,
     ) -> Result<(), OperationError> {
+        self.require_recent_factor_of_people(context).await?;
         self.change(context, key, RevokeApiKey { key }).await
     }
 

@@ -31,6 +31,8 @@ pub(super) enum Purpose {
     SecondFactor { user: Uuid, pending: Uuid },
     /// To prove a factor again, in one's session.
     StepUp { user: Uuid, session: Uuid },
+    /// To prove the payment of a challenge, in one's session.
+    Payment { user: Uuid, session: Uuid, challenge: Uuid },
 }
 
 impl Purpose {
@@ -40,6 +42,7 @@ impl Purpose {
             Self::SignIn => "sign_in",
             Self::SecondFactor { .. } => "second_factor",
             Self::StepUp { .. } => "step_up",
+            Self::Payment { .. } => "payment",
         }
     }
 
@@ -50,6 +53,7 @@ impl Purpose {
             Self::SignIn => "passkey",
             Self::SecondFactor { .. } => "passkeyfactor",
             Self::StepUp { .. } => "passkeystepup",
+            Self::Payment { .. } => "passkeypayment",
         }
     }
 
@@ -61,6 +65,9 @@ impl Purpose {
             }
             Self::SignIn => (None, None, None),
             Self::SecondFactor { user, pending } => (Some(user), None, Some(pending)),
+            Self::Payment { user, session, challenge } => {
+                (Some(user), Some(session), Some(challenge))
+            }
         }
     }
 }

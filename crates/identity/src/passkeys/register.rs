@@ -31,7 +31,8 @@ use crate::{
     context::key_failure,
     login::device_fingerprint,
     mfa::{
-        Method, Told, checked_name, fresh_codes, held, method_unavailable, store_backup_codes, tell,
+        Method, Told, checked_name, end_other_sessions, fresh_codes, held, method_unavailable,
+        store_backup_codes, tell,
     },
     session_begin,
     sessions::{Forgotten, own_user},
@@ -310,6 +311,9 @@ impl Command for Register {
         if !self.store(transaction, context, (id, &credential)).await? {
             let detail = "This passkey is registered already";
             return Err(Refusal::new(RefusalKind::Conflict, "passkey_exists", detail).into());
+        }
+        if first {
+            end_other_sessions(transaction, context, person).await?;
         }
         let codes_stored =
             first && self.state.policy.mfa.methods.iter().any(|name| name == "backup");

@@ -40,7 +40,7 @@ const AUDIENCES_MAX: usize = 10;
 /// Requests a minute or an hour: more is no limit.
 const REQUESTS: Rule = Rule::Whole(1, 1_000_000);
 
-const RULES: [(&str, Rule); 42] = [
+const RULES: [(&str, Rule); 44] = [
     ("token.algorithm", Rule::Choice(&["HS256", "RS256", "ES256", "EdDSA"])),
     ("token.access_lifetime_s", Rule::Whole(60, DAY_S)),
     ("token.refresh_lifetime_s", Rule::Whole(300, 90 * DAY_S)),
@@ -84,6 +84,8 @@ const RULES: [(&str, Rule); 42] = [
     ("rate_limits.admin", REQUESTS),
     ("rate_limits.overall_per_hour", Rule::Whole(1, 60_000_000)),
     ("transfer_ceiling_minor", Rule::MaybeWhole(0, GREATEST)),
+    ("transfer_step_up_minor", Rule::MaybeWhole(0, GREATEST)),
+    ("self_registration", Rule::Flag),
 ];
 
 /// Of each pair the first is no greater than the second, where both are given.

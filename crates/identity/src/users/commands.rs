@@ -207,6 +207,9 @@ impl Command for UpdateUser {
         self.apply_roles(transaction, context).await?;
         if self.update.is_active == Some(false) {
             revoke_all(transaction, self.user, "disabled", None).await?;
+        } else if self.changes_roles(&before.roles) {
+            // A session was begun with what its owner could do then: they begin another.
+            revoke_all(transaction, self.user, "role_changed", None).await?;
         }
         Ok(Applied { output: (), status: 200, events: self.events(context, &before.roles) })
     }
@@ -255,6 +258,14 @@ impl UpdateUser {
             }
         }
         self.check_given(context)
+    }
+
+    /// Whether they hold other roles afterwards, or another one first.
+    fn changes_roles(&self, held: &[String]) -> bool {
+        let Some(wanted) = self.update.wanted_roles() else { return false };
+        let same_first = wanted.first().copied() == held.first().map(String::as_str);
+        let kept = wanted.iter().all(|role| held.iter().any(|held| held == role));
+        !same_first || !kept || held.iter().any(|held| !wanted.contains(&held.as_str()))
     }
 
     fn check_given(&self, context: &OpContext) -> Result<(), Failure> {

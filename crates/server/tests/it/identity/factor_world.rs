@@ -164,7 +164,7 @@ pub(super) fn presented(token: &str, method: Option<Method>, code: &str) -> Fact
 }
 
 /// RFC 6238, written again for the tests.
-pub(super) fn totp(secret: &str, step: i64) -> String {
+pub(crate) fn totp(secret: &str, step: i64) -> String {
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let bits: String =
         secret.chars().map(|letter| format!("{:05b}", alphabet.find(letter).unwrap())).collect();

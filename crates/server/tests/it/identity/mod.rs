@@ -5,7 +5,7 @@
 mod api_keys;
 mod database;
 mod devices;
-mod factor_world;
+pub(crate) mod factor_world;
 mod factors;
 mod keys;
 mod login;
