@@ -34,6 +34,11 @@ SELECT session.user_id, session.absolute_expires_at, session.revoked_at, session
     session.device_fingerprint, session.last_activity_at, session.mfa_at,
     person.username, person.role, person.is_active AND person.deleted_at IS NULL AS is_active, person.organization_id,
     person.department, person.mfa_enabled, person.password_changed_at,
+    -- How many backup codes are left of a set that one was taken from.
+    CASE WHEN person.mfa_enabled THEN (
+        SELECT count(*) FILTER (WHERE code.used_at IS NULL) FROM mfa_backup_codes code
+        WHERE code.tenant_id = person.tenant_id AND code.user_id = person.id
+        HAVING count(code.used_at) > 0) END AS backup_codes_left,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
           ORDER BY held.role <> person.role, held.role) AS roles,

@@ -204,7 +204,7 @@ fn problems(route: &Route, doc: &Doc) -> BTreeMap<u16, Vec<&'static str>> {
     let has_query =
         doc.parameters.iter().any(|parameter| parameter.parameter_in == ParameterIn::Query);
     // condition, status, codes
-    let rules: [(bool, u16, &[&'static str]); 19] = [
+    let rules: [(bool, u16, &[&'static str]); 20] = [
         (has_id || has_query, 400, &["malformed_request"]),
         (doc.body.is_some(), 400, &["malformed_request", "malformed_json"]),
         (doc.key == Some(true), 400, &["idempotency_key_required"]),
@@ -218,6 +218,12 @@ fn problems(route: &Route, doc: &Doc) -> BTreeMap<u16, Vec<&'static str>> {
             !matches!(route.access, Access::Public(_)) && !routes::is_open_after_expiry(route.path),
             403,
             &["password_expired"],
+        ),
+        (
+            !matches!(route.access, Access::Public(_))
+                && !routes::is_open_with_spent_codes(route.path),
+            403,
+            &["backup_codes_due"],
         ),
         (has_id || route.path.contains("{tenant}"), 404, &["not_found"]),
         (route.module == "banking", 404, &["module_not_enabled"]),

@@ -42,6 +42,8 @@ pub(crate) struct Place {
     pub(crate) exact: bool,
     /// Whether a session may go there whose password has reached its maximum age.
     pub(crate) after_expiry: bool,
+    /// Whether a session may go there whose owner has to make new backup codes.
+    pub(crate) with_spent_codes: bool,
 }
 
 /// The routes as paths are looked up.
@@ -68,6 +70,7 @@ impl RouteIndex {
                 module: route.module,
                 exact: true,
                 after_expiry: crate::routes::is_open_after_expiry(route.path),
+                with_spent_codes: crate::routes::is_open_with_spent_codes(route.path),
             },
         });
         Self { entries: entries.collect() }

@@ -215,6 +215,22 @@ pub(crate) fn is_open_after_expiry(path: &str) -> bool {
     AFTER_EXPIRY.contains(&path)
 }
 
+/// What a session may still do whose owner has two backup codes or fewer left: see who it
+/// is, prove a factor, make new codes, and end.
+const WITH_SPENT_CODES: [&str; 6] = [
+    "/v1/auth/logout",
+    "/v1/auth/logout-everywhere",
+    "/v1/auth/me",
+    "/v1/auth/mfa/backup-codes",
+    "/v1/auth/step-up",
+    "/v1/auth/step-up/challenge",
+];
+
+/// Whether a route, by its template, is open to such a session.
+pub(crate) fn is_open_with_spent_codes(path: &str) -> bool {
+    WITH_SPENT_CODES.contains(&path)
+}
+
 /// Modules that a later release brings: their paths answer `module_not_enabled` to
 /// the signed-in, as those of a module that the tenant has switched off do.
 const LATER: [&str; 22] = [
@@ -255,7 +271,7 @@ pub(crate) fn is_of_later_module(path: &str) -> bool {
 /// Where such a path is counted.
 pub(crate) fn later_module() -> Place {
     let (class, access, module) = (Default, SignedIn, "later");
-    Place { class, access, module, exact: true, after_expiry: false }
+    Place { class, access, module, exact: true, after_expiry: false, with_spent_codes: false }
 }
 
 /// Everything under one roof, `/api/v1/…` answering as `/v1/…`.

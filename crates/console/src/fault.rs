@@ -24,11 +24,14 @@ pub(crate) struct Fault {
     pub(crate) retry_after_s: Option<u64>,
     /// Whether signing in (again) is the answer.
     pub(crate) sign_in: bool,
+    /// Whether proving a second factor again is the answer.
+    pub(crate) step_up: bool,
 }
 
 impl Fault {
     fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, title, detail: detail.into(), retry_after_s: None, sign_in: false }
+        let detail = detail.into();
+        Self { status, title, detail, retry_after_s: None, sign_in: false, step_up: false }
     }
 
     /// 404, whether it does not exist or is not for them.
@@ -104,12 +107,20 @@ impl Fault {
         let fault = Self::new(StatusCode::UNAUTHORIZED, "You are signed out", detail);
         Self { sign_in: true, ..fault }
     }
+
+    /// To the second factor.
+    pub(crate) fn step_up() -> Self {
+        let detail = "Show a second factor again to go on.";
+        let fault = Self::new(StatusCode::FORBIDDEN, "Confirm that it is you", detail);
+        Self { step_up: true, ..fault }
+    }
 }
 
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         match refusal.kind {
             RefusalKind::Unauthenticated => Self::signed_out(),
+            RefusalKind::Denied if refusal.code == "step_up_required" => Self::step_up(),
             RefusalKind::Denied => Self::denied(),
             RefusalKind::NotFound => Self::not_found(),
             RefusalKind::RateLimited => Self::too_many(refusal.retry_after_s.unwrap_or(60)),

@@ -20,7 +20,7 @@ use operation::{OperationError, RefusalKind};
 use tenancy::RequestInfo;
 
 use crate::{
-    areas::{self, second_step},
+    areas::{self, backup_codes, enrolment, second_step, sign_in, step_up},
     cookies,
     fault::Fault,
     flash::Flash,
@@ -44,6 +44,8 @@ pub(crate) struct Visit {
     pub(crate) query: String,
     /// Name and port that the browser asked for; anybody may have written them.
     pub(crate) host: Option<String>,
+    /// The page of ours that they come from, as the browser says.
+    pub(crate) came_from: Option<String>,
     /// What a form before sign-in must repeat; new where the browser brought none.
     pub(crate) before: String,
     pub(crate) flash: Option<Flash>,
@@ -80,11 +82,23 @@ fn is_open_form(path: &str) -> bool {
 
 /// Attempts at getting in: counted by their handlers, under what is tried.
 fn counts_itself(path: &str) -> bool {
-    path == "/login" || path == second_step::PATH || areas::recovery::PATHS.contains(&path)
+    [&sign_in::PATHS[..], &second_step::PATHS, &enrolment::PATHS, &areas::recovery::PATHS]
+        .iter()
+        .any(|paths| paths.contains(&path))
 }
 
 /// What a session may still do whose password has reached its maximum age.
-const AFTER_EXPIRY: [&str; 2] = [areas::password::PATH, "/logout"];
+const AFTER_EXPIRY: [&str; 5] =
+    [areas::password::PATH, "/logout", step_up::PATHS[0], step_up::PATHS[1], step_up::PATHS[2]];
+/// What a session may still do whose owner has to make new backup codes.
+const WITH_SPENT_CODES: [&str; 6] = [
+    backup_codes::PATH,
+    areas::password::PATH,
+    "/logout",
+    step_up::PATHS[0],
+    step_up::PATHS[1],
+    step_up::PATHS[2],
+];
 
 /// A form is 64 KB at most: whoever takes longer to send it does not mean to.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
@@ -157,6 +171,7 @@ fn visit(
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
         host: host(request).map(str::to_owned),
+        came_from: came_from(request),
         before: known.map_or_else(new_token, str::to_owned),
         flash: cookies::read(headers, cookies::FLASH).and_then(Flash::read),
         source,
@@ -168,6 +183,14 @@ fn visit(
 fn host(request: &Request) -> Option<&str> {
     let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     named.or_else(|| request.uri().authority().map(http::uri::Authority::as_str))
+}
+
+/// Of our own addresses alone: the referrer's host is the one that was asked for.
+fn came_from(request: &Request) -> Option<String> {
+    let referrer = request.headers().get(header::REFERER)?.to_str().ok()?;
+    let (_, rest) = referrer.split_once("://")?;
+    let path = rest.strip_prefix(host(request)?)?;
+    own_path(path).map(str::to_owned)
 }
 
 fn new_token() -> String {
@@ -279,7 +302,8 @@ async fn collected(console: &Console, body: Body) -> Result<Bytes, Fault> {
 }
 
 /// Sends everybody without a session to the sign-in, and back afterwards; and shows
-/// nothing but the change of their password to those who have to change it.
+/// nothing but the change of their password, or their backup codes, to those who have to
+/// change them.
 pub(crate) async fn signed_in_only(
     State(console): State<Console>,
     request: Request,
@@ -289,18 +313,34 @@ pub(crate) async fn signed_in_only(
         return Fault::internal().into_response();
     };
     let Some(session) = visit.session.clone() else { return areas::sign_in::elsewhere(&visit) };
-    if AFTER_EXPIRY.contains(&visit.path.as_str()) {
-        return next.run(request).await;
+    let visitor = Visitor { console, visit, session };
+    match demanded(&visitor).await {
+        Ok(None) => next.run(request).await,
+        Ok(Some(page)) => page,
+        Err(fault) => fault.into_response(),
     }
-    match console.identity.refuse_expired_password(&session.context).await {
-        Ok(()) => next.run(request).await,
-        Err(OperationError::Refused(refusal)) if refusal.code == "password_expired" => {
-            let visitor = Visitor { console, visit, session };
-            let demanded = areas::password::demanded(&visitor).await;
-            demanded.unwrap_or_else(axum::response::IntoResponse::into_response)
+}
+
+/// The page that stands on every address until its owner has done what it asks for.
+async fn demanded(visitor: &Visitor) -> Result<Option<Response>, Fault> {
+    let (identity, path) = (&visitor.console.identity, visitor.visit.path.as_str());
+    if !AFTER_EXPIRY.contains(&path) {
+        match identity.refuse_expired_password(visitor.context()).await {
+            Err(OperationError::Refused(refusal)) if refusal.code == "password_expired" => {
+                return areas::password::demanded(visitor).await.map(Some);
+            }
+            checked => checked?,
         }
-        Err(error) => Fault::from(error).into_response(),
     }
+    if !WITH_SPENT_CODES.contains(&path) {
+        match identity.refuse_spent_backup_codes(visitor.context()).await {
+            Err(OperationError::Refused(refusal)) if refusal.code == "backup_codes_due" => {
+                return backup_codes::demanded(visitor).await.map(Some);
+            }
+            checked => checked?,
+        }
+    }
+    Ok(None)
 }
 
 /// Of a module that the tenant has not, there are no pages: nothing is read, nothing is
@@ -385,6 +425,11 @@ fn drawn(console: &Console, visit: &Visit, fault: &Fault, mut response: Response
         let mut elsewhere = areas::sign_in::elsewhere(visit);
         std::mem::swap(elsewhere.extensions_mut(), response.extensions_mut());
         return elsewhere;
+    }
+    if fault.step_up {
+        let mut page = step_up::lead(visit);
+        std::mem::swap(page.extensions_mut(), response.extensions_mut());
+        return page;
     }
     let html = areas::error::draw(console, visit, fault).unwrap_or_else(|error| {
         tracing::error!(%error, "the page for an error failed");

@@ -9,14 +9,16 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     areas::{
-        account, account_settings, accounts, approvals, audit, customer_forms, customers, hold_new,
-        holds, overview, palette, password, preferences, recovery, second_step, security, settings,
-        sign_in, teller, transfers,
+        account, account_settings, accounts, approvals, audit, backup_codes, customer_forms,
+        customers, enrolment, factor_setup, factors, hold_new, holds, overview, palette, passkeys,
+        password, preferences, recovery, second_step, security, settings, sign_in, step_up, teller,
+        transfer_proof, transfers,
     },
     assets, docs,
-    fault::Fault,
+    fault::{Answer, Fault},
     frame,
     state::Console,
+    visitor::see_other,
 };
 
 /// A page for the signed-in.
@@ -64,6 +66,9 @@ pages! {
     post "/transfers"                    banking  transfers::create;
     get  "/transfers/new"                banking  transfers::new;
     post "/transfers/new"                banking  transfers::review;
+    get  "/transfers/prove"              banking  transfer_proof::again;
+    post "/transfers/prove"              banking  transfer_proof::prove;
+    post "/transfers/prove/options"      banking  transfer_proof::options;
     get  "/transfers/{id}"               banking  transfers::show;
     get  "/transfers/{id}/reverse"       banking  transfers::ask_reversal;
     post "/transfers/{id}/reverse"       banking  transfers::reverse;
@@ -87,6 +92,30 @@ pages! {
     post "/security/password"            identity security::change_password;
     post "/security/sessions/end"        identity security::end_others;
     post "/security/sessions/{id}/end"   identity security::end;
+    get  "/security/factors"             identity factors::list;
+    get  "/security/factors/new"         identity factor_setup::again;
+    post "/security/factors/new"         identity factor_setup::begin;
+    get  "/security/factors/confirm"     identity factor_setup::again;
+    post "/security/factors/confirm"     identity factor_setup::confirm;
+    get  "/security/factors/{id}"        identity factors::show;
+    post "/security/factors/{id}"        identity factors::rename;
+    get  "/security/factors/{id}/remove" identity factors::again;
+    post "/security/factors/{id}/remove" identity factors::remove;
+    get  "/security/passkeys"            identity passkeys::again;
+    post "/security/passkeys"            identity passkeys::register;
+    get  "/security/passkeys/new"        identity passkeys::again;
+    post "/security/passkeys/new"        identity passkeys::begin;
+    get  "/security/passkeys/{id}"       identity passkeys::show;
+    post "/security/passkeys/{id}"       identity passkeys::rename;
+    get  "/security/passkeys/{id}/remove" identity passkeys::removal;
+    post "/security/passkeys/{id}/remove" identity passkeys::remove;
+    get  "/security/backup-codes"        identity backup_codes::show;
+    post "/security/backup-codes"        identity backup_codes::renew;
+    get  "/step-up"                      identity step_up::show;
+    post "/step-up"                      identity step_up::prove;
+    get  "/step-up/passkey"              identity step_up::again;
+    post "/step-up/passkey"              identity step_up::prove_by_passkey;
+    post "/step-up/passkey/options"      identity step_up::passkey_options;
     get  "/customers"                    banking  customers::list;
     get  "/customers/export"             banking  customers::export;
     get  "/customers/new"                banking  customer_forms::blank;
@@ -119,7 +148,14 @@ pages! {
 pub fn router(console: Console) -> Router {
     let open = Router::new()
         .route("/login", get(sign_in::show).post(sign_in::enter))
+        .route("/login/passkey", get(again_at_sign_in).post(sign_in::enter_by_passkey))
+        .route("/login/passkey/options", post(sign_in::passkey_options))
         .route(second_step::PATH, get(second_step::show).post(second_step::enter))
+        .route("/login/code/passkey", get(again_at_sign_in).post(second_step::enter_by_passkey))
+        .route("/login/code/passkey/options", post(second_step::passkey_options))
+        .route(enrolment::PATH, get(enrolment::show).post(enrolment::begin))
+        .route("/login/factor/confirm", get(enrolment::again).post(enrolment::confirm))
+        .route("/login/factor/passkey", get(enrolment::again).post(enrolment::make_passkey))
         .route("/reset", get(recovery::ask).post(recovery::forgot))
         .route("/reset/confirm", get(recovery::follow_reset).post(recovery::reset))
         .route("/invite", get(recovery::follow_invite).post(recovery::accept))
@@ -135,6 +171,11 @@ pub fn router(console: Console) -> Router {
         .layer(CatchPanicLayer::custom(frame::panicked))
         .layer(from_fn_with_state(console.clone(), frame::frame))
         .with_state(console)
+}
+
+/// A page reloaded that only a form's answer makes.
+async fn again_at_sign_in() -> Answer {
+    see_other("/login")
 }
 
 async fn nothing_here() -> Fault {
@@ -156,7 +197,9 @@ mod tests {
         for page in page_paths() {
             assert!(known.contains(page.module), "{page:?}");
             let expected = match page.path.split('/').nth(1).unwrap_or_default() {
-                "" | "palette" | "logout" | "password" | "settings" | "security" => "identity",
+                "" | "palette" | "logout" | "password" | "settings" | "security" | "step-up" => {
+                    "identity"
+                }
                 first if first.starts_with("audit") => "audit",
                 _ => "banking",
             };

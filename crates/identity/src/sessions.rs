@@ -42,6 +42,8 @@ pub(crate) struct SessionFacts {
     pub(crate) organization: Option<Uuid>,
     pub(crate) department: Option<String>,
     pub(crate) mfa_enabled: bool,
+    /// How many backup codes are left, where one was used.
+    pub(crate) backup_codes_left: Option<i64>,
     /// When a second factor was last used in it.
     pub(crate) mfa_at: Option<Timestamp>,
     /// Whether it looked odd as it began, and no factor was used since.
@@ -66,6 +68,7 @@ impl SessionFacts {
             organization: row.try_get("organization_id")?,
             department: row.try_get("department")?,
             mfa_enabled: row.try_get("mfa_enabled")?,
+            backup_codes_left: row.try_get("backup_codes_left")?,
             mfa_at: row.try_get("mfa_at")?,
             step_up_due: row.try_get("step_up_due")?,
             password_changed_at: row.try_get("password_changed_at")?,

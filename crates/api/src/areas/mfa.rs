@@ -20,16 +20,15 @@ use super::{
 use crate::{
     extract::{Caller, Id, Source},
     json::{Json, OptionalJson},
-    problem::Problem,
     route::Class,
     state::ApiState,
     wire::{
         List,
         auth::Nothing,
         mfa::{
-            BackupCodes, Challenge, Confirm, Confirmed, Enrol, Enrolled, Factor, FactorReset,
-            Method, Payment, Presented, Rename, SendTo, SetUp, Setup, StepUp, SteppedUp, Verified,
-            Verify,
+            BackupCodes, Challenge, Confirm, Confirmed, Enrol, Enrolled, EnrolmentBegun, Factor,
+            FactorReset, FinishEnrolment, FirstProof, Method, Payment, Presented, Rename, SendTo,
+            SetUp, Setup, StepUp, SteppedUp, Verified, Verify,
         },
         passkeys::RequestOptions,
     },
@@ -80,26 +79,37 @@ pub(crate) async fn enrol(
     Json(Enrol { mfa_token, method, name }): Json<Enrol>,
 ) -> Answer {
     let tenant = tenant_hinted(&state, &mfa_token).await?;
-    let request = SetupRequest { method: method.into(), name };
-    let enrolling = state.identity.setup_required_factor(&mfa_token, request, Arc::clone(&source));
-    let answer = async { ok(Setup::from(enrolling.await?)) };
+    let identity = &state.identity;
+    let answer = async {
+        if matches!(method, Method::Passkey) {
+            let options = identity.required_passkey_options(&mfa_token, Arc::clone(&source));
+            return ok(EnrolmentBegun::Passkey(options.await?.into()));
+        }
+        let request = SetupRequest { method: method.into(), name };
+        let setup = identity.setup_required_factor(&mfa_token, request, Arc::clone(&source));
+        ok(EnrolmentBegun::Setup(setup.await?.into()))
+    };
     limited_in(Class::Auth, &state, (&source, tenant), &mfa_token, answer).await
 }
 
 pub(crate) async fn finish_enrolment(
     State(state): State<ApiState>,
     Source(source): Source,
-    Json(step): Json<Verify>,
+    Json(step): Json<FinishEnrolment>,
 ) -> Answer {
-    let (mfa_token, presented) = step.presented()?;
+    let (mfa_token, proof) = step.checked()?;
     let tenant = tenant_hinted(&state, &mfa_token).await?;
-    let Presented::Code(method, code) = presented else {
-        let message = "A passkey is enrolled by somebody signed in";
-        return Err(Problem::malformed_field("method", "invalid_value", message));
+    let (identity, from) = (&state.identity, Arc::clone(&source));
+    let answer = async {
+        ok(match proof {
+            FirstProof::Code(method, code) => Enrolled::from(
+                identity.confirm_required_factor(&mfa_token, (method, code), from).await?,
+            ),
+            FirstProof::Passkey(made) => {
+                Enrolled::from(identity.register_required_passkey(&mfa_token, made, from).await?)
+            }
+        })
     };
-    let typed = (method, code);
-    let confirming = state.identity.confirm_required_factor(&mfa_token, typed, Arc::clone(&source));
-    let answer = async { ok(Enrolled::from(confirming.await?)) };
     limited_in(Class::Mfa, &state, (&source, tenant), &mfa_token, answer).await
 }
 
@@ -244,8 +254,9 @@ pub(crate) mod docs {
             EXAMPLE_ID, List, OTHER_ID,
             auth::Nothing,
             mfa::{
-                BackupCodes, Challenge, Confirm, Confirmed, Enrol, Enrolled, Factor, FactorReset,
-                Rename, SendTo, SetUp, Setup, StepUp, SteppedUp, Verified, Verify,
+                BackupCodes, Challenge, Confirm, Confirmed, Enrol, Enrolled, EnrolmentBegun,
+                Factor, FactorReset, FinishEnrolment, Rename, SendTo, SetUp, Setup, StepUp,
+                SteppedUp, Verified, Verify,
             },
             passkeys::RequestOptions,
         },
@@ -284,18 +295,43 @@ pub(crate) mod docs {
     pub(crate) fn enrol() -> Doc {
         Doc::new("enrolRequiredFactor", "mfa", "Begins to enrol the factor that a role requires")
             .body::<Enrol>(json!({ "mfa_token": "enrol_tenant_secret", "method": "totp" }))
-            .answers::<Setup>(200, "What is needed to set it up.")
+            .describe(
+                "A sign-in answers `enrolment_required` where the role requires a factor and there \
+                 is none. A passkey is made with what this answers and sent to the confirmation.",
+            )
+            .answers::<EnrolmentBegun>(200, "What is needed to set it up.")
             .problem(401, &["invalid_token"])
-            .problem(422, &["method_unavailable", "address_missing", "validation_failed"])
+            .problem(
+                422,
+                &[
+                    "method_unavailable",
+                    "address_missing",
+                    "passkeys_unavailable",
+                    "validation_failed",
+                ],
+            )
     }
 
     pub(crate) fn finish_enrolment() -> Doc {
         Doc::new("confirmRequiredFactor", "mfa", "Confirms that factor and finishes the sign-in")
-            .body::<Verify>(json!({ "mfa_token": "enrol_tenant_secret", "code": "123456" }))
+            .body::<FinishEnrolment>(
+                json!({ "mfa_token": "enrol_tenant_secret", "code": "123456" }),
+            )
             .answers::<Enrolled>(200, "Backup codes, shown once, and tokens.")
             .problem(401, STEP)
             .problem(403, &["account_locked"])
-            .problem(422, &["nothing_to_confirm"])
+            .problem(409, &["passkey_exists"])
+            .problem(
+                422,
+                &[
+                    "nothing_to_confirm",
+                    "passkey_not_accepted",
+                    "method_unavailable",
+                    "too_many_passkeys",
+                    "passkeys_unavailable",
+                    "validation_failed",
+                ],
+            )
     }
 
     pub(crate) fn setup() -> Doc {

@@ -168,6 +168,11 @@ async fn known(
     {
         return told(Problem::from(error).into_response(), counted);
     }
+    if !place.with_spent_codes
+        && let Err(error) = state.identity.refuse_spent_backup_codes(&caller).await
+    {
+        return told(Problem::from(error).into_response(), counted);
+    }
     if !caller.tenant.has_module(place.module) {
         return told(module_not_enabled().into_response(), counted);
     }

@@ -3,8 +3,9 @@
 use banking::payee::PaymentToProve;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use identity::{
-    Confirmed as StoredConfirmed, FactorRecord, PasskeyProof, PaymentProven, Proven, Regenerate,
-    ResetRequest, SecondFactorDue, Setup as StoredSetup, SignIn, TokenGrant, VerifiedStep,
+    Confirmed as StoredConfirmed, FactorRecord, PasskeyProof, PasskeyRegistered,
+    PasskeyRegistration, PaymentProven, Proven, Regenerate, ResetRequest, SecondFactorDue,
+    Setup as StoredSetup, SignIn, TokenGrant, VerifiedStep,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,8 +13,12 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    EXAMPLE_ID, EXAMPLE_INSTANT, OTHER_ID, accounts::currency, auth::Tokens, instant,
-    passkeys::ProvenCredential, transfers::minor_units,
+    EXAMPLE_ID, EXAMPLE_INSTANT, OTHER_ID,
+    accounts::currency,
+    auth::Tokens,
+    instant,
+    passkeys::{CreatedCredential, CreationOptions, ProvenCredential},
+    transfers::minor_units,
 };
 use crate::{openapi_parts::Example, problem::Problem};
 
@@ -260,11 +265,84 @@ pub(crate) struct Enrol {
     /// Of the sign-in.
     #[schema(format = Password)]
     pub(crate) mfa_token: String,
-    /// `totp`, `sms` or `email`.
+    /// `totp`, `sms`, `email` or `passkey`.
     pub(crate) method: Method,
-    /// What you call it.
+    /// What you call it; a passkey is named with its credential.
     #[serde(default)]
     pub(crate) name: Option<String>,
+}
+
+/// The first code of that factor or, of a passkey, what the authenticator made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FinishEnrolment {
+    /// Of the sign-in.
+    #[schema(format = Password)]
+    pub(crate) mfa_token: String,
+    /// Needed for a passkey, and where more than one waits to be confirmed.
+    #[serde(default)]
+    method: Option<Method>,
+    /// As typed.
+    #[serde(default)]
+    #[schema(format = Password)]
+    code: Option<String>,
+    /// In its place, with the method `passkey`: what `navigator.credentials.create()` gave.
+    #[serde(default)]
+    credential: Option<CreatedCredential>,
+    /// With a passkey: what it shall be called.
+    #[serde(default)]
+    name: Option<String>,
+}
+
+/// What a factor is enrolled with.
+pub(crate) enum FirstProof {
+    /// Its first code.
+    Code(Option<identity::Method>, Zeroizing<String>),
+    /// What an authenticator made.
+    Passkey(PasskeyRegistration),
+}
+
+impl FinishEnrolment {
+    pub(crate) fn checked(self) -> Result<(String, FirstProof), Problem> {
+        let missing = |field| {
+            let message = "This field is required";
+            Err(Problem::malformed_field(field, "missing_field", message))
+        };
+        let unknown = |field| {
+            let message = "This field does not belong to the method";
+            Err(Problem::malformed_field(field, "unknown_field", message))
+        };
+        let proof = match (self.method, self.code, self.credential) {
+            (Some(Method::Passkey), None, Some(credential)) => {
+                FirstProof::Passkey(credential.named(self.name)?)
+            }
+            (Some(Method::Passkey), None, None) => return missing("credential"),
+            (Some(Method::Passkey), Some(_), _) => return unknown("code"),
+            (_, _, Some(_)) => return unknown("credential"),
+            (_, None, None) => return missing("code"),
+            (..) if self.name.is_some() => return unknown("name"),
+            (method, Some(code), None) => {
+                FirstProof::Code(method.map(Into::into), Zeroizing::new(code))
+            }
+        };
+        Ok((self.mfa_token, proof))
+    }
+}
+
+/// What is needed to enrol the factor that a role requires.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum EnrolmentBegun {
+    /// Of an app, or of a method that sends codes.
+    Setup(Setup),
+    /// Of a passkey: for `navigator.credentials.create()`.
+    Passkey(CreationOptions),
+}
+
+impl Example for EnrolmentBegun {
+    fn example() -> Self {
+        Self::Setup(Setup::example())
+    }
 }
 
 /// What is needed to set a factor up; its first code confirms it.
@@ -371,6 +449,14 @@ pub(crate) struct Enrolled {
 impl From<(StoredConfirmed, TokenGrant)> for Enrolled {
     fn from((confirmed, tokens): (StoredConfirmed, TokenGrant)) -> Self {
         Self { confirmed: confirmed.into(), tokens: tokens.into() }
+    }
+}
+
+impl From<(PasskeyRegistered, TokenGrant)> for Enrolled {
+    fn from((made, tokens): (PasskeyRegistered, TokenGrant)) -> Self {
+        let backup_codes = plain(&made.backup_codes);
+        let confirmed = Confirmed { enabled: true, method: Method::Passkey, backup_codes };
+        Self { confirmed, tokens: tokens.into() }
     }
 }
 

@@ -112,13 +112,19 @@ pub(crate) struct AssertionResponse {
 
 impl RegisterPasskey {
     pub(crate) fn checked(self) -> Result<PasskeyRegistration, Problem> {
-        let CreatedCredential { id, raw_id, r#type, response } = self.credential;
+        self.credential.named(self.name)
+    }
+}
+
+impl CreatedCredential {
+    pub(crate) fn named(self, name: Option<String>) -> Result<PasskeyRegistration, Problem> {
+        let Self { id, raw_id, r#type, response } = self;
         Ok(PasskeyRegistration {
             credential_id: credential_id(&id, &raw_id, &r#type)?,
             client_data: decoded("credential.response.clientDataJSON", &response.client_data)?,
             attestation: decoded("credential.response.attestationObject", &response.attestation)?,
             transports: response.transports,
-            name: self.name,
+            name,
         })
     }
 }

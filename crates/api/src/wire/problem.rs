@@ -60,7 +60,7 @@ pub(crate) struct ServerProblemBody {
 
 /// The sentence of each code that always says the same, as the code that refuses says
 /// it; a test holds the two together.
-pub(crate) const DETAILS: [(&str, &str); 81] = [
+pub(crate) const DETAILS: [(&str, &str); 82] = [
     ("account_closed", "The account is closed"),
     ("account_frozen", "The account is frozen"),
     ("account_locked", "Too many failures. Try again later"),
@@ -73,6 +73,7 @@ pub(crate) const DETAILS: [(&str, &str); 81] = [
     ("approval_decided", "Somebody has decided before"),
     ("approval_expired", "Nobody has decided in time"),
     ("approval_tampered", "The order is not the one that was given"),
+    ("backup_codes_due", "Two backup codes or fewer are left: make a new set first"),
     ("capture_exceeds_hold", "The amount is more than remains of the hold"),
     ("change_decided", "Somebody has decided before"),
     ("change_expired", "Nobody has decided in time"),

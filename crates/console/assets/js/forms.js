@@ -1,4 +1,4 @@
-// Comforts of forms, all of which the pages can do without: copying, showing a
+// Comforts of forms, all of which the pages can do without: copying, printing, showing a
 // password, the theme without a reload, faults in focus, no second submission.
 (() => {
   "use strict";
@@ -14,6 +14,7 @@
     if (code) copy(code.closest(".code")?.querySelector("code")?.textContent ?? "");
     const text = target?.closest("[data-copy]");
     if (text) copy(text.dataset.copy);
+    if (target?.closest("[data-print]")) window.print();
     const reveal = target?.closest("[data-reveal]");
     if (reveal) {
       const input = document.getElementById(reveal.dataset.reveal);

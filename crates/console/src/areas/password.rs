@@ -43,8 +43,7 @@ pub(crate) async fn change(visitor: Visitor, form: Params) -> Answer {
             visitor.redirect_saying("/", "Your password is changed. Other devices are signed out.")
         }
         Err(OperationError::Refused(refusal))
-            if matches!(refusal.kind, RefusalKind::Rule | RefusalKind::Conflict)
-                || refusal.code == "step_up_required" =>
+            if matches!(refusal.kind, RefusalKind::Rule | RefusalKind::Conflict) =>
         {
             let status = StatusCode::from_u16(refusal.kind.status());
             let form = Form::refused(&Params::default(), &refusal);

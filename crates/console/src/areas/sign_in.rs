@@ -14,13 +14,13 @@ use axum::{
 };
 use hotstate::limits::{Class, Counted, SignIn, count_sign_in, tried_name};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use identity::{ConsoleGrant, ConsoleSignIn, LoginRequest};
+use identity::{ConsoleGrant, ConsoleSignIn, LoginRequest, PasskeyProof};
 use operation::{OperationError, RefusalKind};
 use tenancy::{Actor, ActorKind, OpContext, TenantRef};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::second_step;
+use super::{codes, enrolment, second_step, webauthn};
 use crate::{
     cookies,
     fault::{Answer, Fault},
@@ -32,12 +32,17 @@ use crate::{
     visitor::{Visitor, own_path, see_other},
 };
 
+/// Forms that count themselves, under the name, the passkey or the address tried.
+pub(crate) const PATHS: [&str; 3] = ["/login", "/login/passkey", "/login/passkey/options"];
+
 #[derive(Template)]
 #[template(path = "areas/sign_in.html")]
 struct SignInPage {
     page: Page,
     tenant: String,
     asks_tenant: bool,
+    /// Whether the tenant, where it is known, has passkeys.
+    offers_passkey: bool,
     username: String,
     next: String,
     notice: Option<&'static str>,
@@ -79,9 +84,7 @@ pub(crate) async fn enter(
         }
         None => tried(&console, &visit, &form).await,
     };
-    let mut response = answer.unwrap_or_else(axum::response::IntoResponse::into_response);
-    response.extensions_mut().insert(counted);
-    Ok(response)
+    Ok(with_count(answer, counted))
 }
 
 /// Counts an attempt under the name tried and its address, as the API does.
@@ -121,13 +124,11 @@ async fn tried(console: &Console, visit: &Visit, form: &Params) -> Answer {
         password: Zeroizing::new(form.raw("password").unwrap_or_default().to_owned()),
     };
     match console.identity.sign_in_console(request, Arc::clone(&visit.source)).await {
-        Ok(ConsoleSignIn::Session(grant)) => entered(console, visit, form, &grant).await,
-        // The pages that enrol a factor are not here yet: the API does it.
+        Ok(ConsoleSignIn::Session(grant)) => {
+            entered(console, visit, form.get("next").unwrap_or("/"), &grant).await
+        }
         Ok(ConsoleSignIn::SecondFactor(due)) if due.enrolment_required => {
-            let words = "Your role requires a second factor, and you have none yet. Ask your \
-                         administrator how to enrol one.";
-            let said = (None, Some(words.to_owned()));
-            draw(console, visit, form, StatusCode::FORBIDDEN, said).await
+            enrolment::lead(form, &due)
         }
         Ok(ConsoleSignIn::SecondFactor(due)) => second_step::lead(form, &due),
         Err(OperationError::Refused(refusal)) => match refusal.kind {
@@ -149,25 +150,103 @@ async fn tried(console: &Console, visit: &Visit, form: &Params) -> Answer {
     }
 }
 
+/// `POST /login/passkey/options`: what the browser is asked for.
+pub(crate) async fn passkey_options(
+    State(console): State<Console>,
+    Extension(visit): Extension<Arc<Visit>>,
+    form: Params,
+) -> Answer {
+    let tenant = console.identity.login_tenant(form.get("tenant")).await?;
+    // Every challenge is another attempt: only the address says that it is one person's.
+    let tried = visit.source.ip.map(|address| address.to_string()).unwrap_or_default();
+    let (counted, wait_s) = counted(&console, &visit, tenant.clone(), &tried).await?;
+    let answer = match (wait_s, tenant) {
+        (Some(seconds), _) => Err(Fault::too_many(seconds)),
+        (None, None) => Err(Fault::not_found()),
+        (None, Some(tenant)) => {
+            let from = Arc::clone(&visit.source);
+            let options = console.identity.passkey_sign_in_options(tenant, from).await;
+            options.map(|options| webauthn::request(&options)).map_err(Fault::from)
+        }
+    };
+    Ok(with_count(answer, counted))
+}
+
+/// `POST /login/passkey`: the browser's answer.
+pub(crate) async fn enter_by_passkey(
+    State(console): State<Console>,
+    Extension(visit): Extension<Arc<Visit>>,
+    form: Params,
+) -> Answer {
+    let proof = webauthn::proof(&form)?;
+    let tenant = match proof.tenant_hint() {
+        Some(tenant) => console.identity.directory().by_id(tenant).await?,
+        None => None,
+    };
+    let tried = format!("{:?}", proof.credential_id);
+    let (counted, wait_s) = counted(&console, &visit, tenant, &tried).await?;
+    let answer = match wait_s {
+        Some(seconds) => {
+            refused(&console, &visit, &form, StatusCode::TOO_MANY_REQUESTS, seconds).await
+        }
+        None => by_passkey(&console, &visit, &form, proof).await,
+    };
+    Ok(with_count(answer, counted))
+}
+
+async fn by_passkey(
+    console: &Console,
+    visit: &Visit,
+    form: &Params,
+    proof: PasskeyProof,
+) -> Answer {
+    let from = Arc::clone(&visit.source);
+    match console.identity.sign_in_console_by_passkey(proof, from).await {
+        Ok(grant) => entered(console, visit, form.get("next").unwrap_or("/"), &grant).await,
+        Err(OperationError::Refused(refusal)) if refusal.kind == RefusalKind::Unauthenticated => {
+            let words = "That passkey was not accepted. Try again, or use your password.";
+            let said = (None, Some(words.to_owned()));
+            draw(console, visit, form, StatusCode::UNAUTHORIZED, said).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) fn with_count(answer: Answer, counted: Counted) -> Response {
+    let mut response = answer.unwrap_or_else(axum::response::IntoResponse::into_response);
+    response.extensions_mut().insert(counted);
+    response
+}
+
 /// Signed in: the cookie, and on to where they wanted to go.
 pub(crate) async fn entered(
     console: &Console,
     visit: &Visit,
-    form: &Params,
+    next: &str,
     grant: &ConsoleGrant,
 ) -> Answer {
+    let mut response = see_other(next)?;
+    admit(console, visit, &mut response, grant).await;
+    Ok(response)
+}
+
+/// Puts the session's cookie into an answer, in the place of all that was before.
+pub(super) async fn admit(
+    console: &Console,
+    visit: &Visit,
+    response: &mut Response,
+    grant: &ConsoleGrant,
+) {
     // The browser's earlier session is not left behind under another cookie.
     if let Some(earlier) = &visit.session
         && let Err(error) = console.identity.logout(&earlier.context).await
     {
         tracing::debug!(%error, "the earlier session had ended");
     }
-    let mut response = see_other(form.get("next").unwrap_or("/"))?;
     let headers = response.headers_mut();
     cookies::set(headers, cookies::SESSION, &grant.cookie, cookies::Keep::Session);
     // What was good before signing in is good for nothing after.
     cookies::set(headers, cookies::BEFORE, "", cookies::Keep::Drop);
-    Ok(response)
 }
 
 async fn refused(
@@ -196,8 +275,15 @@ async fn draw(
 ) -> Answer {
     // Where the installation has one tenant nobody is asked for it but who asks for the
     // question (`/login?tenant=`): the platform's people, who are not of that tenant.
-    let asks_tenant =
-        params.raw("tenant").is_some() || console.identity.login_tenant(None).await?.is_none();
+    let only = console.identity.login_tenant(None).await?;
+    let asks_tenant = params.raw("tenant").is_some() || only.is_none();
+    let offers_passkey = match only.filter(|_| !asks_tenant) {
+        Some(tenant) => {
+            let policy = console.identity.policy(&nobody(console, visit, &tenant)).await?;
+            codes::know_passkeys(&policy.mfa.methods)
+        }
+        None => true,
+    };
     let mut page = Page::of(console, visit, "Sign in");
     // A session in the same browser does not guard this form's drawing.
     (page.person, page.navigation) = (None, Vec::new());
@@ -205,6 +291,7 @@ async fn draw(
         page,
         tenant: params.text("tenant").to_owned(),
         asks_tenant,
+        offers_passkey,
         username: params.text("username").to_owned(),
         next: params.get("next").and_then(own_path).unwrap_or("/").to_owned(),
         notice,

@@ -12,11 +12,11 @@ use banking::{
 };
 use http::StatusCode;
 use jiff::{civil::Date, tz::TimeZone};
-use operation::{Call, OperationError, PageRequest, Refusal, RefusalKind};
+use operation::{Call, OperationError, PageRequest, Refusal, RefusalKind, Reply};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{moving, under_way};
+use super::{moving, transfer_proof, under_way};
 use crate::{
     fault::{Answer, Fault},
     form::Form,
@@ -98,11 +98,15 @@ impl Shown {
 }
 
 /// What a form asks for, as far as it can be read.
-struct Order {
-    from: Account,
-    to: Payee,
-    amount: i64,
+pub(super) struct Order {
+    pub(super) from: Account,
+    pub(super) to: Payee,
+    pub(super) amount: i64,
 }
+
+/// The fields of the form.
+pub(super) const FIELDS: [&str; 5] =
+    ["from_account_id", "to_account_id", "amount", "description", "reference"];
 
 fn needs(visitor: &Visitor, permission: Permission) -> Result<(), Fault> {
     if visitor.may(permission) { Ok(()) } else { Err(Fault::denied()) }
@@ -180,6 +184,16 @@ pub(crate) async fn create(visitor: Visitor, params: Params) -> Answer {
         Ok(order) => order,
         Err(form) => return draw(&visitor, form, StatusCode::UNPROCESSABLE_ENTITY).await,
     };
+    place(&visitor, &params, order, once).await
+}
+
+/// Runs the order of a form under its key.
+pub(super) async fn ordered(
+    visitor: &Visitor,
+    params: &Params,
+    order: &Order,
+    once: String,
+) -> Result<Reply<Transfer>, OperationError> {
     let command = CreateTransfer {
         from_account_id: order.from.id,
         to_account_id: order.to.account_id,
@@ -190,19 +204,32 @@ pub(crate) async fn create(visitor: Visitor, params: Params) -> Answer {
     };
     let context = visitor.context().clone();
     let call = Call { context, idempotency_key: Some(once), command };
-    let done = under_way::settled(
+    under_way::settled(
         || visitor.console.transfers.run_one(call.clone()),
         |done| matches!(done, Err(OperationError::Refused(refusal)) if under_way::is_under_way(refusal)),
-    );
-    let reply = match done.await {
+    )
+    .await
+}
+
+/// The same with its page; where a second factor is due first, with the question for it.
+pub(super) async fn place(
+    visitor: &Visitor,
+    params: &Params,
+    order: Order,
+    once: String,
+) -> Answer {
+    let reply = match ordered(visitor, params, &order, once).await {
         Ok(reply) => reply,
+        Err(OperationError::Refused(refusal)) if refusal.code == transfer_proof::DUE => {
+            return transfer_proof::lead(visitor, params, order).await;
+        }
         Err(OperationError::Refused(refusal)) if under_way::is_under_way(&refusal) => {
-            return under_way::draw(&visitor, "/transfers", &params);
+            return under_way::draw(visitor, "/transfers", params);
         }
         Err(OperationError::Refused(refusal)) if is_for_the_form(refusal.kind) => {
             let status = StatusCode::from_u16(refusal.kind.status());
             let status = status.unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
-            return draw(&visitor, Form::refused(&params, &in_words(refusal)), status).await;
+            return draw(visitor, Form::refused(params, &in_words(refusal)), status).await;
         }
         Err(error) => return Err(error.into()),
     };
@@ -309,7 +336,10 @@ async fn choices(visitor: &Visitor) -> Result<Vec<(String, String)>, Fault> {
 }
 
 /// Reads the form: accounts that exist for this person, an amount, texts.
-async fn resolve(visitor: &Visitor, params: &Params) -> Result<Result<Order, Form>, Fault> {
+pub(super) async fn resolve(
+    visitor: &Visitor,
+    params: &Params,
+) -> Result<Result<Order, Form>, Fault> {
     let mut form = moving::texts(Form::new(params), params);
     let from = match params.get("from_account_id") {
         Some(text) => moving::readable(visitor, text).await?,

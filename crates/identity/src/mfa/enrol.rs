@@ -2,7 +2,7 @@
 //!
 //! By somebody signed in, or with the token that a sign-in gives to whose role requires
 //! a factor and who has none; that one is good for this and nothing else, and its end is
-//! a session. Refuses to know passkeys, whose ceremony is another.
+//! a session. Refuses to know passkeys, whose ceremony is another (`passkeys::enrol`).
 
 use std::sync::Arc;
 
@@ -101,6 +101,14 @@ pub(crate) enum Authority {
     Pending { challenge: Uuid, password_changed_at: Option<Timestamp> },
 }
 
+impl Pending {
+    /// What it entitles to, if it is for enrolling.
+    pub(crate) fn authority(&self) -> Authority {
+        let password_changed_at = self.password_changed_at;
+        Authority::Pending { challenge: self.id, password_changed_at }
+    }
+}
+
 impl Identity {
     /// Begins to enrol a factor. 403 `step_up_required` where there is one already and
     /// it was not used lately; 409 `factor_exists`; 422 `method_unavailable`,
@@ -144,7 +152,7 @@ impl Identity {
         (session_for, from): (SessionFor, Arc<RequestInfo>),
     ) -> Result<Setup, OperationError> {
         let pending = self.pending(token, (Purpose::Enrolment, session_for), from).await?;
-        let whose = (pending.user, authority(&pending));
+        let whose = (pending.user, pending.authority());
         self.begin_enrolment(&pending.context, &pending.state, whose, request).await
     }
 
@@ -225,7 +233,7 @@ impl Identity {
         let entrant = Entrant::named(state, *user, pending.username_key.clone());
         let (begin, secret) = self.new_session(context, state, entrant, how)?;
         let (codes, hashes) = fresh_codes(state, *user);
-        let authority = authority(pending);
+        let authority = pending.authority();
         let command =
             ConfirmEnrolment { claim, authority, backup_hashes: hashes, begin: Some(begin) };
         let done = self.run_and_forget(context, command, Forgotten::User(*user)).await?;
@@ -277,11 +285,6 @@ impl Identity {
         let app = secret.map(|secret| app_setup(&state, &shown, secret)).transpose()?;
         Ok(Setup { method, app })
     }
-}
-
-fn authority(pending: &Pending) -> Authority {
-    let password_changed_at = pending.password_changed_at;
-    Authority::Pending { challenge: pending.id, password_changed_at }
 }
 
 fn app_setup(

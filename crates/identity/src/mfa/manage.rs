@@ -128,8 +128,8 @@ impl Identity {
         let state = self.state(context).await?;
         let (codes, hashes) = fresh_codes(&state, user);
         let command = RegenerateCodes { user, hashes };
-        let call = Call { context: context.clone(), idempotency_key: None, command };
-        self.inner.operations.run_one(call).await?;
+        // Every session of the person goes on that waited for it.
+        self.run_and_forget(context, command, Forgotten::User(user)).await?;
         Ok(codes)
     }
 }

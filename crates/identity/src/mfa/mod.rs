@@ -20,6 +20,7 @@ mod qr;
 mod reset;
 mod second_step;
 mod sign_in;
+mod spent;
 mod step_up;
 mod totp;
 
@@ -33,9 +34,10 @@ use crate::{passkeys::PasskeyPresented, session_begin::Assurance};
 
 pub(crate) use challenge::{
     NewChallenge, Owner, Pending, PendingFactor, PendingTokens, Purpose, begin as begin_challenge,
+    consume as consume_challenge,
 };
 pub use enrol::{AppSetup, Confirmed, Setup, SetupRequest};
-pub(crate) use enrol::{checked_name, fresh_codes, method_unavailable};
+pub(crate) use enrol::{Authority, checked_name, fresh_codes, method_unavailable};
 pub(crate) use enrol_commands::{end_other_sessions, store_backup_codes};
 pub use manage::FactorRecord;
 pub(crate) use notices::{Told, tell};

@@ -25,6 +25,8 @@ const LIFETIME: SignedDuration = SignedDuration::from_secs(5 * 60);
 pub(super) enum Purpose {
     /// To register a passkey, in one's session.
     Registration { user: Uuid, session: Uuid },
+    /// To register the passkey that one's role requires, and sign in with it.
+    Enrolment { user: Uuid, pending: Uuid },
     /// To sign in with nothing else.
     SignIn,
     /// To finish a sign-in that began with a password.
@@ -40,7 +42,8 @@ impl Purpose {
         match self {
             Self::Registration { .. } => "registration",
             Self::SignIn => "sign_in",
-            Self::SecondFactor { .. } => "second_factor",
+            // Both belong to a pending sign-in, and their tokens are of different kinds.
+            Self::Enrolment { .. } | Self::SecondFactor { .. } => "second_factor",
             Self::StepUp { .. } => "step_up",
             Self::Payment { .. } => "payment",
         }
@@ -50,6 +53,7 @@ impl Purpose {
     const fn kind(self) -> &'static str {
         match self {
             Self::Registration { .. } => "passkeynew",
+            Self::Enrolment { .. } => "passkeyenrol",
             Self::SignIn => "passkey",
             Self::SecondFactor { .. } => "passkeyfactor",
             Self::StepUp { .. } => "passkeystepup",
@@ -64,9 +68,11 @@ impl Purpose {
                 (Some(user), Some(session), None)
             }
             Self::SignIn => (None, None, None),
-            Self::SecondFactor { user, pending } => (Some(user), None, Some(pending)),
             Self::Payment { user, session, challenge } => {
                 (Some(user), Some(session), Some(challenge))
+            }
+            Self::Enrolment { user, pending } | Self::SecondFactor { user, pending } => {
+                (Some(user), None, Some(pending))
             }
         }
     }

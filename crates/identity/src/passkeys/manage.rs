@@ -21,7 +21,7 @@ use vault::DataKey;
 
 use super::{
     Parameters, PasskeyRecord,
-    register::{own_session, require_fresh},
+    authority::{own_session, require_fresh},
 };
 use crate::{
     Identity,

@@ -8,7 +8,9 @@
 //! `PUBLIC_URL` alone. Refuses to know how a ceremony is verified (`webauthn`'s) and how a
 //! session begins (`session_begin`'s).
 
+mod authority;
 mod ceremony;
+mod enrol;
 mod manage;
 mod proof;
 mod register;

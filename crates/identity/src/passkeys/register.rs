@@ -1,18 +1,17 @@
-//! Registering a passkey, in a session whose owner proved lately to be there.
+//! Registering a passkey: what the browser is asked for, and what is stored of its answer.
 //!
-//! Whoever has a session that is hours old may be a passer-by at an open screen, and a
-//! passkey outlives the session. So it takes a second factor used within five minutes,
-//! or, of somebody who has none, a sign-in within five minutes.
+//! Refuses to know by whose authority it is made (`authority`'s).
 
 use std::sync::Arc;
 
 use access::Permission;
-use audit::EventType;
-use jiff::{SignedDuration, Timestamp};
-use operation::{Applied, Call, Command, Failure, OperationError, Refusal, RefusalKind, event};
+use audit::{AuditEvent, EventType};
+use operation::{
+    Applied, Call, Command, Failure, OperationError, Refusal, RefusalKind, event_context,
+};
 use serde_json::json;
 use tenancy::{
-    DbError, OpContext, Query, SessionId, TenantTx,
+    DbError, OpContext, Query, TenantTx,
     keyring::{KeyringError, load_subject_keys},
 };
 use uuid::Uuid;
@@ -21,7 +20,8 @@ use zeroize::Zeroizing;
 
 use super::{
     PASSKEYS_MAX, Parameters, PasskeyRecord, PasskeyRegistration,
-    ceremony::{CreationOptions, Descriptor, Purpose, begin, consume, new_challenge, presented},
+    authority::{PasskeyOwner, own_session},
+    ceremony::{CreationOptions, Descriptor, begin, consume, new_challenge, presented},
     manage::{algorithm_name, load},
     stale_challenge, unacceptable,
 };
@@ -29,13 +29,14 @@ use crate::{
     Identity,
     claims::token_revoked,
     context::key_failure,
+    events::about,
     login::device_fingerprint,
     mfa::{
-        Method, Told, checked_name, end_other_sessions, fresh_codes, held, method_unavailable,
-        store_backup_codes, tell,
+        Authority, Method, Told, checked_name, consume_challenge, end_other_sessions, fresh_codes,
+        held, method_unavailable, store_backup_codes, tell,
     },
-    session_begin,
-    sessions::{Forgotten, own_user},
+    session_begin::{Accepted, SessionBegin},
+    sessions::Forgotten,
     tenant_state::TenantState,
     webauthn::{
         CREDENTIAL_ID_BYTES_MAX, Expected, Fault, RelyingParty,
@@ -43,7 +44,6 @@ use crate::{
     },
 };
 
-const FRESHNESS: &str = tenancy::sql!("identity/passkeys.sql", "freshness");
 const NAME_USER: &str = tenancy::sql!("identity/passkeys.sql", "name_user");
 const USER_HANDLE: &str = tenancy::sql!("identity/passkeys.sql", "user_handle");
 const DESCRIPTORS: &str = tenancy::sql!("identity/passkeys.sql", "descriptors");
@@ -51,8 +51,6 @@ const FACTOR: &str = tenancy::sql!("identity/passkeys.sql", "factor");
 const STORE: &str = tenancy::sql!("identity/passkeys.sql", "store");
 const ENABLE: &str = tenancy::sql!("identity/mfa.sql", "enable");
 
-/// How lately somebody must have proven to be there.
-const FRESH: SignedDuration = SignedDuration::from_secs(5 * 60);
 /// Methods of a tenant's policy that a passkey is.
 const POLICY_NAMES: [&str; 2] = ["passkey", "fido2"];
 /// How browsers may look for a credential (WebAuthn section 5.8.4 and its registry).
@@ -85,24 +83,10 @@ impl Identity {
         context: &OpContext,
     ) -> Result<CreationOptions, OperationError> {
         let (user, session) = own_session(context)?;
-        let party = self.party()?;
         let state = self.state(context).await?;
         let facts = self.session(context, session).await?.ok_or_else(token_revoked)?;
-        let purpose = Purpose::Registration { user, session };
-        let challenge = new_challenge(context.tenant_id(), purpose)?;
-        let command = BeginRegistration { state, user, session, challenge: challenge.clone() };
-        let call = Call { context: context.clone(), idempotency_key: None, command };
-        let known = self.inner.operations.run_one(call).await?.output;
-        let exclude = known
-            .credentials
-            .into_iter()
-            .map(|(credential_id, transports)| Descriptor { credential_id, transports });
-        let rp_name = context.tenant.slug.clone();
-        Ok(CreationOptions::new(
-            (&party, &challenge),
-            (known.user_handle, facts.username.clone()),
-            (rp_name, exclude.collect()),
-        ))
+        let owner = PasskeyOwner { user, authority: Authority::Session(session) };
+        self.begin_registration(context, state, owner, facts.username.clone()).await
     }
 
     /// Stores a passkey that the caller's authenticator made. The refusals are those of
@@ -115,6 +99,46 @@ impl Identity {
     ) -> Result<PasskeyRegistered, OperationError> {
         let (user, session) = own_session(context)?;
         let state = self.state(context).await?;
+        let owner = PasskeyOwner { user, authority: Authority::Session(session) };
+        let (made, _) = self.register_for(context, (state, owner), registration, None).await?;
+        Ok(made)
+    }
+
+    /// What a browser needs, by whosever authority.
+    pub(super) async fn begin_registration(
+        &self,
+        context: &OpContext,
+        state: Arc<TenantState>,
+        owner: PasskeyOwner,
+        username: String,
+    ) -> Result<CreationOptions, OperationError> {
+        let party = self.party()?;
+        let challenge = new_challenge(context.tenant_id(), owner.purpose())?;
+        let command = BeginRegistration { state, owner, challenge: challenge.clone() };
+        let call = Call { context: context.clone(), idempotency_key: None, command };
+        let known = self.inner.operations.run_one(call).await?.output;
+        let exclude = known
+            .credentials
+            .into_iter()
+            .map(|(credential_id, transports)| Descriptor { credential_id, transports });
+        let rp_name = context.tenant.slug.clone();
+        Ok(CreationOptions::new(
+            (&party, &challenge),
+            (known.user_handle, username),
+            (rp_name, exclude.collect()),
+        ))
+    }
+
+    /// Stores a passkey, by whosever authority; with the session that comes of it, where
+    /// one does.
+    pub(super) async fn register_for(
+        &self,
+        context: &OpContext,
+        (state, owner): (Arc<TenantState>, PasskeyOwner),
+        registration: PasskeyRegistration,
+        begin: Option<SessionBegin>,
+    ) -> Result<(PasskeyRegistered, Option<Accepted>), OperationError> {
+        let user = owner.user;
         let (codes, backup_hashes) = fresh_codes(&state, user);
         let command = Register {
             party: self.party()?,
@@ -123,53 +147,20 @@ impl Identity {
             state,
             registration,
             backup_hashes,
-            user,
-            session,
+            owner,
+            begin,
         };
         // A factor changes what this node remembers of all of the person's sessions.
         let made = self.run_and_forget(context, command, Forgotten::User(user)).await?;
         let backup_codes = if made.codes_stored { codes } else { Vec::new() };
-        Ok(PasskeyRegistered { passkey: made.passkey, backup_codes })
+        Ok((PasskeyRegistered { passkey: made.passkey, backup_codes }, made.accepted))
     }
-}
-
-/// The signed-in person and their session.
-pub(super) fn own_session(context: &OpContext) -> Result<(Uuid, Uuid), Refusal> {
-    let user = own_user(context)?;
-    let SessionId(session) = context.session.ok_or_else(token_revoked)?;
-    Ok((user, session))
 }
 
 /// Transports that are known, each once; others are a newer browser's and no fault.
 fn known_transports(given: &[String]) -> Vec<String> {
     let named = |name: &&str| given.iter().any(|given| given == name);
     TRANSPORTS.iter().filter(|name| named(name)).map(|name| (*name).to_owned()).collect()
-}
-
-/// Refuses who proved nothing lately; `factor_needed` even where they have none.
-pub(super) async fn require_fresh(
-    transaction: &TenantTx,
-    context: &OpContext,
-    (user, session): (Uuid, Uuid),
-    factor_needed: bool,
-) -> Result<(), Failure> {
-    let parameters: Parameters<'_, 3> = [&transaction.tenant(), &session, &user];
-    let row = transaction.query_opt(FRESHNESS, &parameters).await?.ok_or_else(token_revoked)?;
-    let read = || -> Result<_, tokio_postgres::Error> {
-        Ok((row.try_get("created_at")?, row.try_get("mfa_at")?, row.try_get("mfa_enabled")?))
-    };
-    let (began_at, factor_at, has_factor): (Timestamp, Option<Timestamp>, bool) =
-        read().map_err(DbError::from)?;
-    let fresh = |at: Timestamp| context.clock.now().duration_since(at) <= FRESH;
-    if factor_at.is_some_and(fresh) || (!has_factor && !factor_needed && fresh(began_at)) {
-        return Ok(());
-    }
-    let (code, detail) = if has_factor || factor_needed {
-        ("step_up_required", "Prove a second factor first (POST /v1/auth/step-up)")
-    } else {
-        ("sign_in_required", "Sign in again first")
-    };
-    Err(Refusal::new(RefusalKind::Denied, code, detail).into())
 }
 
 fn require_method(state: &TenantState) -> Result<(), Refusal> {
@@ -182,8 +173,7 @@ fn require_method(state: &TenantState) -> Result<(), Refusal> {
 
 struct BeginRegistration {
     state: Arc<TenantState>,
-    user: Uuid,
-    session: Uuid,
+    owner: PasskeyOwner,
     challenge: OpaqueToken,
 }
 
@@ -197,7 +187,7 @@ struct Known {
 impl Command for BeginRegistration {
     const NAME: &'static str = "passkey.begin";
     const RESOURCE: &'static str = "passkey";
-    /// One's own, whatever the role; `own_session` made sure of it.
+    /// One's own, whatever the role; [`PasskeyOwner`] makes sure of it.
     const ANONYMOUS: bool = true;
     type Output = Known;
 
@@ -211,11 +201,12 @@ impl Command for BeginRegistration {
         context: &OpContext,
     ) -> Result<Applied<Known>, Failure> {
         require_method(&self.state)?;
-        require_fresh(transaction, context, (self.user, self.session), false).await?;
+        let user = self.owner.user;
+        self.owner.admitted(transaction, context).await?;
         let (tenant, handle) = (context.tenant_id(), random_bytes::<USER_HANDLE_BYTES>());
         let handle = handle.as_slice();
-        let name: Parameters<'_, 3> = [&tenant, &self.user, &handle];
-        let person: Parameters<'_, 2> = [&tenant, &self.user];
+        let name: Parameters<'_, 3> = [&tenant, &user, &handle];
+        let person: Parameters<'_, 2> = [&tenant, &user];
         let rows = transaction
             .pipeline(&[
                 Query::new(NAME_USER, &name),
@@ -230,8 +221,7 @@ impl Command for BeginRegistration {
         if credentials.len() >= PASSKEYS_MAX {
             return Err(too_many().into());
         }
-        let purpose = Purpose::Registration { user: self.user, session: self.session };
-        begin(transaction, context, &self.challenge, purpose).await?;
+        begin(transaction, context, &self.challenge, self.owner.purpose()).await?;
         let credentials = credentials
             .iter()
             .map(|row| Descriptor::read(row).map(|known| (known.credential_id, known.transports)));
@@ -239,7 +229,7 @@ impl Command for BeginRegistration {
             user_handle: handle.try_get("user_handle").map_err(DbError::from)?,
             credentials: credentials.collect::<Result<_, _>>()?,
         };
-        let event = event(context, EventType::ApiAccess, Self::NAME, Self::RESOURCE);
+        let event = about(context, EventType::ApiAccess, Self::NAME, (Some(user), None));
         Ok(Applied { output, status: 200, events: vec![event] })
     }
 }
@@ -258,8 +248,9 @@ struct Register {
     transports: Vec<String>,
     /// Stored where this is the person's first factor.
     backup_hashes: Vec<[u8; 32]>,
-    user: Uuid,
-    session: Uuid,
+    owner: PasskeyOwner,
+    /// Of a sign-in that required it, and ends with it.
+    begin: Option<SessionBegin>,
 }
 
 /// What a registration came to.
@@ -267,12 +258,13 @@ struct Register {
 struct Made {
     passkey: PasskeyRecord,
     codes_stored: bool,
+    accepted: Option<Accepted>,
 }
 
 impl Command for Register {
     const NAME: &'static str = "passkey.register";
     const RESOURCE: &'static str = "passkey";
-    /// One's own, whatever the role; `own_session` made sure of it.
+    /// One's own, whatever the role; [`PasskeyOwner`] makes sure of it.
     const ANONYMOUS: bool = true;
     type Output = Made;
 
@@ -286,22 +278,21 @@ impl Command for Register {
         context: &OpContext,
     ) -> Result<Applied<Made>, Failure> {
         require_method(&self.state)?;
-        require_fresh(transaction, context, (self.user, self.session), false).await?;
-        let purpose = Purpose::Registration { user: self.user, session: self.session };
+        // Its lock is held to the end, so that two registrations count each other.
+        let account = self.owner.admitted(transaction, context).await?;
+        let purpose = self.owner.purpose();
         let challenge = presented(&self.registration.client_data, purpose)
             .filter(|challenge| challenge.tenant() == context.tenant_id())
             .ok_or_else(stale_challenge)?;
-        // Held to the end, so that two registrations count each other.
-        session_begin::lock(transaction, context, self.user).await?.ok_or_else(token_revoked)?;
         if !consume(transaction, &challenge, purpose).await? {
             return Err(stale_challenge().into());
         }
         let credential = match self.verified(&challenge) {
             Ok(credential) => credential,
             // The challenge stays used: an answer is judged once.
-            Err(fault) => return Err(refused(context, fault)),
+            Err(fault) => return Err(self.refused(context, fault)),
         };
-        let (tenant, person) = (context.tenant_id(), self.user);
+        let (tenant, person) = (context.tenant_id(), self.owner.user);
         let parameters: Parameters<'_, 2> = [&tenant, &person];
         if transaction.query(DESCRIPTORS, &parameters).await?.len() >= PASSKEYS_MAX {
             return Err(too_many().into());
@@ -323,19 +314,52 @@ impl Command for Register {
         let told = Told::Added { factor: &self.name };
         tell(transaction, context, &self.state.keys, (person, told)).await?;
         let passkey = load(transaction, &self.state.keys, (person, id)).await?;
-        let event = event(context, EventType::CredentialChange, Self::NAME, Self::RESOURCE)
-            .resource_id(id)
-            .details(json!({
-                "algorithm": algorithm_name(credential.algorithm),
-                "aaguid": credential.aaguid,
-                "backup_eligible": credential.backup_eligible,
-            }));
-        let output = Made { passkey, codes_stored };
-        Ok(Applied { output, status: 201, events: vec![event] })
+        let mut events = vec![self.event(context).resource_id(id).details(json!({
+            "algorithm": algorithm_name(credential.algorithm),
+            "aaguid": credential.aaguid,
+            "backup_eligible": credential.backup_eligible,
+        }))];
+        let (accepted, began) = self.sign_in(transaction, context, account.roles).await?;
+        events.extend(began);
+        let output = Made { passkey, codes_stored, accepted };
+        Ok(Applied { output, status: 201, events })
     }
 }
 
 impl Register {
+    /// Ends the pending sign-in with its session, where that is what it was made for.
+    async fn sign_in(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        roles: Vec<String>,
+    ) -> Result<(Option<Accepted>, Vec<AuditEvent>), Failure> {
+        let (Some(begin), Authority::Pending { challenge, .. }) =
+            (&self.begin, self.owner.authority)
+        else {
+            return Ok((None, Vec::new()));
+        };
+        consume_challenge(transaction, challenge).await??;
+        let (accepted, events) =
+            begin.write(transaction, context, roles, (Self::NAME, &[])).await?;
+        Ok((Some(accepted), events))
+    }
+
+    fn event(&self, context: &OpContext) -> AuditEvent {
+        let mut shared = event_context(context);
+        shared.user_id = Some(self.owner.user);
+        AuditEvent::new(&shared, EventType::CredentialChange, Self::NAME, Self::RESOURCE)
+    }
+
+    /// A refusal that leaves the challenge used.
+    fn refused(&self, context: &OpContext, fault: Fault) -> Failure {
+        let event = self
+            .event(context)
+            .outcome(audit::Outcome::Failed)
+            .details(json!({ "reason": fault.code() }));
+        Failure::RefusedAndKept { refusal: unacceptable(fault), events: vec![event] }
+    }
+
     fn verified(&self, challenge: &OpaqueToken) -> Result<NewCredential, Fault> {
         let given = &self.registration;
         if given.credential_id.len() > CREDENTIAL_ID_BYTES_MAX {
@@ -359,15 +383,15 @@ impl Register {
     ) -> Result<bool, DbError> {
         let (tenant, keys) = (context.tenant_id(), &self.state.keys);
         let subjects =
-            load_subject_keys(transaction, keys, &[self.user]).await.map_err(key_failure)?;
-        let subject = subjects.get(&self.user).ok_or(KeyringError::Shredded)?;
+            load_subject_keys(transaction, keys, &[self.owner.user]).await.map_err(key_failure)?;
+        let subject = subjects.get(&self.owner.user).ok_or(KeyringError::Shredded)?;
         let cell = ("webauthn_credentials", "name_sealed", id);
         let name = keys.seal(subject, cell, &self.name).map_err(key_failure)?;
         let device = device_fingerprint(&self.state, &context.request);
         let (factor_id, device) = (context.clock.new_id(), device.as_slice());
         let factor: Parameters<'_, 5> =
-            [&tenant, &factor_id, &self.user, &Method::Passkey.title(), &device];
-        let person: Parameters<'_, 2> = [&tenant, &self.user];
+            [&tenant, &factor_id, &self.owner.user, &Method::Passkey.title(), &device];
+        let person: Parameters<'_, 2> = [&tenant, &self.owner.user];
         let rows = transaction
             .pipeline(&[Query::new(FACTOR, &factor), Query::new(ENABLE, &person)])
             .await?;
@@ -378,7 +402,7 @@ impl Register {
         let store: Parameters<'_, 13> = [
             &tenant,
             &id,
-            &self.user,
+            &self.owner.user,
             &config,
             &credential.credential_id,
             &credential.public_key,
@@ -392,12 +416,4 @@ impl Register {
         ];
         Ok(transaction.query_opt(STORE, &store).await?.is_some())
     }
-}
-
-/// A refusal that leaves the challenge used.
-fn refused(context: &OpContext, fault: Fault) -> Failure {
-    let event = event(context, EventType::CredentialChange, Register::NAME, Register::RESOURCE)
-        .outcome(audit::Outcome::Failed)
-        .details(json!({ "reason": fault.code() }));
-    Failure::RefusedAndKept { refusal: unacceptable(fault), events: vec![event] }
 }

@@ -16,9 +16,9 @@ use zeroize::Zeroizing;
 
 use super::{
     Parameters, PasskeyProof,
+    authority::own_session,
     ceremony::{Descriptor, Purpose, RequestOptions, begin, consume, new_challenge, presented},
     proof::prove,
-    register::own_session,
 };
 use crate::{
     Identity,

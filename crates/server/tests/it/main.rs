@@ -21,6 +21,7 @@ mod console_abuse;
 mod console_api;
 mod console_csv;
 mod console_exports;
+mod console_factors;
 mod console_forms;
 mod console_look;
 mod console_modules;

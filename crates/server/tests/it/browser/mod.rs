@@ -24,6 +24,7 @@ mod accessibility;
 mod keyboard;
 mod page;
 mod pages;
+mod passkeys;
 mod process;
 mod selftest;
 mod walker;
