@@ -54,6 +54,10 @@ SELECT person.id, person.organization_id, person.department,
 FROM users person
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NOT NULL;
 
+--! name_taken
+-- Of whoever was deleted as well: the name stays theirs.
+SELECT 1 AS one FROM users WHERE tenant_id = $1::uuid AND username_key = $2::text;
+
 --! one
 -- With the subject's key, so that opening the sealed fields costs no round trip.
 SELECT person.id, person.username, person.email_sealed, person.phone_sealed, person.full_name_sealed, person.role,

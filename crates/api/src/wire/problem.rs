@@ -125,6 +125,7 @@ pub(crate) const DETAILS: [(&str, &str); 82] = [
     ("precondition_required", "Send If-Match with the ETag of the object as you read it"),
     ("privilege_escalation", "This role holds more than you do"),
     ("referral_code_unknown", "Nobody has this referral code"),
+    ("registration_closed", "Nobody signs up here without an invitation"),
     ("request_timeout", "The body did not come within 10 seconds"),
     ("reset_pending", "A reset is waiting for a second admin already"),
     ("same_account", "Money cannot be moved to the account it comes from"),

@@ -7,17 +7,16 @@
 //! keeps its one-time key: sent twice, the transfer is made once.
 
 use askama::Template;
-use axum::response::Response;
 use banking::payee::PaymentToProve;
 use http::StatusCode;
 use identity::{Method, Payment, PaymentProven};
-use operation::{OperationError, Refusal, Reply};
+use operation::{OperationError, Refusal};
 use zeroize::Zeroizing;
 
 use super::{
     codes::{Choices, told_of},
     second_step::retry_after,
-    transfers::{FIELDS, Order, ordered, place, resolve},
+    transfers::{FIELDS, Order, made, ordered, place, resolve},
     webauthn,
 };
 use crate::{
@@ -96,11 +95,11 @@ pub(crate) async fn prove(visitor: Visitor, params: Params) -> Answer {
     match proven(&visitor, &params, &order).await? {
         Ok(_) => place(&visitor, &params, order, once).await,
         Err(error) => {
-            // The form was sent twice, and the first time has used the proof up.
-            if let Some(done) = done_before(&visitor, &params, &order, once).await? {
-                return Ok(done);
+            // A form that was sent twice has used its proof up the first time.
+            match ordered(&visitor, &params, &order, once).await {
+                Ok(reply) => made(&visitor, &reply),
+                Err(_) => refused(&visitor, &params, order, error).await,
             }
-            refused(&visitor, &params, order, error).await
         }
     }
 }
@@ -130,23 +129,6 @@ async fn proven(
     let method = params.get("method").and_then(Method::of);
     let code = Zeroizing::new(params.raw("code").unwrap_or_default().to_owned());
     Ok(identity.prove_payment(context, payment, method, code).await)
-}
-
-/// The answer to a transfer that was made under this form's key already.
-async fn done_before(
-    visitor: &Visitor,
-    params: &Params,
-    order: &Order,
-    once: String,
-) -> Result<Option<Response>, Fault> {
-    match ordered(visitor, params, order, once).await {
-        Ok(Reply { replayed: true, output, .. }) => {
-            let to = format!("/transfers/{}", output.id);
-            let said = "This transfer had been made before; nothing moved twice";
-            visitor.redirect_saying(&to, said).map(Some)
-        }
-        _ => Ok(None),
-    }
 }
 
 /// The payment that a proof is bound to.

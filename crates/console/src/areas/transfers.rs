@@ -218,21 +218,25 @@ pub(super) async fn place(
     order: Order,
     once: String,
 ) -> Answer {
-    let reply = match ordered(visitor, params, &order, once).await {
-        Ok(reply) => reply,
+    match ordered(visitor, params, &order, once).await {
+        Ok(reply) => made(visitor, &reply),
         Err(OperationError::Refused(refusal)) if refusal.code == transfer_proof::DUE => {
-            return transfer_proof::lead(visitor, params, order).await;
+            transfer_proof::lead(visitor, params, order).await
         }
         Err(OperationError::Refused(refusal)) if under_way::is_under_way(&refusal) => {
-            return under_way::draw(visitor, "/transfers", params);
+            under_way::draw(visitor, "/transfers", params)
         }
         Err(OperationError::Refused(refusal)) if is_for_the_form(refusal.kind) => {
             let status = StatusCode::from_u16(refusal.kind.status());
             let status = status.unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
-            return draw(visitor, Form::refused(params, &in_words(refusal)), status).await;
+            draw(visitor, Form::refused(params, &in_words(refusal)), status).await
         }
-        Err(error) => return Err(error.into()),
-    };
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// To the transfer, with what became of it.
+pub(super) fn made(visitor: &Visitor, reply: &Reply<Transfer>) -> Answer {
     let said = match (reply.output.status.as_str(), reply.replayed) {
         (POSTED, false) => "Transfer made",
         (POSTED, true) => "This transfer had been made before; nothing moved twice",

@@ -80,7 +80,7 @@ impl Identity {
         Ok(())
     }
 
-    async fn send_reset(
+    pub(crate) async fn send_reset(
         &self,
         context: &OpContext,
         name: &str,

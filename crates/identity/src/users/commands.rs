@@ -88,7 +88,7 @@ impl Command for CreateUser {
             return Err(Refusal::invisible("organization_id").into());
         }
         let referred_by = self.referrer(transaction, context).await?;
-        self.insert(transaction, context, referred_by).await?;
+        self.insert(transaction, context, (&self.user.username, referred_by)).await?;
         let event = event(context, EventType::UserCreation, Self::NAME, Self::RESOURCE)
             .resource_id(self.id)
             .new_values(json!({
@@ -101,7 +101,7 @@ impl Command for CreateUser {
 }
 
 impl CreateUser {
-    async fn referrer(
+    pub(super) async fn referrer(
         &self,
         transaction: &TenantTx,
         context: &OpContext,
@@ -114,11 +114,12 @@ impl CreateUser {
         Ok(Some(row.try_get("id").map_err(DbError::from)?))
     }
 
-    async fn insert(
+    /// Writes the person, under a name that need not be the one that was wished for.
+    pub(super) async fn insert(
         &self,
         transaction: &TenantTx,
         context: &OpContext,
-        referred_by: Option<Uuid>,
+        (username, referred_by): (&str, Option<Uuid>),
     ) -> Result<(), Failure> {
         let (tenant, user) = (context.tenant_id(), &self.user);
         let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
@@ -130,12 +131,12 @@ impl CreateUser {
         let (email, phone) =
             (sealer.email(user.email.as_deref())?, sealer.phone(user.phone.as_deref())?);
         let name = sealer.seal("full_name_sealed", user.full_name.as_deref())?;
-        let (key, code) = (username_key(&user.username), referral_code());
+        let (key, code) = (username_key(username), referral_code());
         let granted_by = (!context.actor.is_system()).then_some(context.actor.id);
         let create: [&(dyn ToSql + Sync); 15] = [
             &tenant,
             &self.id,
-            &user.username,
+            &username,
             &key,
             &email.sealed,
             &email.index,

@@ -4,6 +4,7 @@
 mod abuse;
 mod methods;
 mod other_duties;
+mod pages;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
