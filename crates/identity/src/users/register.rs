@@ -105,7 +105,7 @@ impl Identity {
         let identity = self.clone();
         tokio::spawn(async move {
             let _place = place;
-            if let Err(error) = identity.admit(&context, user, (&email, address)).await {
+            if let Err(error) = identity.admit(&context, user, (email.as_str(), address)).await {
                 tracing::warn!(%error, "a sign-up came to nothing");
             }
         });

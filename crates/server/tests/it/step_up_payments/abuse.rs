@@ -60,9 +60,9 @@ async fn another_currency_and_another_tenant_find_no_proof() {
     let cards = scene.app.add_tenant("cards", Blueprint::CardBank, None).await;
     let elsewhere = scene.app.login(&cards, "customer").await;
     let asked = scene.ask(&elsewhere, "backup", &proven).await;
-    assert!([403, 422].contains(&asked.status), "{}", asked.text);
+    assert!([403, 404, 422].contains(&asked.status), "{}", asked.text);
     let sent = scene.transfer(&elsewhere, "tenant", &proven).await;
-    assert!([403, 422].contains(&sent.status), "{}", sent.text);
+    assert!([403, 404, 422].contains(&sent.status), "{}", sent.text);
     scene.app.superuser.execute(&euros, &bound).await.unwrap();
     assert_eq!(scene.outcome(&token, "mine", &proven).await, "posted");
 }
@@ -113,7 +113,7 @@ async fn a_proof_and_what_asks_for_it_live_five_minutes() {
     let token = scene.token.clone();
     let great = scene.payment(LIMIT + 1);
     let id = scene.proven(&great).await;
-    let lifetime = "SELECT expires_at - created_at = interval '5 minutes' FROM payment_authorisations WHERE id = $1";
+    let lifetime = "SELECT expires_at - created_at BETWEEN interval '299 seconds' AND interval '301 seconds' FROM payment_authorisations WHERE id = $1";
     assert!(scene.app.superuser.query_one(lifetime, &[&id]).await.unwrap().get::<_, bool>(0));
     let later = "UPDATE payment_authorisations SET expires_at = now() - interval '1 second'";
     scene.app.superuser.execute(later, &[]).await.unwrap();
