@@ -73,9 +73,8 @@ pub(crate) async fn again(visitor: Visitor) -> Answer {
 
 /// `POST /transfers/prove`: the code or the passkey, or the wish to be sent a code.
 pub(crate) async fn prove(visitor: Visitor, params: Params) -> Answer {
-    let order = match resolve(&visitor, &params).await? {
-        Ok(order) => order,
-        Err(_) => return Err(Fault::malformed("amount")),
+    let Ok(order) = resolve(&visitor, &params).await? else {
+        return Err(Fault::malformed("amount"));
     };
     let context = visitor.context();
     let identity = &visitor.console.identity;
