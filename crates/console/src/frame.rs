@@ -91,14 +91,8 @@ fn counts_itself(path: &str) -> bool {
 const AFTER_EXPIRY: [&str; 5] =
     [areas::password::PATH, "/logout", step_up::PATHS[0], step_up::PATHS[1], step_up::PATHS[2]];
 /// What a session may still do whose owner has to make new backup codes.
-const WITH_SPENT_CODES: [&str; 6] = [
-    backup_codes::PATH,
-    areas::password::PATH,
-    "/logout",
-    step_up::PATHS[0],
-    step_up::PATHS[1],
-    step_up::PATHS[2],
-];
+const WITH_SPENT_CODES: [&str; 5] =
+    [backup_codes::PATH, "/logout", step_up::PATHS[0], step_up::PATHS[1], step_up::PATHS[2]];
 
 /// A form is 64 KB at most: whoever takes longer to send it does not mean to.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);

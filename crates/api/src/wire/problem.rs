@@ -60,7 +60,7 @@ pub(crate) struct ServerProblemBody {
 
 /// The sentence of each code that always says the same, as the code that refuses says
 /// it; a test holds the two together.
-pub(crate) const DETAILS: [(&str, &str); 82] = [
+pub(crate) const DETAILS: [(&str, &str); 83] = [
     ("account_closed", "The account is closed"),
     ("account_frozen", "The account is frozen"),
     ("account_locked", "Too many failures. Try again later"),
@@ -83,6 +83,7 @@ pub(crate) const DETAILS: [(&str, &str); 82] = [
     ("currency_mismatch", "The account holds another currency"),
     ("current_password_wrong", "The present password is wrong"),
     ("customer_inactive", "The customer is not active"),
+    ("device_unknown", "Set up a second factor on a device that you have signed in from before"),
     ("email_malformed", "Not an e-mail address"),
     ("email_missing", "There is no e-mail address to send it to"),
     ("email_taken", "This e-mail address is taken"),

@@ -13,7 +13,10 @@
     if (tenant) body.set("tenant", tenant.value);
     const answer = await fetch(form.dataset.options, { method: "POST", body, headers: { "HX-Request": "true" } });
     const elsewhere = answer.headers.get("HX-Redirect");
-    if (elsewhere) location.assign(elsewhere);
+    if (elsewhere) {
+      location.assign(elsewhere);
+      return new Promise(() => {});
+    }
     return answer.ok ? answer.json() : null;
   };
   const get = async (form) => {

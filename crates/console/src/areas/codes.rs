@@ -5,6 +5,9 @@ use http::StatusCode;
 use identity::Method;
 use operation::{Refusal, RefusalKind};
 
+use super::webauthn;
+use crate::params::Params;
+
 /// What a page says of a refusal, under its status.
 pub(super) struct Told {
     pub(super) status: StatusCode,
@@ -42,6 +45,16 @@ pub(super) fn told(refusal: &Refusal) -> Option<Told> {
     };
     let status = StatusCode::from_u16(refusal.kind.status()).unwrap_or(StatusCode::UNAUTHORIZED);
     Some(Told { status, words, retry_after_s: seconds })
+}
+
+/// As [`told`], of a form that may have carried a passkey's answer in a code's place.
+pub(super) fn told_of(form: &Params, refusal: &Refusal) -> Option<Told> {
+    let mut told = told(refusal)?;
+    if refusal.code == "invalid_code" && webauthn::is_in(form) {
+        "That passkey was not accepted. Try again, or choose another way."
+            .clone_into(&mut told.words);
+    }
+    Some(told)
 }
 
 /// What a method is called.

@@ -8,7 +8,11 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{Extension, extract::State};
+use axum::{
+    Extension,
+    extract::State,
+    response::{Html, IntoResponse as _},
+};
 use hotstate::limits::Class;
 use http::{HeaderMap, StatusCode};
 use identity::{ConsoleGrant, Method, SecondFactorDue, Setup, SetupRequest};
@@ -234,7 +238,7 @@ async fn entered(
         let mut page = Page::of(console, visit, "Backup codes");
         // The session begins with this answer: what it would draw is not known yet.
         (page.person, page.navigation) = (None, Vec::new());
-        drawn(visit, (StatusCode::OK, Shown::new(page, codes, next).render()?))?
+        Html(Shown::new(page, codes, next).render()?).into_response()
     };
     admit(console, visit, &mut response, grant).await;
     cookies::set(response.headers_mut(), cookies::SECOND_STEP, "", cookies::Keep::Drop);

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::{
     backup_codes,
-    codes::{Choices, told},
+    codes::{Choices, told_of},
     sign_in::{entered, nobody, with_count},
     webauthn,
 };
@@ -230,7 +230,7 @@ fn refused(console: &Console, visit: &Visit, form: &Params, error: OperationErro
     if refusal.code == "invalid_token" {
         return over();
     }
-    let Some(told) = told(&refusal) else { return Err(refusal.into()) };
+    let Some(told) = told_of(form, &refusal) else { return Err(refusal.into()) };
     let mut response = draw(console, visit, form, told.status, (None, Some(told.words)))?;
     retry_after(&mut response, told.retry_after_s);
     Ok(response)

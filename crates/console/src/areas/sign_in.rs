@@ -140,6 +140,11 @@ async fn tried(console: &Console, visit: &Visit, form: &Params) -> Answer {
                 let seconds = refusal.retry_after_s.unwrap_or(1);
                 refused(console, visit, form, StatusCode::SERVICE_UNAVAILABLE, seconds).await
             }
+            // Said after a right password alone.
+            RefusalKind::Denied if refusal.code == "device_unknown" => {
+                let words = format!("{}.", refusal.detail);
+                draw(console, visit, form, StatusCode::FORBIDDEN, (None, Some(words))).await
+            }
             _ => {
                 let words = "That name and password do not match. Check both and try again.";
                 let said = (None, Some(words.to_owned()));

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{
     backup_codes,
-    codes::{Choices, told},
+    codes::{Choices, told_of},
     second_step::retry_after,
     webauthn,
 };
@@ -119,7 +119,7 @@ async fn finished(
 
 async fn refused(visitor: &Visitor, form: &Params, error: OperationError) -> Answer {
     let OperationError::Refused(refusal) = error else { return Err(error.into()) };
-    let Some(told) = told(&refusal) else { return Err(refusal.into()) };
+    let Some(told) = told_of(form, &refusal) else { return Err(refusal.into()) };
     let mut response = draw(visitor, form, (told.status, None, Some(told.words))).await?;
     retry_after(&mut response, told.retry_after_s);
     Ok(response)

@@ -78,6 +78,11 @@ pub(super) fn proof(form: &Params) -> Result<PasskeyProof, Fault> {
     })
 }
 
+/// Whether a form carries an authenticator's answer.
+pub(super) fn is_in(form: &Params) -> bool {
+    form.get(FIELD).is_some()
+}
+
 fn read(form: &Params) -> Result<Value, Fault> {
     let text = form.raw(FIELD).unwrap_or_default();
     serde_json::from_str(text).map_err(|_| unreadable())

@@ -271,7 +271,7 @@ async fn at_two_backup_codes_nothing_is_open_but_a_new_set() {
     leave_codes(&app, "admin", 3).await;
     assert_eq!(holder.browser.get(&app, "/accounts").await.status, 200, "three are enough");
     leave_codes(&app, "admin", 2).await;
-    let open = ["/security/backup-codes", "/password", "/logout"];
+    let open = ["/security/backup-codes", "/logout"];
     for console::PagePath { method, path, .. } in console::page_paths() {
         if open.contains(&path) || path.starts_with("/step-up") {
             continue;
@@ -317,4 +317,63 @@ async fn at_two_backup_codes_nothing_is_open_but_a_new_set() {
     assert_eq!(codes(&made).len(), 10, "{}", made.text);
     assert_eq!(holder.browser.get(&app, "/accounts").await.status, 200);
     assert_eq!(app.get("/v1/accounts").bearer(&token).send().await.status, 200, "at once");
+}
+
+/// The code in the newest message to somebody, opened as the worker opens it.
+async fn sent_code(app: &App, username: &str) -> String {
+    let user = app.bank.users[username];
+    let notice = "SELECT id, values_sealed FROM notices WHERE user_id = $1 \
+         AND template = 'sign_in_code' ORDER BY id DESC LIMIT 1";
+    let notice = app.superuser.query_one(notice, &[&user]).await.unwrap();
+    let key = "SELECT key_id, wrapped_key FROM subject_keys WHERE subject_id = $1";
+    let key = app.superuser.query_one(key, &[&user]).await.unwrap();
+    let keys = app.keyring.tenant(&app.pool, &app.cli("bank").await).await.unwrap();
+    let subject = keys.open_subject_key(key.get(0), key.get(1)).unwrap();
+    let cell = ("notices", "values_sealed", notice.get(0));
+    let values = keys.open(&subject, cell, notice.get(1)).unwrap();
+    let values: Value = serde_json::from_str(&values).unwrap();
+    values["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn codes_by_e_mail_are_set_up_sent_and_proven() {
+    let app = bank().await;
+    policy(&app, &app.bank, "{mfa,methods}", &json!(["email", "sms", "backup"])).await;
+    let mut browser = Browser::signed_in(&app, "bank", "customer").await;
+    let list = browser.get(&app, LIST).await;
+    assert!(list.text.contains("Set up e-mail") && list.text.contains("Set up text messages"));
+    assert!(!list.text.contains("authenticator app\""), "it is not offered: {}", list.text);
+    let table = [("sms", "There is no address on record"), ("totp", "cannot be sent that way")];
+    for (method, words) in table {
+        let refused = browser.post(&app, "/security/factors/new", &[("method", method)]).await;
+        assert_eq!(refused.status, 422, "{method}: {}", refused.text);
+        assert!(refused.text.contains(words), "{method}: {}", refused.text);
+    }
+    let page = browser.post(&app, "/security/factors/new", &[("method", "email")]).await;
+    assert!(page.status == 200 && page.text.contains("on its way"), "{}", page.text);
+    let code = sent_code(&app, "customer").await;
+    let fields = [("method", "email"), ("code", code.as_str())];
+    let shown = browser.post(&app, "/security/factors/confirm", &fields).await;
+    assert_eq!(codes(&shown).len(), 10, "{}", shown.text);
+
+    let (mut other, to) = first_step(&app, &app.bank, "customer", "/").await;
+    assert_eq!(to, "/login/code?with=email.backup&next=%2F");
+    other.get(&app, &to).await;
+    let fields = [("send", "email"), ("with", "email.backup"), ("next", "/accounts")];
+    let sent = other.post(&app, "/login/code", &fields).await;
+    assert!(sent.status == 200 && sent.text.contains("on its way"), "{}", sent.text);
+    let old = [("method", "email"), ("code", code.as_str())];
+    assert_eq!(other.post(&app, "/login/code", &old).await.status, 401, "of another challenge");
+    let code = sent_code(&app, "customer").await;
+    let fields = [("method", "email"), ("code", code.as_str()), ("next", "/accounts")];
+    let entered = other.post(&app, "/login/code", &fields).await;
+    assert_eq!(entered.header("location"), "/accounts", "{}", entered.text);
+
+    browser.get(&app, "/step-up?next=/security").await;
+    let sent = browser.post(&app, "/step-up", &[("send", "email"), ("next", "/security")]).await;
+    assert!(sent.text.contains("value=\"/security\""), "{}", sent.text);
+    let code = sent_code(&app, "customer").await;
+    let fields = [("method", "email"), ("code", code.as_str()), ("next", "/security")];
+    let proven = browser.post(&app, "/step-up", &fields).await;
+    assert_eq!((proven.status, proven.header("location")), (303, "/security"), "{}", proven.text);
 }

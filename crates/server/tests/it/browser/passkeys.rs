@@ -103,6 +103,7 @@ async fn sign_out(page: &Page) {
 
 /// Clicks the sign-in's first button, and waits until it has come to something.
 async fn by_passkey(page: &Page) {
+    page.eval("document.querySelector('.notice--bad')?.remove()").await;
     page.click_text("button", "Sign in with a passkey").await;
     page.wait_until(
         "location.pathname !== '/login' && location.pathname !== '/login/passkey' \
@@ -117,6 +118,136 @@ async fn is_refused(page: &Page) -> bool {
     page.text("body").await.contains("That passkey was not accepted")
 }
 
+/// A bank's customer in a tab with an authenticator, and what has been looked at.
+struct Life<'a> {
+    site: &'a Site,
+    page: &'a Page,
+    key: Virtual<'a>,
+    walker: Walker,
+}
+
+impl Life<'_> {
+    /// Makes a passkey, and gives the address of its page.
+    async fn make(&mut self) -> String {
+        let (page, walker) = (self.page, &mut self.walker);
+        walker.visit(page, &Stop::new("factors-none", "/security/factors")).await;
+        page.goto("/security/factors").await.expect_status(200);
+        page.click_text("button", "Make a passkey").await;
+        page.wait_for("form[data-passkey=create]").await;
+        walker.look(page, "passkey-new").await;
+        page.type_text("#field-name", "Laptop").await;
+        page.click_text("button", "Make the passkey").await;
+        page.wait_for(".codes-list").await;
+        page.settle().await;
+        walker.look(page, "backup-codes-shown").await;
+        page.emulate(Media { print: true, ..Media::default() }).await;
+        let buttons = "getComputedStyle(document.querySelector('.codes .form-actions')).display";
+        assert_eq!(page.eval(buttons).await, "none", "buttons are not printed");
+        assert_eq!(page.count(".codes-list li").await, 10);
+        page.screenshot("backup-codes-print").await;
+        page.emulate(Media::default()).await;
+        let made = self.key.credential().await;
+        assert_eq!(made["isResidentCredential"], true, "{made}");
+        assert_eq!(made["rpId"], "localhost", "{made}");
+        walker.visit(page, &Stop::new("factors", "/security/factors")).await;
+        walker.visit(page, &Stop::new("backup-codes", "/security/backup-codes")).await;
+        page.goto("/security/factors").await.expect_status(200);
+        page.click_text("a.row-link", "Laptop").await;
+        page.wait_for("#field-name").await;
+        walker.look(page, "passkey").await;
+        page.path().await
+    }
+
+    /// Signs in with nothing else, from the keyboard.
+    async fn sign_in(&mut self) {
+        let page = self.page;
+        sign_out(page).await;
+        self.walker.look(page, "login-passkey").await;
+        page.eval("document.querySelector('form.passkey button').focus()").await;
+        page.press("Enter").await;
+        page.wait_until("location.pathname === '/'").await;
+        page.settle().await;
+        let counted = self.site.number("SELECT sign_count FROM webauthn_credentials").await;
+        let said = self.key.credential().await["signCount"].as_u64();
+        assert_eq!(u64::try_from(counted).ok(), said);
+        page.assert_clean();
+    }
+
+    /// Not its owner's finger: the browser gives nothing, and the page says so.
+    async fn be_somebody_else(&mut self) {
+        let page = self.page;
+        sign_out(page).await;
+        self.key.verify(false).await;
+        by_passkey(page).await;
+        assert_eq!(page.path().await, "/login?why=out");
+        let said = page.text("[data-passkey-said]").await;
+        assert!(said.contains("Nothing was confirmed"), "{said}");
+        self.key.verify(true).await;
+    }
+
+    /// After the password it is the second step.
+    async fn follow_the_password(&mut self) {
+        let page = self.page;
+        page.type_text("#username", "customer").await;
+        page.type_text("#password", PASSWORD).await;
+        page.press("Enter").await;
+        page.wait_until("location.pathname === '/login/code'").await;
+        page.settle().await;
+        self.walker.look(page, "second-step").await;
+        page.click_text("button", "Use your passkey").await;
+        page.wait_until("location.pathname === '/'").await;
+        page.settle().await;
+    }
+
+    /// What is sensitive asks for it again, and leads back to the form, which waits.
+    async fn step_up(&mut self, its_page: &str) {
+        let page = self.page;
+        self.site.forget_proofs().await;
+        page.goto(its_page).await.expect_status(200);
+        page.click_text("button", "Remove").await;
+        page.wait_until("location.pathname === '/step-up'").await;
+        page.settle().await;
+        self.walker.look(page, "step-up").await;
+        page.click_text("button", "Use your passkey").await;
+        page.wait_until(&format!("location.pathname === '{its_page}'")).await;
+        page.settle().await;
+        assert!(page.text(".toast").await.contains("You can go on"));
+        let kept = self.site.number("SELECT count(*) FROM webauthn_credentials").await;
+        assert_eq!(kept, 1, "not yet");
+    }
+
+    /// A counter that went back is a copy: refused, and recorded as an alarm.
+    async fn be_a_copy(&mut self) {
+        let page = self.page;
+        sign_out(page).await;
+        let count = self.key.credential().await["signCount"].as_u64().unwrap();
+        assert!(count > 2, "{count}");
+        self.key.count_from(1).await;
+        by_passkey(page).await;
+        assert!(is_refused(page).await, "{}", page.text("body").await);
+        let alarms = "SELECT count(*) FROM audit_log WHERE event_type = 'security_violation'";
+        assert_eq!(self.site.number(alarms).await, 1);
+        self.key.count_from(count).await;
+        by_passkey(page).await;
+        assert_eq!(page.path().await, "/", "{}", page.text("body").await);
+    }
+
+    /// Taken away here, it opens nothing, though the authenticator still has it.
+    async fn end(&mut self, its_page: &str) {
+        let page = self.page;
+        page.goto(its_page).await.expect_status(200);
+        page.click_text("button", "Remove").await;
+        page.wait_until("location.pathname === '/security/factors'").await;
+        page.settle().await;
+        assert!(page.text("main").await.contains("Nothing yet"));
+        sign_out(page).await;
+        self.key.credential().await;
+        by_passkey(page).await;
+        assert!(is_refused(page).await, "{}", page.text("body").await);
+        self.walker.look(page, "login-refused").await;
+    }
+}
+
 #[tokio::test]
 async fn a_passkey_lives_its_whole_life_in_a_browser() {
     let site = Site::open(json!({ "methods": ["passkey", "totp", "backup"] })).await;
@@ -124,105 +255,16 @@ async fn a_passkey_lives_its_whole_life_in_a_browser() {
     let person = browser.person(&site.origin).await;
     let page = sign_in(&person, &site.app, "customer").await;
     let key = Virtual::of(&page).await;
-    let mut walker = Walker::default();
-
-    walker.visit(&page, &Stop::new("factors-none", "/security/factors")).await;
-    page.goto("/security/factors").await.expect_status(200);
-    page.click_text("button", "Make a passkey").await;
-    page.wait_for("form[data-passkey=create]").await;
-    walker.look(&page, "passkey-new").await;
-    page.type_text("#field-name", "Laptop").await;
-    page.click_text("button", "Make the passkey").await;
-    page.wait_for(".codes-list").await;
-    page.settle().await;
-    walker.look(&page, "backup-codes-shown").await;
-    page.emulate(Media { print: true, ..Media::default() }).await;
-    let buttons = "getComputedStyle(document.querySelector('.codes .form-actions')).display";
-    assert_eq!(page.eval(buttons).await, "none", "buttons are not printed");
-    assert_eq!(page.count(".codes-list li").await, 10);
-    page.screenshot("backup-codes-print").await;
-    page.emulate(Media::default()).await;
-    let made = key.credential().await;
-    assert_eq!(made["isResidentCredential"], true, "{made}");
-    assert_eq!(made["rpId"], "localhost", "{made}");
-    walker.visit(&page, &Stop::new("factors", "/security/factors")).await;
-    walker.visit(&page, &Stop::new("backup-codes", "/security/backup-codes")).await;
-    page.goto("/security/factors").await.expect_status(200);
-    page.click_text("a.row-link", "Laptop").await;
-    page.wait_for("#field-name").await;
-    walker.look(&page, "passkey").await;
-    let its_page = page.path().await;
-
-    // Signing in with nothing else, from the keyboard.
-    sign_out(&page).await;
-    walker.look(&page, "login-passkey").await;
-    page.eval("document.querySelector('form.passkey button').focus()").await;
-    page.press("Enter").await;
-    page.wait_until("location.pathname === '/'").await;
-    page.settle().await;
-    let counted = "SELECT sign_count FROM webauthn_credentials";
-    let said = key.credential().await["signCount"].as_u64();
-    assert_eq!(u64::try_from(site.number(counted).await).ok(), said);
+    let mut life = Life { site: &site, page: &page, key, walker: Walker::default() };
+    let its_page = life.make().await;
+    life.sign_in().await;
+    life.be_somebody_else().await;
+    life.follow_the_password().await;
+    life.step_up(&its_page).await;
+    life.be_a_copy().await;
+    life.end(&its_page).await;
     page.assert_clean();
-
-    // Not its owner's finger: the browser gives nothing, and the page says so.
-    sign_out(&page).await;
-    key.verify(false).await;
-    by_passkey(&page).await;
-    assert_eq!(page.path().await, "/login?why=out");
-    assert!(page.text("[data-passkey-said]").await.contains("Nothing was confirmed"));
-    key.verify(true).await;
-
-    // After the password it is the second step.
-    page.type_text("#username", "customer").await;
-    page.type_text("#password", PASSWORD).await;
-    page.press("Enter").await;
-    page.wait_until("location.pathname === '/login/code'").await;
-    page.settle().await;
-    walker.look(&page, "second-step").await;
-    page.click_text("button", "Use your passkey").await;
-    page.wait_until("location.pathname === '/'").await;
-    page.settle().await;
-
-    // What is sensitive asks for it again, and leads back to the form, which waits.
-    site.forget_proofs().await;
-    page.goto(&its_page).await.expect_status(200);
-    page.click_text("button", "Remove").await;
-    page.wait_until("location.pathname === '/step-up'").await;
-    page.settle().await;
-    walker.look(&page, "step-up").await;
-    page.click_text("button", "Use your passkey").await;
-    page.wait_until(&format!("location.pathname === '{its_page}'")).await;
-    page.settle().await;
-    assert!(page.text(".toast").await.contains("You can go on"));
-    assert_eq!(site.number("SELECT count(*) FROM webauthn_credentials").await, 1, "not yet");
-
-    // A counter that went back is a copy: refused, and recorded as an alarm.
-    sign_out(&page).await;
-    let count = key.credential().await["signCount"].as_u64().unwrap();
-    assert!(count > 2, "{count}");
-    key.count_from(1).await;
-    by_passkey(&page).await;
-    assert!(is_refused(&page).await, "{}", page.text("body").await);
-    let alarms = "SELECT count(*) FROM audit_log WHERE event_type = 'security_violation'";
-    assert_eq!(site.number(alarms).await, 1);
-    key.count_from(count).await;
-    by_passkey(&page).await;
-    assert_eq!(page.path().await, "/", "{}", page.text("body").await);
-
-    // Taken away here, it opens nothing, though the authenticator still has it.
-    page.goto(&its_page).await.expect_status(200);
-    page.click_text("button", "Remove").await;
-    page.wait_until("location.pathname === '/security/factors'").await;
-    page.settle().await;
-    assert!(page.text("main").await.contains("Nothing yet"));
-    sign_out(&page).await;
-    key.credential().await;
-    by_passkey(&page).await;
-    assert!(is_refused(&page).await, "{}", page.text("body").await);
-    walker.look(&page, "login-refused").await;
-    page.assert_clean();
-    walker.finish();
+    life.walker.finish();
 }
 
 #[tokio::test]
@@ -260,6 +302,7 @@ async fn a_required_factor_is_made_on_the_way_in_by_passkey_or_by_app() {
     page.settle().await;
     page.click_text("button", "Set up an authenticator app").await;
     page.wait_for(".qr svg").await;
+    page.set_scripts(true).await;
     walker.look(&page, "enrolment-app").await;
     let secret = page.text(".key-text").await.replace(' ', "");
     let code = totp(&secret, site.app.clock.now().as_second() / 30);
