@@ -135,7 +135,7 @@ pub(crate) async fn review(visitor: Visitor, params: Params) -> Answer {
         Ok(_) => return draw(&visitor, Form::new(&params), StatusCode::OK).await,
         Err(form) => return draw(&visitor, form, StatusCode::UNPROCESSABLE_ENTITY).await,
     };
-    let waits = waits(&visitor, order.amount).await?;
+    let (waits, proves) = duties(&visitor, order.amount).await?;
     let form = affordable(Form::new(&params), &order, waits);
     if form.is_faulty() {
         return draw(&visitor, form, StatusCode::UNPROCESSABLE_ENTITY).await;
@@ -152,6 +152,11 @@ pub(crate) async fn review(visitor: Visitor, params: Params) -> Answer {
         "Nothing moves yet: the amount is above what one person may move alone, so a second one has to agree."
     } else {
         "Nothing has moved yet. Check every line; a transfer is final once it is made."
+    };
+    let lead = if proves {
+        format!("{lead} You confirm an amount like this with your second factor.")
+    } else {
+        lead.to_owned()
     };
     let page = visitor
         .page("Confirm the transfer")
@@ -395,10 +400,12 @@ pub(super) async fn resolve(
     })
 }
 
-/// Whether so much has to wait for a second person, as the ceiling is now.
-async fn waits(visitor: &Visitor, amount: i64) -> Result<bool, Fault> {
+/// Whether so much has to wait for a second person, and whether it has to be proven first,
+/// as the policy is now.
+async fn duties(visitor: &Visitor, amount: i64) -> Result<(bool, bool), Fault> {
     let policy = visitor.console.identity.policy(visitor.context()).await?;
-    Ok(policy.transfer_ceiling_minor.is_some_and(|ceiling| amount > ceiling))
+    let above = |limit: Option<i64>| limit.is_some_and(|limit| amount > limit);
+    Ok((above(policy.transfer_ceiling_minor), above(policy.transfer_step_up_minor)))
 }
 
 /// What is known to fail is said before it is tried; the command decides all the same.
