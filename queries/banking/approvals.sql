@@ -5,6 +5,47 @@ SELECT (policy ->> 'transfer_ceiling_minor')::bigint AS ceiling
 FROM security_policies
 WHERE tenant_id = $1::uuid;
 
+--! admission
+-- The ceiling, the limit above which a transfer has to be proven, and which orders of a batch
+-- are. $2 is the greatest amount of those that may have to be: up to the limit nothing is
+-- looked up, and it costs what the ceiling costs. $3 to $8 are the orders; one that comes in no session has none to prove
+-- it in, and finds nothing. Of several alike the first ones get what proofs there are. It runs
+-- behind the locks of the accounts, which every transfer that could use a proof needs, so that
+-- nobody else uses up what it sees.
+SELECT asked.ceiling, asked.step_up_limit, proof.position, proof.authorisation_id
+FROM (
+    SELECT (policy ->> 'transfer_ceiling_minor')::bigint AS ceiling,
+        (policy ->> 'transfer_step_up_minor')::bigint AS step_up_limit
+    FROM security_policies
+    WHERE tenant_id = $1::uuid
+) asked
+LEFT JOIN LATERAL (
+    SELECT wanted.position - 1 AS position, open.id AS authorisation_id
+    FROM (
+        SELECT bound.*, row_number() OVER (PARTITION BY session_id, user_id, hash ORDER BY position) AS turn
+        FROM (
+            SELECT given.position, given.session_id, given.user_id,
+                payment_hash(given.from_id, given.to_id, given.amount, given.currency) AS hash
+            FROM unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::bigint[], $8::text[])
+                WITH ORDINALITY AS given (session_id, user_id, from_id, to_id, amount, currency, position)
+            WHERE given.session_id IS NOT NULL AND given.amount > asked.step_up_limit
+        ) bound
+    ) wanted
+    CROSS JOIN LATERAL (
+        SELECT kept.id FROM payment_authorisations kept
+        WHERE kept.tenant_id = $1::uuid AND kept.session_id = wanted.session_id AND kept.user_id = wanted.user_id
+          AND kept.payment_hash = wanted.hash AND kept.consumed_at IS NULL AND kept.expires_at > app_now()
+        ORDER BY kept.id OFFSET wanted.turn - 1 LIMIT 1
+    ) open
+) proof ON asked.step_up_limit < $2::bigint;
+
+--! consume_authorisations
+-- The one consuming primitive: of any number of parallel uses exactly one gets the row.
+UPDATE payment_authorisations kept SET consumed_at = app_now(), transfer_id = used.transfer_id
+FROM unnest($2::uuid[], $3::uuid[]) AS used (id, transfer_id)
+WHERE kept.tenant_id = $1::uuid AND kept.id = used.id AND kept.consumed_at IS NULL AND kept.expires_at > app_now()
+RETURNING kept.id;
+
 --! pending_of_makers
 -- How much of each maker's waits. Asked only where something has to wait; the index holds
 -- no more than what is pending.
@@ -63,24 +104,7 @@ FROM api_keys key
 WHERE key.tenant_id = $1::uuid AND key.id = $2::uuid;
 
 --! dependent
--- Whether one of the two has given the other their role, directly or through people they
--- gave roles to: who makes a login knows its first password, and two logins in one hand
--- are not two persons. Whoever made or rotated an API key knows its secret the same way.
--- What the system gave ends a chain.
-WITH RECURSIVE given (person, granter) AS (
-    SELECT held.user_id, held.granted_by FROM user_roles held
-    WHERE held.tenant_id = $1::uuid AND held.user_id IN ($2::uuid, $3::uuid) AND held.granted_by IS NOT NULL
-    UNION
-    SELECT key.id, shown.person FROM api_keys key
-    CROSS JOIN LATERAL (VALUES (key.created_by), (key.rotated_by)) AS shown (person)
-    WHERE key.tenant_id = $1::uuid AND key.id IN ($2::uuid, $3::uuid) AND shown.person IS NOT NULL
-    UNION
-    SELECT given.person, held.granted_by FROM given
-    JOIN user_roles held ON held.tenant_id = $1::uuid AND held.user_id = given.granter
-    WHERE held.granted_by IS NOT NULL
-)
-SELECT EXISTS (SELECT 1 FROM given
-    WHERE (person = $2::uuid AND granter = $3::uuid) OR (person = $3::uuid AND granter = $2::uuid)) AS dependent;
+SELECT depend_on_each_other($1::uuid, $2::uuid, $3::uuid) AS dependent;
 
 --! decide
 UPDATE approvals

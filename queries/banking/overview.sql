@@ -108,6 +108,18 @@ FROM savings_accounts account
 JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = account.id
 WHERE account.tenant_id = $1::uuid AND account.account_number = $3::text;
 
+--! payment_sides
+-- The accounts of a payment that is to be proven: what the order needs, and whether the
+-- actor is a party.
+SELECT account.id, account.account_number, ledger.currency,
+    EXISTS (
+        SELECT 1 FROM account_parties party
+        JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
+        WHERE party.tenant_id = $1::uuid AND party.account_id = account.id AND customer.user_id = $2::uuid) AS owned
+FROM savings_accounts account
+JOIN ledger_accounts ledger ON ledger.tenant_id = $1::uuid AND ledger.id = account.id
+WHERE account.tenant_id = $1::uuid AND account.id IN ($3::uuid, $4::uuid);
+
 --! sides
 -- The accounts that a movement touched: by number, or by name where they are the bank's.
 SELECT ledger.id AS account_id, account.account_number, ledger.code,

@@ -17,8 +17,10 @@ WHERE tenant_id = $1::uuid AND ($2::uuid IS NULL OR id < $2)
 ORDER BY id DESC LIMIT $3::bigint;
 
 --! find
--- By what was presented. The secret before the last rotation is good for a while.
-SELECT id, role, scopes, networks::text[] AS networks, expires_at, revoked_at, last_used_at
+-- By what was presented. The secret before the last rotation is good for a while. A key
+-- that nobody answers for any more is as good as revoked.
+SELECT id, role, scopes, networks::text[] AS networks, expires_at, last_used_at,
+    revoked_at IS NOT NULL OR NOT api_key_is_answered_for(id, secret_hash <> $2::bytea) AS revoked
 FROM api_keys
 WHERE tenant_id = $1::uuid
   AND (secret_hash = $2::bytea OR (previous_hash = $2::bytea AND previous_until > app_now()));

@@ -69,10 +69,11 @@ INSERT INTO mfa_backup_codes (tenant_id, user_id, id, code_hash)
 SELECT $1::uuid, $2::uuid, code.id, code.code_hash FROM unnest($3::uuid[], $4::bytea[]) AS code (id, code_hash);
 
 --! begin_challenge
+-- $11 to $14 are the payment that it is bound to; NULL, and so is its hash, for everything else.
 INSERT INTO mfa_challenges (tenant_id, id, user_id, purpose, token_hash, session_id, session_for, device_fingerprint,
-    password_changed_at, expires_at)
+    password_changed_at, expires_at, payment_hash)
 VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text, $5::bytea, $6::uuid, $7::text, $8::bytea, $9::timestamptz,
-    $10::timestamptz);
+    $10::timestamptz, payment_hash($11::uuid, $12::uuid, $13::bigint, $14::text));
 
 --! forget_challenges
 -- Somebody's own that ended a day ago: nothing is asked of them any more.
@@ -108,6 +109,25 @@ SELECT id FROM mfa_challenges
 WHERE tenant_id = $1::uuid AND session_id = $2::uuid AND user_id = $3::uuid AND purpose = $4::text
   AND consumed_at IS NULL AND expires_at > app_now()
 ORDER BY created_at DESC, id DESC LIMIT 1;
+
+--! find_by_payment
+-- The newest of a session for exactly this payment.
+SELECT id FROM mfa_challenges
+WHERE tenant_id = $1::uuid AND session_id = $2::uuid AND user_id = $3::uuid AND purpose = 'payment'
+  AND payment_hash = payment_hash($4::uuid, $5::uuid, $6::bigint, $7::text)
+  AND consumed_at IS NULL AND expires_at > app_now()
+ORDER BY created_at DESC, id DESC LIMIT 1;
+
+--! authorise_payment
+-- It is used up by `banking/approvals.sql: consume_authorisations`.
+INSERT INTO payment_authorisations (tenant_id, id, user_id, session_id, method, expires_at, payment_hash)
+VALUES ($1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::text, $6::timestamptz,
+    payment_hash($7::uuid, $8::uuid, $9::bigint, $10::text));
+
+--! forget_authorisations
+-- Somebody's own that nothing was paid with; what was paid with one stands for good.
+DELETE FROM payment_authorisations
+WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND consumed_at IS NULL AND created_at < app_now() - interval '1 day';
 
 --! sent_lately
 -- Codes sent to somebody within a quarter of an hour: messages cost money and patience.
@@ -163,19 +183,7 @@ WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND confirmed_at IS NULL AND e
 ORDER BY created_at DESC, id DESC LIMIT 1;
 
 --! dependent
--- Whether one of the two has given the other their role, directly or through people they
--- gave roles to: two logins in one hand are not two persons (as for approvals). What the
--- system gave ends a chain.
-WITH RECURSIVE given (person, granter) AS (
-    SELECT held.user_id, held.granted_by FROM user_roles held
-    WHERE held.tenant_id = $1::uuid AND held.user_id IN ($2::uuid, $3::uuid) AND held.granted_by IS NOT NULL
-    UNION
-    SELECT given.person, held.granted_by FROM given
-    JOIN user_roles held ON held.tenant_id = $1::uuid AND held.user_id = given.granter
-    WHERE held.granted_by IS NOT NULL
-)
-SELECT EXISTS (SELECT 1 FROM given
-    WHERE (person = $2::uuid AND granter = $3::uuid) OR (person = $3::uuid AND granter = $2::uuid)) AS dependent;
+SELECT depend_on_each_other($1::uuid, $2::uuid, $3::uuid) AS dependent;
 
 --! confirm_reset
 UPDATE mfa_reset_requests SET confirmed_by = $3::uuid, confirmed_at = app_now()

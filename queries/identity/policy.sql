@@ -31,19 +31,7 @@ FROM users person
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid;
 
 --! dependent
--- Whether one of the two has given the other their role, directly or through people they
--- gave roles to: two logins in one hand are not two persons (as for approvals). What the
--- system gave ends a chain.
-WITH RECURSIVE given (person, granter) AS (
-    SELECT held.user_id, held.granted_by FROM user_roles held
-    WHERE held.tenant_id = $1::uuid AND held.user_id IN ($2::uuid, $3::uuid) AND held.granted_by IS NOT NULL
-    UNION
-    SELECT given.person, held.granted_by FROM given
-    JOIN user_roles held ON held.tenant_id = $1::uuid AND held.user_id = given.granter
-    WHERE held.granted_by IS NOT NULL
-)
-SELECT EXISTS (SELECT 1 FROM given
-    WHERE (person = $2::uuid AND granter = $3::uuid) OR (person = $3::uuid AND granter = $2::uuid)) AS dependent;
+SELECT depend_on_each_other($1::uuid, $2::uuid, $3::uuid) AS dependent;
 
 --! decide
 UPDATE policy_changes

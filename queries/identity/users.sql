@@ -54,10 +54,14 @@ SELECT person.id, person.organization_id, person.department,
 FROM users person
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NOT NULL;
 
+--! name_taken
+-- Of whoever was deleted as well: the name stays theirs.
+SELECT 1 AS one FROM users WHERE tenant_id = $1::uuid AND username_key = $2::text;
+
 --! one
 -- With the subject's key, so that opening the sealed fields costs no round trip.
 SELECT person.id, person.username, person.email_sealed, person.phone_sealed, person.full_name_sealed, person.role,
-    person.is_active, person.mfa_enabled, person.department, person.organization_id, person.referral_code,
+    person.email_verified_at, person.phone_verified_at, person.is_active, person.mfa_enabled, person.department, person.organization_id, person.referral_code,
     person.password_changed_at, person.last_login_at, person.locked_until, person.staff_lock_reason,
     person.created_at, person.updated_at, person.version, subject.key_id, subject.wrapped_key,
     ARRAY(SELECT held.role FROM user_roles held

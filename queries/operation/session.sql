@@ -19,4 +19,5 @@ WHERE session.tenant_id = $1::uuid AND session.id = ANY ($2::uuid[])
 
 --! live_api_keys
 SELECT id FROM api_keys
-WHERE tenant_id = $1::uuid AND id = ANY ($2::uuid[]) AND revoked_at IS NULL AND expires_at > app_now();
+WHERE tenant_id = $1::uuid AND id = ANY ($2::uuid[]) AND revoked_at IS NULL AND expires_at > app_now()
+  AND api_key_is_answered_for(id, false);

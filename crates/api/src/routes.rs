@@ -59,6 +59,7 @@ macro_rules! on {
 
 const SIGN_IN: Access = Public("it is how one becomes known");
 const SECOND_STEP: Access = Public("the pending token in the body is what it asks for");
+const SIGN_UP: Access = Public("the way in for those who are nobody yet, where policy has it");
 const LINK: Access = Public("the way in for those who have no password to sign in with");
 const RULES: Access = Public("rules are read before one has a password");
 const KEYS: Access = Public("verifiers of tokens have none of their own");
@@ -108,6 +109,7 @@ fn own() -> Vec<Route> {
         DELETE "/v1/auth/webauthn/passkeys/{id}"           Write   SignedIn,                   "identity", passkeys::remove;
         POST   "/v1/auth/password/strength"                Default RULES,                      "identity", recovery::try_password;
         POST   "/v1/auth/password/change"                  Write   SignedIn,                   "identity", recovery::change_password;
+        POST   "/v1/auth/register"                         Auth    SIGN_UP,                    "identity", recovery::register;
         POST   "/v1/auth/password/forgot"                  Auth    LINK,                       "identity", recovery::forgot_password;
         POST   "/v1/auth/password/reset"                   Auth    LINK,                       "identity", recovery::reset_password;
         POST   "/v1/auth/me/email"                         Write   SignedIn,                   "identity", recovery::change_email;

@@ -9,11 +9,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     areas::{
-        account, account_settings, accounts, api_keys, approvals, audit, backup_codes,
-        customer_forms, customers, enrolment, factor_setup, factors, hold_new, holds, keys,
-        overview, palette, passkeys, password, policy, policy::changes as policy_changes,
-        preferences, recovery, second_step, security, settings, sign_in, step_up, teller,
-        transfers,
+        account, account_settings, accounts, api_keys, approvals, audit, backup_codes, customer_forms, customers, enrolment, factor_setup, factors, hold_new, holds, keys, overview, palette, passkeys, password, policy, policy::changes as policy_changes, preferences, recovery, second_step, security, settings, sign_in, step_up, teller, transfer_proof, transfers,
     },
     assets, docs,
     fault::{Answer, Fault},
@@ -67,6 +63,9 @@ pages! {
     post "/transfers"                    banking  transfers::create;
     get  "/transfers/new"                banking  transfers::new;
     post "/transfers/new"                banking  transfers::review;
+    get  "/transfers/prove"              banking  transfer_proof::again;
+    post "/transfers/prove"              banking  transfer_proof::prove;
+    post "/transfers/prove/options"      banking  transfer_proof::options;
     get  "/transfers/{id}"               banking  transfers::show;
     get  "/transfers/{id}/reverse"       banking  transfers::ask_reversal;
     post "/transfers/{id}/reverse"       banking  transfers::reverse;

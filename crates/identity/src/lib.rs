@@ -67,9 +67,9 @@ pub use introspection::{ActiveToken, Introspection};
 pub use login::{LoginRequest, TokenGrant};
 pub use me::Me;
 pub use mfa::{
-    AppSetup, Confirmed, ConsoleSignIn, ConsoleStep, FactorPresented, FactorRecord, Method, Proven,
-    Regenerate, ResetRequest, SecondFactorDue, Setup, SetupRequest, SignIn, SteppedUp,
-    VerifiedStep,
+    AppSetup, Confirmed, ConsoleSignIn, ConsoleStep, FactorPresented, FactorRecord, Method,
+    Payment, PaymentProven, Proven, Regenerate, ResetRequest, SecondFactorDue, Setup, SetupRequest,
+    SignIn, SteppedUp, VerifiedStep,
 };
 pub use passkeys::{
     CreationOptions, Descriptor, PasskeyProof, PasskeyRecord, PasskeyRegistered,
@@ -90,7 +90,8 @@ pub use signing_keys::{KeyStatus, SigningKeyRecord};
 pub use strength::{PasswordAdvice, PasswordTried};
 pub use tenants::{NewTenant, TenantRecord};
 pub use users::{
-    Change, LockReason, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate,
+    Change, LockReason, NewPassword, NewUser, Registration, UserFilter, UserRecord, UserSummary,
+    UserUpdate,
 };
 
 /// What an installation decides about identity.

@@ -142,6 +142,7 @@ impl AcceptLogin {
             owner: Owner::Token { hash: token.hash(), session_for: self.session_for },
             device: device_fingerprint(&self.state, &context.request),
             password_changed_at: self.password_changed_at,
+            payment: None,
         };
         let take_back: Parameters<'_, 1> = [&user];
         let mut more = vec![Query::new(TAKE_BACK_LOGIN, &take_back)];

@@ -220,11 +220,12 @@ impl Identity {
 
     /// Has the next key sign from now on; the present one verifies until its last token has
     /// expired. Where no key is published yet, one is made and published first, and signs as
-    /// soon as every node knows it: a little more than a second.
+    /// soon as every node knows it: a little more than a second. 403 `step_up_required`.
     pub async fn rotate_signing_key(
         &self,
         context: &OpContext,
     ) -> Result<SigningKeyRecord, OperationError> {
+        self.require_recent_factor_of_people(context).await?;
         let (identity, context) = (self.clone(), context.clone());
         // A task of its own: who hangs up leaves no rotation half done.
         let whole = tokio::spawn(async move {
@@ -240,12 +241,13 @@ impl Identity {
     }
 
     /// Ends a key at once, and all its tokens. Where it was the one that signs, a new one
-    /// takes over. One that is retired already stays what it is.
+    /// takes over. One that is retired already stays what it is. 403 `step_up_required`.
     pub async fn revoke_signing_key(
         &self,
         context: &OpContext,
         key: Uuid,
     ) -> Result<SigningKeyRecord, OperationError> {
+        self.require_recent_factor_of_people(context).await?;
         let mut attempt = 1;
         loop {
             let (keys, policy) = self.standing(context).await?;

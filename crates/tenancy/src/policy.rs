@@ -44,6 +44,15 @@ pub struct SecurityPolicy {
     /// second person; none does where absent, as in policies from before there was one.
     #[serde(default)]
     pub transfer_ceiling_minor: Option<i64>,
+    /// A transfer of more than so many minor units, of whatever currency, has to be proven
+    /// by a second factor that was asked for this amount and this payee; none has where
+    /// absent, as in policies from before there was such a limit.
+    #[serde(default)]
+    pub transfer_step_up_minor: Option<i64>,
+    /// Whether people may sign up by themselves; as in policies from before there was a
+    /// choice, they may not where absent.
+    #[serde(default)]
+    pub self_registration: bool,
 }
 
 /// Access and refresh tokens.
@@ -220,11 +229,18 @@ pub struct PolicyOverrides {
     pub overall_per_hour: Option<u32>,
     /// Of no variable: what `tenant create --transfer-ceiling` says.
     pub transfer_ceiling_minor: Option<i64>,
+    /// Of no variable: whether transfers of any amount need no proof, as for load drivers.
+    pub no_transfer_step_up: bool,
 }
 
 const MINUTE_S: i64 = 60;
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 86_400;
+
+/// 10,000.00, where staff order transfers for customers who sit before them.
+const STAFFED_LIMIT_MINOR: i64 = 1_000_000;
+/// 1,000.00, where customers order theirs alone.
+const SELF_SERVICE_LIMIT_MINOR: i64 = 100_000;
 
 impl SecurityPolicy {
     /// The starting values of a blueprint.
@@ -256,6 +272,9 @@ impl SecurityPolicy {
         }
         if overrides.transfer_ceiling_minor.is_some() {
             self.transfer_ceiling_minor = overrides.transfer_ceiling_minor;
+        }
+        if overrides.no_transfer_step_up {
+            self.transfer_step_up_minor = None;
         }
         self
     }
@@ -308,10 +327,13 @@ impl SecurityPolicy {
                 overall_per_hour: 1_000,
             },
             transfer_ceiling_minor: None,
+            transfer_step_up_minor: Some(STAFFED_LIMIT_MINOR),
+            self_registration: false,
         }
     }
 
     fn become_equipment_erp(&mut self) {
+        self.transfer_step_up_minor = None;
         self.token.algorithm = JwtAlgorithm::RS256;
         self.session.idle_timeout_s = 24 * HOUR_S;
         self.session.absolute_timeout_s = 24 * HOUR_S;
@@ -324,6 +346,8 @@ impl SecurityPolicy {
     }
 
     fn become_digital_bank(&mut self) {
+        self.transfer_step_up_minor = Some(SELF_SERVICE_LIMIT_MINOR);
+        self.self_registration = true;
         self.token.algorithm = JwtAlgorithm::RS256;
         self.session.absolute_timeout_s = 7 * DAY_S;
         self.session.bound_to_device = true;
@@ -339,6 +363,7 @@ impl SecurityPolicy {
     }
 
     fn become_card_bank(&mut self) {
+        self.transfer_step_up_minor = Some(SELF_SERVICE_LIMIT_MINOR);
         self.password.maximum_age_days = None;
         self.session.concurrent_limit = 5;
         self.mfa.totp_issuer = None;
@@ -347,6 +372,7 @@ impl SecurityPolicy {
     }
 
     fn become_credit_risk(&mut self) {
+        self.transfer_step_up_minor = None;
         self.token.algorithm = JwtAlgorithm::RS256;
         self.token.access_lifetime_s = 15 * MINUTE_S;
         self.token.issuer = Some("default-rate-prediction-api".to_owned());
@@ -360,6 +386,7 @@ impl SecurityPolicy {
     /// The strictest of each row, and NIST SP 800-63B-4 where the seeds
     /// contradict it: length and a block list instead of composition and expiry.
     fn become_standard(&mut self) {
+        self.transfer_step_up_minor = Some(SELF_SERVICE_LIMIT_MINOR);
         self.token.algorithm = JwtAlgorithm::EdDSA;
         self.token.access_lifetime_s = 15 * MINUTE_S;
         self.password = PasswordPolicy {
@@ -606,6 +633,33 @@ mod tests {
             ],
         ),
     ];
+
+    #[test]
+    fn banks_ask_for_a_proof_and_policies_from_before_do_not() {
+        let table = [
+            (Blueprint::CoreBank, Some(1_000_000), false),
+            (Blueprint::EquipmentErp, None, false),
+            (Blueprint::DigitalBank, Some(100_000), true),
+            (Blueprint::CardBank, Some(100_000), false),
+            (Blueprint::CreditRisk, None, false),
+            (Blueprint::Standard, Some(100_000), false),
+            (Blueprint::Platform, Some(100_000), false),
+        ];
+        for (blueprint, limit, signs_up) in table {
+            let policy = SecurityPolicy::of(blueprint);
+            let found = (policy.transfer_step_up_minor, policy.self_registration);
+            assert_eq!(found, (limit, signs_up), "{blueprint}");
+            let mut stored = serde_json::to_value(&policy).unwrap();
+            let fields = stored.as_object_mut().unwrap();
+            fields.remove("transfer_step_up_minor").unwrap();
+            fields.remove("self_registration").unwrap();
+            let earlier: SecurityPolicy = serde_json::from_value(stored).unwrap();
+            assert_eq!((earlier.transfer_step_up_minor, earlier.self_registration), (None, false));
+            let overrides =
+                PolicyOverrides { no_transfer_step_up: true, ..PolicyOverrides::default() };
+            assert_eq!(policy.with(&overrides).transfer_step_up_minor, None);
+        }
+    }
 
     #[test]
     fn every_blueprint_starts_from_its_column_of_the_specification() {

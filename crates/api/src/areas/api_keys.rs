@@ -118,7 +118,7 @@ pub(crate) mod docs {
                 "allowed_networks": ["192.0.2.0/24"],
             }))
             .answers::<ApiKeyWithSecret>(201, "The key with its secret.")
-            .problem(403, &["permission_denied", "privilege_escalation"])
+            .problem(403, &["permission_denied", "privilege_escalation", "step_up_required"])
             .problem(422, &["validation_failed", "unknown_role"])
     }
 
@@ -132,7 +132,7 @@ pub(crate) mod docs {
             .body::<RotateApiKey>(json!({ "overlap_s": 600 }))
             .body_optional()
             .answers::<ApiKeyWithSecret>(200, "The key with its new secret.")
-            .problem(403, &["permission_denied", "privilege_escalation"])
+            .problem(403, &["permission_denied", "privilege_escalation", "step_up_required"])
             .problem(409, &["api_key_over"])
     }
 

@@ -88,6 +88,7 @@ pub(crate) mod docs {
             .body::<Nothing>(json!({}))
             .body_optional()
             .answers::<SigningKey>(200, "The key that signs now.")
+            .problem(403, &["permission_denied", "step_up_required"])
             .problem(409, &["nothing_due"])
     }
 
@@ -103,6 +104,7 @@ pub(crate) mod docs {
             .body::<Nothing>(json!({}))
             .body_optional()
             .answers::<SigningKey>(200, "The key, retired.")
+            .problem(403, &["permission_denied", "step_up_required"])
             .problem(409, &["key_replacement_needed"])
     }
 

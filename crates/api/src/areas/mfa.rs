@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::{extract::State, response::IntoResponse as _};
 use http::StatusCode;
 use identity::{FactorPresented, SetupRequest};
+use tenancy::OpContext;
 use zeroize::Zeroizing;
 
 use super::{
@@ -26,8 +27,8 @@ use crate::{
         auth::Nothing,
         mfa::{
             BackupCodes, Challenge, Confirm, Confirmed, Enrol, Enrolled, EnrolmentBegun, Factor,
-            FactorReset, FinishEnrolment, FirstProof, Method, Presented, Rename, SendTo, SetUp,
-            Setup, StepUp, Verified, Verify,
+            FactorReset, FinishEnrolment, FirstProof, Method, Payment, Presented, Rename, SendTo,
+            SetUp, Setup, StepUp, SteppedUp, Verified, Verify,
         },
         passkeys::RequestOptions,
     },
@@ -165,8 +166,11 @@ pub(crate) async fn backup_codes(
 pub(crate) async fn send_step_up_code(
     State(state): State<ApiState>,
     Caller(context): Caller,
-    Json(SendTo { method }): Json<SendTo>,
+    Json(SendTo { method, payment }): Json<SendTo>,
 ) -> Answer {
+    if let Some(payment) = payment {
+        return ask_payment_proof(&state, &context, method, payment).await;
+    }
     if matches!(method, Method::Passkey) {
         let options = state.identity.passkey_step_up_options(&context).await?;
         return ok(RequestOptions::from(options));
@@ -175,15 +179,46 @@ pub(crate) async fn send_step_up_code(
     accepted()
 }
 
+async fn ask_payment_proof(
+    state: &ApiState,
+    context: &OpContext,
+    method: Method,
+    payment: Payment,
+) -> Answer {
+    let (judged, payment) = payment.checked()?;
+    let payee = judged.payee(&state.operations, context).await?;
+    let (identity, purpose) = (&state.identity, judged.purpose(&payee));
+    if matches!(method, Method::Passkey) {
+        let options = identity.passkey_payment_options(context, payment, &purpose).await?;
+        return ok(RequestOptions::from(options));
+    }
+    identity.ask_payment_proof(context, method.into(), payment, &purpose).await?;
+    accepted()
+}
+
 pub(crate) async fn step_up(
     State(state): State<ApiState>,
     Caller(context): Caller,
     Json(step): Json<StepUp>,
 ) -> Answer {
-    ok(Verified::from(match step.presented()? {
-        Presented::Code(method, code) => state.identity.step_up(&context, method, code).await?,
-        Presented::Passkey(proof) => state.identity.step_up_by_passkey(&context, proof).await?,
-    }))
+    let (presented, payment) = step.presented()?;
+    let identity = &state.identity;
+    if let Some(payment) = payment {
+        let (_, payment) = payment.checked()?;
+        let proven = match presented {
+            Presented::Code(method, code) => {
+                identity.prove_payment(&context, payment, method, code).await?
+            }
+            Presented::Passkey(proof) => {
+                identity.prove_payment_by_passkey(&context, payment, proof).await?
+            }
+        };
+        return ok(SteppedUp::Payment(proven.into()));
+    }
+    ok(SteppedUp::Session(Verified::from(match presented {
+        Presented::Code(method, code) => identity.step_up(&context, method, code).await?,
+        Presented::Passkey(proof) => identity.step_up_by_passkey(&context, proof).await?,
+    })))
 }
 
 pub(crate) async fn request_reset(
@@ -216,12 +251,12 @@ pub(crate) mod docs {
     use crate::{
         openapi_parts::Doc,
         wire::{
-            List,
+            EXAMPLE_ID, List, OTHER_ID,
             auth::Nothing,
             mfa::{
                 BackupCodes, Challenge, Confirm, Confirmed, Enrol, Enrolled, EnrolmentBegun,
                 Factor, FactorReset, FinishEnrolment, Rename, SendTo, SetUp, Setup, StepUp,
-                Verified, Verify,
+                SteppedUp, Verified, Verify,
             },
             passkeys::RequestOptions,
         },
@@ -351,22 +386,45 @@ pub(crate) mod docs {
 
     pub(crate) fn send_step_up_code() -> Doc {
         Doc::new("sendStepUpCode", "mfa", "Sends a code to step up with")
-            .body::<SendTo>(json!({ "method": "sms" }))
+            .describe(
+                "With a `payment` it is asked for that one alone: what is sent names its amount and \
+                 payee, what an authenticator signs is bound to it, and with `totp` or `backup` \
+                 nothing is sent, but the code has to be given for it. Refused as the transfer \
+                 would be.",
+            )
+            .body::<SendTo>(json!({ "method": "sms", "payment": {
+                "from_account_id": EXAMPLE_ID, "to_account_id": OTHER_ID,
+                "amount": 150_000, "currency": "EUR",
+            } }))
             .answers_accepted("On its way.")
             .answers::<RequestOptions>(200, "For `navigator.credentials.get()`.")
-            .problem(422, &["method_unavailable"])
+            .problem(403, &["permission_denied"])
+            .problem(
+                422,
+                &[
+                    "method_unavailable",
+                    "not_found",
+                    "same_account",
+                    "invalid_amount",
+                    "amount_too_large",
+                    "currency_mismatch",
+                ],
+            )
     }
 
     pub(crate) fn step_up() -> Doc {
         Doc::new("stepUp", "mfa", "Proves a second factor again")
             .describe(
                 "What is sensitive asks for a factor used within five minutes. The session ends, \
-                 with all its tokens, and the answer's take its place.",
+                 with all its tokens, and the answer's take its place. With a `payment`, which has \
+                 to be the one that was asked for, it proves that payment and nothing else: the \
+                 session goes on, and within five minutes one transfer of this amount between these \
+                 accounts may be ordered in it.",
             )
             .body::<StepUp>(json!({ "code": "123456" }))
-            .answers::<Verified>(200, "Tokens of the session that took its place.")
+            .answers::<SteppedUp>(200, "Tokens of the session that took its place, or the proof.")
             .problem(401, &["invalid_code"])
-            .problem(403, &["account_locked"])
+            .problem(403, &["account_locked", "step_up_required"])
             .problem(422, &["no_factor"])
     }
 

@@ -31,8 +31,8 @@ use crate::{
         auth::Nothing,
         recovery::{
             Accepted, ChangePassword, ForgotPassword, Invitation, Invite, LinkSent, NewEmail,
-            NewPhone, PasswordAdvice, PasswordByLink, PhoneChallenge, Referral, TryPassword,
-            VerifyEmail, VerifyPhone,
+            NewPhone, PasswordAdvice, PasswordByLink, PhoneChallenge, Referral, Register,
+            TryPassword, VerifyEmail, VerifyPhone,
         },
     },
 };
@@ -48,6 +48,21 @@ pub(crate) async fn forgot_password(
     let asking = state.identity.forgot_password(request, Arc::clone(&source));
     let answer = async {
         asking.await?;
+        Ok(accepted(Accepted { accepted: true }))
+    };
+    limited_in(Class::Auth, &state, (&source, tenant), &tried, answer).await
+}
+
+pub(crate) async fn register(
+    State(state): State<ApiState>,
+    Source(source): Source,
+    Json(form): Json<Register>,
+) -> Answer {
+    let tenant = tenant_named(&state, form.tenant()).await?;
+    let tried = hotstate::limits::tried_name(&form.email);
+    let registering = state.identity.register(form.into(), Arc::clone(&source));
+    let answer = async {
+        registering.await?;
         Ok(accepted(Accepted { accepted: true }))
     };
     limited_in(Class::Auth, &state, (&source, tenant), &tried, answer).await
@@ -195,8 +210,8 @@ pub(crate) mod docs {
             auth::Nothing,
             recovery::{
                 Accepted, ChangePassword, ForgotPassword, Invitation, Invite, LinkSent, NewEmail,
-                NewPhone, PasswordAdvice, PasswordByLink, PhoneChallenge, Referral, TryPassword,
-                VerifyEmail, VerifyPhone,
+                NewPhone, PasswordAdvice, PasswordByLink, PhoneChallenge, Referral, Register,
+                TryPassword, VerifyEmail, VerifyPhone,
             },
         },
     };
@@ -210,6 +225,23 @@ pub(crate) mod docs {
             )
             .body::<ForgotPassword>(json!({ "tenant": "ultracore", "username": "customer" }))
             .answers::<Accepted>(202, "Taken.")
+    }
+
+    pub(crate) fn register() -> Doc {
+        Doc::new("register", "auth", "Signs somebody up without an invitation")
+            .describe(
+                "Where the tenant's policy has it (`self_registration`). The answer is the same \
+                 whether the address is known or not. Somebody new is sent a link that sets \
+                 their first password (`POST /v1/invitations/accept`); nothing opens before. \
+                 Somebody known is sent what a forgotten password sends.",
+            )
+            .body::<Register>(json!({
+                "tenant": "dway", "username": "jana", "email": "jana@home.example",
+                "referral_code": "7H2K9QX4MB",
+            }))
+            .answers::<Accepted>(202, "Taken.")
+            .problem(403, &["registration_closed"])
+            .problem(422, &["referral_code_unknown", "validation_failed"])
     }
 
     pub(crate) fn reset_password() -> Doc {
@@ -268,7 +300,7 @@ pub(crate) mod docs {
             .body::<Invite>(json!({ "user_id": crate::wire::OTHER_ID }))
             .answers::<Invitation>(201, "On its way.")
             .problem(403, &["permission_denied", "privilege_escalation"])
-            .problem(409, &["already_joined", "user_disabled"])
+            .problem(409, &["already_joined", "user_disabled", "user_locked"])
             .problem(422, &["not_found", "email_missing"])
     }
 

@@ -130,7 +130,10 @@ pub(crate) mod docs {
             .describe(
                 "An account that you cannot use is answered as one that does not exist: 422, with the field. \
                  Over the tenant's ceiling the transfer is `pending_approval`: nothing has moved and nothing is \
-                 kept back until a second person approves it, and the transfer then has the same id.",
+                 kept back until a second person approves it, and the transfer then has the same id. \
+                 Over the tenant's limit it is ordered with a proof of this payment \
+                 (`POST /v1/auth/step-up/challenge`, then `POST /v1/auth/step-up`, both with the \
+                 payment), which it uses up where it is made or ordered. Machines need none.",
             )
             .body::<TransferOrder>(json!({
                 "from_account_id": EXAMPLE_ID, "to_account_id": OTHER_ID, "amount": 2_500,
@@ -138,6 +141,7 @@ pub(crate) mod docs {
             }))
             .moves_money()
             .answers::<Transfer>(201, "The transfer, posted or waiting for approval.")
+            .problem(403, &["permission_denied", "step_up_required"])
             .problem(422, PROBLEMS)
     }
 

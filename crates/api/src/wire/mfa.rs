@@ -1,10 +1,11 @@
 //! Second factors on the wire.
 
+use banking::payee::PaymentToProve;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use identity::{
     Confirmed as StoredConfirmed, FactorRecord, PasskeyProof, PasskeyRegistered,
-    PasskeyRegistration, Proven, Regenerate, ResetRequest, SecondFactorDue, Setup as StoredSetup,
-    SignIn, TokenGrant, VerifiedStep,
+    PasskeyRegistration, PaymentProven, Proven, Regenerate, ResetRequest, SecondFactorDue,
+    Setup as StoredSetup, SignIn, TokenGrant, VerifiedStep,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,9 +14,11 @@ use zeroize::Zeroizing;
 
 use super::{
     EXAMPLE_ID, EXAMPLE_INSTANT, OTHER_ID,
+    accounts::currency,
     auth::Tokens,
     instant,
     passkeys::{CreatedCredential, CreationOptions, ProvenCredential},
+    transfers::minor_units,
 };
 use crate::{openapi_parts::Example, problem::Problem};
 
@@ -187,8 +190,8 @@ impl Verify {
 }
 
 impl StepUp {
-    pub(crate) fn presented(self) -> Result<Presented, Problem> {
-        Presented::of(self.method, self.code, self.credential)
+    pub(crate) fn presented(self) -> Result<(Presented, Option<Payment>), Problem> {
+        Ok((Presented::of(self.method, self.code, self.credential)?, self.payment))
     }
 }
 
@@ -538,12 +541,87 @@ pub(crate) struct Rename {
     pub(crate) name: String,
 }
 
-/// A method that sends codes, or that asks a browser.
+/// A method that sends codes, or that asks a browser; for a payment any method.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SendTo {
-    /// `sms`, `email` or `passkey`.
+    /// `sms`, `email` or `passkey`; for a payment `totp` and `backup` as well, of which
+    /// nothing is sent.
     pub(crate) method: Method,
+    /// The one payment that is to be proven.
+    #[serde(default)]
+    pub(crate) payment: Option<Payment>,
+}
+
+/// The payment that a proof is bound to: change anything and it is void.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Payment {
+    /// The account to debit.
+    from_account_id: Uuid,
+    /// The account to credit.
+    to_account_id: Uuid,
+    /// Minor units, 1 to 2^53 − 1.
+    #[serde(deserialize_with = "minor_units")]
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
+    amount: i64,
+    /// ISO 4217, of both accounts.
+    currency: String,
+}
+
+impl Payment {
+    /// What banking judges, and what identity binds a proof to.
+    pub(crate) fn checked(self) -> Result<(PaymentToProve, identity::Payment), Problem> {
+        let currency = currency(&self.currency)?;
+        let (from_account_id, to_account_id) = (self.from_account_id, self.to_account_id);
+        let amount = self.amount;
+        let judged = PaymentToProve { from_account_id, to_account_id, amount, currency };
+        let currency = currency.code().to_owned();
+        let bound = identity::Payment { from_account_id, to_account_id, amount, currency };
+        Ok((judged, bound))
+    }
+}
+
+/// A payment that was proven; the next transfer of this amount between these accounts, in
+/// this session, uses it up.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProvenPayment {
+    /// The authorisation's id, as the audit log names it.
+    id: Uuid,
+    /// Until when the transfer may be ordered.
+    expires_at: String,
+    /// Which factor it was.
+    method: Method,
+    /// Where it was a backup code: how many are left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backup_codes_remaining: Option<u32>,
+}
+
+impl From<PaymentProven> for ProvenPayment {
+    fn from(PaymentProven { id, expires_at, proven }: PaymentProven) -> Self {
+        Self {
+            id,
+            expires_at: instant(expires_at),
+            method: proven.method.into(),
+            backup_codes_remaining: proven.backup_codes_left,
+        }
+    }
+}
+
+/// What stepping up gives: other tokens, or, where a payment was proven, its authorisation.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum SteppedUp {
+    /// Tokens of the session that took the other's place.
+    Session(Verified),
+    /// The session goes on, and may make this one payment.
+    Payment(ProvenPayment),
+}
+
+impl Example for SteppedUp {
+    fn example() -> Self {
+        Self::Session(Verified::example())
+    }
 }
 
 /// A factor proven again.
@@ -560,6 +638,9 @@ pub(crate) struct StepUp {
     /// In its place, with the method `passkey`: what `navigator.credentials.get()` gave.
     #[serde(default)]
     credential: Option<ProvenCredential>,
+    /// The one payment that is proven, as it was asked for.
+    #[serde(default)]
+    payment: Option<Payment>,
 }
 
 /// A reset of somebody's factors, waiting for a second admin.

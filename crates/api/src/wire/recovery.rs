@@ -23,6 +23,44 @@ pub(crate) struct ForgotPassword {
     pub(crate) username: String,
 }
 
+/// Somebody who signs up without an invitation.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Register {
+    /// The tenant's slug; may be left out where the installation has one tenant.
+    #[serde(default)]
+    tenant: Option<String>,
+    /// 1 to 64 letters, digits, dots, dashes and underscores; where it is taken, the message
+    /// names another one.
+    username: String,
+    /// Where the link goes that sets the password.
+    pub(crate) email: String,
+    /// At most 200 characters.
+    #[serde(default)]
+    full_name: Option<String>,
+    /// Of whoever recommended us.
+    #[serde(default)]
+    referral_code: Option<String>,
+}
+
+impl Register {
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+}
+
+impl From<Register> for identity::Registration {
+    fn from(form: Register) -> Self {
+        Self {
+            tenant: form.tenant,
+            username: form.username,
+            email: form.email,
+            full_name: form.full_name,
+            referral_code: form.referral_code,
+        }
+    }
+}
+
 /// That a question was taken, which says nothing of its answer.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Accepted {

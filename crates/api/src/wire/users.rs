@@ -96,6 +96,10 @@ pub(crate) struct User {
     pub(crate) email: Option<String>,
     /// E.164.
     pub(crate) phone: Option<String>,
+    /// When they proved that the e-mail address is theirs.
+    pub(crate) email_verified_at: Option<String>,
+    /// When they proved that the phone is theirs.
+    pub(crate) phone_verified_at: Option<String>,
     /// Full name.
     pub(crate) full_name: Option<String>,
     /// The primary role.
@@ -135,6 +139,8 @@ impl From<UserRecord> for User {
             username: user.username,
             email: user.email,
             phone: user.phone,
+            email_verified_at: user.email_verified_at.map(instant),
+            phone_verified_at: user.phone_verified_at.map(instant),
             full_name: user.full_name,
             role: user.role,
             roles: user.roles,
@@ -161,6 +167,8 @@ impl Example for User {
             username: "officer".to_owned(),
             email: Some("officer@bank.example".to_owned()),
             phone: None,
+            email_verified_at: Some(EXAMPLE_INSTANT.to_owned()),
+            phone_verified_at: None,
             full_name: Some("Petr Svoboda".to_owned()),
             role: "officer".to_owned(),
             roles: vec!["officer".to_owned()],

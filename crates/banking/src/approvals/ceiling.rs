@@ -1,7 +1,6 @@
 //! The tenant's ceiling: what one person may not do alone. A transfer above it waits for
 //! a second person; whatever cannot wait yet is refused.
 
-use ledger::Posting;
 use operation::{Refusal, RefusalKind};
 use tenancy::{Actor, ActorKind, DbError};
 use tokio_postgres::Row;
@@ -61,13 +60,6 @@ impl Ceiling {
 /// A refusal without a field at fault.
 pub(crate) fn approval_required(detail: impl Into<String>) -> Refusal {
     Refusal::new(RefusalKind::Rule, APPROVAL_REQUIRED, detail)
-}
-
-/// Which transfers may be made at once, by the answer to [`CEILING`]; the system's wait
-/// as everybody's.
-pub(crate) fn admitted(answer: &[Row], batch: &[Posting]) -> Result<Vec<bool>, DbError> {
-    let ceiling = Ceiling::of(answer)?;
-    Ok(batch.iter().map(|posting| !ceiling.is_exceeded_by(posting.amount)).collect())
 }
 
 /// Whether a principal is the system itself.

@@ -16,6 +16,9 @@
 //! - it is checked as any transfer is, but for the balance: nothing is posted and
 //!   **nothing is kept back** while it waits (who wants the money kept back authorises a
 //!   hold), so the ledger looks again, and at the funds, when it is approved;
+//! - above the tenant's limit its maker proves it as they order it, with a second factor
+//!   that was asked for this amount and this payee (`step_up_required`); nobody proves it
+//!   again as it is approved;
 //! - nobody decides what they have ordered, or what pays or is paid by an account that
 //!   they are a party to: policy says so of every role, the commands of the system itself,
 //!   and the table of the maker whoever asks;
@@ -30,6 +33,7 @@
 //!   order, ordered by its maker, valued on the day of the approval;
 //! - after [`LIFETIME`] it is over, whether or not a worker has written so yet.
 
+mod admission;
 mod ceiling;
 mod decide;
 mod expire;
@@ -51,7 +55,8 @@ pub use model::{Approval, ApprovalKind, ApprovalStatus, TRANSITIONS, UnknownAppr
 pub use request::PENDING_MAX;
 pub use view::{ApprovalFilter, ApprovalList, ApprovalView};
 
-pub(crate) use ceiling::{CEILING, Ceiling, admitted, approval_required};
+pub(crate) use admission::{Admission, Orders, Used, unproven};
+pub(crate) use ceiling::{CEILING, Ceiling, approval_required};
 pub(crate) use request::Requests;
 pub(crate) use view::TRANSFER;
 

@@ -4,23 +4,29 @@
 //! waits for a second person ([`crate::approvals`]).
 
 use access::{Permission, Resource};
-use ledger::{Posting, TransactionType, TransferKind};
+use ledger::{
+    Posting, TransactionType, TransferKind,
+    posting::{Posted, PostingError},
+};
 use money::Currency;
 use operation::{Applied, Call, Command, Grouped, Refusal, Target, command::Outcome};
 use serde_json::{Value, json};
-use tenancy::{DbError, OpContext, Query, TenantTx};
+use tenancy::{DbError, OpContext, TenantTx};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{Transfer, alone::posted_answer, business_date, error::Fields};
 use crate::{accounts::facts, approvals, text::check_note};
 
 /// Moves money from one account to another. Answers 201; over the tenant's ceiling with
-/// a transfer that waits for approval (`pending_approval`) and has moved nothing.
+/// a transfer that waits for approval (`pending_approval`) and has moved nothing. Above the
+/// tenant's limit it uses up a proof of this payment ([`crate::approvals`]), where it is made
+/// or ordered and not where it is refused.
 ///
 /// Refusals, first found: `from_account_id` not to be used by the actor
 /// (`not_found`), text too long, then the ledger's in the order of
-/// [`ledger::PostingError`]; of what has to wait all but those about the balance, and
-/// then `too_many_pending`.
+/// [`ledger::PostingError`]; of what has to wait or to be proven all but those about the
+/// balance, and then `step_up_required` (403) or `too_many_pending`.
 #[derive(Clone, Debug)]
 pub struct CreateTransfer {
     /// The account to debit; a customer must be a party to it.
@@ -128,39 +134,38 @@ impl Command for CreateTransfer {
         calls: &[&Call<Self>],
     ) -> Result<Vec<Outcome<Transfer>>, DbError> {
         let mut postings = Vec::with_capacity(calls.len());
+        let mut orders = approvals::Orders::default();
         let checked: Vec<Result<(), Refusal>> =
             calls.iter().map(|call| call.command.check()).collect();
         for (call, check) in calls.iter().zip(&checked) {
             if check.is_ok() {
-                postings.push(call.command.posting(&call.context)?);
+                let posting = call.command.posting(&call.context)?;
+                orders.push(&call.context, &posting)?;
+                postings.push(posting);
             }
         }
         let Some(first) = calls.first() else { return Ok(Vec::new()) };
-        let tenant = transaction.tenant();
-        let results = ledger::posting::post_admitted(
-            transaction,
-            &first.context.clock,
-            &postings,
-            Query::new(approvals::CEILING, &[&tenant]),
-            approvals::admitted,
-        )
-        .await?;
-        let waits = (postings.iter().zip(&results)).filter_map(|(posting, result)| {
-            matches!(result, Ok(None)).then_some(posting.created_by)
-        });
-        let mut waiting = approvals::Requests::of(transaction, waits.collect()).await?;
-        let mut posted = postings.iter().zip(results);
+        let (results, admission) = post(transaction, first, &postings, &orders).await?;
+        let waits =
+            (postings.iter().zip(&results).enumerate()).filter(|(position, (_, result))| {
+                matches!(result, Ok(None)) && admission.waits(*position)
+            });
+        let makers = waits.map(|(_, (posting, _))| posting.created_by).collect();
+        let mut waiting = approvals::Requests::of(transaction, makers).await?;
+        let mut used = approvals::Used::default();
+        let mut posted = postings.iter().zip(results).enumerate();
         let mut outcomes = Vec::with_capacity(calls.len());
         for (call, check) in calls.iter().zip(checked) {
             if let Err(refusal) = check {
                 outcomes.push(Err(refusal.into()));
                 continue;
             }
-            let (posting, result) = posted
+            let (position, (posting, result)) = posted
                 .next()
                 .ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
-            outcomes.push(match result {
+            let outcome = match result {
                 Ok(Some(_)) => Ok(posted_answer(&call.context, Self::NAME, posting)),
+                Ok(None) if !admission.waits(position) => Err(approvals::unproven().into()),
                 Ok(None) => {
                     let waits = waiting.add(&call.context, Self::NAME, posting);
                     waits.map(|(approval_id, record)| {
@@ -169,11 +174,38 @@ impl Command for CreateTransfer {
                     })
                 }
                 Err(error) => Err(Fields::TRANSFER.refusal(error).into()),
-            });
+            };
+            if outcome.is_ok() {
+                used.push(admission.of(position), posting.transfer_id);
+            }
+            outcomes.push(outcome);
         }
         waiting.store(transaction).await?;
+        used.consume(transaction).await?;
         Ok(outcomes)
     }
+}
+
+type Results = Vec<Result<Option<Posted>, PostingError>>;
+
+/// Posts what may be posted at once; the rest waits, or has to be proven.
+async fn post(
+    transaction: &TenantTx,
+    first: &Call<CreateTransfer>,
+    postings: &[Posting],
+    orders: &approvals::Orders,
+) -> Result<(Results, approvals::Admission), DbError> {
+    let (tenant, clock) = (transaction.tenant(), &first.context.clock);
+    let parameters = orders.parameters(&tenant);
+    let question = approvals::Orders::question(&parameters);
+    let mut admission = None;
+    let admitted =
+        |answer: &[Row], _: &[Posting]| Ok(admission.insert(orders.admission(answer)?).at_once());
+    let results =
+        ledger::posting::post_admitted(transaction, clock, postings, question, admitted).await?;
+    let admission =
+        admission.ok_or_else(|| DbError::Corrupt("a question unanswered".to_owned()))?;
+    Ok((results, admission))
 }
 
 impl Grouped for CreateTransfer {

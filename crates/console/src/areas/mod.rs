@@ -33,6 +33,7 @@ pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod step_up;
 pub(crate) mod teller;
+pub(crate) mod transfer_proof;
 pub(crate) mod transfers;
 pub(crate) mod under_way;
 mod webauthn;

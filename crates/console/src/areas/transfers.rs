@@ -12,11 +12,11 @@ use banking::{
 };
 use http::StatusCode;
 use jiff::{civil::Date, tz::TimeZone};
-use operation::{Call, OperationError, PageRequest, Refusal, RefusalKind};
+use operation::{Call, OperationError, PageRequest, Refusal, RefusalKind, Reply};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{moving, under_way};
+use super::{moving, transfer_proof, under_way};
 use crate::{
     fault::{Answer, Fault},
     form::Form,
@@ -98,11 +98,15 @@ impl Shown {
 }
 
 /// What a form asks for, as far as it can be read.
-struct Order {
-    from: Account,
-    to: Payee,
-    amount: i64,
+pub(super) struct Order {
+    pub(super) from: Account,
+    pub(super) to: Payee,
+    pub(super) amount: i64,
 }
+
+/// The fields of the form.
+pub(super) const FIELDS: [&str; 5] =
+    ["from_account_id", "to_account_id", "amount", "description", "reference"];
 
 fn needs(visitor: &Visitor, permission: Permission) -> Result<(), Fault> {
     if visitor.may(permission) { Ok(()) } else { Err(Fault::denied()) }
@@ -131,7 +135,7 @@ pub(crate) async fn review(visitor: Visitor, params: Params) -> Answer {
         Ok(_) => return draw(&visitor, Form::new(&params), StatusCode::OK).await,
         Err(form) => return draw(&visitor, form, StatusCode::UNPROCESSABLE_ENTITY).await,
     };
-    let waits = waits(&visitor, order.amount).await?;
+    let (waits, proves) = duties(&visitor, order.amount).await?;
     let form = affordable(Form::new(&params), &order, waits);
     if form.is_faulty() {
         return draw(&visitor, form, StatusCode::UNPROCESSABLE_ENTITY).await;
@@ -148,6 +152,11 @@ pub(crate) async fn review(visitor: Visitor, params: Params) -> Answer {
         "Nothing moves yet: the amount is above what one person may move alone, so a second one has to agree."
     } else {
         "Nothing has moved yet. Check every line; a transfer is final once it is made."
+    };
+    let lead = if proves {
+        format!("{lead} You confirm an amount like this with your second factor.")
+    } else {
+        lead.to_owned()
     };
     let page = visitor
         .page("Confirm the transfer")
@@ -180,6 +189,16 @@ pub(crate) async fn create(visitor: Visitor, params: Params) -> Answer {
         Ok(order) => order,
         Err(form) => return draw(&visitor, form, StatusCode::UNPROCESSABLE_ENTITY).await,
     };
+    place(&visitor, &params, order, once).await
+}
+
+/// Runs the order of a form under its key.
+pub(super) async fn ordered(
+    visitor: &Visitor,
+    params: &Params,
+    order: &Order,
+    once: String,
+) -> Result<Reply<Transfer>, OperationError> {
     let command = CreateTransfer {
         from_account_id: order.from.id,
         to_account_id: order.to.account_id,
@@ -190,22 +209,39 @@ pub(crate) async fn create(visitor: Visitor, params: Params) -> Answer {
     };
     let context = visitor.context().clone();
     let call = Call { context, idempotency_key: Some(once), command };
-    let done = under_way::settled(
+    under_way::settled(
         || visitor.console.transfers.run_one(call.clone()),
         |done| matches!(done, Err(OperationError::Refused(refusal)) if under_way::is_under_way(refusal)),
-    );
-    let reply = match done.await {
-        Ok(reply) => reply,
+    )
+    .await
+}
+
+/// The same with its page; where a second factor is due first, with the question for it.
+pub(super) async fn place(
+    visitor: &Visitor,
+    params: &Params,
+    order: Order,
+    once: String,
+) -> Answer {
+    match ordered(visitor, params, &order, once).await {
+        Ok(reply) => made(visitor, &reply),
+        Err(OperationError::Refused(refusal)) if refusal.code == transfer_proof::DUE => {
+            transfer_proof::lead(visitor, params, order).await
+        }
         Err(OperationError::Refused(refusal)) if under_way::is_under_way(&refusal) => {
-            return under_way::draw(&visitor, "/transfers", &params);
+            under_way::draw(visitor, "/transfers", params)
         }
         Err(OperationError::Refused(refusal)) if is_for_the_form(refusal.kind) => {
             let status = StatusCode::from_u16(refusal.kind.status());
             let status = status.unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
-            return draw(&visitor, Form::refused(&params, &in_words(refusal)), status).await;
+            draw(visitor, Form::refused(params, &in_words(refusal)), status).await
         }
-        Err(error) => return Err(error.into()),
-    };
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// To the transfer, with what became of it.
+pub(super) fn made(visitor: &Visitor, reply: &Reply<Transfer>) -> Answer {
     let said = match (reply.output.status.as_str(), reply.replayed) {
         (POSTED, false) => "Transfer made",
         (POSTED, true) => "This transfer had been made before; nothing moved twice",
@@ -309,7 +345,10 @@ async fn choices(visitor: &Visitor) -> Result<Vec<(String, String)>, Fault> {
 }
 
 /// Reads the form: accounts that exist for this person, an amount, texts.
-async fn resolve(visitor: &Visitor, params: &Params) -> Result<Result<Order, Form>, Fault> {
+pub(super) async fn resolve(
+    visitor: &Visitor,
+    params: &Params,
+) -> Result<Result<Order, Form>, Fault> {
     let mut form = moving::texts(Form::new(params), params);
     let from = match params.get("from_account_id") {
         Some(text) => moving::readable(visitor, text).await?,
@@ -361,10 +400,12 @@ async fn resolve(visitor: &Visitor, params: &Params) -> Result<Result<Order, For
     })
 }
 
-/// Whether so much has to wait for a second person, as the ceiling is now.
-async fn waits(visitor: &Visitor, amount: i64) -> Result<bool, Fault> {
+/// Whether so much has to wait for a second person, and whether it has to be proven first,
+/// as the policy is now.
+async fn duties(visitor: &Visitor, amount: i64) -> Result<(bool, bool), Fault> {
     let policy = visitor.console.identity.policy(visitor.context()).await?;
-    Ok(policy.transfer_ceiling_minor.is_some_and(|ceiling| amount > ceiling))
+    let above = |limit: Option<i64>| limit.is_some_and(|limit| amount > limit);
+    Ok((above(policy.transfer_ceiling_minor), above(policy.transfer_step_up_minor)))
 }
 
 /// What is known to fail is said before it is tried; the command decides all the same.

@@ -63,7 +63,7 @@ impl KeyFacts {
                 .collect::<Result<_, _>>()
                 .map_err(|error| DbError::Corrupt(error.to_string()))?,
             expires_at: row.try_get("expires_at")?,
-            revoked: row.try_get::<_, Option<Timestamp>>("revoked_at")?.is_some(),
+            revoked: row.try_get("revoked")?,
             last_used_at: row.try_get("last_used_at")?,
         })
     }

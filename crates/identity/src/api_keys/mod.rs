@@ -41,8 +41,8 @@ const KIND: &str = "apikey";
 impl Identity {
     /// Makes an API key; the answer holds its secret, which is shown this once.
     ///
-    /// Refused in this order: not permitted (a machine never is), `unknown_role`,
-    /// `privilege_escalation`, then every field at fault together.
+    /// Refused in this order: `step_up_required`, not permitted (a machine never is),
+    /// `unknown_role`, `privilege_escalation`, then every field at fault together.
     pub async fn create_api_key(
         &self,
         context: &OpContext,
@@ -68,6 +68,7 @@ impl Identity {
         idempotency_key: Option<String>,
         new: NewApiKey,
     ) -> Result<IssuedOnce, OperationError> {
+        self.require_recent_factor_of_people(context).await?;
         let (token, hint) = issue(context.tenant_id())?;
         let command = CreateApiKey {
             identity: self.clone(),
@@ -125,6 +126,7 @@ impl Identity {
         idempotency_key: Option<String>,
         (key, rotation): (Uuid, ApiKeyRotation),
     ) -> Result<IssuedOnce, OperationError> {
+        self.require_recent_factor_of_people(context).await?;
         let (token, hint) = issue(context.tenant_id())?;
         let command =
             RotateApiKey { identity: self.clone(), key, rotation, hash: token.hash(), hint };
@@ -134,12 +136,14 @@ impl Identity {
     }
 
     /// Ends a key, at once on this node and within a second on every other; what it would
-    /// write is refused at once everywhere. Ending it twice is ending it once.
+    /// write is refused at once everywhere. Ending it twice is ending it once. Refused with
+    /// `step_up_required` first.
     pub async fn revoke_api_key(
         &self,
         context: &OpContext,
         key: Uuid,
     ) -> Result<(), OperationError> {
+        self.require_recent_factor_of_people(context).await?;
         self.run_and_forget(context, RevokeApiKey { key }, Forgotten::ApiKey(key)).await
     }
 

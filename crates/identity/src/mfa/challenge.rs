@@ -14,7 +14,7 @@ use tenancy::{DbError, OpContext, Query, RequestInfo, TenantId, TenantTx};
 use uuid::Uuid;
 use vault::OpaqueToken;
 
-use super::{Method, Parameters, no_pending_state};
+use super::{Method, Parameters, no_pending_state, payment::Payment};
 use crate::{
     Identity, login::device_fingerprint, session_begin::SessionFor, tenant_state::TenantState,
 };
@@ -39,6 +39,8 @@ pub(crate) enum Purpose {
     StepUp,
     /// To confirm an address that is being enrolled, in a session.
     Confirm,
+    /// To prove a factor for one payment, in a session.
+    Payment,
 }
 
 impl Purpose {
@@ -48,6 +50,7 @@ impl Purpose {
             Self::Enrolment => "enrolment",
             Self::StepUp => "step_up",
             Self::Confirm => "confirm",
+            Self::Payment => "payment",
         }
     }
 
@@ -101,6 +104,8 @@ pub(crate) struct NewChallenge {
     pub(crate) owner: Owner,
     pub(crate) device: [u8; 32],
     pub(crate) password_changed_at: Option<Timestamp>,
+    /// What it is bound to, where a payment is to be proven.
+    pub(crate) payment: Option<Payment>,
 }
 
 /// Makes a challenge and gives its id, in one round trip with `more`.
@@ -119,7 +124,12 @@ pub(crate) async fn begin(
     let session_for = session_for.map(SessionFor::as_str);
     let (purpose, device) = (new.purpose.as_str(), new.device.as_slice());
     let forget: Parameters<'_, 2> = [&tenant, &new.user];
-    let begin: Parameters<'_, 10> = [
+    let payment = new.payment.as_ref();
+    let (from, to) =
+        payment.map(|payment| (payment.from_account_id, payment.to_account_id)).unzip();
+    let (amount, currency) =
+        payment.map(|payment| (payment.amount, payment.currency.as_str())).unzip();
+    let begin: Parameters<'_, 14> = [
         &tenant,
         &id,
         &new.user,
@@ -130,6 +140,10 @@ pub(crate) async fn begin(
         &device,
         &new.password_changed_at,
         &expires_at,
+        &from,
+        &to,
+        &amount,
+        &currency,
     ];
     let mut queries = vec![Query::new(FORGET, &forget), Query::new(BEGIN, &begin)];
     queries.extend_from_slice(more);

@@ -28,6 +28,7 @@ use crate::{
     events::about,
     login::device_fingerprint,
     session_begin::{self, Accepted, LockedAccount, SessionBegin},
+    sessions::revoke_all,
     tenant_state::TenantState,
     users::person_in,
 };
@@ -104,7 +105,7 @@ impl Command for BeginEnrolment {
         if self.method.is_sent() {
             let challenge = self.challenge(transaction, context).await?;
             let whose = (self.user, challenge);
-            let to = (self.method, secret.as_str());
+            let to = (self.method, secret.as_str(), None);
             send_code(transaction, context, &self.state.keys, whose, to).await?;
         }
         let event =
@@ -230,6 +231,9 @@ impl Command for ConfirmEnrolment {
         }
         let first = !held.iter().any(|config| config.confirmed);
         self.enable(transaction, context, (config, first)).await?;
+        if first {
+            end_other_sessions(transaction, context, user).await?;
+        }
         let mut events = vec![self.event(context, config)];
         let accepted = match &self.begin {
             Some(begin) => {
@@ -299,6 +303,17 @@ impl ConfirmEnrolment {
         about(context, EventType::CredentialChange, Self::NAME, who)
             .details(json!({ "method": config.method, "state": "confirmed" }))
     }
+}
+
+/// Ends what somebody began before they had a factor, but for the session that gets it: until
+/// then a password alone was enough for all of them, whoever knew it.
+pub(crate) async fn end_other_sessions(
+    transaction: &TenantTx,
+    context: &OpContext,
+    user: Uuid,
+) -> Result<(), DbError> {
+    let kept = context.session.map(|session| session.0.to_string());
+    revoke_all(transaction, user, "first_factor", kept.as_deref()).await.map(drop)
 }
 
 /// Puts a set of backup codes in the place of the one before.

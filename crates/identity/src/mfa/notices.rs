@@ -78,14 +78,14 @@ pub(crate) async fn tell(
     Ok(())
 }
 
-/// Sends a code for a challenge, in the place of an earlier one. 429 where somebody had
-/// too many of late.
+/// Sends a code for a challenge, in the place of an earlier one, and says what it is for
+/// where that is more than a sign-in. 429 where somebody had too many of late.
 pub(crate) async fn send_code(
     transaction: &TenantTx,
     context: &OpContext,
     keys: &TenantKeys,
     (user, challenge): (Uuid, Uuid),
-    (method, to): (Method, &str),
+    (method, to, purpose): (Method, &str, Option<&str>),
 ) -> Result<(), Failure> {
     let tenant = transaction.tenant();
     let row = transaction.query_opt(SENT_LATELY, &[&tenant, &user]).await?;
@@ -105,7 +105,10 @@ pub(crate) async fn send_code(
         return Err(super::no_pending_state().into());
     }
     let channel = if method == Method::Sms { Channel::Sms } else { Channel::Email };
-    let values = json!({ "code": code.as_str(), "expires_at": expires_at });
+    let mut values = json!({ "code": code.as_str(), "expires_at": expires_at });
+    if let Some(purpose) = purpose {
+        values["purpose"] = json!(purpose);
+    }
     let template = Template::SignInCode;
     let notice = Notice { channel, to, user: Some(user), template, values };
     notify::enqueue(transaction, context, keys, &notice).await?;

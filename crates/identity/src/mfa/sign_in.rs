@@ -159,23 +159,24 @@ impl Command for SendSignInCode {
         if account.is_none_or(|account| !account.may_enter()) {
             return Err(no_pending_state().into());
         }
-        send_to_factor(transaction, context, state, ((*user, *id), self.method)).await?;
+        let code = (self.method, None);
+        send_to_factor(transaction, context, state, ((*user, *id), code)).await?;
         let event = about(context, EventType::ApiAccess, Self::NAME, (Some(*user), None))
             .details(json!({ "method": self.method }));
         Ok(Applied { output: (), status: 202, events: vec![event] })
     }
 }
 
-/// Sends a code to the address that somebody enrolled.
+/// Sends a code to the address that somebody enrolled, with what it is for.
 pub(crate) async fn send_to_factor(
     transaction: &TenantTx,
     context: &OpContext,
     state: &TenantState,
-    ((user, challenge), method): ((uuid::Uuid, uuid::Uuid), Method),
+    ((user, challenge), (method, purpose)): ((uuid::Uuid, uuid::Uuid), (Method, Option<&str>)),
 ) -> Result<(), Failure> {
     let configs = configs(transaction, &state.keys, user).await?;
     let config = configs.iter().find(|held| held.method == method && held.confirmed);
     let to = config.filter(|_| method.is_sent()).and_then(|config| config.secret.as_deref());
     let Some(to) = to else { return Err(super::enrol::method_unavailable().into()) };
-    send_code(transaction, context, &state.keys, (user, challenge), (method, to)).await
+    send_code(transaction, context, &state.keys, (user, challenge), (method, to, purpose)).await
 }

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use operation::{Applied, Call, Command, Failure, OperationError, Refusal, RefusalKind, event};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tenancy::{DbError, OpContext, Query, SessionId, TenantTx};
+use tenancy::{ActorKind, DbError, OpContext, Query, SessionId, TenantTx};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -57,6 +57,18 @@ impl Identity {
         }
         let detail = "Prove a second factor first (POST /v1/auth/step-up)";
         Err(Refusal::new(RefusalKind::Denied, "step_up_required", detail).into())
+    }
+
+    /// As [`Identity::require_recent_factor`] for what other principals do as well: machines
+    /// and the system itself have no factor, and are bounded by policy alone.
+    pub(crate) async fn require_recent_factor_of_people(
+        &self,
+        context: &OpContext,
+    ) -> Result<(), OperationError> {
+        if context.actor.kind != ActorKind::User {
+            return Ok(());
+        }
+        self.require_recent_factor(context, RECENT).await
     }
 
     /// Sends a code to step up with. 422 `method_unavailable`, 429.
@@ -232,7 +244,8 @@ impl Command for SendStepUpCode {
             Purpose::StepUp,
         )
         .await?;
-        send_to_factor(transaction, context, &self.state, ((self.user, id), self.method)).await?;
+        let code = (self.method, None);
+        send_to_factor(transaction, context, &self.state, ((self.user, id), code)).await?;
         let event = event(context, EventType::ApiAccess, Self::NAME, Self::RESOURCE)
             .resource_id(self.user)
             .details(json!({ "method": self.method }));
@@ -253,6 +266,7 @@ pub(crate) async fn begin_in_session(
         owner: Owner::Session(session),
         device: device_fingerprint(state, &context.request),
         password_changed_at: None,
+        payment: None,
     };
     challenge::begin(transaction, context, &new, &[]).await
 }

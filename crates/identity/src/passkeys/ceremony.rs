@@ -33,6 +33,8 @@ pub(super) enum Purpose {
     SecondFactor { user: Uuid, pending: Uuid },
     /// To prove a factor again, in one's session.
     StepUp { user: Uuid, session: Uuid },
+    /// To prove the payment of a challenge, in one's session.
+    Payment { user: Uuid, session: Uuid, challenge: Uuid },
 }
 
 impl Purpose {
@@ -43,6 +45,7 @@ impl Purpose {
             // Both belong to a pending sign-in, and their tokens are of different kinds.
             Self::Enrolment { .. } | Self::SecondFactor { .. } => "second_factor",
             Self::StepUp { .. } => "step_up",
+            Self::Payment { .. } => "payment",
         }
     }
 
@@ -54,6 +57,7 @@ impl Purpose {
             Self::SignIn => "passkey",
             Self::SecondFactor { .. } => "passkeyfactor",
             Self::StepUp { .. } => "passkeystepup",
+            Self::Payment { .. } => "passkeypayment",
         }
     }
 
@@ -64,6 +68,9 @@ impl Purpose {
                 (Some(user), Some(session), None)
             }
             Self::SignIn => (None, None, None),
+            Self::Payment { user, session, challenge } => {
+                (Some(user), Some(session), Some(challenge))
+            }
             Self::Enrolment { user, pending } | Self::SecondFactor { user, pending } => {
                 (Some(user), None, Some(pending))
             }

@@ -32,8 +32,8 @@ use crate::{
     events::about,
     login::device_fingerprint,
     mfa::{
-        Authority, Method, Told, checked_name, consume_challenge, fresh_codes, held,
-        method_unavailable, store_backup_codes, tell,
+        Authority, Method, Told, checked_name, consume_challenge, end_other_sessions, fresh_codes,
+        held, method_unavailable, store_backup_codes, tell,
     },
     session_begin::{Accepted, SessionBegin},
     sessions::Forgotten,
@@ -302,6 +302,9 @@ impl Command for Register {
         if !self.store(transaction, context, (id, &credential)).await? {
             let detail = "This passkey is registered already";
             return Err(Refusal::new(RefusalKind::Conflict, "passkey_exists", detail).into());
+        }
+        if first {
+            end_other_sessions(transaction, context, person).await?;
         }
         let codes_stored =
             first && self.state.policy.mfa.methods.iter().any(|name| name == "backup");

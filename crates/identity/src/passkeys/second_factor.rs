@@ -40,9 +40,16 @@ const ACTION: &str = "mfa.passkey";
 pub(crate) struct PasskeyPresented {
     party: RelyingParty,
     proof: PasskeyProof,
+    /// The challenge of the payment that it has to prove, and then nothing else.
+    payment: Option<Uuid>,
 }
 
 impl PasskeyPresented {
+    /// Has it prove the payment of a challenge.
+    pub(crate) fn bind_to(&mut self, challenge: Uuid) {
+        self.payment = Some(challenge);
+    }
+
     /// Whether it proves a passkey of `user`'s, for the pending state that they came with
     /// or, where somebody is signed in, for their session. The challenge is used up
     /// whatever the answer. Runs under the lock on the account.
@@ -52,10 +59,12 @@ impl PasskeyPresented {
         context: &OpContext,
         (user, pending): (Uuid, Option<Uuid>),
     ) -> Result<bool, DbError> {
-        let purpose = match (context.session, pending) {
-            (Some(session), _) => Purpose::StepUp { user, session: session.0 },
-            (None, Some(pending)) => Purpose::SecondFactor { user, pending },
-            (None, None) => return Ok(false),
+        let session = context.session.map(|session| session.0);
+        let purpose = match (session, self.payment, pending) {
+            (Some(session), Some(challenge), _) => Purpose::Payment { user, session, challenge },
+            (Some(session), None, _) => Purpose::StepUp { user, session },
+            (None, None, Some(pending)) => Purpose::SecondFactor { user, pending },
+            (None, ..) => return Ok(false),
         };
         let challenge = presented(&self.proof.client_data, purpose)
             .filter(|challenge| challenge.tenant() == context.tenant_id());
@@ -153,8 +162,18 @@ impl Identity {
         Ok(ConsoleStep { grant: Self::cookie_of(&begun), proven })
     }
 
-    fn as_presented(&self, proof: PasskeyProof) -> Result<Typed, OperationError> {
-        Ok(Typed::passkey(PasskeyPresented { party: self.party()?, proof }))
+    pub(crate) fn as_presented(&self, proof: PasskeyProof) -> Result<Typed, OperationError> {
+        Ok(Typed::passkey(PasskeyPresented { party: self.party()?, proof, payment: None }))
+    }
+
+    /// What a browser needs to prove the payment of a challenge of the session.
+    pub(crate) async fn payment_options(
+        &self,
+        context: &OpContext,
+        challenge: Uuid,
+    ) -> Result<RequestOptions, OperationError> {
+        let (user, session) = own_session(context)?;
+        self.proof_options(context, (user, Purpose::Payment { user, session, challenge })).await
     }
 
     async fn factor_options(

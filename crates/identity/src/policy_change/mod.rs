@@ -23,14 +23,13 @@ use operation::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tenancy::{ActorKind, Database, DbError, OpContext, Query, policy::SecurityPolicy};
+use tenancy::{Database, DbError, OpContext, Query, policy::SecurityPolicy};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use crate::{
     Identity,
     events::hexadecimal,
-    mfa::RECENT,
     sessions::{Forgotten, after_of},
 };
 use decide::{Decide, Verdict};
@@ -224,7 +223,7 @@ impl Identity {
         (wish, expected_version): (PolicyWish, Option<i64>),
         note: Option<&str>,
     ) -> Result<Reply<PolicyChange>, OperationError> {
-        self.prove_for_policy(context).await?;
+        self.require_recent_factor_of_people(context).await?;
         let note = checked_note(note)?;
         let id = context.clock.new_id();
         let command = RequestChange { id, wish, expected_version, note };
@@ -262,7 +261,7 @@ impl Identity {
         verdict: Verdict,
         note: Option<&str>,
     ) -> Result<PolicyChange, OperationError> {
-        self.prove_for_policy(context).await?;
+        self.require_recent_factor_of_people(context).await?;
         let note = checked_note(note)?;
         let command = Decide { identity: self.clone(), change, verdict, note };
         self.run_and_forget(context, command, Forgotten::State).await
@@ -271,10 +270,7 @@ impl Identity {
     /// The policy decides who comes in: a person proves a factor of late, or is refused with
     /// `step_up_required`. For whoever wants to know before something long is filled in.
     pub async fn prove_for_policy(&self, context: &OpContext) -> Result<(), OperationError> {
-        if context.actor.kind != ActorKind::User {
-            return Ok(());
-        }
-        self.require_recent_factor(context, RECENT).await
+        self.require_recent_factor_of_people(context).await
     }
 
     /// One change.

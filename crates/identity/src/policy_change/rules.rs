@@ -43,7 +43,7 @@ const AUDIENCES_MAX: usize = 10;
 const REQUESTS: Rule = Rule::Whole(1, 1_000_000);
 
 /// Every field by its path, and what it may hold.
-pub const POLICY_RULES: [(&str, Rule); 42] = [
+pub const POLICY_RULES: [(&str, Rule); 44] = [
     ("token.algorithm", Rule::Choice(&["HS256", "RS256", "ES256", "EdDSA"])),
     ("token.access_lifetime_s", Rule::Whole(60, DAY_S)),
     ("token.refresh_lifetime_s", Rule::Whole(300, 90 * DAY_S)),
@@ -88,6 +88,8 @@ pub const POLICY_RULES: [(&str, Rule); 42] = [
     ("rate_limits.admin", REQUESTS),
     ("rate_limits.overall_per_hour", Rule::Whole(1, 60_000_000)),
     ("transfer_ceiling_minor", Rule::MaybeWhole(0, GREATEST)),
+    ("transfer_step_up_minor", Rule::MaybeWhole(0, GREATEST)),
+    ("self_registration", Rule::Flag),
 ];
 
 /// Of each pair the first is no greater than the second, where both are given.

@@ -282,7 +282,7 @@ impl Command for Confirm {
     ) -> Result<Applied<()>, Failure> {
         let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
         let person = Person::lock(transaction, &keys, self.user).await?;
-        let Some(person) = person.filter(|person| person.is_active) else {
+        let Some(person) = person.filter(Person::may_act) else {
             return Err(refused(context, self.purpose, Some(self.user)));
         };
         let consumed = one_time::consume(

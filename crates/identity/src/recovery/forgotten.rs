@@ -80,7 +80,7 @@ impl Identity {
         Ok(())
     }
 
-    async fn send_reset(
+    pub(crate) async fn send_reset(
         &self,
         context: &OpContext,
         name: &str,
@@ -153,8 +153,8 @@ impl Command for SendReset {
 }
 
 impl SendReset {
-    /// Why nothing was sent, if nothing was. A lock is no reason: the owner of the address
-    /// may get in again.
+    /// Why nothing was sent, if nothing was. A lock after wrong passwords is no reason: the
+    /// owner of the address may get in again. One by staff is theirs to take back.
     async fn send(
         &self,
         transaction: &TenantTx,
@@ -166,6 +166,8 @@ impl SendReset {
         };
         let reason = if !person.is_active {
             Some("disabled")
+        } else if person.is_locked {
+            Some("locked")
         } else if !person.has_password {
             // Whoever never had one is invited by their administrator.
             Some("no_password")

@@ -1,7 +1,7 @@
 //! Inviting somebody whom an administrator made without a password.
 //!
 //! Failures in this order: not seen, not permitted, holding more than the inviter, disabled,
-//! in already, not reachable, invited too often. Refuses to make users.
+//! locked by staff, in already, not reachable, invited too often. Refuses to make users.
 
 use access::Permission;
 use audit::EventType;
@@ -39,7 +39,7 @@ pub struct Invitation {
 impl Identity {
     /// Sends somebody the link by which they set their first password, in the place of an
     /// earlier one. 422 `not_found` about `user_id`, `email_missing`; 409 `already_joined`,
-    /// `user_disabled`; 403 `privilege_escalation`; 429 after five within an hour.
+    /// `user_disabled`, `user_locked`; 403 `privilege_escalation`; 429 after five within an hour.
     pub async fn invite_user(
         &self,
         context: &OpContext,
@@ -91,6 +91,11 @@ impl Command for InviteUser {
         }
         if !person.is_active {
             return Err(conflict("user_disabled", "Disabled people are not invited").into());
+        }
+        if person.is_locked {
+            return Err(
+                conflict("user_locked", "People whom staff have locked are not invited").into()
+            );
         }
         if person.has_password {
             return Err(conflict("already_joined", "They have a password already").into());

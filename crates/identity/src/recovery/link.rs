@@ -4,7 +4,8 @@
 //! does not cost it. Consuming it and everything that follows from it are one transaction:
 //! a crash leaves either a good link and the old password, or a used link and the new one.
 //! Nobody is signed in by it, so second factors are asked for as ever. A lock is lifted:
-//! the password that was guessed at is no more, and how long the next lock lasts stays.
+//! the password that was guessed at is no more, and how long the next lock lasts stays. A
+//! lock by staff is not, and what was begun before it is not finished under it.
 
 use std::sync::Arc;
 
@@ -206,7 +207,7 @@ impl Command for SetPasswordByLink {
         let person = Person::lock(transaction, &keys, self.user).await?;
         let is_invite = self.purpose == Purpose::Invite;
         // An invitation sets the first password and never another.
-        let person = person.filter(|person| person.is_active && person.has_password != is_invite);
+        let person = person.filter(|person| person.may_act() && person.has_password != is_invite);
         let Some(person) = person else {
             return Err(refused(context, self.purpose, Some(self.user)));
         };

@@ -21,6 +21,8 @@ pub(crate) struct Person {
     pub(crate) id: Uuid,
     pub(crate) username: String,
     pub(crate) is_active: bool,
+    /// By staff: nothing that comes by link or code opens it, and only staff do.
+    pub(crate) is_locked: bool,
     pub(crate) has_password: bool,
     pub(crate) email: Option<String>,
     pub(crate) email_verified_at: Option<Timestamp>,
@@ -51,6 +53,7 @@ impl Person {
             id,
             username: row.try_get("username")?,
             is_active: row.try_get("is_active")?,
+            is_locked: row.try_get("locked_by_staff")?,
             has_password: row.try_get::<_, Option<String>>("password_hash")?.is_some(),
             email: open("email_sealed")?,
             email_verified_at: row.try_get("email_verified_at")?,
@@ -58,6 +61,11 @@ impl Person {
             roles: row.try_get("roles")?,
             subject,
         }))
+    }
+
+    /// Whether they may go on with what they began: neither disabled nor locked by staff.
+    pub(crate) const fn may_act(&self) -> bool {
+        self.is_active && !self.is_locked
     }
 
     /// Their e-mail address, or the refusal for want of one.

@@ -89,7 +89,7 @@ impl Command for CreateUser {
             return Err(Refusal::invisible("organization_id").into());
         }
         let referred_by = self.referrer(transaction, context).await?;
-        self.insert(transaction, context, referred_by).await?;
+        self.insert(transaction, context, (&self.user.username, referred_by)).await?;
         let event = event(context, EventType::UserCreation, Self::NAME, Self::RESOURCE)
             .resource_id(self.id)
             .new_values(json!({
@@ -102,7 +102,7 @@ impl Command for CreateUser {
 }
 
 impl CreateUser {
-    async fn referrer(
+    pub(super) async fn referrer(
         &self,
         transaction: &TenantTx,
         context: &OpContext,
@@ -115,11 +115,12 @@ impl CreateUser {
         Ok(Some(row.try_get("id").map_err(DbError::from)?))
     }
 
-    async fn insert(
+    /// Writes the person, under a name that need not be the one that was wished for.
+    pub(super) async fn insert(
         &self,
         transaction: &TenantTx,
         context: &OpContext,
-        referred_by: Option<Uuid>,
+        (username, referred_by): (&str, Option<Uuid>),
     ) -> Result<(), Failure> {
         let (tenant, user) = (context.tenant_id(), &self.user);
         let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
@@ -131,12 +132,12 @@ impl CreateUser {
         let (email, phone) =
             (sealer.email(user.email.as_deref())?, sealer.phone(user.phone.as_deref())?);
         let name = sealer.seal("full_name_sealed", user.full_name.as_deref())?;
-        let (key, code) = (username_key(&user.username), referral_code());
+        let (key, code) = (username_key(username), referral_code());
         let granted_by = (!context.actor.is_system()).then_some(context.actor.id);
         let create: [&(dyn ToSql + Sync); 15] = [
             &tenant,
             &self.id,
-            &user.username,
+            &username,
             &key,
             &email.sealed,
             &email.index,
@@ -208,6 +209,9 @@ impl Command for UpdateUser {
         self.apply_roles(transaction, context).await?;
         if self.update.is_active == Some(false) {
             revoke_all(transaction, self.user, "disabled", None).await?;
+        } else if self.changes_roles(&before.roles) {
+            // A session was begun with what its owner could do then: they begin another.
+            revoke_all(transaction, self.user, "role_changed", None).await?;
         }
         Ok(Applied { output: (), status: 200, events: self.events(context, &before.roles) })
     }
@@ -258,6 +262,14 @@ impl UpdateUser {
             }
         }
         self.check_given(context)
+    }
+
+    /// Whether they hold other roles afterwards, or another one first.
+    fn changes_roles(&self, held: &[String]) -> bool {
+        let Some(wanted) = self.update.wanted_roles() else { return false };
+        let same_first = wanted.first().copied() == held.first().map(String::as_str);
+        let kept = wanted.iter().all(|role| held.iter().any(|held| held == role));
+        !same_first || !kept || held.iter().any(|held| !wanted.contains(&held.as_str()))
     }
 
     fn check_given(&self, context: &OpContext) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ mod lifecycle;
 mod model;
 mod names;
 mod read;
+mod register;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use model::{
 };
 pub(crate) use model::{email_key, is_email, is_phone};
 pub(crate) use read::person_in;
+pub use register::Registration;
 
 use crate::{
     Identity,

@@ -175,6 +175,10 @@ pub struct UserRecord {
     pub email: Option<String>,
     /// Unsealed; absent where erased.
     pub phone: Option<String>,
+    /// When they proved that they read what comes to the address.
+    pub email_verified_at: Option<Timestamp>,
+    /// The same of the phone.
+    pub phone_verified_at: Option<Timestamp>,
     /// Unsealed; absent where erased.
     pub full_name: Option<String>,
     /// The primary role.

@@ -147,6 +147,8 @@ pub(super) fn record(keys: &TenantKeys, row: &Row) -> Result<UserRecord, DbError
         username: row.try_get("username")?,
         email: open("email_sealed")?,
         phone: open("phone_sealed")?,
+        email_verified_at: row.try_get("email_verified_at")?,
+        phone_verified_at: row.try_get("phone_verified_at")?,
         full_name: open("full_name_sealed")?,
         role: row.try_get("role")?,
         roles: row.try_get("roles")?,

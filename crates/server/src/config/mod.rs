@@ -417,6 +417,7 @@ impl Configuration {
             default_per_minute: self.number("API_RATE_LIMIT_PER_MINUTE"),
             overall_per_hour: self.number("API_RATE_LIMIT_PER_HOUR"),
             transfer_ceiling_minor: None,
+            no_transfer_step_up: false,
         }
     }
 

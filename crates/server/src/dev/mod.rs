@@ -263,7 +263,9 @@ async fn populate(
         installation.identity.ensure_platform().await.map_err(refused)?;
         return Ok((Vec::new(), None));
     }
-    let overrides = configuration.policy_overrides();
+    // Load drivers have no second factor to prove a transfer with.
+    let no_transfer_step_up = options.seed == Seed::Load;
+    let overrides = PolicyOverrides { no_transfer_step_up, ..configuration.policy_overrides() };
     let ceiling = (options.seed == Seed::Demo).then_some(people::CEILING_MINOR);
     let mut tenants =
         Box::pin(people::settle(installation, &place.secrets, &overrides, ceiling)).await?;

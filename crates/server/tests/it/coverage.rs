@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::harness::{Answered, App, Bank, PASSWORD};
 
 /// Routes that need no token, each with its reason in the route table.
-const PUBLIC: [&str; 17] = [
+const PUBLIC: [&str; 18] = [
     "acceptInvitation",
     "beginPasskeySignIn",
     "confirmRequiredFactor",
@@ -24,6 +24,7 @@ const PUBLIC: [&str; 17] = [
     "readOpenIdConfiguration",
     "readPasswordPolicy",
     "refresh",
+    "register",
     "resetPassword",
     "sendSecondFactorCode",
     "signInByPasskey",
@@ -368,6 +369,9 @@ fn factor_plan(route: &Route, objects: &Objects) -> Option<Plan> {
 fn recovery_plan(route: &Route, objects: &Objects) -> Option<Plan> {
     let body = match route.id.as_str() {
         "forgotPassword" => json!({ "tenant": objects.slug, "username": "nobody" }),
+        "register" => json!({
+            "tenant": objects.slug, "username": "newcomer", "email": "newcomer@home.example",
+        }),
         "resetPassword" | "acceptInvitation" => {
             json!({ "token": "nonsense", "new_password": "Quite-New-77-Battery" })
         }

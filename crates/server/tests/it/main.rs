@@ -60,6 +60,7 @@ mod second_factors;
 mod serving;
 mod shared_state;
 mod statements;
+mod step_up_payments;
 mod tenancy;
 mod wire;
 mod wire_requests;

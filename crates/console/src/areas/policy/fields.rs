@@ -330,13 +330,31 @@ pub(crate) const GROUPS: [Group; 8] = [
         ],
     },
     Group {
-        title: "Two people",
-        lead: "What takes a second person.",
-        fields: &[maybe(
-            "transfer_ceiling_minor",
-            ("A transfer waits above", "Never"),
-            Kind::Count("minor units"),
-            "In minor units of whatever currency: 100000 are 1,000.00 EUR. Deposits, withdrawals, fees, journals, holds and reversals above it are refused.",
+        title: "Payments",
+        lead: "What takes a second person, or a second factor. In minor units of whatever currency: 100000 are 1,000.00 EUR.",
+        fields: &[
+            maybe(
+                "transfer_ceiling_minor",
+                ("A transfer waits above", "Never"),
+                Kind::Count("minor units"),
+                "Until a second person agrees. Deposits, withdrawals, fees, journals, holds and reversals above it are refused.",
+            ),
+            maybe(
+                "transfer_step_up_minor",
+                ("A transfer is proven above", "Never"),
+                Kind::Count("minor units"),
+                "By a second factor that is asked for its amount and payee, by whoever orders it.",
+            ),
+        ],
+    },
+    Group {
+        title: "Joining",
+        lead: "How people come to have a login.",
+        fields: &[field(
+            "self_registration",
+            "People without an invitation",
+            Kind::Flag(["May sign up", "May not sign up"]),
+            "They get the least role, once their e-mail address has answered.",
         )],
     },
     Group {

@@ -6,7 +6,8 @@ use tokio_postgres::Client;
 
 use super::support::World;
 
-const FUNCTIONS: [&str; 16] = [
+const FUNCTIONS: [&str; 17] = [
+    "api_key_is_answered_for(uuid,boolean)",
     "check_mfa_rate_limit(uuid,inet,integer,integer)",
     "cleanup_expired_sessions()",
     "detect_suspicious_session(uuid,inet,text,character varying)",
@@ -56,6 +57,7 @@ async fn the_functions_refuse_to_act_without_a_tenant_and_never_leave_it() {
     world.user(&other, "alice", "customer").await;
     let app = connect(&world.database.url_as("strongroom_app")).await;
     let calls = [
+        "SELECT api_key_is_answered_for('00000000-0000-0000-0000-000000000001', false)",
         "SELECT is_account_locked('00000000-0000-0000-0000-000000000001')",
         "SELECT handle_failed_login('alice')",
         "SELECT handle_successful_login('alice', '192.0.2.1', 'agent')",

@@ -241,7 +241,7 @@ async fn every_table_about_a_person_is_considered_by_the_shredding() {
         ("user_roles", "restoring brings back the roles"),
         ("mfa_reset_requests", "who asked and who agreed; nothing personal"),
     ];
-    const SHREDDED: [&str; 14] = [
+    const SHREDDED: [&str; 15] = [
         "login_attempts",
         "mfa_backup_codes",
         "mfa_challenges",
@@ -250,6 +250,7 @@ async fn every_table_about_a_person_is_considered_by_the_shredding() {
         "notices",
         "one_time_tokens",
         "password_history",
+        "payment_authorisations",
         "refresh_tokens",
         "user_devices",
         "user_sessions",

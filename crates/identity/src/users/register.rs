@@ -1,0 +1,293 @@
+//! Signing up without an invitation, where the tenant's policy has it.
+//!
+//! The answer is the same for everybody, and so is what is done before it: the form is
+//! checked, the referral code looked up, and the question recorded under the blind index of
+//! the address, whoever that is. Whether the address is somebody's is looked up after the
+//! answer has left. Somebody new gets a link that sets their first password, so that nothing
+//! opens before the address is proven; somebody known gets what they would get had they
+//! forgotten their password. A name that is taken is told to nobody: a free one like it
+//! stands in the message.
+//!
+//! Whoever signs up holds the least role of the blueprint and is nobody's customer yet. The
+//! code of whoever owns the address already makes nobody, so nobody refers themselves.
+
+use std::sync::Arc;
+
+use access::Permission;
+use audit::EventType;
+use notify::Template;
+use operation::{Applied, Call, Command, Failure, OperationError, Refusal, RefusalKind, event};
+use serde_json::json;
+use tenancy::{Blueprint, DbError, OpContext, Query, RequestInfo, TenantTx};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+use vault::{BlindIndex, blind_index};
+
+use super::{
+    commands::CreateUser,
+    model::{NewPassword, NewUser, email_key, username_key},
+};
+use crate::{
+    Identity,
+    context::key_failure,
+    events::{about, hexadecimal},
+    login::name_key,
+    recovery::{
+        one_time::{NewToken, Purpose},
+        person::{Person, Teller},
+    },
+};
+
+const FIND_ACCOUNT: &str = tenancy::sql!("identity/login.sql", "find_account");
+const NAME_TAKEN: &str = tenancy::sql!("identity/users.sql", "name_taken");
+const BY_REFERRAL_CODE: &str = tenancy::sql!("identity/users.sql", "by_referral_code");
+
+/// Tries at a free name before somebody has to sign up again.
+const NAMES_TRIED: usize = 8;
+/// Letters of a name that leave room for what makes it free.
+const NAME_KEPT: usize = 58;
+
+/// Somebody who wants to sign up.
+#[derive(Debug)]
+pub struct Registration {
+    /// The tenant's slug; may be absent where the installation has one tenant.
+    pub tenant: Option<String>,
+    /// The name they would like to sign in with.
+    pub username: String,
+    /// Where the link goes.
+    pub email: String,
+    /// How they are called.
+    pub full_name: Option<String>,
+    /// Of whoever recommended us.
+    pub referral_code: Option<String>,
+}
+
+impl Identity {
+    /// Takes a sign-up; the caller never learns whether the address was known. 403
+    /// `registration_closed`; 422 with every field that is not acceptable,
+    /// `referral_code_unknown`; 503 where too much of this is under way.
+    pub async fn register(
+        &self,
+        registration: Registration,
+        from: Arc<RequestInfo>,
+    ) -> Result<(), OperationError> {
+        let busy = |_| {
+            let detail = "Try again in 1 seconds";
+            Refusal::new(RefusalKind::Unavailable, "busy", detail).retry_after(1)
+        };
+        let place = Arc::clone(&self.inner.afterwards).try_acquire_owned().map_err(busy)?;
+        let tenant = self.login_tenant(registration.tenant.as_deref()).await?;
+        let context = self.anonymous(tenant.ok_or_else(closed)?, from);
+        let state = self.state(&context).await?;
+        // Operators are made by operators, whatever a policy says.
+        let blueprint = context.tenant.blueprint;
+        let role = blueprint.roles().last().filter(|_| blueprint != Blueprint::Platform);
+        let role = role.filter(|_| state.policy.self_registration);
+        let is_open = role.is_some();
+        let user = NewUser {
+            username: registration.username,
+            email: Some(registration.email),
+            phone: None,
+            full_name: registration.full_name,
+            password: NewPassword::None,
+            role: role.copied().unwrap_or_default().to_owned(),
+            department: None,
+            organization_id: None,
+            referral_code: registration.referral_code,
+        };
+        let user = user.checked()?;
+        let email = email_key(user.email.as_deref().unwrap_or_default());
+        let address = blind_index(state.keys.index(), "users.email", &email);
+        let referral_code = user.referral_code.clone();
+        let command = NoteRegistration { address, referral_code, is_open };
+        let call = Call { context: context.clone(), idempotency_key: None, command };
+        self.inner.operations.run_one(call).await?;
+        let identity = self.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            if let Err(error) = identity.admit(&context, user, (email.as_str(), address)).await {
+                tracing::warn!(%error, "a sign-up came to nothing");
+            }
+        });
+        Ok(())
+    }
+
+    /// What follows the answer: a new person, or a message to a known one.
+    async fn admit(
+        &self,
+        context: &OpContext,
+        user: NewUser,
+        (email, address): (&str, BlindIndex),
+    ) -> Result<(), OperationError> {
+        let (tenant, index) = (context.tenant_id(), address.as_slice());
+        let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &email, &index];
+        let database = self.inner.operations.database();
+        let rows = database.look_up(context, Query::new(FIND_ACCOUNT, &parameters)).await?;
+        if let Some(row) = rows.first() {
+            let known: Uuid = row.try_get("id").map_err(DbError::from)?;
+            let password: Option<String> = row.try_get("password_hash").map_err(DbError::from)?;
+            if password.is_some() {
+                return self.send_reset(context, &name_key(email), address).await;
+            }
+            let token = NewToken::generate(context, Purpose::Invite, known)?;
+            return self.send_welcome(context, (token, None)).await;
+        }
+        let token = NewToken::generate(context, Purpose::Invite, context.clock.new_id())?;
+        let user = CreateUser {
+            identity: self.clone(),
+            id: token.user,
+            user,
+            password_hash: None,
+            password_proof: [0; 32],
+        };
+        self.send_welcome(context, (token, Some(user))).await
+    }
+
+    async fn send_welcome(
+        &self,
+        context: &OpContext,
+        (token, user): (NewToken, Option<CreateUser>),
+    ) -> Result<(), OperationError> {
+        let command = Register { identity: self.clone(), token, user };
+        let call = Call { context: context.clone(), idempotency_key: None, command };
+        self.inner.operations.run_one(call).await.map(drop)
+    }
+}
+
+fn closed() -> Refusal {
+    let detail = "Nobody signs up here without an invitation";
+    Refusal::new(RefusalKind::Denied, "registration_closed", detail)
+}
+
+/// Records that somebody wants to sign up, under whatever address; refuses where nobody may,
+/// and a referral code that is nobody's.
+struct NoteRegistration {
+    address: BlindIndex,
+    referral_code: Option<String>,
+    is_open: bool,
+}
+
+impl Command for NoteRegistration {
+    const NAME: &'static str = "user.register";
+    const RESOURCE: &'static str = "user";
+    const ANONYMOUS: bool = true;
+    type Output = ();
+
+    fn permission(&self) -> Permission {
+        Permission::UserCreate
+    }
+
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<()>, Failure> {
+        if !self.is_open {
+            return Err(closed().into());
+        }
+        if let Some(code) = &self.referral_code {
+            let tenant = context.tenant_id();
+            let known = transaction.query_opt(BY_REFERRAL_CODE, &[&tenant, code]).await?;
+            known.ok_or_else(|| {
+                let detail = "Nobody has this referral code";
+                Refusal::rule("referral_code_unknown", "referral_code", detail)
+            })?;
+        }
+        let event = about(context, EventType::ApiAccess, Self::NAME, (None, None))
+            .details(json!({ "identifier": hexadecimal(&self.address) }));
+        Ok(Applied { output: (), status: 202, events: vec![event] })
+    }
+}
+
+/// Makes somebody who signed up, and sends the link that proves their address; the link
+/// alone to who has not followed an earlier one.
+struct Register {
+    identity: Identity,
+    token: NewToken,
+    /// Nobody where they are there already.
+    user: Option<CreateUser>,
+}
+
+impl Command for Register {
+    const NAME: &'static str = "user.register";
+    const RESOURCE: &'static str = "user";
+    const ANONYMOUS: bool = true;
+    type Output = ();
+
+    fn permission(&self) -> Permission {
+        Permission::UserCreate
+    }
+
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<()>, Failure> {
+        let mut events = Vec::new();
+        if let Some(user) = &self.user {
+            let name = free_name(transaction, &user.user.username).await?;
+            let referred_by = user.referrer(transaction, context).await?;
+            user.insert(transaction, context, (&name, referred_by)).await?;
+            events.push(
+                event(context, EventType::UserCreation, Self::NAME, Self::RESOURCE)
+                    .resource_id(user.id)
+                    .new_values(json!({ "role": user.user.role, "referred_by": referred_by }))
+                    .personal_fields(),
+            );
+        }
+        let why_not = self.send(transaction, context).await?;
+        let who = (Some(self.token.user), None);
+        events.push(about(context, EventType::ApiAccess, Self::NAME, who).details(
+            why_not.map_or_else(
+                || json!({ "sent": true }),
+                |reason| json!({ "sent": false, "reason": reason }),
+            ),
+        ));
+        Ok(Applied { output: (), status: 202, events })
+    }
+}
+
+impl Register {
+    /// Why nothing was sent, if nothing was. Whom an administrator made, in a role that
+    /// nobody signs up for, waits for their invitation.
+    async fn send(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Option<&'static str>, DbError> {
+        let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
+        let Some(person) = Person::lock(transaction, &keys, self.token.user).await? else {
+            return Ok(Some("gone"));
+        };
+        let least = context.tenant.blueprint.roles().last().copied();
+        if !person.may_act() || person.has_password {
+            return Ok(Some("not_waiting"));
+        }
+        if !person.roles.iter().all(|role| Some(role.as_str()) == least) {
+            return Ok(Some("invited_by_others"));
+        }
+        let Some(expires_at) = self.token.store(transaction, context).await? else {
+            return Ok(Some("sent_enough"));
+        };
+        let values = json!({ "link": self.token.link(), "expires_at": expires_at });
+        let teller = Teller { transaction, context, keys: &keys };
+        teller.email(&person, Template::Invite, values).await?;
+        Ok(None)
+    }
+}
+
+/// The name that was wished for, or one like it that nobody has.
+async fn free_name(transaction: &TenantTx, wished: &str) -> Result<String, DbError> {
+    let tenant = transaction.tenant();
+    let mut name = wished.to_owned();
+    for _ in 0..NAMES_TRIED {
+        let key = username_key(&name);
+        if transaction.query_opt(NAME_TAKEN, &[&tenant, &key]).await?.is_none() {
+            return Ok(name);
+        }
+        let kept: String = wished.chars().take(NAME_KEPT).collect();
+        let number = u32::from_be_bytes(vault::random_bytes::<4>()) % 100_000;
+        name = format!("{kept}-{number:05}");
+    }
+    Ok(name)
+}
