@@ -21,6 +21,7 @@ mod second_step;
 mod sign_in;
 mod step_up;
 mod totp;
+mod waiting;
 
 use jiff::Timestamp;
 use operation::Refusal;

@@ -45,7 +45,7 @@ impl Identity {
 
     /// Whether the actor may act on a person who holds these roles: 403 `own_account` on
     /// themselves, 403 `privilege_escalation` on the mightier.
-    pub(super) fn check_power_over(
+    pub(crate) fn check_power_over(
         &self,
         context: &OpContext,
         (user, roles): (Uuid, &[String]),
