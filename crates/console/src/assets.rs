@@ -32,13 +32,14 @@ const STYLES: [&str; 7] = [
 ];
 
 /// Our modules; each is a function of its own.
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("../assets/js/htmx.js"),
     include_str!("../assets/js/dialogs.js"),
     include_str!("../assets/js/forms.js"),
     include_str!("../assets/js/keys.js"),
     include_str!("../assets/js/palette.js"),
     include_str!("../assets/js/passwords.js"),
+    include_str!("../assets/js/advice.js"),
     include_str!("../assets/js/docs.js"),
 ];
 

@@ -76,6 +76,7 @@ pub(crate) struct Things {
     movement: Uuid,
     hold: Uuid,
     event: Uuid,
+    user: Uuid,
 }
 
 impl Things {
@@ -100,6 +101,7 @@ impl Things {
             movement: one(movement, untouched).await,
             hold: approvals::id(&hold.body["id"]),
             event: one(event, app.bank.id).await,
+            user: app.bank.users["officer"],
         }
     }
 
@@ -110,6 +112,7 @@ impl Things {
             "transfers" => self.movement,
             "holds" => self.hold,
             "audit" => self.event,
+            "users" => self.user,
             _ => return path.to_owned(),
         };
         path.replace("{id}", &id.to_string())
