@@ -16,8 +16,8 @@ use axum::{
 
 use crate::{
     areas::{
-        accounts, activity, api_keys, approvals, audit, auth, customers, devices, holds, keys, mfa, passkeys,
-        postings, recovery, settings, transfers, users, well_known,
+        accounts, activity, api_keys, approvals, audit, auth, customers, devices, holds, keys, mfa,
+        passkeys, postings, recovery, settings, transfers, users, well_known,
     },
     middleware,
     route::{

@@ -87,8 +87,7 @@ fn counts_itself(path: &str) -> bool {
 }
 
 /// What a session may still do whose password has reached its maximum age.
-const AFTER_EXPIRY: [&str; 3] =
-    [areas::password::PATH, areas::password::ADVICE_PATH, "/logout"];
+const AFTER_EXPIRY: [&str; 3] = [areas::password::PATH, areas::password::ADVICE_PATH, "/logout"];
 
 /// A form is 64 KB at most: whoever takes longer to send it does not mean to.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);

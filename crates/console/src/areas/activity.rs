@@ -142,7 +142,12 @@ mod tests {
 
     use super::{told, tone};
 
-    fn record(event_type: &str, action: &str, result: &str, reason: Option<&str>) -> ActivityRecord {
+    fn record(
+        event_type: &str,
+        action: &str,
+        result: &str,
+        reason: Option<&str>,
+    ) -> ActivityRecord {
         ActivityRecord {
             id: uuid::Uuid::nil(),
             occurred_at: Timestamp::UNIX_EPOCH,
@@ -162,11 +167,32 @@ mod tests {
         let table = [
             ("login", "auth.login", "success", None, "Signed in", ""),
             ("login", "mfa.verify", "success", None, "Signed in with a second factor", ""),
-            ("auth_failure", "auth.login", "denied", Some("wrong"), "Sign-in failed: wrong password", "bad"),
+            (
+                "auth_failure",
+                "auth.login",
+                "denied",
+                Some("wrong"),
+                "Sign-in failed: wrong password",
+                "bad",
+            ),
             ("auth_failure", "mfa.verify", "denied", None, "Second factor refused", "bad"),
-            ("account_lockout", "user.lock", "success", Some("compliance"), "Account locked", "care"),
+            (
+                "account_lockout",
+                "user.lock",
+                "success",
+                Some("compliance"),
+                "Account locked",
+                "care",
+            ),
             ("credential_change", "password.change", "success", None, "Password changed", ""),
-            ("credential_change", "password.change", "denied", None, "Change of the password failed", "bad"),
+            (
+                "credential_change",
+                "password.change",
+                "denied",
+                None,
+                "Change of the password failed",
+                "bad",
+            ),
             ("credential_change", "brand.new", "success", None, "Brand new", ""),
             ("credential_change", "brand.new", "denied", None, "Brand new: refused", "bad"),
         ];

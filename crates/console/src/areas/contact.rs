@@ -11,14 +11,7 @@ use operation::{OperationError, Refusal, RefusalKind};
 use zeroize::Zeroizing;
 
 use super::security::{self, Tab};
-use crate::{
-    cookies,
-    fault::{Answer, Fault},
-    form::Form,
-    page::Page,
-    params::Params,
-    visitor::Visitor,
-};
+use crate::{cookies, fault::Answer, form::Form, page::Page, params::Params, visitor::Visitor};
 
 const PATH: &str = "/security/contact";
 const CODE_PATH: &str = "/security/contact/phone";
@@ -63,7 +56,7 @@ pub(crate) async fn begin(visitor: Visitor) -> Answer {
 
 /// `POST /security/contact/email`: a link to the address that is to be theirs.
 pub(crate) async fn change_email(visitor: Visitor, form: Params) -> Answer {
-    let new = address(&form, "email", |text| text.to_owned());
+    let new = address(&form, "email", str::to_owned);
     match visitor.console.identity.ask_email_change(visitor.context(), new).await {
         Ok(_) => {
             let said = "A link is on its way to the new address. It changes once you follow it";
@@ -209,7 +202,7 @@ async fn draw(visitor: &Visitor, (email, phone): (Form, Form), status: StatusCod
     visitor.show_as(status, &template)
 }
 
-fn draw_code(visitor: &Visitor, form: Form, status: StatusCode) -> Result<axum::response::Response, Fault> {
+fn draw_code(visitor: &Visitor, form: Form, status: StatusCode) -> Answer {
     let page = visitor
         .page("Type the code")
         .lead("It was sent to the new number and is good for five minutes.")

@@ -73,8 +73,7 @@ pub(crate) async fn change(visitor: Visitor, form: Params) -> Answer {
         RefusalKind::Unavailable => (busy(refusal), StatusCode::SERVICE_UNAVAILABLE),
         _ => return Err(refusal.into()),
     };
-    let mut response =
-        draw(&visitor, Form::refused(&Params::default(), &refusal), status).await?;
+    let mut response = draw(&visitor, Form::refused(&Params::default(), &refusal), status).await?;
     if let Some(seconds) = refusal.retry_after_s {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -121,7 +120,7 @@ fn busy(refusal: Refusal) -> Refusal {
 async fn draw(visitor: &Visitor, form: Form, status: StatusCode) -> Answer {
     let (identity, context) = (&visitor.console.identity, visitor.context());
     let is_expired = identity.has_expired_password(context).await?;
-    let policy = identity.policy(context).await?.password.clone();
+    let policy = identity.policy(context).await?.password;
     let changed_at = identity.me(context).await?.password_changed_at;
     let mut page = visitor
         .page(if is_expired { "Choose a new password" } else { "Security" })

@@ -63,7 +63,13 @@ pub(crate) async fn show(visitor: Visitor) -> Answer {
         factors_row(&factors),
         contact(&record),
         row("Devices", "card", counted(devices, "device"), "/security/devices", "Look"),
-        row("Where you are signed in", "lock", counted(sessions, "session"), "/security/sessions", "Look"),
+        row(
+            "Where you are signed in",
+            "lock",
+            counted(sessions, "session"),
+            "/security/sessions",
+            "Look",
+        ),
         row(
             "Activity",
             "clock",
@@ -76,7 +82,13 @@ pub(crate) async fn show(visitor: Visitor) -> Answer {
     visitor.show(&Security { page: page.api("/v1/auth/me"), tabs: tabs("/security"), rows })
 }
 
-fn row(title: &'static str, icon: &'static str, says: String, href: &'static str, verb: &'static str) -> Row {
+fn row(
+    title: &'static str,
+    icon: &'static str,
+    says: String,
+    href: &'static str,
+    verb: &'static str,
+) -> Row {
     Row { title, icon, says, warns: false, href, verb }
 }
 
@@ -106,12 +118,14 @@ fn factors_row(factors: &[FactorRecord]) -> Row {
 
 fn contact(record: &UserRecord) -> Row {
     let proven = |at: Option<Timestamp>| if at.is_some() { "proven" } else { "not proven yet" };
-    let email = record.email.as_ref().map(|email| {
-        format!("{email} ({})", proven(record.email_verified_at))
-    });
-    let phone = record.phone.as_ref().map(|phone| {
-        format!("{phone} ({})", proven(record.phone_verified_at))
-    });
+    let email = record
+        .email
+        .as_ref()
+        .map(|email| format!("{email} ({})", proven(record.email_verified_at)));
+    let phone = record
+        .phone
+        .as_ref()
+        .map(|phone| format!("{phone} ({})", proven(record.phone_verified_at)));
     let known: Vec<String> = email.into_iter().chain(phone).collect();
     let says = if known.is_empty() {
         "None. Without one, nobody can tell you what happens to your account.".to_owned()

@@ -86,7 +86,8 @@ pub(crate) async fn end_others(visitor: Visitor) -> Answer {
 impl Line {
     pub(crate) fn of(session: SessionRecord, zone: &TimeZone) -> Self {
         let agent = session.user_agent.unwrap_or_default();
-        let odd: Vec<String> = session.suspicion_reasons.iter().map(|code| kit::words(code)).collect();
+        let odd: Vec<String> =
+            session.suspicion_reasons.iter().map(|code| kit::words(code)).collect();
         Self {
             id: session.id,
             device: device(&agent),

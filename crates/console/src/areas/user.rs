@@ -112,6 +112,24 @@ impl Act {
             _ => return None,
         })
     }
+
+    /// What is said once it is done.
+    const fn said(self) -> &'static str {
+        match self {
+            Self::Invite => "Invitation sent. An earlier one is void",
+            Self::SendReset => "Link sent to their own address",
+            Self::Lock => "Account locked and signed out",
+            Self::Unlock => "Account unlocked",
+            Self::Disable => "Account disabled and signed out",
+            Self::Enable => "Account enabled",
+            Self::RequestReset => "Asked for. A second administrator decides within a day",
+            Self::ConfirmReset => "Second factors removed and signed out",
+            Self::RejectReset => "Turned down. Their second factors stay",
+            Self::EndSession => "Signed out there",
+            Self::EndSessions => "Signed out everywhere",
+            Self::Delete => "Deleted. What was personal is destroyed",
+        }
+    }
 }
 
 /// `GET /users/{id}`.
@@ -143,69 +161,62 @@ async fn done(
     id: Uuid,
     form: &Params,
     act: Act,
-) -> Result<Result<String, Refusal>, Fault> {
-    let (identity, context) = (&visitor.console.identity, visitor.context());
-    let version = form.parsed::<i64>("version")?;
-    let needed = || version.ok_or_else(|| Fault::malformed("version"));
-    let enabled = |is_active| UserUpdate { is_active: Some(is_active), ..UserUpdate::default() };
-    let said = |text: &'static str| move |()| text.to_owned();
+) -> Result<Result<&'static str, Refusal>, Fault> {
     let outcome = match act {
-        Act::Invite => {
-            let sent = identity.invite_user(context, id).await;
-            sent.map(drop).map(said("Invitation sent. An earlier one is void"))
+        Act::Lock | Act::Unlock | Act::Disable | Act::Enable | Act::Delete => {
+            change(visitor, id, form, act).await?
         }
-        Act::SendReset => {
-            let sent = identity.send_reset_link(context, id).await;
-            sent.map(drop).map(said("Link sent to their own address"))
-        }
-        Act::Lock => {
-            let reason = reason_of(form).ok_or_else(|| Fault::malformed("reason"))?;
-            let locked = identity.lock_user(context, id, Some(needed()?), reason).await;
-            locked.map(drop).map(said("Account locked and signed out"))
-        }
-        Act::Unlock => {
-            let open = identity.unlock_user(context, id, Some(needed()?)).await;
-            open.map(drop).map(said("Account unlocked"))
-        }
-        Act::Disable => {
-            let off = identity.update_user(context, id, needed()?, enabled(false)).await;
-            off.map(drop).map(said("Account disabled and signed out"))
-        }
-        Act::Enable => {
-            let on = identity.update_user(context, id, needed()?, enabled(true)).await;
-            on.map(drop).map(said("Account enabled"))
-        }
-        Act::RequestReset => {
-            let asked = identity.request_factor_reset(context, id).await;
-            asked.map(drop).map(said("Asked for. A second administrator decides within a day"))
-        }
-        Act::ConfirmReset => {
-            let done = identity.confirm_factor_reset(context, id).await;
-            done.map(said("Second factors removed and signed out"))
-        }
-        Act::RejectReset => {
-            let done = identity.reject_factor_reset(context, id).await;
-            done.map(said("Turned down. Their second factors stay"))
-        }
-        Act::EndSession => {
-            let session = form.id("session")?.ok_or_else(|| Fault::malformed("session"))?;
-            let ended = identity.end_sessions_of(context, id, Some(session)).await;
-            ended.map(drop).map(said("Signed out there"))
-        }
-        Act::EndSessions => {
-            let ended = identity.end_sessions_of(context, id, None).await;
-            ended.map(drop).map(said("Signed out everywhere"))
-        }
-        Act::Delete => {
-            let gone = identity.delete_user(context, id, Some(needed()?)).await;
-            gone.map(said("Deleted. What was personal is destroyed"))
-        }
+        _ => ask(visitor, id, form, act).await?,
     };
     match outcome {
-        Ok(said) => Ok(Ok(said)),
+        Ok(()) => Ok(Ok(act.said())),
         Err(OperationError::Refused(refusal)) if is_for_the_page(&refusal) => Ok(Err(refusal)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What changes the person, on the version that was drawn.
+async fn change(
+    visitor: &Visitor,
+    id: Uuid,
+    form: &Params,
+    act: Act,
+) -> Result<Result<(), OperationError>, Fault> {
+    let (identity, context) = (&visitor.console.identity, visitor.context());
+    let version = form.parsed::<i64>("version")?.ok_or_else(|| Fault::malformed("version"))?;
+    let enabled = |is_active| UserUpdate { is_active: Some(is_active), ..UserUpdate::default() };
+    Ok(match act {
+        Act::Lock => {
+            let reason = reason_of(form).ok_or_else(|| Fault::malformed("reason"))?;
+            identity.lock_user(context, id, Some(version), reason).await.map(drop)
+        }
+        Act::Unlock => identity.unlock_user(context, id, Some(version)).await.map(drop),
+        Act::Delete => identity.delete_user(context, id, Some(version)).await,
+        Act::Enable => identity.update_user(context, id, version, enabled(true)).await.map(drop),
+        _ => identity.update_user(context, id, version, enabled(false)).await.map(drop),
+    })
+}
+
+/// What leaves the person's record as it is.
+async fn ask(
+    visitor: &Visitor,
+    id: Uuid,
+    form: &Params,
+    act: Act,
+) -> Result<Result<(), OperationError>, Fault> {
+    let (identity, context) = (&visitor.console.identity, visitor.context());
+    Ok(match act {
+        Act::Invite => identity.invite_user(context, id).await.map(drop),
+        Act::SendReset => identity.send_reset_link(context, id).await.map(drop),
+        Act::RequestReset => identity.request_factor_reset(context, id).await.map(drop),
+        Act::ConfirmReset => identity.confirm_factor_reset(context, id).await,
+        Act::RejectReset => identity.reject_factor_reset(context, id).await,
+        Act::EndSession => {
+            let session = form.id("session")?.ok_or_else(|| Fault::malformed("session"))?;
+            identity.end_sessions_of(context, id, Some(session)).await.map(drop)
+        }
+        _ => identity.end_sessions_of(context, id, None).await.map(drop),
+    })
 }
 
 /// Refusals that say something about this person and this deed; the others are pages.
@@ -234,7 +245,9 @@ async fn refused(visitor: &Visitor, id: Uuid, refusal: Refusal) -> Answer {
                 .to_owned()
         }
         "own_account" => "Nobody does this to their own account. Ask a colleague.".to_owned(),
-        "privilege_escalation" => "They hold more than you do. Ask somebody who holds as much.".to_owned(),
+        "privilege_escalation" => {
+            "They hold more than you do. Ask somebody who holds as much.".to_owned()
+        }
         "not_independent" => {
             "Whoever gave the other their role is no second person. Somebody else has to decide."
                 .to_owned()
@@ -298,13 +311,19 @@ async fn draw(
         roles: listed(user.roles.iter().map(|role| kit::words(role))),
         factors: listed(user.factors.iter().map(|method| called(*method).to_owned())),
         last_login: user.last_login_at.map(|at| kit::time(at, &zone)),
-        password: user.password_changed_at.filter(|_| user.has_password).map(|at| kit::time(at, &zone)),
+        password: user
+            .password_changed_at
+            .filter(|_| user.has_password)
+            .map(|at| kit::time(at, &zone)),
         created: kit::time(user.created_at, &zone),
         updated: kit::time(user.updated_at, &zone),
         sessions,
         more_sessions,
         waits,
-        reasons: LockReason::ALL.iter().map(|one| (one.as_str(), kit::words(one.as_str()))).collect(),
+        reasons: LockReason::ALL
+            .iter()
+            .map(|one| (one.as_str(), kit::words(one.as_str())))
+            .collect(),
         may: may(visitor, &user, (is_self, request.is_some()), now),
         is_self,
         refused,

@@ -186,7 +186,9 @@ pub(crate) async fn save(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -
     }
     match identity.update_user(visitor.context(), id, expected, update).await {
         Ok(_) => visitor.redirect_saying(&to, "Changes saved"),
-        Err(OperationError::Refused(refusal)) => not_saved(&visitor, id, &form, (refusal, expected)).await,
+        Err(OperationError::Refused(refusal)) => {
+            not_saved(&visitor, id, &form, (refusal, expected)).await
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -252,7 +254,8 @@ fn wanted_roles(user: &UserRecord, form: &Params) -> Vec<String> {
     let ticked = form.without(&[]).into_iter().filter_map(|(name, _)| name.strip_prefix(ALSO));
     let mut further: Vec<String> =
         ticked.filter(|role| *role != primary).map(str::to_owned).collect();
-    let place = |role: &String| user.roles.iter().position(|held| held == role).unwrap_or(usize::MAX);
+    let place =
+        |role: &String| user.roles.iter().position(|held| held == role).unwrap_or(usize::MAX);
     further.sort_by_key(place);
     further.dedup();
     std::iter::once(primary).chain(further).collect()
@@ -279,13 +282,14 @@ fn differences(now: &Params, yours: &Params) -> Vec<Conflict> {
         .iter()
         .filter(|(name, _)| yours.raw(name).is_some() && now.text(name) != yours.text(name));
     let shown = |text: &str| if text.is_empty() { "Nothing".to_owned() } else { text.to_owned() };
-    let field = |(name, label): &(&str, &'static str)| Conflict {
+    let field = |&(name, label): &(&'static str, &'static str)| Conflict {
         label,
         now: shown(now.text(name)),
         yours: shown(yours.text(name)),
     };
     let boxes = |params: &Params| {
-        let ticked = params.without(&[]).into_iter().filter_map(|(name, _)| name.strip_prefix(ALSO));
+        let ticked =
+            params.without(&[]).into_iter().filter_map(|(name, _)| name.strip_prefix(ALSO));
         let mut roles: Vec<String> = ticked.map(kit::words).collect();
         roles.sort();
         roles.join(", ")

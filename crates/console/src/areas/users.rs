@@ -38,7 +38,14 @@ impl File for UsersFile {
     const PERMISSION: Permission = Permission::ReportExport;
     const PERSONAL: bool = true;
     const COLUMNS: &'static [&'static str] = &[
-        "Id", "User name", "Role", "State", "Second factor", "Department", "Last sign-in", "Added",
+        "Id",
+        "User name",
+        "Role",
+        "State",
+        "Second factor",
+        "Department",
+        "Last sign-in",
+        "Added",
     ];
     const TOLD: &'static [&'static str] = &["role", "status"];
     const NAMED: &'static [&'static str] = &["email", "username"];
@@ -223,10 +230,7 @@ pub(crate) async fn waiting(
 }
 
 /// User names behind ids, a page's worth at a time.
-pub(crate) async fn names(
-    visitor: &Visitor,
-    ids: &[Uuid],
-) -> Result<HashMap<Uuid, String>, Fault> {
+pub(crate) async fn names(visitor: &Visitor, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, Fault> {
     let mut names = HashMap::new();
     for some in ids.chunks(100) {
         names.extend(visitor.console.identity.user_names(visitor.context(), some, &[]).await?);

@@ -66,7 +66,12 @@ async fn a_phone_changes_by_a_code_whose_token_stands_in_no_page() {
     assert_eq!((none.status, none.header("location")), (303, "/security/contact"));
     let fields = [("phone", "+420 601-123 456"), ("current_password", PASSWORD)];
     let sent = browser.post(&app, "/security/contact/phone", &fields).await;
-    assert_eq!((sent.status, sent.header("location")), (303, "/security/contact/phone"), "{}", sent.text);
+    assert_eq!(
+        (sent.status, sent.header("location")),
+        (303, "/security/contact/phone"),
+        "{}",
+        sent.text
+    );
     let notice = last(&app, &app.bank, "sign_in_code", 1).await;
     assert_eq!(notice.to, "+420601123456");
     let code = notice.values["code"].as_str().unwrap().to_owned();
@@ -77,7 +82,8 @@ async fn a_phone_changes_by_a_code_whose_token_stands_in_no_page() {
     assert_eq!(refused.status, 422, "{}", refused.text);
     // Another session of another person cannot use the cookie.
     let mut thief = Browser::signed_in(&app, "bank", "second").await;
-    let stolen = browser.cookies.iter().find(|(name, _)| name == "__Host-strongroom-phone").unwrap();
+    let stolen =
+        browser.cookies.iter().find(|(name, _)| name == "__Host-strongroom-phone").unwrap();
     thief.cookies.push(stolen.clone());
     let answer = thief.post(&app, "/security/contact/phone/code", &[("code", &code)]).await;
     assert_eq!(answer.status, 303);
@@ -94,7 +100,10 @@ async fn a_browser_is_a_device_of_its_own_and_keeps_its_id() {
     let app = App::start().await;
     let stranger = app.get("/docs").header("accept", "text/html").send().await;
     let cookies = stranger.headers.get_all("set-cookie");
-    assert!(cookies.iter().all(|line| !line.to_str().unwrap().contains(DEVICE)), "readers are not marked");
+    assert!(
+        cookies.iter().all(|line| !line.to_str().unwrap().contains(DEVICE)),
+        "readers are not marked"
+    );
     let mut desk = Browser::signed_in(&app, "bank", "customer").await;
     let first = device_of(&desk);
     assert_eq!(first.len(), 64);
@@ -133,7 +142,8 @@ async fn where_sessions_are_bound_to_devices_a_stolen_cookie_opens_nothing() {
     thief.cookies.retain(|(name, _)| name != DEVICE);
     assert!(is_sent_away(&thief.get(&app, "/").await), "without the device's own cookie");
     assert!(is_sent_away(&owner.get(&app, "/").await), "and the session is over for both");
-    let sql = "SELECT revocation_reason FROM user_sessions WHERE user_id = $1 ORDER BY id DESC LIMIT 1";
+    let sql =
+        "SELECT revocation_reason FROM user_sessions WHERE user_id = $1 ORDER BY id DESC LIMIT 1";
     let row = app.superuser.query_one(sql, &[&app.bank.users["customer"]]).await.unwrap();
     assert!(row.get::<_, Option<String>>(0).is_some());
 }
@@ -204,13 +214,17 @@ async fn activity_is_ones_own_and_says_who_did_it() {
     let token = app.login(&app.bank, "customer").await;
     let list = app.get("/v1/auth/activity?limit=2").bearer(&token).send().await;
     assert_eq!(list.status, 200, "{}", list.text);
-    let kinds: Vec<&Value> = list.body["data"].as_array().unwrap().iter().map(|one| &one["event_type"]).collect();
+    let kinds: Vec<&Value> =
+        list.body["data"].as_array().unwrap().iter().map(|one| &one["event_type"]).collect();
     assert_eq!(kinds, ["login", "login"]);
     let cursor = list.body["next_cursor"].as_str().unwrap();
     let path = format!("/v1/auth/activity?limit=2&cursor={cursor}");
     let rest = app.get(&path).bearer(&token).send().await;
     assert_eq!(rest.body["data"][0]["action"], "user.unlock", "{}", rest.text);
-    assert_eq!((&rest.body["data"][1]["by"], &rest.body["data"][1]["ip_address"]), (&json!("staff"), &Value::Null));
+    assert_eq!(
+        (&rest.body["data"][1]["by"], &rest.body["data"][1]["ip_address"]),
+        (&json!("staff"), &Value::Null)
+    );
     assert!(!rest.text.contains(&app.bank.users["admin"].to_string()), "not who");
     // Another person's cursor is not of this list.
     let second = app.login(&app.bank, "second").await;

@@ -32,7 +32,12 @@ async fn people_see_where_they_are_signed_in_and_end_it() {
     for id in &ids {
         let path = format!("/security/sessions/{id}/end");
         let ended = desk.post(&app, &path, &[]).await;
-        assert_eq!((ended.status, ended.header("location")), (303, "/security/sessions"), "{}", ended.text);
+        assert_eq!(
+            (ended.status, ended.header("location")),
+            (303, "/security/sessions"),
+            "{}",
+            ended.text
+        );
         // Again: it has ended already, which is what was asked.
         assert_eq!(desk.post(&app, &path, &[]).await.status, 303);
     }
@@ -93,7 +98,12 @@ async fn a_password_is_changed_by_who_knows_it() {
     assert!(alive(&app, &mut elsewhere).await, "a refusal changes nothing");
     let fields = [("current_password", PASSWORD), ("new_password", NEXT)];
     let done = browser.post(&app, "/security/password", &fields).await;
-    assert_eq!((done.status, done.header("location")), (303, "/security/password"), "{}", done.text);
+    assert_eq!(
+        (done.status, done.header("location")),
+        (303, "/security/password"),
+        "{}",
+        done.text
+    );
     assert!(alive(&app, &mut browser).await);
     assert!(!alive(&app, &mut elsewhere).await, "everywhere else they are signed out");
     let login = |password: &str| serde_json::json!({ "tenant": "bank", "username": "customer", "password": password });
