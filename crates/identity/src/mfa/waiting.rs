@@ -3,7 +3,7 @@
 //! Refuses to decide any.
 
 use access::{Permission, Scope};
-use operation::{Found, OperationError, Page, PageRequest, View, read::ViewFailure};
+use operation::{Found, OperationError, Page, PageRequest, Refusal, View, read::ViewFailure};
 use tenancy::{Database, DbError, OpContext, Query};
 use tokio_postgres::{Row, types::ToSql};
 
@@ -31,9 +31,9 @@ impl View for WaitingResets {
         context: &OpContext,
         scope: Scope,
     ) -> Result<Found<Self::Output>, ViewFailure> {
-        // Whoever manages nobody but themselves decides nothing, so nothing waits for them.
+        // Whoever manages nobody but themselves decides nothing.
         if !scope.is_all() {
-            return Ok(Found::List { value: Page { data: Vec::new(), next: None }, count: 0 });
+            return Err(Refusal::denied().into());
         }
         let (tenant, after, fetch) =
             (context.tenant_id(), after_of(&self.page)?, self.page.fetch());

@@ -73,7 +73,7 @@ async fn who_sees_people_is_a_table() {
     // Path, then what admin, auditor and a customer are answered.
     let table: [(String, [u16; 3]); 12] = [
         ("/users".into(), [200, 200, 403]),
-        ("/users/export".into(), [200, 403, 403]),
+        ("/users/export".into(), [200, 200, 403]),
         ("/users/new".into(), [200, 403, 403]),
         ("/users/resets".into(), [200, 403, 403]),
         (format!("/users/{officer}"), [200, 200, 403]),
