@@ -180,6 +180,10 @@ DECLARE
     v_tenant uuid := require_tenant();
     v_now timestamptz := app_now();
     v_since timestamptz := v_now - make_interval(mins => p_window_minutes);
+    -- One source: an address, of IPv6 its /64.
+    v_source inet := set_masklen(p_ip_address, CASE family(p_ip_address) WHEN 4 THEN 32 ELSE 64 END);
+    v_first inet := host(network(v_source))::inet;
+    v_last inet := host(broadcast(v_source))::inet;
     v_oldest timestamptz;
 BEGIN
     SELECT CASE WHEN person.mfa_locked_until > v_now THEN person.mfa_locked_until END INTO locked_to
@@ -194,9 +198,10 @@ BEGIN
     ORDER BY recent.created_at DESC OFFSET greatest(p_max_attempts, 1) - 1 LIMIT 1;
     IF v_oldest IS NULL AND p_ip_address IS NOT NULL THEN
         SELECT recent.created_at INTO v_oldest FROM mfa_verification_attempts recent
-        WHERE recent.tenant_id = v_tenant AND recent.ip_address = p_ip_address AND recent.created_at > v_since
-          AND recent.outcome IN ('charged', 'wrong')
-        ORDER BY recent.created_at DESC OFFSET greatest(p_max_attempts, 1) - 1 LIMIT 1;
+        WHERE recent.tenant_id = v_tenant AND recent.ip_address BETWEEN v_first AND v_last
+          AND recent.created_at > v_since AND recent.outcome IN ('charged', 'wrong')
+        -- A whole office may stand behind one.
+        ORDER BY recent.created_at DESC OFFSET greatest(p_max_attempts, 1) * 10 - 1 LIMIT 1;
     END IF;
     retry_at := v_oldest + make_interval(mins => p_window_minutes);
     may_attempt := locked_to IS NULL AND retry_at IS NULL;
@@ -222,7 +227,8 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    IF p_outcome = 'charged' THEN
+    -- A passkey is not guessed: it costs no failure, and a lock of codes does not keep it out.
+    IF p_outcome = 'charged' AND p_method <> 'passkey' THEN
         IF v_user.mfa_first_failed_at IS NULL OR v_user.mfa_locked_until IS NOT NULL
                 OR v_user.mfa_first_failed_at <= v_now - interval '15 minutes' THEN
             v_user.mfa_failed_attempts := 0;

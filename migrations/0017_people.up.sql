@@ -277,7 +277,9 @@ END $$;
 --   sixth in ten minutes), unusual_hour 10 (ten sessions, none within two hours of this one's
 --   time of day), impossible_travel 50 (faster than 900 km/h since the last known place).
 -- Where two factors were proven of late, network and hour are no reasons. A first session
--- has nothing to be compared with.
+-- has nothing to be compared with. A session that owes a factor makes its place and device
+-- known only after a day, in which its owner was told of it and could end it: else whoever
+-- has a password would sign in twice.
 CREATE FUNCTION detect_suspicious_session(p_user_id uuid, p_ip_address inet, p_user_agent text, p_session_id varchar)
 RETURNS TABLE (score integer, reasons text[], demands_step_up boolean)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -307,17 +309,20 @@ BEGIN
     FROM security_policies WHERE tenant_id = v_tenant;
     SELECT coalesce(bool_or(device.trusted_until > v_now), false) INTO v_trusted FROM user_devices device
     WHERE device.tenant_id = v_tenant AND device.id = v_session.device_id;
-    SELECT count(*),
-        count(*) FILTER (WHERE earlier.device_id = v_session.device_id
-            OR (earlier.device_id IS NULL AND earlier.user_agent IS NOT DISTINCT FROM p_user_agent)),
-        count(*) FILTER (WHERE network(set_masklen(earlier.ip_address, CASE family(earlier.ip_address) WHEN 4 THEN 24 ELSE 48 END))
+    SELECT count(*) FILTER (WHERE earlier.is_known),
+        count(*) FILTER (WHERE earlier.is_known AND (earlier.device_id = v_session.device_id
+            OR (earlier.device_id IS NULL AND earlier.user_agent IS NOT DISTINCT FROM p_user_agent))),
+        count(*) FILTER (WHERE earlier.is_known
+            AND network(set_masklen(earlier.ip_address, CASE family(earlier.ip_address) WHEN 4 THEN 24 ELSE 48 END))
             = network(set_masklen(p_ip_address, CASE family(p_ip_address) WHEN 4 THEN 24 ELSE 48 END))),
-        count(*) FILTER (WHERE least(abs(earlier.hour - v_hour), 24 - abs(earlier.hour - v_hour)) <= 2),
+        count(*) FILTER (WHERE earlier.is_known AND least(abs(earlier.hour - v_hour), 24 - abs(earlier.hour - v_hour)) <= 2),
         count(*) FILTER (WHERE earlier.created_at > v_now - interval '10 minutes')
     INTO v_earlier, v_same_device, v_same_network, v_same_hour, v_recent
     FROM (
         SELECT known.device_id, known.user_agent, known.ip_address, known.created_at,
-            extract(hour FROM known.created_at AT TIME ZONE 'UTC')::integer AS hour
+            extract(hour FROM known.created_at AT TIME ZONE 'UTC')::integer AS hour,
+            known.suspicious_at IS NULL OR known.mfa_at >= known.suspicious_at
+                OR known.created_at < v_now - interval '1 day' AS is_known
         FROM user_sessions known
         WHERE known.tenant_id = v_tenant AND known.user_id = p_user_id AND known.id <> v_session.id
           AND known.created_at > v_now - interval '90 days'
@@ -345,6 +350,8 @@ BEGIN
         SELECT known.latitude, known.longitude, known.last_activity_at AS seen_at INTO v_place FROM user_sessions known
         WHERE known.tenant_id = v_tenant AND known.user_id = p_user_id AND known.id <> v_session.id
           AND known.latitude IS NOT NULL AND known.created_at > v_now - interval '90 days'
+          AND (known.suspicious_at IS NULL OR known.mfa_at >= known.suspicious_at
+            OR known.created_at < v_now - interval '1 day')
         ORDER BY known.created_at DESC LIMIT 1;
         IF FOUND THEN
             -- Along a great circle of a sphere of 6,371 km; what leaves [0, 1] by rounding is put back.

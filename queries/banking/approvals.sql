@@ -51,7 +51,7 @@ FOR UPDATE;
 -- Who has asked for it, as they are now: what they may has to be asked again. A row that
 -- the actor may not see is answered as nobody, and nobody may order anything. A machine
 -- is its API key.
-SELECT person.is_active AND person.deleted_at IS NULL AS is_active, person.organization_id, person.department,
+SELECT person.is_active AND person.deleted_at IS NULL AND person.staff_locked_at IS NULL AS is_active, person.organization_id, person.department,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = $1::uuid AND held.user_id = person.id
           ORDER BY held.role) AS roles, NULL::text[] AS scopes

@@ -17,7 +17,8 @@ RETURNING id, name, first_seen_at = app_now() AS is_new,
 --! is_new
 -- Asked before anything is noted.
 SELECT coalesce(bool_or(device.fingerprint <> $3::bytea), false)
-    AND NOT coalesce(bool_or(device.fingerprint = $3 AND device.revoked_at IS NULL), false) AS is_new
+    AND NOT coalesce(bool_or(device.fingerprint = $3 AND device.revoked_at IS NULL), false) AS is_new,
+    coalesce(bool_or(device.revoked_at IS NULL), false) AS has_known
 FROM user_devices device
 WHERE device.tenant_id = $1::uuid AND device.user_id = $2::uuid;
 

@@ -13,8 +13,9 @@ WHERE tenant_id = $1::uuid AND status <> 'retired' ORDER BY epoch DESC;
 -- Every key there ever was, newest first, without its secret.
 SELECT key_id, algorithm, epoch, status, created_at, activated_at, verify_until, retired_at, revoked_at
 FROM signing_keys
-WHERE tenant_id = $1::uuid AND ($2::uuid IS NULL OR key_id < $2)
-ORDER BY key_id DESC LIMIT $3::bigint;
+WHERE tenant_id = $1::uuid
+  AND ($2::uuid IS NULL OR epoch < (SELECT epoch FROM signing_keys WHERE tenant_id = $1::uuid AND key_id = $2::uuid))
+ORDER BY epoch DESC LIMIT $3::bigint;
 
 --! record
 SELECT key_id, algorithm, epoch, status, created_at, activated_at, verify_until, retired_at, revoked_at

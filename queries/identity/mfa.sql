@@ -83,7 +83,7 @@ WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND created_at < app_now() - i
 -- The pending state of a sign-in, if its token is good for `$3` and comes from where it
 -- was given out.
 SELECT challenge.id, challenge.user_id, challenge.password_changed_at, person.username_key,
-    person.locked_until > app_now() AS is_locked
+    is_account_locked(person.id) AS is_locked
 FROM mfa_challenges challenge
 JOIN users person ON person.tenant_id = challenge.tenant_id AND person.id = challenge.user_id
 WHERE challenge.tenant_id = $1::uuid AND challenge.token_hash = $2::bytea AND challenge.purpose = $3::text
@@ -124,11 +124,13 @@ RETURNING id;
 
 --! charge
 -- Commits on its own before the code is looked at. Seed 002's two functions: the first
--- locks the person's row, so that the second counts what all before it did.
-SELECT checked.may_attempt, checked.locked_to, checked.retry_at, recorded.failures, recorded.locks
+-- locks the person's row, so that the second counts what all before it did. A lock, which
+-- strangers' codes can bring about, never keeps out a passkey.
+SELECT allowed.may_attempt, checked.locked_to, checked.retry_at, recorded.failures, recorded.locks
 FROM check_mfa_rate_limit($1::uuid, $2::inet, $3::integer, 1) checked
+CROSS JOIN LATERAL (SELECT checked.may_attempt OR ($6::text = 'passkey' AND checked.retry_at IS NULL)) AS allowed (may_attempt)
 CROSS JOIN LATERAL record_mfa_attempt($4::uuid, $1::uuid, $5::uuid, $6::text::varchar,
-    CASE WHEN checked.may_attempt THEN 'charged' WHEN checked.locked_to IS NOT NULL THEN 'locked' ELSE 'rate_limited'
+    CASE WHEN allowed.may_attempt THEN 'charged' WHEN checked.locked_to IS NOT NULL THEN 'locked' ELSE 'rate_limited'
     END::varchar, $2::inet, $7::text) recorded;
 
 --! count_attempt

@@ -168,3 +168,7 @@ WHERE tenant_id = $1::uuid AND id = $2::uuid AND deleted_at IS NOT NULL FOR UPDA
 -- The name and the roles are there still; nothing else is.
 UPDATE users SET deleted_at = NULL, version = version + 1
 WHERE tenant_id = $1::uuid AND id = $2::uuid AND deleted_at IS NOT NULL;
+
+--! remember_hand
+INSERT INTO access_hands (tenant_id, subject_id, held_by, reason) VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text)
+ON CONFLICT (tenant_id, subject_id, held_by) DO NOTHING;

@@ -204,14 +204,17 @@ fn business() -> Vec<Route> {
 }
 
 /// What a session may still do whose password has reached its maximum age: see who it is,
-/// change the password, look at its sessions and end them.
-const AFTER_EXPIRY: [&str; 6] = [
+/// change the password, prove the factor that this needs, look at its sessions and end them.
+const AFTER_EXPIRY: [&str; 9] = [
     "/v1/auth/logout",
     "/v1/auth/logout-everywhere",
     "/v1/auth/me",
+    "/v1/auth/mfa/methods",
     "/v1/auth/password/change",
     "/v1/auth/sessions",
     "/v1/auth/sessions/{id}",
+    "/v1/auth/step-up",
+    "/v1/auth/step-up/challenge",
 ];
 
 /// Whether a route, by its template, is open to such a session.

@@ -75,8 +75,12 @@ impl AddressBlocks {
     ) {
         failed_at_s.sort_unstable();
         let threshold = usize::try_from(rule.threshold.max(1)).unwrap_or(usize::MAX);
-        let full = failed_at_s.len() >= threshold;
-        let last = failed_at_s.last().copied().filter(|_| full);
+        // As many as block, and within one window.
+        let first = failed_at_s.len().checked_sub(threshold).map(|at| failed_at_s[at]);
+        let last = failed_at_s
+            .last()
+            .copied()
+            .filter(|&last| first.is_some_and(|first| last.saturating_sub(first) < rule.window_s));
         let blocked_until_s = last.map_or(0, |at| at.saturating_add(rule.duration_s));
         self.lock().entry((tenant, counted(address))).or_insert(Known {
             failed_at_s,

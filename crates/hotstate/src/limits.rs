@@ -73,7 +73,8 @@ impl Limits {
     pub fn of(policy: &RateLimitPolicy, class: Class, floor: Option<u32>) -> Self {
         let (per_user, per_address) = match class {
             Class::Auth => (policy.auth_per_user, policy.auth_per_address),
-            Class::Mfa => (policy.mfa, policy.mfa),
+            // Many people may sign in behind one address; each has their own window.
+            Class::Mfa => (policy.mfa, policy.auth_per_address),
             Class::Read => (policy.read, policy.read),
             Class::Write => (policy.write, policy.write),
             Class::Admin => (policy.admin, policy.admin),

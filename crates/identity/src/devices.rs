@@ -68,7 +68,9 @@ pub(crate) fn name_of(user_agent: Option<&str>) -> String {
         (None, system) => {
             // `curl/8.14`, `BankApp/3.1 (Android 16)`: the product, without its version.
             let product = agent.split(['/', ' ', '(']).next().unwrap_or_default();
-            let product: String = product.chars().filter(char::is_ascii_graphic).take(40).collect();
+            // Without dots: it stands in our messages, and mail readers make links of names.
+            let fit = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '-';
+            let product: String = product.chars().filter(fit).take(40).collect();
             match (product.is_empty(), system) {
                 (false, Some(system)) => format!("{product} on {system}"),
                 (false, None) => product,
@@ -152,18 +154,33 @@ impl Seen {
     }
 }
 
-/// Whether a device is new to an account that has others. The first that somebody ever
-/// signs in from is theirs.
-pub(crate) async fn is_new(
+/// How an account knows a device before it is noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acquaintance {
+    /// It has been signed in from; or nothing has, and the first device is the owner's.
+    Known,
+    /// It is new, and there are others that still count.
+    NewBesideOthers,
+    /// It is new, and every other one was taken back.
+    NewAlone,
+}
+
+/// How an account knows the device that this comes from.
+pub(crate) async fn acquaintance(
     transaction: &TenantTx,
     user: Uuid,
     fingerprint: &[u8; 32],
-) -> Result<bool, DbError> {
+) -> Result<Acquaintance, DbError> {
     let fingerprint = fingerprint.as_slice();
     let parameters: [&(dyn ToSql + Sync); 3] = [&transaction.tenant(), &user, &fingerprint];
-    let row = transaction.query_opt(IS_NEW, &parameters).await?;
-    let is_new: Option<bool> = row.map(|row| row.try_get("is_new")).transpose()?;
-    Ok(is_new == Some(true))
+    let Some(row) = transaction.query_opt(IS_NEW, &parameters).await? else {
+        return Ok(Acquaintance::Known);
+    };
+    Ok(match (row.try_get("is_new")?, row.try_get("has_known")?) {
+        (false, _) => Acquaintance::Known,
+        (true, true) => Acquaintance::NewBesideOthers,
+        (true, false) => Acquaintance::NewAlone,
+    })
 }
 
 /// Where somebody hears from us: by mail, else by phone, else nowhere.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tenancy::{Blueprint, Database, OpContext};
 use uuid::Uuid;
 
-use crate::Identity;
+use crate::{Identity, sessions::not_idle};
 
 /// The answer about a token.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,11 +82,15 @@ impl Identity {
             Err(OperationError::Refused(_)) => return Ok(Introspection::Inactive),
             Err(error) => return Err(error),
         };
-        let Some(facts) = self.session(context, token.sid).await? else {
+        // As whoever authenticates it: a machine need not be one that sees people.
+        let anybody = self.anonymous(Arc::clone(&context.tenant), Arc::clone(&context.request));
+        let Some(facts) = self.session(&anybody, token.sid).await? else {
             return Ok(Introspection::Inactive);
         };
-        if crate::authenticate::check(&token, &facts, context.clock.now()).is_err()
-            || token.exp <= context.clock.now_s()
+        let now = context.clock.now();
+        if crate::authenticate::check(&token, &facts, now).is_err()
+            || not_idle(&facts, &state.policy.session, now).is_err()
+            || token.exp <= now.as_second()
         {
             return Ok(Introspection::Inactive);
         }

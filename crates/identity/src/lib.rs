@@ -128,6 +128,8 @@ pub(crate) struct Inner {
     pub(crate) cookies: Fresh<[u8; 32], Uuid>,
     pub(crate) touched: Fresh<(Uuid, Uuid), ()>,
     pub(crate) floods: Fresh<(Uuid, std::net::IpAddr), ()>,
+    /// API keys that were tried from where they must not be, and from where.
+    pub(crate) misuses: Fresh<(Uuid, Option<std::net::IpAddr>), ()>,
     pub(crate) account_gate: Gate<(Uuid, String)>,
     pub(crate) address_gate: Gate<(Uuid, std::net::IpAddr)>,
     pub(crate) blocks: SourceBlocks,
@@ -196,6 +198,7 @@ impl Identity {
             cookies: Fresh::new(TOKEN_FRESH_FOR, TOKENS_MAX),
             touched: Fresh::new(MINUTE, TOKENS_MAX),
             floods: Fresh::new(MINUTE, TOKENS_MAX),
+            misuses: Fresh::new(MINUTE, TOKENS_MAX),
             account_gate: Gate::default(),
             address_gate: Gate::default(),
             blocks: SourceBlocks::default(),

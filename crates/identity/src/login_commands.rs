@@ -9,7 +9,7 @@ use std::sync::Arc;
 use access::Permission;
 use audit::{AuditEvent, EventType, Outcome as AuditOutcome};
 use jiff::Timestamp;
-use operation::{Applied, Command, Failure};
+use operation::{Applied, Command, Failure, Refusal, RefusalKind};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tenancy::{DbError, OpContext, Query, TenantTx};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use vault::BlindIndex;
 
 use crate::{
-    devices,
+    devices::{self, Acquaintance},
     events::{about, hexadecimal},
     login::{device_fingerprint, invalid_credentials},
     mfa::{
@@ -75,10 +75,12 @@ impl Command for AcceptLogin {
         let Some(account) = standing else { return Err(self.refused(context)) };
         let rehash: Parameters<'_, 3> = [&tenant, &user, &self.rehash];
         let rehash = self.rehash.as_ref().map(|_| Query::new(REHASH, &rehash));
-        if !account.methods.is_empty()
-            || is_required(&self.state, &account.roles)
-            || self.is_on_new_device(transaction, context).await?
-        {
+        let device = self.device(transaction, context).await?;
+        let is_required = is_required(&self.state, &account.roles);
+        if account.methods.is_empty() && !is_required && device == Acquaintance::NewBesideOthers {
+            return self.refuse_device(transaction, context).await;
+        }
+        if !account.methods.is_empty() || is_required || device != Acquaintance::Known {
             return self.ask_second_factor(transaction, context, account, rehash.as_slice()).await;
         }
         let more = (Self::NAME, rehash.as_slice());
@@ -89,17 +91,34 @@ impl Command for AcceptLogin {
 }
 
 impl AcceptLogin {
-    /// Whether policy demands a second factor for where this comes from.
-    async fn is_on_new_device(
+    /// How the account knows where this comes from, where policy makes a difference.
+    async fn device(
         &self,
         transaction: &TenantTx,
         context: &OpContext,
-    ) -> Result<bool, DbError> {
+    ) -> Result<Acquaintance, DbError> {
         if !self.state.policy.mfa.on_new_device {
-            return Ok(false);
+            return Ok(Acquaintance::Known);
         }
         let device = device_fingerprint(&self.state, &context.request);
-        devices::is_new(transaction, self.begin.entrant.user, &device).await
+        devices::acquaintance(transaction, self.begin.entrant.user, &device).await
+    }
+
+    /// A factor is due and there is none. To let it be set up here would give the account
+    /// to whoever has the password: that is done where the owner has been before.
+    async fn refuse_device(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<Judged>, Failure> {
+        let user = self.begin.entrant.user;
+        transaction.query_opt(TAKE_BACK_LOGIN, &[&user]).await?;
+        let event = about(context, EventType::AuthFailure, Self::NAME, (Some(user), None))
+            .outcome(AuditOutcome::Denied)
+            .details(json!({ "reason": "new_device_without_factor" }));
+        let detail = "Set up a second factor on a device that you have signed in from before";
+        let refusal = Refusal::new(RefusalKind::Denied, "device_unknown", detail);
+        Err(Failure::RefusedAndKept { refusal, events: vec![event] })
     }
 
     /// The password was right, so its charges go back; nobody is signed in.

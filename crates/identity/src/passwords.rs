@@ -271,7 +271,7 @@ fn fresh_factor(context: &OpContext, credentials: &Credentials) -> Result<(), Re
 }
 
 /// Sets a password in the place of the one that was looked at before hashing, and ends the
-/// links by which another could be set. Of two at once one is refused.
+/// links by which another, or another address, could be set. Of two at once one is refused.
 pub(crate) async fn write_password(
     transaction: &TenantTx,
     context: &OpContext,
@@ -290,7 +290,10 @@ pub(crate) async fn write_password(
         let detail = "The password was changed meanwhile";
         return Err(Refusal::new(RefusalKind::Conflict, "changed_meanwhile", detail).into());
     }
-    Ok(one_time::void(transaction, user, &[Purpose::PasswordReset, Purpose::Invite]).await?)
+    // What somebody else may have asked for with the old one goes with it.
+    let purposes =
+        [Purpose::PasswordReset, Purpose::Invite, Purpose::EmailChange, Purpose::PhoneChange];
+    Ok(one_time::void(transaction, user, &purposes).await?)
 }
 
 struct ChangePassword {

@@ -25,6 +25,8 @@ use crate::{
     claims::{Subject, invalid_token, token_expired, token_revoked},
     events::about,
     login::{REFRESH, device_fingerprint},
+    mfa::is_required,
+    tenant_state::TenantState,
 };
 
 const CONSUME: &str = tenancy::sql!("identity/refresh.sql", "consume");
@@ -59,6 +61,7 @@ impl Identity {
         let replayed = Arc::new(OnceLock::new());
         let command = Refresh {
             ended: Arc::clone(&replayed),
+            state: Arc::clone(&state),
             token_hash: token.hash(),
             successor_hash: successor.hash(),
             device: device_fingerprint(&state, &context.request),
@@ -101,6 +104,7 @@ impl Identity {
 struct Refresh {
     /// Receives the session that a replay ended, so that this node forgets it.
     ended: Arc<OnceLock<Uuid>>,
+    state: Arc<TenantState>,
     token_hash: [u8; 32],
     successor_hash: [u8; 32],
     device: [u8; 32],
@@ -170,10 +174,13 @@ impl Refresh {
         context: &OpContext,
         row: &Row,
         retried: bool,
-    ) -> Result<Refreshed, DbError> {
+    ) -> Result<Refreshed, Failure> {
         let tenant = context.tenant_id();
-        let (user, session): (Uuid, Uuid) = (row.try_get("user_id")?, row.try_get("session_id")?);
-        let expires_at: Timestamp = row.try_get("family_expires_at")?;
+        let whose = || {
+            Ok::<_, tokio_postgres::Error>((row.try_get("user_id")?, row.try_get("session_id")?))
+        };
+        let (user, session): (Uuid, Uuid) = whose().map_err(DbError::from)?;
+        let expires_at: Timestamp = row.try_get("family_expires_at").map_err(DbError::from)?;
         let id = context.clock.new_id();
         let (hash, device) = (self.successor_hash.as_slice(), self.device.as_slice());
         let load: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&tenant, &session];
@@ -194,12 +201,18 @@ impl Refresh {
             .first()
             .and_then(|rows| rows.first())
             .ok_or_else(|| DbError::Corrupt("a refresh token without a session".to_owned()))?;
-        Ok(Refreshed {
-            user_id: user,
-            session_id: session,
-            roles: loaded.try_get("roles")?,
-            expires_at,
-        })
+        let facts = || {
+            Ok::<_, tokio_postgres::Error>((
+                loaded.try_get("roles")?,
+                loaded.try_get("mfa_enabled")?,
+            ))
+        };
+        let (roles, has_factor): (Vec<String>, bool) = facts().map_err(DbError::from)?;
+        // A factor was made a duty since: the way to one leads through signing in.
+        if !has_factor && is_required(&self.state, &roles) {
+            return Err(token_revoked().into());
+        }
+        Ok(Refreshed { user_id: user, session_id: session, roles, expires_at })
     }
 
     /// The token's row where this is a retry that gets the same successor; else the

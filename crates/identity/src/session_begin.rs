@@ -117,6 +117,8 @@ pub(crate) enum SessionSecret {
 pub(crate) struct SessionBegin {
     pub(crate) entrant: Entrant,
     assurance: Assurance,
+    /// Whether it comes in the place of another: no password was shown for it.
+    is_renewal: bool,
     session: Uuid,
     secret: SessionSecret,
     device: [u8; 32],
@@ -186,7 +188,7 @@ pub(crate) async fn lock(
 impl SessionBegin {
     /// The same with another session's end, in whose place it comes.
     pub(crate) fn ending_at(self, expires_at: Timestamp) -> Self {
-        Self { expires_at, ..self }
+        Self { expires_at, is_renewal: true, ..self }
     }
 
     /// Everything that the beginning writes, and `more` of the caller's own, in one
@@ -240,9 +242,10 @@ impl SessionBegin {
         let detect: Parameters<'_, 4> = [&user, &ip, &agent, &session];
         let succeed: Parameters<'_, 3> = [&self.entrant.username_key, &ip, &agent];
         let note_login: Parameters<'_, 3> = [&tenant, &user, &ip];
-        let come_in = match self.assurance {
-            Assurance::Passkey => Query::new(NOTE_LOGIN, &note_login),
-            Assurance::Password | Assurance::TwoFactors => Query::new(SUCCEED, &succeed),
+        let come_in = if self.by_password() {
+            Query::new(SUCCEED, &succeed)
+        } else {
+            Query::new(NOTE_LOGIN, &note_login)
         };
         let end: Parameters<'_, 3> = [&tenant, &user, &others];
         let create: Parameters<'_, 12> = [
@@ -283,7 +286,7 @@ impl SessionBegin {
     }
 
     /// Where policy lets nobody in beyond the limit: 409 `too_many_sessions`. Whoever is
-    /// told so has proven who they are, so their charges go back all the same.
+    /// told so has proven who they are, so a password's charges go back all the same.
     async fn check_limit(
         &self,
         transaction: &TenantTx,
@@ -302,14 +305,21 @@ impl SessionBegin {
             return Ok(());
         }
         let (ip, agent) = (context.request.ip, context.request.user_agent.as_deref());
-        let succeed: Parameters<'_, 3> = [&self.entrant.username_key, &ip, &agent];
-        transaction.query_opt(SUCCEED, &succeed).await?;
+        if self.by_password() {
+            let succeed: Parameters<'_, 3> = [&self.entrant.username_key, &ip, &agent];
+            transaction.query_opt(SUCCEED, &succeed).await?;
+        }
         let event = about(context, EventType::AuthFailure, action, (Some(user), None))
             .outcome(AuditOutcome::Denied)
             .details(json!({ "reason": TOO_MANY_SESSIONS }));
         let detail = "End a session elsewhere first";
         let refusal = Refusal::new(RefusalKind::Conflict, TOO_MANY_SESSIONS, detail);
         Err(Failure::RefusedAndKept { refusal, events: vec![event] })
+    }
+
+    /// Whether a right password brought this about: only that takes its failures back.
+    fn by_password(&self) -> bool {
+        !self.is_renewal && self.assurance != Assurance::Passkey
     }
 
     fn factor_at(&self, context: &OpContext) -> Option<Timestamp> {
@@ -356,6 +366,7 @@ impl Identity {
         let begin = SessionBegin {
             entrant,
             assurance,
+            is_renewal: false,
             session: context.clock.new_id(),
             secret: match session_for {
                 SessionFor::Client => SessionSecret::Refresh(token.hash()),

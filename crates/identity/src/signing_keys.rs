@@ -197,11 +197,13 @@ fn due(keys: &[Standing], policy: &TokenPolicy, now: Timestamp) -> Option<Step> 
     let active = keys.iter().find(|key| key.status == KeyStatus::Active)?;
     let period = SignedDuration::from_hours(24 * i64::from(policy.key_rotation_days.max(1)));
     let age = now.duration_since(active.activated_at.unwrap_or(active.created_at));
+    // Policy has left its algorithm: the next one need not wait for its age.
+    let is_outdated = active.algorithm != algorithm_of(policy.algorithm).as_str();
     match next_of(keys, policy) {
-        None => (age >= period - PUBLISHED_AHEAD).then_some(Step::Publish),
+        None => (is_outdated || age >= period - PUBLISHED_AHEAD).then_some(Step::Publish),
         Some(next) => {
             let is_known = now.duration_since(next.created_at) >= PUBLISHED_AHEAD;
-            (age >= period && is_known).then_some(Step::Activate(next.id))
+            (is_known && (is_outdated || age >= period)).then_some(Step::Activate(next.id))
         }
     }
 }
@@ -539,13 +541,13 @@ impl Command for RevokeKey {
         };
         let (tenant, was) = (transaction.tenant(), known.status);
         transaction.execute(REVOKE, &[&tenant, &self.key]).await?;
-        let mut replaced_by = None;
+        let (mut replaced_by, mut withdrawn) = (None, Vec::new());
         if was == KeyStatus::Active {
             let made = self.replacement.as_ref().ok_or_else(|| {
                 let detail = "The key has begun to sign meanwhile; try again";
                 Refusal::new(RefusalKind::Conflict, REPLACEMENT_NEEDED, detail)
             })?;
-            self.take_over(transaction, made, (&keys, &policy)).await?;
+            withdrawn = self.take_over(transaction, made, (&keys, &policy)).await?;
             replaced_by = Some(made.id());
         }
         let output = record(transaction, self.key).await?;
@@ -553,27 +555,29 @@ impl Command for RevokeKey {
             .resource_id(self.key)
             .old_values(json!({ "status": was }))
             .new_values(json!({ "status": output.status }))
-            .details(json!({ "replaced_by": replaced_by }));
+            .details(json!({ "replaced_by": replaced_by, "withdrawn": withdrawn }));
         Ok(Applied { output, status: 200, events: vec![event] })
     }
 }
 
 impl RevokeKey {
     /// The new key signs at once. One that waits to be next gives way: it is published
-    /// beside the one that was given away, and may have gone with it.
+    /// beside the one that was given away, and may have gone with it. Returns these.
     async fn take_over(
         &self,
         transaction: &TenantTx,
         made: &MadeKey,
         (keys, policy): (&[Standing], &TokenPolicy),
-    ) -> Result<(), DbError> {
+    ) -> Result<Vec<Uuid>, DbError> {
         let tenant = transaction.tenant();
-        for key in keys.iter().filter(|key| key.status == KeyStatus::PrePublished) {
-            transaction.execute(RETIRE, &[&tenant, &key.id]).await?;
+        let waits = |key: &&Standing| key.status == KeyStatus::PrePublished;
+        let withdrawn: Vec<Uuid> = keys.iter().filter(waits).map(|key| key.id).collect();
+        for key in &withdrawn {
+            transaction.execute(RETIRE, &[&tenant, key]).await?;
         }
         publish(&self.identity, transaction, made, policy).await?;
         transaction.execute(ACTIVATE, &[&tenant, &made.id()]).await?;
-        Ok(())
+        Ok(withdrawn)
     }
 }
 
@@ -630,6 +634,16 @@ mod tests {
             ),
             ("still verifying", vec![active(0), key(OLD, VerifyOnly, "HS256", -1)], None),
             ("nothing signs: nothing to rotate", vec![next(100)], None),
+            (
+                "young, of an algorithm that policy has left",
+                vec![key(ACTIVE, Active, "RS256", 0)],
+                Some(Step::Publish),
+            ),
+            (
+                "its successor is known",
+                vec![next(24), key(ACTIVE, Active, "RS256", 30)],
+                Some(Step::Activate(NEXT)),
+            ),
         ];
         let policy = SecurityPolicy::of(Blueprint::CoreBank).token;
         for (case, keys, expected) in table {

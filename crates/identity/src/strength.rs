@@ -58,7 +58,8 @@ impl Identity {
         let busy = || {
             Refusal::new(RefusalKind::Unavailable, "busy", "Try again in 1 seconds").retry_after(1)
         };
-        let permit = Arc::clone(&self.inner.estimates).acquire_owned().await.map_err(|_| busy())?;
+        // Nobody queues here: what waits would hold a stranger's passwords in memory.
+        let permit = Arc::clone(&self.inner.estimates).try_acquire_owned().map_err(|_| busy())?;
         let advice = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let names: Vec<&str> = tried.names.iter().map(String::as_str).collect();

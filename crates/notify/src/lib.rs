@@ -17,7 +17,7 @@ mod worker;
 
 pub use branding::{Branding, SetBranding};
 pub use message::{Content, Message};
-pub use notice::{Channel, Notice, Template};
+pub use notice::{Channel, Notice, Template, has_control};
 pub use queue::enqueue;
 pub use schedule::Patience;
 pub use transport::{

@@ -210,7 +210,7 @@ pub(crate) fn is_address(channel: Channel, to: &str) -> bool {
 }
 
 /// Whether a text is more than one line, or moves a terminal.
-pub(crate) fn has_control(text: &str) -> bool {
+pub fn has_control(text: &str) -> bool {
     // U+2028 and U+2029 end a line for some readers.
     text.chars().any(|letter| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}'))
 }

@@ -232,6 +232,7 @@ pub(crate) mod docs {
             }))
             .answers::<SignInAnswer>(200, "Tokens, or the second step where a factor is due.")
             .problem(401, &["invalid_credentials"])
+            .problem(403, &["device_unknown"])
             .problem(409, &["too_many_sessions"])
     }
 

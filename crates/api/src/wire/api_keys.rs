@@ -105,7 +105,7 @@ impl From<IssuedApiKey> for ApiKeyWithSecret {
 
 impl Example for ApiKeyWithSecret {
     fn example() -> Self {
-        let secret = "apikey_0192e4c87f3a7c1e9b1f3f1d2c4b5a69_Zk3x…";
+        let secret = "apikey_0192e4c8…5a69_Zk3x…";
         Self { key: ApiKey::example(), secret: secret.to_owned() }
     }
 }

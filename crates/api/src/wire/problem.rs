@@ -60,7 +60,7 @@ pub(crate) struct ServerProblemBody {
 
 /// The sentence of each code that always says the same, as the code that refuses says
 /// it; a test holds the two together.
-pub(crate) const DETAILS: [(&str, &str); 83] = [
+pub(crate) const DETAILS: [(&str, &str); 84] = [
     ("account_closed", "The account is closed"),
     ("account_frozen", "The account is frozen"),
     ("account_locked", "Too many failures. Try again later"),
@@ -82,6 +82,7 @@ pub(crate) const DETAILS: [(&str, &str); 83] = [
     ("currency_mismatch", "The account holds another currency"),
     ("current_password_wrong", "The present password is wrong"),
     ("customer_inactive", "The customer is not active"),
+    ("device_unknown", "Set up a second factor on a device that you have signed in from before"),
     ("email_malformed", "Not an e-mail address"),
     ("email_missing", "There is no e-mail address to send it to"),
     ("email_taken", "This e-mail address is taken"),
@@ -137,7 +138,7 @@ pub(crate) const DETAILS: [(&str, &str); 83] = [
     ("unbalanced", "The entries do not sum to zero"),
     ("unknown_role", "This tenant has no such role"),
     ("unsupported_media_type", "The body has to be sent as Content-Type: application/json"),
-    ("user_disabled", "Disabled people are not invited"),
+    ("user_disabled", "The account is disabled"),
     ("user_locked", "The account is locked; unlock it first"),
     ("username_taken", "This user name is taken"),
     ("value_date_before_opening", "The value date must not lie before the account's opening"),

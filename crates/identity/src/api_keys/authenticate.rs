@@ -9,6 +9,7 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use access::Permission;
 use audit::{EventType, Outcome as AuditOutcome};
+use hotstate::source;
 use jiff::Timestamp;
 use operation::{Applied, Call, Command, Failure, OperationError, Refusal, event};
 use serde_json::json;
@@ -155,9 +156,11 @@ impl Identity {
         });
     }
 
-    /// Records that a key was tried from where it must not be, once a minute and address.
+    /// Records that a key was tried from where it must not be, once a minute, key and
+    /// address: nobody drowns it in failures of another kind.
     async fn note_misuse(&self, context: &OpContext) -> Result<(), OperationError> {
-        if !self.is_news(context) {
+        let source = context.request.ip.map(source::counted);
+        if !self.inner.misuses.first((context.actor.id, source), ()) {
             return Ok(());
         }
         let call = Call { context: context.clone(), idempotency_key: None, command: NoteMisuse };

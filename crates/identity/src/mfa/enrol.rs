@@ -309,11 +309,12 @@ fn codes_if(first: bool, codes: Vec<Zeroizing<String>>) -> Vec<Zeroizing<String>
     if first { codes } else { Vec::new() }
 }
 
-/// A factor's name: 1 to 64 characters, none of them a control character.
+/// A factor's name: 1 to 64 characters on one line. Its owner is told it when it goes, so
+/// it must be fit for a message.
 pub(crate) fn checked_name(name: &str) -> Result<String, Refusal> {
     let name = name.trim();
     let long = name.chars().count();
-    if (1..=64).contains(&long) && !name.chars().any(char::is_control) {
+    if (1..=64).contains(&long) && !notify::has_control(name) {
         return Ok(name.to_owned());
     }
     let error = operation::FieldError {

@@ -15,7 +15,7 @@ use operation::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tenancy::{DbError, OpContext, TenantTx};
+use tenancy::{ActorKind, DbError, OpContext, TenantTx};
 use uuid::Uuid;
 
 use super::{
@@ -121,7 +121,9 @@ impl Identity {
         roles: &[String],
     ) -> Result<(), Refusal> {
         let manages = self.inner.operations.scope(context, Permission::UserUpdate).is_all();
-        if context.actor.is_system() || context.actor.id == user || !manages {
+        // A machine is in the hands of whoever made its key: it is no second admin.
+        let is_person = context.actor.kind == ActorKind::User;
+        if !is_person || context.actor.id == user || !manages {
             return Err(Refusal::denied());
         }
         roles.iter().try_for_each(|role| self.check_grant(context, role))

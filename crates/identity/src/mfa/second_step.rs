@@ -118,7 +118,8 @@ impl Identity {
     ) -> Result<(Begun, Proven), OperationError> {
         let pending = self.pending(&token, (Purpose::SignIn, session_for), from).await?;
         let Pending { id, user, context, state, .. } = &pending;
-        if pending.is_locked {
+        // A lock never keeps out the owner's passkey.
+        if pending.is_locked && typed.passkey.is_none() {
             let refusal = account_locked(LOCKED_RETRY_S);
             return Err(self.refuse_factor(context, *user, refusal).await);
         }
@@ -168,8 +169,10 @@ impl Command for FinishSignIn {
     ) -> Result<Applied<Finished>, Failure> {
         let (user, challenge) = (self.claim.charge.user, self.claim.charge.challenge);
         let account = session_begin::lock(transaction, context, user).await?;
+        let by_passkey = self.claim.typed.passkey.is_some();
         let standing = account.filter(|account| {
-            account.may_enter() && account.password_changed_at == self.password_changed_at
+            (account.may_enter() || (by_passkey && account.is_active))
+                && account.password_changed_at == self.password_changed_at
         });
         // Gone, disabled, or given another password, since the first step.
         let (Some(account), Some(challenge)) = (standing, challenge) else {

@@ -155,8 +155,10 @@ pub(super) async fn require_fresh(
     let parameters: Parameters<'_, 3> = [&transaction.tenant(), &session, &user];
     let row = transaction.query_opt(FRESHNESS, &parameters).await?.ok_or_else(token_revoked)?;
     let read = || -> Result<_, tokio_postgres::Error> {
-        Ok((row.try_get("created_at")?, row.try_get("mfa_at")?, row.try_get("mfa_enabled")?))
+        let factor_due = row.try_get::<_, bool>("mfa_enabled")? || row.try_get("step_up_due")?;
+        Ok((row.try_get("created_at")?, row.try_get("mfa_at")?, factor_due))
     };
+    // A session that looked odd is not fresh by its password alone.
     let (began_at, factor_at, has_factor): (Timestamp, Option<Timestamp>, bool) =
         read().map_err(DbError::from)?;
     let fresh = |at: Timestamp| context.clock.now().duration_since(at) <= FRESH;

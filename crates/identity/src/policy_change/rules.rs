@@ -53,7 +53,8 @@ const RULES: [(&str, Rule); 42] = [
     ("password.maximum_age_days", Rule::MaybeWhole(1, 3_650)),
     ("password.refuse_common", Rule::Flag),
     ("password.hashing", Rule::Hashing),
-    ("session.idle_timeout_s", Rule::Whole(60, 7 * DAY_S)),
+    // Activity is noted once a minute: less would end sessions that are in use.
+    ("session.idle_timeout_s", Rule::Whole(120, 7 * DAY_S)),
     ("session.absolute_timeout_s", Rule::Whole(300, 30 * DAY_S)),
     ("session.pinned_to_address", Rule::Flag),
     ("session.bound_to_device", Rule::Flag),

@@ -117,6 +117,8 @@ impl Identity {
         if !is_email(&address) {
             return Err(Refusal::rule("email_malformed", "email", "Not an e-mail address").into());
         }
+        // A password alone is not enough where there is more, nor in a session that looked odd.
+        self.require_recent_factor(context, crate::mfa::RECENT).await?;
         self.prove_presence(context, user, new.current_password.as_ref()).await?;
         let token = NewToken::generate(context, Purpose::EmailChange, user)?;
         self.send(context, token, Some((Channel::Email, address, String::new()))).await
@@ -134,6 +136,8 @@ impl Identity {
             let detail = "Not an E.164 number: + and 7 to 15 digits";
             return Err(Refusal::rule("phone_malformed", "phone", detail).into());
         }
+        // A password alone is not enough where there is more, nor in a session that looked odd.
+        self.require_recent_factor(context, crate::mfa::RECENT).await?;
         self.prove_presence(context, user, new.current_password.as_ref()).await?;
         let mut token = NewToken::generate(context, Purpose::PhoneChange, user)?;
         let code = six_digits();

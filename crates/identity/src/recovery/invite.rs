@@ -90,7 +90,7 @@ impl Command for InviteUser {
             self.identity.check_grant(context, role)?;
         }
         if !person.is_active {
-            return Err(conflict("user_disabled", "Disabled people are not invited").into());
+            return Err(conflict("user_disabled", "The account is disabled").into());
         }
         if person.has_password {
             return Err(conflict("already_joined", "They have a password already").into());

@@ -40,6 +40,10 @@ impl Purpose {
     pub(crate) const TO_THE_EMAIL: [Self; 4] =
         [Self::PasswordReset, Self::Invite, Self::EmailVerification, Self::EmailChange];
 
+    /// Those that a signed-in person asks for: void once their sessions end as not theirs.
+    pub(crate) const OF_A_SESSION: [Self; 3] =
+        [Self::EmailVerification, Self::EmailChange, Self::PhoneChange];
+
     /// The name in the database and in audit records.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

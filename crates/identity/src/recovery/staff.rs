@@ -84,7 +84,7 @@ fn check_standing(person: &Person) -> Result<(), Refusal> {
         Err(Refusal::new(RefusalKind::Conflict, code, detail.to_owned()))
     };
     if !person.is_active {
-        return conflict("user_disabled", "Disabled people are sent no link");
+        return conflict("user_disabled", "The account is disabled");
     }
     if !person.has_password {
         return conflict("not_joined", "They never had a password; send an invitation");

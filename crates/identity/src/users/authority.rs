@@ -14,6 +14,36 @@ use crate::Identity;
 const LOCK_ADMINISTRATORS: &str = tenancy::sql!("identity/users.sql", "lock_administrators");
 const OTHER_ADMINISTRATOR: &str = tenancy::sql!("identity/users.sql", "other_administrator");
 
+const REMEMBER_HAND: &str = tenancy::sql!("identity/users.sql", "remember_hand");
+
+/// How somebody other than a person themselves can have come to their access.
+#[derive(Clone, Copy)]
+pub(super) enum Hand {
+    /// They set the address that links are sent to.
+    Address,
+    /// They brought the person back.
+    Restoration,
+}
+
+/// Writes down that the actor had a hand in a person's access: the two are not two where
+/// four eyes are wanted. Roles and API keys are written down by the database itself.
+pub(super) async fn remember_hand(
+    transaction: &TenantTx,
+    context: &OpContext,
+    (user, hand): (Uuid, Hand),
+) -> Result<(), DbError> {
+    let actor = &context.actor;
+    if actor.is_system() || actor.id == user {
+        return Ok(());
+    }
+    let reason = match hand {
+        Hand::Address => "address",
+        Hand::Restoration => "restoration",
+    };
+    let tenant = transaction.tenant();
+    transaction.execute(REMEMBER_HAND, &[&tenant, &user, &actor.id, &reason]).await.map(drop)
+}
+
 impl Identity {
     /// Nobody gives a role of more than they hold, nor one above their own: every
     /// permission of the role must be the actor's, on at least the same objects.

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use vault::{DataKey, blind_index};
 
 use super::{
+    authority::{Hand, remember_hand},
     model::{NewUser, UserRecord, UserUpdate, email_key, username_key},
     read,
 };
@@ -225,6 +226,8 @@ impl UpdateUser {
             return Ok(());
         };
         let teller = Teller { transaction, context, keys: &keys };
+        // Links to a new password go where whoever set the address wanted them.
+        remember_hand(transaction, context, (self.user, Hand::Address)).await?;
         if self.update.email.is_set() {
             one_time::void(transaction, self.user, &Purpose::TO_THE_EMAIL).await?;
             teller.email(&person, Template::EmailChanged, json!({})).await?;

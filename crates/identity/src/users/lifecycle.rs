@@ -18,11 +18,13 @@ use uuid::Uuid;
 
 use super::{
     LockReason, UserRecord,
+    authority::{Hand, remember_hand},
     commands::{check_version, facts, facts_of_deleted},
 };
 use crate::{
     Identity,
     context::key_failure,
+    recovery::one_time::{self, Purpose},
     sessions::{Forgotten, revoke_all},
 };
 
@@ -155,6 +157,8 @@ impl ChangeStanding {
             Step::Lock(reason) => {
                 let reason = reason.as_str();
                 transaction.execute(STAFF_LOCK, &[&tenant, &self.user, &reason]).await?;
+                // What whoever was in there has asked for ends with their sessions.
+                one_time::void(transaction, self.user, &Purpose::OF_A_SESSION).await?;
                 revoke_all(transaction, self.user, "locked", None).await.map(drop)
             }
             Step::Unlock => transaction.query_opt(UNLOCK, &[&self.user]).await.map(drop),
@@ -218,6 +222,8 @@ impl Command for RestoreUser {
         let subject = keys.make_subject_key().map_err(key_failure)?;
         renew_subject_key(transaction, &keys, (self.user, &subject)).await.map_err(key_failure)?;
         transaction.execute(RESTORE, &[&tenant, &self.user]).await?;
+        // Whoever brings somebody back decides who gets in by that name.
+        remember_hand(transaction, context, (self.user, Hand::Restoration)).await?;
         let event = event(context, EventType::UserCreation, Self::NAME, Self::RESOURCE)
             .resource_id(self.user)
             .new_values(json!({ "roles": roles }));

@@ -319,6 +319,16 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         }
         "readAuditEvent" | "proveAuditEvent" => (Some(objects.event), None, ""),
         "proveAuditConsistency" => (None, None, "?from=1&to=1"),
+        _ => key_plan(route, objects)
+            .or_else(|| factor_plan(route, objects))
+            .or_else(|| recovery_plan(route, objects))
+            .unwrap_or_else(|| money_plan(route, objects)),
+    }
+}
+
+/// The same for keys, the tenant's own and those of machines.
+fn key_plan(route: &Route, objects: &Objects) -> Option<Plan> {
+    Some(match route.id.as_str() {
         "listSigningKeys" | "listApiKeys" => (None, None, ""),
         "rotateSigningKey" => (None, Some(json!({})), ""),
         "revokeSigningKey" => (Some(objects.signing_key), Some(json!({})), ""),
@@ -326,10 +336,8 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         "createApiKey" => (None, Some(json!({ "name": "Payroll", "role": "customer" })), ""),
         "readApiKey" | "revokeApiKey" => (Some(objects.api_key), None, ""),
         "rotateApiKey" => (Some(objects.api_key), Some(json!({ "overlap_s": 0 })), ""),
-        _ => factor_plan(route, objects)
-            .or_else(|| recovery_plan(route, objects))
-            .unwrap_or_else(|| money_plan(route, objects)),
-    }
+        _ => return None,
+    })
 }
 
 /// The same for second factors. Nobody here has one: `identity::factors` and

@@ -234,12 +234,14 @@ async fn a_revoked_key_is_refused_by_every_request_that_begins_after_it() {
     let (id, secret) = key(&app, &officer(&["account:read"])).await;
     let revoked = Arc::new(AtomicBool::new(false));
     let until = Instant::now() + Duration::from_secs(2);
+    let latest = until + Duration::from_secs(60);
     let requests: Vec<_> = (0..50)
         .map(|_| {
             let (app, revoked, secret) = (Arc::clone(&app), Arc::clone(&revoked), secret.clone());
             tokio::spawn(async move {
                 let mut refused = 0;
-                while Instant::now() < until {
+                // On a slow machine somebody's first refusal comes later than that.
+                while Instant::now() < until || (refused == 0 && Instant::now() < latest) {
                     let is_over = revoked.load(Ordering::SeqCst);
                     let answer = accounts(&app, &secret).await;
                     assert!(!is_over || answer.code() == "token_revoked", "{}", answer.text);
@@ -293,13 +295,13 @@ async fn an_order_of_a_machine_is_approved_by_a_person_who_has_not_made_the_mach
     let by: Uuid = app.superuser.query_one(by, &[&approval]).await.unwrap().get(0);
     assert_eq!(by, id);
     // Itself, and another machine.
-    for (who, token) in [("itself", &orders), ("a machine", &approves)] {
+    for (who, token) in [("itself", &orders), ("another", &approves)] {
         for verdict in ["approve", "reject"] {
             let answer = decide(&app, token, (approval, verdict), who).await;
             assert_eq!((answer.status, answer.code()), (403, "permission_denied"), "{who}");
         }
     }
-    let refused = decide(&app, &admin, (approval, "approve"), "its maker").await;
+    let refused = decide(&app, &admin, (approval, "approve"), "maker").await;
     assert_eq!((refused.status, refused.code()), (403, "not_independent"));
     let approved = decide(&app, &manager, (approval, "approve"), "m").await;
     assert_eq!((approved.status, status_of(&approved)), (200, "approved"), "{}", approved.text);

@@ -33,8 +33,10 @@ async fn world() -> (World, OpContext, OpContext) {
 #[tokio::test]
 async fn a_key_is_an_actor_of_its_own_and_leaves_its_name() {
     let (world, bank, admin) = world().await;
-    let made =
-        world.identity.create_api_key(&admin, wish("admin", &["user:create"])).await.unwrap();
+    let policies = access::Policies::load().unwrap();
+    let mut scopes = policies.permissions_of(Blueprint::CoreBank, &["customer"]);
+    scopes.push("user:create");
+    let made = world.identity.create_api_key(&admin, wish("admin", &scopes)).await.unwrap();
     let id = made.record.id;
     assert_eq!((made.record.created_by, made.record.hint.len()), (Some(admin.actor.id), 4));
     assert!(made.secret.starts_with(&format!(
@@ -49,24 +51,29 @@ async fn a_key_is_an_actor_of_its_own_and_leaves_its_name() {
     assert_eq!(world.scalar::<i64>(&stored).await, 0, "the secret is stored nowhere");
     let machine = world.authenticate(&made.secret).await.unwrap();
     assert_eq!((machine.actor.kind, machine.actor.id), (ActorKind::ApiKey, id));
-    assert!(machine.session.is_none() && !machine.actor.sees_all_users);
+    assert!(machine.session.is_none());
     let user = world.identity.create_user(&machine, None, nobody("bob", "customer")).await.unwrap();
     let by = format!(
         "SELECT user_id FROM audit_log WHERE resource_id = '{}' AND actor_kind = 'api_key'",
         user.output.id
     );
     assert_eq!(world.scalar::<Uuid>(&by).await, id);
-    // Its scopes bound what it can give away, whatever its role holds.
     let given = world.identity.create_user(&machine, None, nobody("eve", "admin")).await;
     assert_eq!(code(given), "privilege_escalation");
+    // Its scopes bound what it sees and can give away, whatever its role holds.
+    let narrow = world.identity.create_api_key(&admin, wish("admin", &["user:create"])).await;
+    let narrow = world.authenticate(&narrow.unwrap().secret).await.unwrap();
+    assert!(!narrow.actor.sees_all_users);
+    let given = world.identity.create_user(&narrow, None, nobody("carl", "customer")).await;
+    assert_eq!(code(given), "privilege_escalation");
     let page = operation::PageRequest::default();
-    let read = world.identity.users(&machine, identity::UserFilter::default(), &page).await;
+    let read = world.identity.users(&narrow, identity::UserFilter::default(), &page).await;
     assert_eq!(code(read), "permission_denied");
     // Its use is noted, off the request path and to the minute.
     let used = "SELECT count(*) FROM api_keys WHERE last_used_at IS NOT NULL AND host(last_used_ip) = '192.0.2.1'";
     let noted = async || {
         for _ in 0..100 {
-            if world.scalar::<i64>(used).await == 1 {
+            if world.scalar::<i64>(used).await == 2 {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

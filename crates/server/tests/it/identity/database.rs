@@ -175,7 +175,7 @@ async fn privileges_are_the_least_that_work() {
         "DELETE FROM mfa_verification_attempts",
         "UPDATE mfa_reset_requests SET requested_by = gen_random_uuid()",
         "DELETE FROM mfa_reset_requests",
-        "UPDATE signing_keys SET wrapped_key = ''",
+        "UPDATE signing_keys SET algorithm = 'HS256'",
         "DELETE FROM signing_keys",
         "TRUNCATE users CASCADE",
         "ALTER TABLE users DISABLE ROW LEVEL SECURITY",
@@ -183,6 +183,9 @@ async fn privileges_are_the_least_that_work() {
     for statement in refused_to_app {
         assert_eq!(refused_with(&app, statement).await, "42501", "{statement}");
     }
+    // A key is wiped when it ends and never replaced: a trigger, since wiping needs the column.
+    let replaced = "UPDATE signing_keys SET wrapped_key = ''";
+    assert_eq!(refused_with(&app, replaced).await, "23000");
     let refused_to_auditor = [
         "SELECT password_hash FROM users",
         "SELECT email_sealed FROM users",

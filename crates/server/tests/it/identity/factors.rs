@@ -509,6 +509,8 @@ async fn one_tenants_factor_opens_nothing_in_another() {
     let alice = bank.holder("alice", "customer").await;
     let other = bank.world.tenant("other", Blueprint::CoreBank).await;
     bank.world.user(&other, "alice", "customer").await;
+    // The other node made it; this one reads the directory once a second.
+    bank.node.directory().refresh();
     let there = bank.node.login(request("other", "alice", PASSWORD), here()).await.unwrap();
     let SignIn::Tokens(grant) = there else { panic!("the other Alice has no factor") };
     let theirs = bank.context(&grant).await;

@@ -264,8 +264,9 @@ async fn a_revoked_key_is_refused_at_once_and_sessions_go_on() {
     // Ending it again changes nothing.
     let twice = world.identity.revoke_signing_key(&bank, old).await.unwrap();
     assert_eq!(twice, revoked);
-    let recorded = "SELECT count(*) FROM audit_log WHERE action = 'key.revoke' AND event_type = 'key_management'";
-    assert_eq!(world.scalar::<i64>(recorded).await, 2);
+    let recorded = "SELECT count(*) FROM audit_log WHERE action = 'key.revoke' AND event_type = 'key_management' \
+                    AND jsonb_array_length(details -> 'withdrawn') = 1";
+    assert_eq!(world.scalar::<i64>(recorded).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -275,13 +276,15 @@ async fn a_revocation_is_obeyed_by_every_request_that_begins_after_it() {
     let (grant, _) = world.signed_in("bank", "alice").await;
     let revoked = Arc::new(AtomicBool::new(false));
     let until = Instant::now() + Duration::from_secs(2);
+    let latest = until + Duration::from_secs(60);
     let requests: Vec<_> = (0..50)
         .map(|_| {
             let (identity, revoked) = (world.identity.clone(), Arc::clone(&revoked));
             let token = grant.access_token.clone();
             tokio::spawn(async move {
                 let mut refused = 0;
-                while Instant::now() < until {
+                // On a slow machine somebody's first refusal comes later than that.
+                while Instant::now() < until || (refused == 0 && Instant::now() < latest) {
                     let is_over = revoked.load(Ordering::SeqCst);
                     let answer = identity.authenticate(&token, from("192.0.2.1", "tests")).await;
                     assert!(!is_over || answer.is_err(), "a revoked key was believed");

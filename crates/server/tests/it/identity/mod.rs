@@ -7,6 +7,7 @@ mod database;
 mod devices;
 mod factor_world;
 mod factors;
+mod hardening;
 mod keys;
 mod login;
 mod outages;

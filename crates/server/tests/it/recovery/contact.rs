@@ -47,6 +47,21 @@ async fn an_e_mail_address_changes_once_the_new_one_answers_and_the_old_one_is_t
 }
 
 #[tokio::test]
+async fn a_new_password_ends_a_change_of_address_that_was_asked_for_with_the_old_one() {
+    let app = App::start().await;
+    let bank = &app.bank;
+    let customer = app.login(bank, "customer").await;
+    let to = json!({ "email": "thief@home.example", "current_password": PASSWORD });
+    assert_eq!(change(&app, &customer, "email", &to).await.status, 202);
+    let link = last(&app, bank, "verify_email", 1).await;
+    let new = json!({ "current_password": PASSWORD, "new_password": "Quite-New-77-Battery" });
+    let changed = app.post("/v1/auth/password/change").bearer(&customer).json(&new).send().await;
+    assert_eq!(changed.status, 204, "{}", changed.text);
+    assert!(is_link_refused(&verify(&app, &link.token()).await));
+    assert_eq!(email_of(&app, "customer").await, "customer@bank.example");
+}
+
+#[tokio::test]
 async fn a_session_alone_changes_no_address() {
     let app = App::start().await;
     let bank = &app.bank;
