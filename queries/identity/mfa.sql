@@ -179,14 +179,31 @@ VALUES ($1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::timestamptz);
 
 --! pending_reset
 SELECT id, requested_by, expires_at FROM mfa_reset_requests
-WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND confirmed_at IS NULL AND expires_at > app_now()
+WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND confirmed_at IS NULL AND rejected_at IS NULL
+  AND expires_at > app_now()
 ORDER BY created_at DESC, id DESC LIMIT 1;
+
+--! waiting_resets
+-- Newest first by id, which is by time. Those of the deleted wait for nobody.
+SELECT request.id, request.user_id, request.requested_by, request.expires_at, request.created_at
+FROM mfa_reset_requests request
+JOIN users person ON person.tenant_id = request.tenant_id AND person.id = request.user_id
+WHERE request.tenant_id = $1::uuid AND request.confirmed_at IS NULL AND request.rejected_at IS NULL
+  AND request.expires_at > app_now() AND person.deleted_at IS NULL
+  AND ($2::uuid IS NULL OR request.id < $2)
+ORDER BY request.id DESC LIMIT $3::bigint;
 
 --! dependent
 SELECT depend_on_each_other($1::uuid, $2::uuid, $3::uuid) AS dependent;
 
 --! confirm_reset
 UPDATE mfa_reset_requests SET confirmed_by = $3::uuid, confirmed_at = app_now()
-WHERE tenant_id = $1::uuid AND id = $2::uuid AND confirmed_at IS NULL AND expires_at > app_now()
-  AND requested_by <> $3 AND user_id <> $3
+WHERE tenant_id = $1::uuid AND id = $2::uuid AND confirmed_at IS NULL AND rejected_at IS NULL
+  AND expires_at > app_now() AND requested_by <> $3 AND user_id <> $3
+RETURNING id;
+
+--! reject_reset
+UPDATE mfa_reset_requests SET rejected_by = $3::uuid, rejected_at = app_now()
+WHERE tenant_id = $1::uuid AND id = $2::uuid AND confirmed_at IS NULL AND rejected_at IS NULL
+  AND expires_at > app_now() AND requested_by <> $3 AND user_id <> $3
 RETURNING id;

@@ -4,6 +4,7 @@
 SELECT person.username_key, person.username, person.is_active, person.staff_locked_at IS NOT NULL AS locked_by_staff,
     person.password_hash, person.password_changed_at,
     person.email_sealed, person.phone_sealed, person.email_verified_at, subject.key_id, subject.wrapped_key,
+    person.staff_locked_at IS NOT NULL AS locked_by_staff,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
           ORDER BY held.role <> person.role, held.role) AS roles

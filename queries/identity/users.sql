@@ -64,6 +64,8 @@ SELECT person.id, person.username, person.email_sealed, person.phone_sealed, per
     person.email_verified_at, person.phone_verified_at, person.is_active, person.mfa_enabled, person.department, person.organization_id, person.referral_code,
     person.password_changed_at, person.last_login_at, person.locked_until, person.staff_lock_reason,
     person.created_at, person.updated_at, person.version, subject.key_id, subject.wrapped_key,
+    person.email_verified_at, person.phone_verified_at, person.password_hash IS NOT NULL AS has_password,
+    ARRAY(SELECT held.method FROM get_user_mfa_methods(person.id) held) AS factors,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
           ORDER BY held.role <> person.role, held.role) AS roles
@@ -107,6 +109,22 @@ WHERE person.tenant_id = $1::uuid AND person.deleted_at IS NULL AND person.email
   AND ($2::boolean OR person.id = $3::uuid)
   AND ($5::text IS NULL OR person.role = $5)
   AND ($6::boolean IS NULL OR person.is_active = $6);
+
+--! by_username
+-- Those whose name begins so: from $4 up to, and not including, $5, in the order of bytes.
+-- Newest first like the whole list; $8 asks for the deleted. $2 asks for anybody, otherwise
+-- only $3, oneself.
+SELECT person.id, person.username, person.role, person.is_active, person.mfa_enabled, person.department,
+    person.organization_id, person.last_login_at, person.locked_until, person.staff_lock_reason, person.deleted_at,
+    person.created_at, person.updated_at, person.version
+FROM users person
+WHERE person.tenant_id = $1::uuid AND person.username_key ~>=~ $4::text AND person.username_key ~<~ $5::text
+  AND (person.deleted_at IS NOT NULL) = $8::boolean
+  AND ($2::boolean OR (NOT $8 AND person.id = $3::uuid))
+  AND ($6::text IS NULL OR person.role = $6)
+  AND ($7::boolean IS NULL OR person.is_active = $7)
+  AND ($9::uuid IS NULL OR person.id < $9)
+ORDER BY person.id DESC LIMIT $10::bigint;
 
 --! lock
 SELECT version FROM users

@@ -16,8 +16,8 @@ use axum::{
 
 use crate::{
     areas::{
-        accounts, api_keys, approvals, audit, auth, customers, devices, holds, keys, mfa, passkeys,
-        postings, recovery, settings, transfers, users, well_known,
+        accounts, activity, api_keys, approvals, audit, auth, customers, devices, holds, keys, mfa,
+        passkeys, postings, recovery, settings, transfers, users, well_known,
     },
     middleware,
     route::{
@@ -84,6 +84,7 @@ fn own() -> Vec<Route> {
         GET    "/v1/auth/me"                               Read    SignedIn,                   "identity", auth::me;
         GET    "/v1/auth/sessions"                         Read    SignedIn,                   "identity", auth::sessions;
         DELETE "/v1/auth/sessions/{id}"                    Write   SignedIn,                   "identity", auth::end_session;
+        GET    "/v1/auth/activity"                         Read    SignedIn,                   "identity", activity::list;
         GET    "/v1/auth/devices"                          Read    SignedIn,                   "identity", devices::list;
         PATCH  "/v1/auth/devices/{id}"                     Write   SignedIn,                   "identity", devices::rename;
         DELETE "/v1/auth/devices/{id}"                     Write   SignedIn,                   "identity", devices::revoke;
@@ -148,6 +149,9 @@ fn administration() -> Vec<Route> {
         POST   "/v1/users/{id}/sessions/end"               Admin   Needs(SessionDelete),       "identity", users::end_sessions;
         POST   "/v1/users/{id}/mfa-reset"                  Admin   Needs(UserUpdate),          "identity", mfa::request_reset;
         POST   "/v1/users/{id}/mfa-reset/confirm"          Admin   Needs(UserUpdate),          "identity", mfa::confirm_reset;
+        POST   "/v1/users/{id}/mfa-reset/reject"           Admin   Needs(UserUpdate),          "identity", mfa::reject_reset;
+        GET    "/v1/mfa-resets"                            Admin   Needs(UserUpdate),          "identity", mfa::waiting_resets;
+        POST   "/v1/users/{id}/password-reset"             Admin   Needs(UserUpdate),          "identity", recovery::send_reset_link;
         GET    "/v1/settings"                              Admin   Needs(SettingsView),        "identity", settings::read;
         GET    "/v1/settings/policy/changes"               Admin   Needs(SettingsView),        "identity", settings::changes;
         POST   "/v1/settings/policy/changes"               Admin   Needs(SettingsUpdate),      "identity", settings::request_change;

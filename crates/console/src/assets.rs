@@ -40,6 +40,7 @@ const SCRIPTS: [&str; 8] = [
     include_str!("../assets/js/palette.js"),
     include_str!("../assets/js/passkey.js"),
     include_str!("../assets/js/passwords.js"),
+    include_str!("../assets/js/advice.js"),
     include_str!("../assets/js/docs.js"),
 ];
 

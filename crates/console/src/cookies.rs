@@ -15,6 +15,10 @@ pub(crate) const SESSION: &str = "__Host-strongroom";
 pub(crate) const BEFORE: &str = "__Host-strongroom-form";
 /// The pending state between a right password and a second factor.
 pub(crate) const SECOND_STEP: &str = "__Host-strongroom-step";
+/// What a phone's code belongs to, while it is waited for.
+pub(crate) const PHONE: &str = "__Host-strongroom-phone";
+/// What tells one browser from another of its kind: a part of the device's fingerprint.
+pub(crate) const DEVICE: &str = "__Host-strongroom-device";
 /// `light` or `dark`, where somebody chose.
 pub(crate) const THEME: &str = "__Host-strongroom-theme";
 /// One message for the next page.

@@ -21,7 +21,7 @@ use tenancy::RequestInfo;
 
 use crate::{
     areas::{self, backup_codes, enrolment, second_step, sign_in, step_up},
-    cookies,
+    cookies, device,
     fault::Fault,
     flash::Flash,
     guard, onward,
@@ -49,7 +49,10 @@ pub(crate) struct Visit {
     /// What a form before sign-in must repeat; new where the browser brought none.
     pub(crate) before: String,
     pub(crate) flash: Option<Flash>,
+    /// Where from; its device id is the browser's cookie and nothing else.
     pub(crate) source: Arc<RequestInfo>,
+    /// What the browser is to keep as its device's id, where it brought none.
+    pub(crate) new_device: Option<String>,
     /// GET or HEAD.
     pub(crate) is_read: bool,
     /// htmx asks for a part of a page.
@@ -88,8 +91,14 @@ fn counts_itself(path: &str) -> bool {
 }
 
 /// What a session may still do whose password has reached its maximum age.
-const AFTER_EXPIRY: [&str; 5] =
-    [areas::password::PATH, "/logout", step_up::PATHS[0], step_up::PATHS[1], step_up::PATHS[2]];
+const AFTER_EXPIRY: [&str; 6] = [
+    areas::password::PATH,
+    areas::password::ADVICE_PATH,
+    "/logout",
+    step_up::PATHS[0],
+    step_up::PATHS[1],
+    step_up::PATHS[2],
+];
 /// What a session may still do whose owner has to make new backup codes.
 const WITH_SPENT_CODES: [&str; 5] =
     [backup_codes::PATH, "/logout", step_up::PATHS[0], step_up::PATHS[1], step_up::PATHS[2]];
@@ -105,15 +114,16 @@ pub(crate) async fn frame(
     if request.uri().path().starts_with("/assets/") {
         return finished_asset(next.run(request).await);
     }
-    let Some(source) = request.extensions().get::<Arc<RequestInfo>>().cloned() else {
+    let Some(source) = request.extensions().get::<Arc<RequestInfo>>() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
+    let (source, new_device) = device::known(source, request.headers());
     let seen = session(&console, request.headers(), &source).await;
     let (session, dead, broken) = match seen {
         Ok((session, dead)) => (session, dead, None),
         Err(fault) => (None, None, Some(fault)),
     };
-    let visit = Arc::new(visit(&request, session, dead, source));
+    let visit = Arc::new(Visit { new_device, ..visit(&request, session, dead, source) });
     let (counted, admitted) = match broken {
         Some(fault) => (None, Err(fault)),
         None => admitted(&console, &visit, request).await,
@@ -169,6 +179,7 @@ fn visit(
         before: known.map_or_else(new_token, str::to_owned),
         flash: cookies::read(headers, cookies::FLASH).and_then(Flash::read),
         source,
+        new_device: None,
         is_read: matches!(*request.method(), Method::GET | Method::HEAD),
         is_fragment: headers.contains_key("hx-request"),
     }
@@ -187,7 +198,7 @@ fn came_from(request: &Request) -> Option<String> {
     own_path(path).map(str::to_owned)
 }
 
-fn new_token() -> String {
+pub(crate) fn new_token() -> String {
     use std::fmt::Write as _;
     vault::random_bytes::<32>().iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a String cannot fail.
@@ -388,6 +399,7 @@ fn finished(console: &Console, visit: &Visit, mut response: Response) -> Respons
     if visit.flash.is_some() && is_html && !visit.is_fragment {
         cookies::set(response.headers_mut(), cookies::FLASH, "", cookies::Keep::Drop);
     }
+    device::keep(visit, &mut response);
     if visit.dead.is_some() {
         let ours = response.headers().get_all(header::SET_COOKIE).iter();
         let replaced = ours

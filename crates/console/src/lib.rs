@@ -21,6 +21,7 @@ mod areas;
 mod assets;
 mod cookies;
 mod csv;
+mod device;
 mod docs;
 mod fault;
 mod flash;

@@ -30,6 +30,7 @@ pub(crate) const ITEMS: &[Item] = &[
     Item { label: "Customers", href: "/customers", icon: "users", key: "c", group: "Banking", module: "banking", permission: Some(Permission::CustomerRead) },
     Item { label: "Accounts", href: "/accounts", icon: "wallet", key: "a", group: "Banking", module: "banking", permission: Some(Permission::AccountRead) },
     Item { label: "Transfer", href: "/transfers/new", icon: "transfer", key: "t", group: "Banking", module: "banking", permission: Some(Permission::TransactionCreate) },
+    Item { label: "People", href: "/users", icon: "user", key: "p", group: "Oversight", module: "identity", permission: Some(Permission::UserRead) },
     Item { label: "Audit log", href: "/audit", icon: "shield", key: "l", group: "Oversight", module: "audit", permission: Some(Permission::AuditRead) },
     Item { label: "Keys", href: "/keys", icon: "key", key: "k", group: "Oversight", module: "identity", permission: Some(Permission::KeyRead) },
     Item { label: "Settings", href: "/settings", icon: "settings", key: "s", group: "Oversight", module: "identity", permission: Some(Permission::SettingsView) },
@@ -50,8 +51,12 @@ pub(crate) struct Link {
 /// What this person may go to, in order.
 pub(crate) fn of(operations: &Operations, context: &OpContext, path: &str) -> Vec<Link> {
     let may = |item: &&Item| {
-        context.tenant.has_module(item.module)
-            && item.permission.is_none_or(|needed| !operations.scope(context, needed).is_none())
+        let held = |needed| {
+            let scope = operations.scope(context, needed);
+            // Whoever sees nobody but themselves has their own security for that.
+            if needed == Permission::UserRead { scope.is_all() } else { !scope.is_none() }
+        };
+        context.tenant.has_module(item.module) && item.permission.is_none_or(held)
     };
     let mut group = "";
     let links = ITEMS.iter().filter(may).map(|item| {

@@ -9,7 +9,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     areas::{
-        account, account_settings, accounts, api_keys, approvals, audit, backup_codes, customer_forms, customers, enrolment, factor_setup, factors, hold_new, holds, keys, overview, palette, passkeys, password, policy, policy::changes as policy_changes, preferences, recovery, second_step, security, settings, sign_in, step_up, teller, transfer_proof, transfers,
+        account, account_settings, accounts, activity, api_keys, approvals, audit, backup_codes,
+        contact, customer_forms, customers, devices, enrolment, factor_setup, factors, hold_new,
+        holds, keys, overview, palette, passkeys, password, policy,
+        policy::changes as policy_changes, preferences, recovery, second_step, security, sessions,
+        settings, sign_in, step_up, teller, transfer_proof, transfers, user, user_forms, users,
     },
     assets, docs,
     fault::{Answer, Fault},
@@ -56,8 +60,6 @@ pages! {
     get  "/"                             identity overview::show;
     get  "/palette"                      identity palette::look_up;
     post "/logout"                       identity sign_in::leave;
-    get  "/password"                     identity password::show;
-    post "/password"                     identity password::change;
     get  "/activity.csv"                 banking  overview::csv;
     get  "/transfers"                    banking  transfers::begin;
     post "/transfers"                    banking  transfers::create;
@@ -107,10 +109,6 @@ pages! {
     get  "/keys/api/{id}/revoke"         identity api_keys::begin;
     post "/keys/api/{id}/revoke"         identity api_keys::revoke;
     get  "/security"                     identity security::show;
-    get  "/security/password"            identity security::begin;
-    post "/security/password"            identity security::change_password;
-    post "/security/sessions/end"        identity security::end_others;
-    post "/security/sessions/{id}/end"   identity security::end;
     get  "/security/factors"             identity factors::list;
     get  "/security/factors/new"         identity factor_setup::again;
     post "/security/factors/new"         identity factor_setup::begin;
@@ -135,6 +133,37 @@ pages! {
     get  "/step-up/passkey"              identity step_up::again;
     post "/step-up/passkey"              identity step_up::prove_by_passkey;
     post "/step-up/passkey/options"      identity step_up::passkey_options;
+    get  "/security/password"            identity password::show;
+    post "/security/password"            identity password::change;
+    post "/security/password/advice"     identity password::advise;
+    get  "/security/contact"             identity contact::show;
+    get  "/security/contact/email"       identity contact::begin;
+    post "/security/contact/email"       identity contact::change_email;
+    post "/security/contact/email/prove" identity contact::prove_email;
+    get  "/security/contact/phone"       identity contact::ask_code;
+    post "/security/contact/phone"       identity contact::change_phone;
+    get  "/security/contact/phone/code"  identity contact::ask_code;
+    post "/security/contact/phone/code"  identity contact::confirm_phone;
+    get  "/security/devices"             identity devices::list;
+    get  "/security/devices/{id}/name"   identity devices::begin;
+    post "/security/devices/{id}/name"   identity devices::rename;
+    get  "/security/devices/{id}/revoke" identity devices::begin;
+    post "/security/devices/{id}/revoke" identity devices::revoke;
+    get  "/security/sessions"            identity sessions::list;
+    post "/security/sessions/end"        identity sessions::end_others;
+    post "/security/sessions/{id}/end"   identity sessions::end;
+    get  "/security/activity"            identity activity::list;
+    get  "/users"                        identity users::list;
+    get  "/users/export"                 identity users::export;
+    get  "/users/new"                    identity user_forms::blank;
+    post "/users/new"                    identity user_forms::create;
+    get  "/users/resets"                 identity users::resets;
+    get  "/users/{id}"                   identity user::show;
+    post "/users/{id}"                   identity user::act;
+    get  "/users/{id}/edit"              identity user_forms::edit;
+    post "/users/{id}/edit"              identity user_forms::save;
+    get  "/users/{id}/restore"           identity user::ask_restore;
+    post "/users/{id}/restore"           identity user::restore;
     get  "/customers"                    banking  customers::list;
     get  "/customers/export"             banking  customers::export;
     get  "/customers/new"                banking  customer_forms::blank;
@@ -216,8 +245,8 @@ mod tests {
         for page in page_paths() {
             assert!(known.contains(page.module), "{page:?}");
             let expected = match page.path.split('/').nth(1).unwrap_or_default() {
-                "" | "palette" | "logout" | "password" | "settings" | "security" | "step-up"
-                | "keys" => "identity",
+                "" | "palette" | "logout" | "settings" | "security" | "step-up" | "keys"
+                | "users" => "identity",
                 first if first.starts_with("audit") => "audit",
                 _ => "banking",
             };

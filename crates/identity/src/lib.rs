@@ -7,6 +7,7 @@
 //! charge of a sign-in attempt, which must be committed before the password is
 //! looked at and whose meaning the operation that follows records.
 
+mod activity;
 mod address;
 mod api_keys;
 mod authenticate;
@@ -60,6 +61,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 use vault::{SecretBytes, password::Hasher};
 
+pub use activity::{ActivityBy, ActivityRecord};
 pub use api_keys::{ApiKeyRecord, ApiKeyRotation, IssuedApiKey, IssuedOnce, NewApiKey};
 pub use console::{ConsoleGrant, ConsoleSession};
 pub use devices_own::DeviceRecord;

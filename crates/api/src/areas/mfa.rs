@@ -18,7 +18,7 @@ use super::{
     nothing, ok, reply,
 };
 use crate::{
-    extract::{Caller, Id, Source},
+    extract::{Caller, Id, PageQuery, Paging, Parameters, Source},
     json::{Json, OptionalJson},
     route::Class,
     state::ApiState,
@@ -239,6 +239,28 @@ pub(crate) async fn confirm_reset(
     nothing()
 }
 
+pub(crate) async fn reject_reset(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(user): Id,
+) -> Answer {
+    state.identity.reject_factor_reset(&context, user).await?;
+    nothing()
+}
+
+pub(crate) async fn waiting_resets(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Parameters(query): Parameters<PageQuery>,
+) -> Answer {
+    let paging = Paging::of(&state, &context, "/v1/mfa-resets", &query).await?;
+    let page = state.identity.waiting_factor_resets(&context, &paging.request).await?;
+    ok(List {
+        data: page.data.into_iter().map(FactorReset::from).collect(),
+        next_cursor: paging.cursor(page.next.as_deref()),
+    })
+}
+
 fn accepted() -> Answer {
     Ok(StatusCode::ACCEPTED.into_response())
 }
@@ -441,5 +463,19 @@ pub(crate) mod docs {
             .describe("By another admin than the one who asked. All of the person's sessions end.")
             .answers_nothing("Removed.")
             .problem(403, &["permission_denied", "privilege_escalation", "not_independent"])
+    }
+
+    pub(crate) fn reject_reset() -> Doc {
+        Doc::new("rejectFactorReset", "users", "Turns down the removal of somebody's factors")
+            .describe("By another admin than the one who asked.")
+            .answers_nothing("Turned down.")
+            .problem(403, &["permission_denied", "privilege_escalation", "not_independent"])
+    }
+
+    pub(crate) fn waiting_resets() -> Doc {
+        Doc::new("listFactorResets", "users", "Removals of factors that wait, newest first")
+            .describe("Those that wait for a second admin, one's own requests among them.")
+            .paged()
+            .answers::<List<FactorReset>>(200, "A page of what waits.")
     }
 }

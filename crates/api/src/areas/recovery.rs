@@ -21,7 +21,7 @@ use super::{
     nothing, ok,
 };
 use crate::{
-    extract::{Caller, PageQuery, Paging, Parameters, Source},
+    extract::{Caller, Id, PageQuery, Paging, Parameters, Source},
     json::{Json, OptionalJson},
     problem::Problem,
     route::Class,
@@ -128,6 +128,15 @@ pub(crate) async fn invite(
 ) -> Answer {
     let invitation = state.identity.invite_user(&context, body.user_id).await?;
     Ok((StatusCode::CREATED, Answered(Invitation::from(invitation))).into_response())
+}
+
+pub(crate) async fn send_reset_link(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Id(user): Id,
+) -> Answer {
+    let sent = state.identity.send_reset_link(&context, user).await?;
+    Ok(accepted(LinkSent::from(sent)))
 }
 
 pub(crate) async fn change_email(
@@ -302,6 +311,18 @@ pub(crate) mod docs {
             .problem(403, &["permission_denied", "privilege_escalation"])
             .problem(409, &["already_joined", "user_disabled", "user_locked"])
             .problem(422, &["not_found", "email_missing"])
+    }
+
+    pub(crate) fn send_reset_link() -> Doc {
+        Doc::new("sendResetLink", "users", "Sends somebody a link to set a new password")
+            .describe(
+                "To their own address, never to whoever asks. Good once and for half an hour; the \
+                 password they have stays until they use it.",
+            )
+            .answers::<LinkSent>(202, "A link is on its way.")
+            .problem(403, &["permission_denied", "own_account", "privilege_escalation"])
+            .problem(409, &["user_disabled", "not_joined", "user_locked"])
+            .problem(422, &["email_missing"])
     }
 
     pub(crate) fn change_email() -> Doc {

@@ -26,6 +26,7 @@ pub(crate) struct UserQuery {
     role: Option<String>,
     is_active: Option<bool>,
     email: Option<String>,
+    username: Option<String>,
     deleted: Option<bool>,
     #[serde(skip_serializing)]
     limit: Option<u32>,
@@ -53,6 +54,7 @@ pub(crate) async fn list(
         role: query.role,
         is_active: query.is_active,
         email: query.email,
+        username: query.username,
         deleted: query.deleted.unwrap_or_default(),
     };
     let page = state.identity.users(&context, filter, &paging.request).await?;
@@ -192,6 +194,11 @@ pub(crate) mod docs {
                 "email",
                 text(),
                 "With this e-mail address, in any case of letters; the search is recorded.",
+            )
+            .query(
+                "username",
+                text(),
+                "Whose user name begins so, in any case of letters; the search is recorded.",
             )
             .query("deleted", boolean(), "Those who were deleted, instead of those who were not.")
             .paged()

@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod accounts;
+pub(crate) mod activity;
 pub(crate) mod api_keys;
 pub(crate) mod approvals;
 pub(crate) mod audit;

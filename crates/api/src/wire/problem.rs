@@ -60,7 +60,7 @@ pub(crate) struct ServerProblemBody {
 
 /// The sentence of each code that always says the same, as the code that refuses says
 /// it; a test holds the two together.
-pub(crate) const DETAILS: [(&str, &str); 83] = [
+pub(crate) const DETAILS: [(&str, &str); 86] = [
     ("account_closed", "The account is closed"),
     ("account_frozen", "The account is frozen"),
     ("account_locked", "Too many failures. Try again later"),
@@ -111,6 +111,7 @@ pub(crate) const DETAILS: [(&str, &str); 83] = [
     ("no_factor", "You have no second factor: enrol one first"),
     ("not_found", "No such object"),
     ("not_independent", "Whoever gave the other their role is no second person"),
+    ("not_joined", "They never had a password; send an invitation"),
     ("not_sealed_yet", "The event is being sealed: try again in a second"),
     ("nothing_changes", "The policy is so already"),
     ("nothing_to_confirm", "Nothing of this method waits for its first code"),
@@ -139,8 +140,8 @@ pub(crate) const DETAILS: [(&str, &str); 83] = [
     ("unbalanced", "The entries do not sum to zero"),
     ("unknown_role", "This tenant has no such role"),
     ("unsupported_media_type", "The body has to be sent as Content-Type: application/json"),
-    ("user_disabled", "Disabled people are not invited"),
-    ("user_locked", "People whom staff have locked are not invited"),
+    ("user_disabled", "The account is disabled"),
+    ("user_locked", "The account is locked; unlock it first"),
     ("username_taken", "This user name is taken"),
     ("value_date_before_opening", "The value date must not lie before the account's opening"),
     ("value_date_before_original", "The value date must not lie before that of the movement"),

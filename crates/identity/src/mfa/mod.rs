@@ -23,6 +23,7 @@ mod sign_in;
 mod spent;
 mod step_up;
 mod totp;
+mod waiting;
 
 use jiff::Timestamp;
 use operation::Refusal;

@@ -1,5 +1,6 @@
 //! Taking all factors from somebody who lost them: asked for by one admin, done by
-//! another within a day, and never by the person themselves.
+//! another within a day, and never by the person themselves. That other may also decide
+//! against it; whoever asked decides neither way.
 //!
 //! What it gives is the way back to a first factor, not a session: all sessions end, and
 //! the password is still needed. Refuses to know who the admins are (policy's).
@@ -32,6 +33,7 @@ const REQUEST: &str = tenancy::sql!("identity/mfa.sql", "request_reset");
 const PENDING: &str = tenancy::sql!("identity/mfa.sql", "pending_reset");
 const DEPENDENT: &str = tenancy::sql!("identity/mfa.sql", "dependent");
 const CONFIRM: &str = tenancy::sql!("identity/mfa.sql", "confirm_reset");
+const REJECT: &str = tenancy::sql!("identity/mfa.sql", "reject_reset");
 const DISABLE: &str = tenancy::sql!("identity/mfa.sql", "disable");
 
 const LIFETIME: SignedDuration = SignedDuration::from_hours(24);
@@ -73,6 +75,42 @@ impl Identity {
         let state = self.state(context).await?;
         let command = ConfirmReset { identity: self.clone(), state, user };
         self.run_and_forget(context, command, Forgotten::User(user)).await
+    }
+
+    /// Turns down what another admin asked for. The refusals are those of
+    /// [`Identity::confirm_factor_reset`].
+    pub async fn reject_factor_reset(
+        &self,
+        context: &OpContext,
+        user: Uuid,
+    ) -> Result<(), OperationError> {
+        let command = RejectReset { identity: self.clone(), user };
+        let call = Call { context: context.clone(), idempotency_key: None, command };
+        self.inner.operations.run_one(call).await.map(drop)
+    }
+
+    /// What waits for the actor's decision on somebody: its id and who asked, under the
+    /// lock on that person's row.
+    async fn to_be_decided(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        user: Uuid,
+    ) -> Result<(Uuid, Uuid), Failure> {
+        let account = session_begin::lock(transaction, context, user).await?;
+        let account = account.ok_or_else(Refusal::not_found)?;
+        self.check_reset(context, user, &account.roles)?;
+        let tenant = context.tenant_id();
+        let row = transaction.query_opt(PENDING, &[&tenant, &user]).await?;
+        let row = row.ok_or_else(Refusal::not_found)?;
+        let read = || Ok((row.try_get::<_, Uuid>("id")?, row.try_get::<_, Uuid>("requested_by")?));
+        let (id, requested_by) =
+            read().map_err(|error: tokio_postgres::Error| DbError::from(error))?;
+        if requested_by == context.actor.id {
+            return Err(Refusal::denied().into());
+        }
+        check_independence(transaction, context, requested_by).await?;
+        Ok((id, requested_by))
     }
 
     /// Only people decide this, over others, and over nobody mightier than themselves.
@@ -158,19 +196,9 @@ impl Command for ConfirmReset {
         transaction: &TenantTx,
         context: &OpContext,
     ) -> Result<Applied<()>, Failure> {
-        let account = session_begin::lock(transaction, context, self.user).await?;
-        let account = account.ok_or_else(Refusal::not_found)?;
-        self.identity.check_reset(context, self.user, &account.roles)?;
-        let tenant = context.tenant_id();
-        let row = transaction.query_opt(PENDING, &[&tenant, &self.user]).await?;
-        let row = row.ok_or_else(Refusal::not_found)?;
-        let read = || Ok((row.try_get::<_, Uuid>("id")?, row.try_get::<_, Uuid>("requested_by")?));
         let (id, requested_by) =
-            read().map_err(|error: tokio_postgres::Error| DbError::from(error))?;
-        if requested_by == context.actor.id {
-            return Err(Refusal::denied().into());
-        }
-        check_independence(transaction, context, requested_by).await?;
+            self.identity.to_be_decided(transaction, context, self.user).await?;
+        let tenant = context.tenant_id();
         let parameters: Parameters<'_, 3> = [&tenant, &id, &context.actor.id];
         transaction.query_opt(CONFIRM, &parameters).await?.ok_or_else(Refusal::not_found)?;
         transaction.query_opt(DISABLE, &[&self.user, &None::<String>]).await?;
@@ -182,6 +210,40 @@ impl Command for ConfirmReset {
             .details(
                 json!({ "request": id, "requested_by": requested_by, "sessions_ended": ended }),
             );
+        Ok(Applied { output: (), status: 204, events: vec![event] })
+    }
+}
+
+struct RejectReset {
+    identity: Identity,
+    user: Uuid,
+}
+
+impl Command for RejectReset {
+    const NAME: &'static str = "mfa.reset_reject";
+    const RESOURCE: &'static str = "user";
+    type Output = ();
+
+    fn permission(&self) -> Permission {
+        Permission::UserUpdate
+    }
+
+    async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
+        target_of(transaction, context, self.user).await
+    }
+
+    async fn execute(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Applied<()>, Failure> {
+        let (id, requested_by) =
+            self.identity.to_be_decided(transaction, context, self.user).await?;
+        let parameters: Parameters<'_, 3> = [&transaction.tenant(), &id, &context.actor.id];
+        transaction.query_opt(REJECT, &parameters).await?.ok_or_else(Refusal::not_found)?;
+        let event = event(context, EventType::AdminAction, Self::NAME, Self::RESOURCE)
+            .resource_id(self.user)
+            .details(json!({ "request": id, "requested_by": requested_by }));
         Ok(Applied { output: (), status: 204, events: vec![event] })
     }
 }

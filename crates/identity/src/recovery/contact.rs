@@ -11,7 +11,10 @@ use access::Permission;
 use audit::EventType;
 use jiff::Timestamp;
 use notify::{Channel, Template};
-use operation::{Applied, Call, Command, Failure, OperationError, Refusal, RefusalKind, event};
+use operation::{
+    Applied, Call, Command, Failure, OperationError, Refusal, RefusalKind, access_log::Access,
+    event,
+};
 use serde_json::json;
 use tenancy::{OpContext, RequestInfo, TenantTx};
 use tokio_postgres::types::ToSql;
@@ -26,7 +29,7 @@ use super::{
     person::{Person, Teller, sent_enough},
 };
 use crate::{
-    Identity,
+    Identity, UserRecord,
     context::key_failure,
     events::about,
     sessions::own_user,
@@ -77,6 +80,22 @@ impl std::fmt::Debug for PhoneChallenge {
 }
 
 impl Identity {
+    /// The caller's own record, their addresses with it, whatever their role.
+    pub async fn own_record(&self, context: &OpContext) -> Result<UserRecord, OperationError> {
+        let user = own_user(context)?;
+        let record = self.unaudited_user(context, user).await?;
+        let access = Access {
+            action: "contact.read",
+            resource: "user",
+            object: Some(user),
+            allowed: true,
+            count: 1,
+        };
+        let operations = &self.inner.operations;
+        operations.access_log().record(operations.database(), context, access).await;
+        Ok(record)
+    }
+
     /// Sends a link to the caller's own address, to prove that it is theirs. 422
     /// `email_missing`, 409 `already_verified`, 429 after five within an hour.
     pub async fn send_email_verification(

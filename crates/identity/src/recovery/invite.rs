@@ -90,12 +90,10 @@ impl Command for InviteUser {
             self.identity.check_grant(context, role)?;
         }
         if !person.is_active {
-            return Err(conflict("user_disabled", "Disabled people are not invited").into());
+            return Err(conflict("user_disabled", "The account is disabled").into());
         }
         if person.is_locked {
-            return Err(
-                conflict("user_locked", "People whom staff have locked are not invited").into()
-            );
+            return Err(conflict("user_locked", "The account is locked; unlock it first").into());
         }
         if person.has_password {
             return Err(conflict("already_joined", "They have a password already").into());

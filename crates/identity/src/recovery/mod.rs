@@ -14,6 +14,7 @@ mod invite;
 mod link;
 pub(crate) mod one_time;
 pub(crate) mod person;
+mod staff;
 
 pub use contact::{NewAddress, PhoneChallenge};
 pub use forgotten::ForgottenPassword;

@@ -24,6 +24,7 @@ pub(crate) struct Person {
     /// By staff: nothing that comes by link or code opens it, and only staff do.
     pub(crate) is_locked: bool,
     pub(crate) has_password: bool,
+    pub(crate) locked_by_staff: bool,
     pub(crate) email: Option<String>,
     pub(crate) email_verified_at: Option<Timestamp>,
     pub(crate) phone: Option<String>,
@@ -55,6 +56,7 @@ impl Person {
             is_active: row.try_get("is_active")?,
             is_locked: row.try_get("locked_by_staff")?,
             has_password: row.try_get::<_, Option<String>>("password_hash")?.is_some(),
+            locked_by_staff: row.try_get("locked_by_staff")?,
             email: open("email_sealed")?,
             email_verified_at: row.try_get("email_verified_at")?,
             phone: open("phone_sealed")?,

@@ -73,9 +73,15 @@ impl Identity {
         ))
     }
 
+    /// The roles that the actor may give, the mightiest first: what a form offers.
+    pub fn grantable_roles(&self, context: &OpContext) -> Vec<&'static str> {
+        let roles = context.tenant.blueprint.roles().iter().copied();
+        roles.filter(|role| self.check_grant(context, role).is_ok()).collect()
+    }
+
     /// Whether the actor may act on a person who holds these roles: 403 `own_account` on
     /// themselves, 403 `privilege_escalation` on the mightier.
-    pub(super) fn check_power_over(
+    pub(crate) fn check_power_over(
         &self,
         context: &OpContext,
         (user, roles): (Uuid, &[String]),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use vault::password::PasswordHash;
 use zeroize::Zeroizing;
 
-use crate::tenant_state::TenantState;
+use crate::{mfa::Method, tenant_state::TenantState};
 
 /// A password for a new user.
 pub enum NewPassword {
@@ -203,6 +203,14 @@ pub struct UserRecord {
     pub locked_until: Option<Timestamp>,
     /// Why staff have locked it, where they have; such a lock has no end.
     pub lock_reason: Option<String>,
+    /// When the e-mail address was proven to be theirs.
+    pub email_verified_at: Option<Timestamp>,
+    /// When the phone number was proven to be theirs.
+    pub phone_verified_at: Option<Timestamp>,
+    /// Whether there is a password; an invitation sets the first.
+    pub has_password: bool,
+    /// The kinds of second factor that they hold, each as often as they hold it.
+    pub factors: Vec<Method>,
     /// When they were made.
     pub created_at: Timestamp,
     /// When they were last changed.
@@ -253,6 +261,8 @@ pub struct UserFilter {
     pub is_active: Option<bool>,
     /// Only the one with this e-mail address, in any case of letters.
     pub email: Option<String>,
+    /// Only those whose user name begins so, in any case of letters.
+    pub username: Option<String>,
     /// Those who were deleted instead of those who were not; not together with `email`,
     /// of which they have none.
     pub deleted: bool,

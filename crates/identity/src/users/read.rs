@@ -11,13 +11,17 @@ use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 use vault::blind_index;
 
-use super::model::{UserFilter, UserRecord, UserSummary, email_key, is_email};
-use crate::{Identity, context::key_failure, sessions::after_of};
+use super::model::{UserFilter, UserRecord, UserSummary, email_key, is_email, username_key};
+use crate::{Identity, context::key_failure, mfa::Method, sessions::after_of};
 
 pub(super) const ONE: &str = tenancy::sql!("identity/users.sql", "one");
 const LIST: &str = tenancy::sql!("identity/users.sql", "list");
 const LIST_DELETED: &str = tenancy::sql!("identity/users.sql", "list_deleted");
 const BY_EMAIL: &str = tenancy::sql!("identity/users.sql", "by_email");
+const BY_USERNAME: &str = tenancy::sql!("identity/users.sql", "by_username");
+
+/// Stands after every character that a user name may hold.
+const AFTER_ALL: char = '{';
 
 /// The users that the actor may see.
 pub(super) struct UserList {
@@ -37,9 +41,13 @@ impl View for UserList {
     }
 
     fn filter(&self) -> Option<Value> {
-        let UserFilter { role, is_active, email, deleted } = &self.filter;
-        // That an address was looked for, never which.
-        let searched = email.as_ref().map(|_| "by_email");
+        let UserFilter { role, is_active, email, username, deleted } = &self.filter;
+        // That somebody was looked for, never whom.
+        let searched = match (email, username) {
+            (Some(_), _) => Some("by_email"),
+            (None, Some(_)) => Some("by_username"),
+            (None, None) => None,
+        };
         (role.is_some() || is_active.is_some() || searched.is_some() || *deleted).then(|| {
             json!({ "role": role, "is_active": is_active, "search": searched, "deleted": deleted })
         })
@@ -60,15 +68,24 @@ impl View for UserList {
         let deleted: [&(dyn ToSql + Sync); 6] = [&tenant, &all, &after, role, is_active, &fetch];
         let searched: [&(dyn ToSql + Sync); 6] =
             [&tenant, &all, actor, &self.email_index, role, is_active];
-        let query = match (&self.email_index, filter.deleted) {
-            (Some(_), _) => Query::new(BY_EMAIL, &searched),
-            (None, true) => Query::new(LIST_DELETED, &deleted),
-            (None, false) => Query::new(LIST, &everybody),
+        let from = filter.username.as_deref().map(username_key);
+        let to = from.as_ref().map(|from| format!("{from}{AFTER_ALL}"));
+        let named: [&(dyn ToSql + Sync); 10] =
+            [&tenant, &all, actor, &from, &to, role, is_active, &filter.deleted, &after, &fetch];
+        let query = match (&self.email_index, &from, filter.deleted) {
+            (Some(_), ..) => Query::new(BY_EMAIL, &searched),
+            (None, Some(_), _) => Query::new(BY_USERNAME, &named),
+            (None, None, true) => Query::new(LIST_DELETED, &deleted),
+            (None, None, false) => Query::new(LIST, &everybody),
         };
         let rows = database.read(context, &[query]).await?;
-        let users = (rows.first().map_or(&[][..], Vec::as_slice).iter())
+        let mut users = (rows.first().map_or(&[][..], Vec::as_slice).iter())
             .map(summary)
             .collect::<Result<Vec<_>, _>>()?;
+        // An address has one owner, who has to have the name as well.
+        if let Some(from) = &from {
+            users.retain(|user| username_key(&user.username).starts_with(from.as_str()));
+        }
         let page = Page::of(users, &self.page, |user| user.id.to_string());
         let count = page.data.len();
         Ok(Found::List { value: page, count })
@@ -161,6 +178,12 @@ pub(super) fn record(keys: &TenantKeys, row: &Row) -> Result<UserRecord, DbError
         last_login_at: row.try_get("last_login_at")?,
         locked_until: row.try_get("locked_until")?,
         lock_reason: row.try_get("staff_lock_reason")?,
+        email_verified_at: row.try_get("email_verified_at")?,
+        phone_verified_at: row.try_get("phone_verified_at")?,
+        has_password: row.try_get("has_password")?,
+        factors: (row.try_get::<_, Vec<String>>("factors")?.iter())
+            .filter_map(|name| Method::of(name))
+            .collect(),
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
         version: row.try_get("version")?,

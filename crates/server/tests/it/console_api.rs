@@ -78,6 +78,7 @@ pub(crate) struct Things {
     event: Uuid,
     change: Uuid,
     key: Uuid,
+    user: Uuid,
 }
 
 impl Things {
@@ -109,6 +110,7 @@ impl Things {
             event: one(event, app.bank.id).await,
             change: approvals::id(&change.body["id"]),
             key: approvals::id(&key.body["id"]),
+            user: app.bank.users["officer"],
         }
     }
 
@@ -121,6 +123,7 @@ impl Things {
             "audit" => self.event,
             "settings" => self.change,
             "keys" => self.key,
+            "users" => self.user,
             _ => return path.to_owned(),
         };
         path.replace("{id}", &id.to_string())

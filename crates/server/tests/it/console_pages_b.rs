@@ -65,7 +65,7 @@ async fn each_page_is_for_its_roles() {
         .unwrap()
         .get(0);
     // Path, then what admin, officer, auditor and the customer whose account it is get.
-    let table: [(String, [u16; 4]); 15] = [
+    let table: [(String, [u16; 4]); 21] = [
         ("/".into(), [200, 200, 200, 200]),
         ("/?days=90&show=volume".into(), [200, 200, 200, 200]),
         ("/activity.csv".into(), [200, 200, 200, 200]),
@@ -81,6 +81,12 @@ async fn each_page_is_for_its_roles() {
         (format!("/audit/{event}/proof.json"), [200, 403, 200, 403]),
         ("/settings".into(), [200, 403, 200, 403]),
         ("/security".into(), [200, 200, 200, 200]),
+        ("/security/password".into(), [200, 200, 200, 200]),
+        ("/security/contact".into(), [200, 200, 200, 200]),
+        ("/security/devices".into(), [200, 200, 200, 200]),
+        ("/security/sessions".into(), [200, 200, 200, 200]),
+        ("/security/activity".into(), [200, 200, 200, 200]),
+        ("/users".into(), [200, 200, 200, 403]),
     ];
     for (index, role) in ["admin", "officer", "auditor", "customer"].into_iter().enumerate() {
         let mut browser = Browser::signed_in(&app, "bank", role).await;

@@ -14,25 +14,30 @@ fn others(page: &str) -> Vec<String> {
 }
 
 async fn alive(app: &App, browser: &mut Browser) -> bool {
-    browser.get(app, "/security").await.status == 200
+    browser.get(app, "/security/sessions").await.status == 200
 }
 
 #[tokio::test]
 async fn people_see_where_they_are_signed_in_and_end_it() {
     let app = App::start().await;
     let mut desk = Browser::signed_in(&app, "bank", "customer").await;
-    let page = desk.get(&app, "/security").await;
+    let page = desk.get(&app, "/security/sessions").await;
     assert_eq!((page.status, others(&page.text).len()), (200, 0), "{}", page.text);
     assert!(page.text.contains("This one") && !page.text.contains("Sign out everywhere else"));
     let mut phone = Browser::signed_in(&app, "bank", "customer").await;
     let token = app.login(&app.bank, "customer").await;
-    let page = desk.get(&app, "/security").await;
+    let page = desk.get(&app, "/security/sessions").await;
     let ids = others(&page.text);
     assert_eq!(ids.len(), 2, "{}", page.text);
     for id in &ids {
         let path = format!("/security/sessions/{id}/end");
         let ended = desk.post(&app, &path, &[]).await;
-        assert_eq!((ended.status, ended.header("location")), (303, "/security"), "{}", ended.text);
+        assert_eq!(
+            (ended.status, ended.header("location")),
+            (303, "/security/sessions"),
+            "{}",
+            ended.text
+        );
         // Again: it has ended already, which is what was asked.
         assert_eq!(desk.post(&app, &path, &[]).await.status, 303);
     }
@@ -40,7 +45,7 @@ async fn people_see_where_they_are_signed_in_and_end_it() {
     assert_eq!(app.get("/v1/auth/me").bearer(&token).send().await.status, 401);
     assert!(alive(&app, &mut desk).await);
     let mut again = Browser::signed_in(&app, "bank", "customer").await;
-    desk.get(&app, "/security").await;
+    desk.get(&app, "/security/sessions").await;
     assert_eq!(desk.post(&app, "/security/sessions/end", &[]).await.status, 303);
     assert!(!alive(&app, &mut again).await && alive(&app, &mut desk).await);
 }
@@ -50,16 +55,16 @@ async fn nobody_ends_the_session_of_somebody_else() {
     let app = App::start().await;
     let mut owner = Browser::signed_in(&app, "bank", "customer").await;
     Browser::signed_in(&app, "bank", "customer").await;
-    let page = owner.get(&app, "/security").await;
+    let page = owner.get(&app, "/security/sessions").await;
     let [id] = <[String; 1]>::try_from(others(&page.text)).unwrap();
     let path = format!("/security/sessions/{id}/end");
     for (tenant, name) in [("bank", "second"), ("bank", "super_admin")] {
         let mut stranger = Browser::signed_in(&app, tenant, name).await;
-        stranger.get(&app, "/security").await;
+        stranger.get(&app, "/security/sessions").await;
         assert_eq!(stranger.post(&app, &path, &[]).await.status, 303, "{name}");
         assert_eq!(stranger.post(&app, "/security/sessions/end", &[]).await.status, 303, "{name}");
     }
-    let page = owner.get(&app, "/security").await;
+    let page = owner.get(&app, "/security/sessions").await;
     assert_eq!(others(&page.text), [id], "it lives on");
     // Without the form's token nothing ends, not even one's own.
     owner.forget_token();
@@ -71,7 +76,7 @@ async fn a_password_is_changed_by_who_knows_it() {
     let app = App::start().await;
     let mut browser = Browser::signed_in(&app, "bank", "customer").await;
     let mut elsewhere = Browser::signed_in(&app, "bank", "customer").await;
-    browser.get(&app, "/security").await;
+    browser.get(&app, "/security/password").await;
     // present, next, status, what the page says
     let table = [
         (PASSWORD, "short", 422, "At least 12 characters are needed"),
@@ -93,7 +98,12 @@ async fn a_password_is_changed_by_who_knows_it() {
     assert!(alive(&app, &mut elsewhere).await, "a refusal changes nothing");
     let fields = [("current_password", PASSWORD), ("new_password", NEXT)];
     let done = browser.post(&app, "/security/password", &fields).await;
-    assert_eq!((done.status, done.header("location")), (303, "/security"), "{}", done.text);
+    assert_eq!(
+        (done.status, done.header("location")),
+        (303, "/security/password"),
+        "{}",
+        done.text
+    );
     assert!(alive(&app, &mut browser).await);
     assert!(!alive(&app, &mut elsewhere).await, "everywhere else they are signed out");
     let login = |password: &str| serde_json::json!({ "tenant": "bank", "username": "customer", "password": password });

@@ -290,7 +290,9 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         "restoreUser" | "unlockUser" | "endUserSessions" => {
             (Some(objects.user), Some(json!({})), "")
         }
-        "listDevices" | "listPolicyChanges" => (None, None, ""),
+        "listActivity" | "listDevices" | "listFactorResets" | "listPolicyChanges" => {
+            (None, None, "")
+        }
         "renameDevice" => (Some(objects.device), Some(json!({ "name": "Laptop" })), ""),
         "revokeDevice" => (Some(objects.device), None, ""),
         "requestPolicyChange" => (None, Some(policy_patch()), ""),
@@ -360,7 +362,9 @@ fn factor_plan(route: &Route, objects: &Objects) -> Option<Plan> {
         // Nobody's factor.
         "renameFactor" => (Some(objects.session), Some(json!({ "name": "Phone" })), ""),
         "removeFactor" => (Some(objects.session), None, ""),
-        "requestFactorReset" | "confirmFactorReset" => (Some(objects.user), None, ""),
+        "requestFactorReset" | "confirmFactorReset" | "rejectFactorReset" | "sendResetLink" => {
+            (Some(objects.user), None, "")
+        }
         _ => return None,
     })
 }
@@ -702,6 +706,7 @@ async fn refusals_leave_a_record_as_well() {
             "signOutEverywhere",
             "readMe",
             "listSessions",
+            "listActivity",
             "listDevices",
             "listPasskeys",
         ]

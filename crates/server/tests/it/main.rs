@@ -28,6 +28,8 @@ mod console_look;
 mod console_modules;
 mod console_pages_a;
 mod console_pages_b;
+mod console_people;
+mod console_people_own;
 mod console_policy;
 mod console_policy_look;
 mod console_security;

@@ -20,16 +20,16 @@ const LATER: &str = "Yet-Another-88-Staple";
 
 /// A notice in the queue, opened.
 #[derive(Debug)]
-struct Told {
+pub(crate) struct Told {
     template: String,
     channel: String,
-    to: String,
-    values: Value,
+    pub(crate) to: String,
+    pub(crate) values: Value,
 }
 
 impl Told {
     /// The token of its link.
-    fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         let link = self.values["link"].as_str().unwrap();
         link.split_once("?token=").unwrap().1.to_owned()
     }
@@ -58,7 +58,7 @@ async fn told(app: &App, bank: &Bank) -> Vec<Told> {
 }
 
 /// The last notice of a template, which the work behind an answer may still be making.
-async fn last(app: &App, bank: &Bank, template: &str, count: usize) -> Told {
+pub(crate) async fn last(app: &App, bank: &Bank, template: &str, count: usize) -> Told {
     for _ in 0..600 {
         let mut of_it = told(app, bank).await;
         of_it.retain(|notice| notice.template == template);
@@ -72,7 +72,7 @@ async fn last(app: &App, bank: &Bank, template: &str, count: usize) -> Told {
 }
 
 /// How many records of an action a tenant has.
-async fn recorded(app: &App, bank: &Bank, action: &str) -> i64 {
+pub(crate) async fn recorded(app: &App, bank: &Bank, action: &str) -> i64 {
     let sql = "SELECT count(*) FROM audit_log WHERE tenant_id = $1 AND action = $2";
     app.superuser.query_one(sql, &[&bank.id, &action]).await.unwrap().get(0)
 }

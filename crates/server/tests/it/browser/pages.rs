@@ -53,6 +53,19 @@ const PAGES: &[(Who, &str, &str, u16)] = &[
     (Who::Signed("admin"), "factors-nobodys", "/security/factors", 200),
     (Who::Signed("admin"), "backup-codes-none", "/security/backup-codes", 200),
     (Who::Signed("admin"), "step-up-none", "/step-up", 200),
+    (Who::Signed("admin"), "security-password", "/security/password", 200),
+    (Who::Signed("admin"), "security-contact", "/security/contact", 200),
+    (Who::Signed("admin"), "security-devices", "/security/devices", 200),
+    (Who::Signed("admin"), "security-sessions", "/security/sessions", 200),
+    (Who::Signed("admin"), "security-activity", "/security/activity", 200),
+    (Who::Signed("admin"), "people", "/users", 200),
+    (Who::Signed("admin"), "people-none", "/users?username=nobody", 200),
+    (Who::Signed("admin"), "person", "/users/{user}", 200),
+    (Who::Signed("admin"), "person-edit", "/users/{user}/edit", 200),
+    (Who::Signed("admin"), "person-restore", "/users/{user}/restore", 200),
+    (Who::Signed("admin"), "person-new", "/users/new", 200),
+    (Who::Signed("admin"), "person-new-password", "/users/new?start=password", 200),
+    (Who::Signed("admin"), "people-resets", "/users/resets", 200),
     (Who::Signed("admin"), "not-found", "/nothing/here", 404),
     (Who::Signed("customer"), "customer-overview", "/", 200),
     (Who::Signed("customer"), "customer-accounts", "/accounts", 200),
@@ -96,7 +109,8 @@ async fn every_page_is_clean_in_every_variant() {
         let first = &app.bank.customers[0];
         let path = path
             .replace("{customer}", &first.id.to_string())
-            .replace("{account}", &first.accounts[0].to_string());
+            .replace("{account}", &first.accounts[0].to_string())
+            .replace("{user}", &app.bank.users["officer"].to_string());
         walker.visit(&page, &Stop::new(*name, path).answering(*status)).await;
     }
     walker.finish();

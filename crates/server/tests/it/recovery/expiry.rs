@@ -101,7 +101,8 @@ async fn the_console_shows_the_change_on_every_page_and_nothing_else() {
     let mut walked = 0;
     for console::PagePath { method, path, .. } in console::page_paths() {
         // Changing it may take a second factor first.
-        if ["/password", "/logout"].contains(&path) || path.starts_with("/step-up") {
+        let own = ["/security/password", "/security/password/advice", "/logout"].contains(&path);
+        if own || path.starts_with("/step-up") {
             continue;
         }
         let address = path.replace("{id}", NOTHING);
@@ -111,18 +112,18 @@ async fn the_console_shows_the_change_on_every_page_and_nothing_else() {
             browser.post(&app, &address, &[]).await
         };
         assert_eq!(answer.status, 403, "{method} {path}: {}", answer.text);
-        assert!(answer.text.contains("action=\"/password\""), "{method} {path}");
+        assert!(answer.text.contains("action=\"/security/password\""), "{method} {path}");
         assert!(!answer.text.contains("sidebar-link\" href=\"/transfers"), "{method} {path}");
         walked += 1;
     }
     assert!(walked > 40, "{walked}");
     let weak = [("current_password", PASSWORD), ("new_password", "short")];
-    let answer = browser.post(&app, "/password", &weak).await;
+    let answer = browser.post(&app, "/security/password", &weak).await;
     assert_eq!(answer.status, 422);
     assert!(answer.text.contains("At least 12 characters are needed"), "{}", answer.text);
     assert!(!answer.text.contains(PASSWORD));
     let good = [("current_password", PASSWORD), ("new_password", NEXT)];
-    let answer = browser.post(&app, "/password", &good).await;
+    let answer = browser.post(&app, "/security/password", &good).await;
     assert_eq!((answer.status, answer.header("location")), (303, "/"), "{}", answer.text);
     assert_eq!(browser.get(&app, "/").await.status, 200);
 }
