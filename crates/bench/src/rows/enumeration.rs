@@ -31,9 +31,7 @@ struct Door {
 /// that they would be locked.
 const LOGIN: Door = Door {
     line: "POST /v1/auth/login",
-    body: |manifest, name| {
-        json!({ "tenant": manifest.tenant, "username": name, "password": "Not-It-9-Battery" })
-    },
+    body: |manifest, name| json!({ "tenant": manifest.tenant, "username": name, "password": "Not-It-9-Battery" }),
     samples: (300, 6),
     pause: Duration::ZERO,
 };

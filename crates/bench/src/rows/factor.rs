@@ -121,7 +121,9 @@ mod tests {
     #[test]
     fn codes_are_the_standards() {
         let key = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
-        for (second, code) in [(59, "287082"), (1_111_111_109, "081804"), (20_000_000_000, "353130")] {
+        for (second, code) in
+            [(59, "287082"), (1_111_111_109, "081804"), (20_000_000_000, "353130")]
+        {
             assert_eq!(code_at(key, second / 30).unwrap(), code);
         }
     }
