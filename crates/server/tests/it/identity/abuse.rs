@@ -5,6 +5,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use identity::{Identity, LockReason, Method, SetupRequest, TokenGrant, UserUpdate};
+use operation::OperationError;
 use tenancy::{Blueprint, OpContext};
 use zeroize::Zeroizing;
 
@@ -84,8 +85,8 @@ async fn a_thousand_revocations_that_race_a_refresh_leave_nothing_alive() {
     }
     let races = RACERS * RACES_EACH;
     assert!((1..races).contains(&first), "both were first at times: {first} of {races}");
-    let live = "SELECT (SELECT count(*) FROM user_sessions WHERE revoked_at IS NULL) \
-        + (SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NULL)";
+    // A successor that was written meanwhile may not be marked: its session's end is its own.
+    let live = "SELECT count(*) FROM user_sessions WHERE revoked_at IS NULL";
     assert_eq!(world.scalar::<i64>(live).await, 0);
     tokio::time::sleep(ELSEWHERE).await;
     for node in &nodes {
@@ -94,7 +95,7 @@ async fn a_thousand_revocations_that_race_a_refresh_leave_nothing_alive() {
             assert_eq!(refused.code, "token_revoked");
         }
     }
-    for token in refresh_tokens.iter().step_by(10) {
+    for token in &refresh_tokens {
         assert_eq!(code(nodes[1].refresh(token, here()).await), "token_revoked");
     }
 }
@@ -109,7 +110,15 @@ async fn two_nodes_give_fifty_refreshes_of_one_token_one_successor() {
     let mut refreshing = tokio::task::JoinSet::new();
     for number in 0..50 {
         let (node, token) = (nodes[number % 2].clone(), grant.refresh_token.clone());
-        refreshing.spawn(async move { node.refresh(&token, here()).await.unwrap() });
+        refreshing.spawn(async move {
+            loop {
+                match node.refresh(&token, here()).await {
+                    // Two nodes open many connections at once: who gets none asks again.
+                    Err(OperationError::Database(_)) => tokio::time::sleep(ELSEWHERE / 10).await,
+                    answer => break answer.unwrap(),
+                }
+            }
+        });
     }
     let answers = refreshing.join_all().await;
     let successors: HashSet<_> =
@@ -188,7 +197,8 @@ async fn codes_and_passwords_are_counted_apart_and_neither_forgives_the_other() 
         (failures("failed_login_attempts").await, failures("mfa_failed_attempts").await),
         (0, 4)
     );
-    assert_eq!(code(bank.verify(&due.token, Some(Method::Totp), "000000").await), "invalid_code");
+    let fifth = bank.verify(&due.token, Some(Method::Totp), "000000").await;
+    assert_eq!(code(fifth), "account_locked");
     let right = bank.code(&alice.secret);
     assert_eq!(code(bank.verify(&due.token, Some(Method::Totp), &right).await), "account_locked");
     let another = bank.first_step("alice").await;
