@@ -65,6 +65,7 @@ install_code_readers() {
     local missing=()
     have oathtool || missing+=(oathtool)
     have zbarimg || missing+=(zbar-tools)
+    have rsvg-convert || missing+=(librsvg2-bin)
     /usr/bin/python3 -c 'import pyotp' 2>/dev/null || missing+=(python3-pyotp)
     install_packages "${missing[@]}"
 }
@@ -90,29 +91,37 @@ install_base() {
     have cargo || die "cargo is missing: install Rust with rustup, then run this again"
 }
 
-# The stacks of others that verify our tokens (crates/server/tests/it/interop), beside the
-# build and from the package indexes that this machine is set up for. Where they cannot be
-# had, those tests say so; in CI they fail.
+# The stacks of others that verify our tokens (crates/server/tests/it/interop) and make
+# passkeys for us (…/passkeys), beside the build and from the package indexes that this
+# machine is set up for. Where they cannot be had, those tests say so; in CI they fail.
 install_interop() {
-    local folder source=crates/server/tests/it/interop
+    local folder tests=crates/server/tests/it
     folder=${CARGO_TARGET_DIR:-target}/interop
     mkdir -p "$folder/node"
-    if ! cmp -s "$source/requirements.txt" "$folder/requirements.txt"; then
-        say "installing Python libraries for the interop tests"
-        have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages python3-venv
-        python3 -m venv "$folder/python" &&
-            "$folder/python/bin/pip" install --quiet --requirement "$source/requirements.txt" >&2 &&
-            cp "$source/requirements.txt" "$folder/requirements.txt" ||
-            say "the Python libraries cannot be had from here"
-    fi
-    if ! cmp -s "$source/package.json" "$folder/node/package.json"; then
+    # One folder each: they want different versions of one library.
+    install_python_stacks "$tests/interop/requirements.txt" "$folder/python"
+    install_python_stacks "$tests/passkeys/requirements.txt" "$folder/passkeys"
+    if ! cmp -s "$tests/interop/package.json" "$folder/node/package.json"; then
         say "installing Node libraries for the interop tests"
         have npm || install_packages nodejs npm
-        cp "$source/package.json" "$folder/node/package.new.json"
+        cp "$tests/interop/package.json" "$folder/node/package.new.json"
         (cd "$folder/node" && cp package.new.json package.json && rm package.new.json &&
             npm install --silent --no-audit --no-fund >&2) || {
             rm -f "$folder/node/package.json"
             say "the Node libraries cannot be had from here"
         }
     fi
+}
+
+install_python_stacks() {
+    local wanted=$1 place=$2
+    cmp -s "$wanted" "$place.txt" && return 0
+    say "installing Python libraries for the interop tests"
+    have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages python3-venv
+    python3 -m venv "$place" &&
+        "$place/bin/pip" install --quiet --requirement "$wanted" >&2 &&
+        cp "$wanted" "$place.txt" || {
+        rm -rf "$place"
+        say "the Python libraries cannot be had from here"
+    }
 }

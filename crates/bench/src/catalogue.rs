@@ -32,6 +32,8 @@ const fn served(
     Entry { name, work, limit, goal, unit, needs_server: true }
 }
 
+const UNKNOWN: Option<&str> =
+    Some("the same for a name that nobody has, interleaved with it at random");
 const PGBENCH: Option<&str> =
     Some("pgbench, 64 clients, one pipelined transaction per transfer, the same rows written");
 const RS256: Option<&str> = Some("bare RS256 verification of the same tokens");
@@ -62,6 +64,14 @@ pub const ALL: &[Entry] = &[
         limit: AES_GCM,
         goal: Goal::at_most(3.0),
         unit: "ns",
+        needs_server: false,
+    },
+    Entry {
+        name: "argon2id",
+        work: "one password by Argon2id as a tenant may choose it, 19 MiB and two passes",
+        limit: Some("one by bcrypt of cost 12, in the same pool"),
+        goal: Goal::reported(),
+        unit: "ms",
         needs_server: false,
     },
     served(
@@ -107,6 +117,20 @@ pub const ALL: &[Entry] = &[
         "ms",
     ),
     served(
+        "enumeration-login",
+        "a wrong password for a name that somebody has, until the answer",
+        UNKNOWN,
+        Goal::reported(),
+        "ms",
+    ),
+    served(
+        "enumeration-forgot",
+        "POST /v1/auth/password/forgot for a name that somebody has, until the answer",
+        UNKNOWN,
+        Goal::reported(),
+        "ms",
+    ),
+    served(
         "token-cached",
         "authenticating a token seen before: times, key, revocation",
         RS256,
@@ -119,6 +143,20 @@ pub const ALL: &[Entry] = &[
         RS256,
         Goal::at_least(0.9),
         "verifications/s",
+    ),
+    served(
+        "session-validation",
+        "authenticating where neither token nor session is known: the mean of single calls",
+        None,
+        Goal::at_most(2.5),
+        "ms",
+    ),
+    served(
+        "mfa-verification",
+        "POST /v1/auth/mfa/verify by backup codes, one after another: the mean of single calls",
+        None,
+        Goal::at_most(10.0),
+        "ms",
     ),
     served(
         "refresh",
@@ -156,6 +194,13 @@ pub const ALL: &[Entry] = &[
         "ms",
     ),
     served("memory-idle", "resident memory of `serve`, idle", None, Goal::at_most(60.0), "MB"),
+    served(
+        "connections",
+        "1,000 connections held, each reading once a second: those that were always answered",
+        None,
+        Goal::at_least(1_000.0),
+        "connections",
+    ),
     served(
         "memory-busy",
         "peak of the resident memory of the server at 1,000 busy connections",

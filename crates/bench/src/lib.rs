@@ -85,7 +85,7 @@ pub async fn run(
         progress(entry.name);
         let outcome = match &stage {
             Some(stage) if entry.needs_server => rows::on_stage(entry.name, stage, effort).await,
-            _ => rows::in_process(entry.name, effort),
+            _ => rows::in_process(entry.name, effort).await,
         };
         let row = Row::of(entry, outcome, options.quick);
         progress(&format!("  {}", row.cells().join("  ")));

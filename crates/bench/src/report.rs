@@ -137,20 +137,23 @@ impl Row {
 
     /// The row's cells as people read them, in the order of [`HEADERS`].
     pub fn cells(&self) -> Vec<String> {
-        let sign = match self.goal.comparison {
-            Comparison::AtLeast => "≥",
-            Comparison::AtMost => "≤",
+        let goal = figure(Some(self.goal.value));
+        let goal = match self.goal.comparison {
+            Comparison::AtLeast => format!("≥ {goal}"),
+            Comparison::AtMost => format!("≤ {goal}"),
+            Comparison::Reported => "none".to_owned(),
         };
         let spread = self.spread.map(|spread| format!("{:.0} %", spread * 100.0));
         let verdict = match (&self.error, self.passed) {
             (Some(_), _) => "failed",
+            (None, true) if self.goal.comparison == Comparison::Reported => "told",
             (None, true) => "met",
             (None, false) => "MISSED",
         };
         vec![
             self.name.to_owned(),
             figure(self.ratio),
-            format!("{sign} {}", figure(Some(self.goal.value))),
+            goal,
             verdict.to_owned(),
             figure(self.measured),
             figure(self.limit),
@@ -209,6 +212,16 @@ mod tests {
             assert_eq!(figure(Some(value)), text);
         }
         assert_eq!(figure(None), "");
+    }
+
+    #[test]
+    fn what_has_no_goal_is_told() {
+        let entry = catalogue::find("argon2id").unwrap();
+        let summary = Summary::of(&[Round { measured: 30.0, limit: 240.0 }]);
+        let outcome = Outcome { summary, rounds: 1, note: None };
+        let row = Row::of(entry, Ok(outcome), false);
+        assert_eq!(row.cells()[1..4], ["0.12", "none", "told"]);
+        assert!(row.passed);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub enum Comparison {
     AtLeast,
     /// Less is better: time, memory.
     AtMost,
+    /// Told and not judged.
+    Reported,
 }
 
 /// What a row has to reach.
@@ -37,6 +39,11 @@ impl Goal {
         Self { comparison: Comparison::AtMost, value }
     }
 
+    /// What is told for people to judge: any figure will do.
+    pub const fn reported() -> Self {
+        Self { comparison: Comparison::Reported, value: 0.0 }
+    }
+
     /// Whether `reached` is good enough; `quick` allows for the noise of short rounds.
     /// A figure that is none (0/0) never is.
     pub fn is_met(self, reached: f64, quick: bool) -> bool {
@@ -44,6 +51,7 @@ impl Goal {
         match self.comparison {
             Comparison::AtLeast => reached >= self.value * share,
             Comparison::AtMost => reached <= self.value / share,
+            Comparison::Reported => reached.is_finite(),
         }
     }
 }
@@ -114,6 +122,51 @@ pub fn percentile(values: &mut [u64], percent: usize) -> u64 {
     values.get(rank - 1).copied().unwrap_or(0)
 }
 
+/// Whether two samples are of one distribution, as the Mann–Whitney test sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RankTest {
+    /// How likely a value of the first sample is the larger of a pair: one half where
+    /// nobody can tell them apart.
+    pub larger: f64,
+    /// How likely ranks so uneven are by chance, on both sides, by the normal approximation.
+    pub chance: f64,
+}
+
+impl RankTest {
+    /// Of two samples, equal values sharing their ranks; no figures where one is empty.
+    pub fn of(first: &[f64], second: &[f64]) -> Self {
+        let (ours, theirs) = (float(first.len() as u64), float(second.len() as u64));
+        let tagged = |values: &[f64], tag| values.iter().map(|value| (*value, tag)).collect();
+        let mut all: Vec<(f64, bool)> = tagged(first, true);
+        all.extend::<Vec<_>>(tagged(second, false));
+        all.sort_by(|left, right| left.0.total_cmp(&right.0));
+        let (mut before, mut ranks, mut ties) = (0.0, 0.0, 0.0);
+        for equal in all.chunk_by(|left, right| left.0.total_cmp(&right.0).is_eq()) {
+            let count = float(equal.len() as u64);
+            let own = float(equal.iter().filter(|(_, tag)| *tag).count() as u64);
+            ranks += own * (before + f64::midpoint(1.0, count));
+            ties += count * count * count - count;
+            before += count;
+        }
+        let statistic = ranks - ours * (ours + 1.0) / 2.0;
+        let total = ours + theirs;
+        let variance = ours * theirs / 12.0 * (total + 1.0 - ties / (total * (total - 1.0)));
+        let distance = (statistic - ours * theirs / 2.0).abs();
+        let score = if variance > 0.0 { distance / variance.sqrt() } else { 0.0 };
+        Self { larger: statistic / (ours * theirs), chance: two_sided(score) }
+    }
+}
+
+/// How likely a normal value lies as far from the middle (Abramowitz and Stegun 7.1.26, exact
+/// to 2e-7).
+fn two_sided(score: f64) -> f64 {
+    let x = score / std::f64::consts::SQRT_2;
+    let t = 1.0 / 0.327_591_1_f64.mul_add(x, 1.0);
+    let factors = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
+    let sum = factors.iter().fold(0.0, |sum: f64, factor| sum.mul_add(t, *factor));
+    sum * t * (-x * x).exp()
+}
+
 /// Of a count, for division.
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^53")]
 pub fn float(count: u64) -> f64 {
@@ -123,7 +176,7 @@ pub fn float(count: u64) -> f64 {
 #[cfg(test)]
 #[allow(clippy::float_cmp, reason = "the values are chosen to be exact")]
 mod tests {
-    use super::{Goal, Round, Summary, median, percentile};
+    use super::{Goal, RankTest, Round, Summary, median, percentile};
 
     #[test]
     fn the_median_is_in_the_middle() {
@@ -185,9 +238,28 @@ mod tests {
             (most, 2.36, true, false),
             (least, f64::NAN, true, false),
             (most, f64::NAN, true, false),
+            (Goal::reported(), 1e9, false, true),
+            (Goal::reported(), f64::NAN, false, false),
         ];
         for (goal, reached, quick, met) in table {
             assert_eq!(goal.is_met(reached, quick), met, "{goal:?} {reached} {quick}");
         }
+    }
+
+    /// The chances were computed by hand from the same ranks with an exact `erfc`.
+    #[test]
+    fn ranks_tell_samples_apart_or_do_not() {
+        let table: [(&[f64], &[f64], f64, f64); 4] = [
+            (&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0], 0.5, 1.0),
+            (&[4.0, 5.0, 6.0], &[1.0, 2.0, 3.0], 1.0, 0.049_534_6),
+            (&[1.0, 3.0, 5.0, 7.0], &[2.0, 4.0, 6.0, 8.0], 0.375, 0.563_702_9),
+            (&[1.0, 1.0, 2.0, 3.0], &[1.0, 2.0, 2.0, 9.0], 0.375, 0.543_866_2),
+        ];
+        for (first, second, larger, chance) in table {
+            let test = RankTest::of(first, second);
+            assert!((test.larger - larger).abs() < 1e-9, "{test:?}");
+            assert!((test.chance - chance).abs() < 1e-4, "{test:?}");
+        }
+        assert!(RankTest::of(&[], &[1.0]).larger.is_nan());
     }
 }

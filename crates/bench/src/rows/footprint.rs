@@ -11,8 +11,11 @@ use crate::child::Process;
 use crate::load::{Connection, Plan, drive, write_request};
 use crate::report::Outcome;
 use crate::stage::{Ready, Stage, address_of, start_dev};
+use crate::statistics::float;
 
 const BUSY_CONNECTIONS: usize = 1_000;
+/// How often each of the held ones reads.
+const READ_EVERY: Duration = Duration::from_secs(1);
 /// A server is idle when its start is over and its workers have gone round.
 const SETTLING: Duration = Duration::from_secs(2);
 
@@ -57,6 +60,23 @@ pub(super) async fn memory_idle(stage: &Stage, _effort: Effort) -> anyhow::Resul
     let (process, _) = serve(stage).await?;
     tokio::time::sleep(SETTLING).await;
     Ok(figures(&[process.resident_mb()?]))
+}
+
+/// Whoever is not answered, or otherwise than with the account, ends the load with an error.
+pub(super) async fn connections(stage: &Stage, effort: Effort) -> anyhow::Result<Outcome> {
+    raise_file_limit();
+    let sources = (0..BUSY_CONNECTIONS).map(|number| Reads::ours(stage, number)).collect();
+    let window = effort.window.max(READ_EVERY * 2);
+    let plan = Plan { every: Some(READ_EVERY), ..Plan::lasting(window) };
+    let mut load = drive(stage.address, sources, plan).await?;
+    let mut outcome = figures(&[float(BUSY_CONNECTIONS as u64)]);
+    outcome.note = Some(format!(
+        "{:.0} reads/s meanwhile, p50 {:.2} ms, p99 {:.2} ms",
+        load.per_second(),
+        load.percentile_ms(50),
+        load.percentile_ms(99),
+    ));
+    Ok(outcome)
 }
 
 /// On a second server over the same database: the stage's own has made 20,000

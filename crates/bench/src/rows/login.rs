@@ -1,7 +1,11 @@
 //! Owns the rows of sign-in: how many a second, and what a flood of them does to
-//! readers. Refuses to know passwords' form.
+//! readers; what a hash of either scheme costs. Refuses to know passwords' form.
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
+
+use vault::RootKey;
+use vault::password::{Argon2Costs, Hasher, HasherOptions, Pepper, Peppers, Recipe};
 
 use super::http::Reads;
 use super::{Effort, alternate};
@@ -69,6 +73,27 @@ pub(super) async fn throughput(stage: &Stage, effort: Effort) -> anyhow::Result<
             Ok(drive(stage.address, sources, plan).await?.per_second())
         },
         async || Ok(tokio::task::spawn_blocking(move || hashes_a_second(cores, each)).await?),
+    )
+    .await
+}
+
+/// Both in a pool of one thread, each hash by itself.
+pub(super) async fn argon2id(effort: Effort) -> anyhow::Result<Outcome> {
+    let peppers = Peppers::new(Pepper::derive(&RootKey::from_bytes(&[7; 32])), Vec::new());
+    let alone = HasherOptions { threads: NonZeroUsize::MIN, ..HasherOptions::production(peppers) };
+    let hasher = Hasher::start(alone)?;
+    let each = if effort.quick { 3 } else { 10 };
+    let milliseconds = async |recipe| {
+        let started = Instant::now();
+        for _ in 0..each {
+            hasher.reserve_for(recipe)?.hash("Try-this-1!").await?;
+        }
+        anyhow::Ok(started.elapsed().as_secs_f64() * 1e3 / f64::from(each))
+    };
+    alternate(
+        effort,
+        async || milliseconds(Recipe::Argon2id(Argon2Costs::DEFAULT)).await,
+        async || milliseconds(Recipe::Bcrypt).await,
     )
     .await
 }

@@ -1,6 +1,8 @@
 //! Owns how each row is measured. Refuses to know goals and reports.
 
 mod audit;
+mod enumeration;
+mod factor;
 mod footprint;
 mod http;
 mod login;
@@ -41,11 +43,12 @@ impl Effort {
 }
 
 /// Measures a row that needs nothing but this process.
-pub(crate) fn in_process(name: &str, effort: Effort) -> anyhow::Result<Outcome> {
+pub(crate) async fn in_process(name: &str, effort: Effort) -> anyhow::Result<Outcome> {
     match name {
         "cedar" => primitive::cedar(effort),
         "seal" => primitive::seal(effort),
         "open" => primitive::open(effort),
+        "argon2id" => login::argon2id(effort).await,
         _ => anyhow::bail!("nothing measures {name}"),
     }
 }
@@ -59,6 +62,10 @@ pub(crate) async fn on_stage(name: &str, stage: &Stage, effort: Effort) -> anyho
         "hot-account" => http::hot_account(stage, effort.costly()).await,
         "login" => login::throughput(stage, effort.costly()).await,
         "reads-under-login-flood" => login::reads_under_flood(stage, effort.costly()).await,
+        "enumeration-login" => enumeration::login(stage, effort).await,
+        "enumeration-forgot" => enumeration::forgot(stage, effort).await,
+        "session-validation" => token::session(stage, effort).await,
+        "mfa-verification" => factor::verification(stage, effort).await,
         "token-cached" => token::cached(stage, effort).await,
         "token-uncached" => token::uncached(stage, effort).await,
         "refresh" => tokens_served::refresh(stage, effort.costly()).await,
@@ -67,6 +74,7 @@ pub(crate) async fn on_stage(name: &str, stage: &Stage, effort: Effort) -> anyho
         "audit-verify" => audit::verify(stage, effort.costly()).await,
         "start" => footprint::start(stage, effort).await,
         "memory-idle" => footprint::memory_idle(stage, effort).await,
+        "connections" => footprint::connections(stage, effort).await,
         "memory-busy" => footprint::memory_busy(stage, effort).await,
         _ => anyhow::bail!("nothing measures {name}"),
     }

@@ -17,11 +17,11 @@ use tenancy::{Clock, Database, DatabaseConfig, RequestInfo};
 use vault::password::{Hasher, HasherOptions, Pepper, Peppers};
 use vault::{RootKey, RootKeys};
 
-use super::{Effort, alternate};
+use super::{Effort, alternate, figures};
 use crate::load::{Connection, write_request};
 use crate::report::Outcome;
 use crate::stage::{Stage, sign_in};
-use crate::statistics::float;
+use crate::statistics::{float, percentile};
 
 /// Tokens of one session that nobody has seen.
 const FRESH_TOKENS: usize = 64;
@@ -84,6 +84,42 @@ pub(super) async fn uncached(stage: &Stage, effort: Effort) -> anyhow::Result<Ou
         async || verifying.bare_a_second(&bare, effort.short_window()),
     )
     .await
+}
+
+/// The first session warms tenant and keys; each other is asked for once, of an identity
+/// that has never seen it.
+pub(super) async fn session(stage: &Stage, effort: Effort) -> anyhow::Result<Outcome> {
+    let parts = Parts::of(stage)?;
+    let from = Arc::new(RequestInfo::default());
+    let authenticate = async |identity: &Identity, token: &str| {
+        let started = Instant::now();
+        let found = identity.authenticate(token, Arc::clone(&from)).await;
+        found.map_err(|refusal| refused(&refusal))?;
+        anyhow::Ok(started.elapsed())
+    };
+    let (warming, unseen) = stage.sessions.split_first().context("nobody is signed in")?;
+    let mut means_ms = Vec::with_capacity(effort.rounds);
+    let mut each_us = Vec::new();
+    for _ in 0..effort.rounds {
+        let (mut spent, first) = (Duration::ZERO, each_us.len());
+        while spent < effort.short_window() {
+            let identity = parts.identity();
+            authenticate(&identity, &warming.access_token).await?;
+            for signed_in in unseen {
+                let took = authenticate(&identity, &signed_in.access_token).await?;
+                spent += took;
+                each_us.push(u64::try_from(took.as_micros())?);
+            }
+        }
+        means_ms.push(spent.as_secs_f64() * 1e3 / float((each_us.len() - first) as u64));
+    }
+    let mut outcome = figures(&means_ms);
+    outcome.note = Some(format!(
+        "of {} calls p99 {:.2} ms",
+        each_us.len(),
+        float(percentile(&mut each_us, 99)) / 1e3
+    ));
+    Ok(outcome)
 }
 
 fn refused(refusal: &operation::Refusal) -> anyhow::Error {

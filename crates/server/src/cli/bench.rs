@@ -83,14 +83,16 @@ pub(super) async fn run(
 fn list(options: &Options, output: Output) -> anyhow::Result<()> {
     let entries = bench::chosen(&options.names).map_err(|error| Usage(error.to_string()))?;
     output.list(&["name", "goal", "work", "limit"], &entries, |entry: &&catalogue::Entry| {
-        let sign = match entry.goal.comparison {
-            Comparison::AtLeast => "≥",
-            Comparison::AtMost => "≤",
-        };
         let unit = if entry.limit.is_some() { "× the limit" } else { entry.unit };
+        let value = entry.goal.value;
+        let goal = match entry.goal.comparison {
+            Comparison::AtLeast => format!("≥ {value} {unit}"),
+            Comparison::AtMost => format!("≤ {value} {unit}"),
+            Comparison::Reported => "none".to_owned(),
+        };
         vec![
             entry.name.to_owned(),
-            format!("{sign} {} {unit}", entry.goal.value),
+            goal,
             entry.work.to_owned(),
             entry.limit.unwrap_or_default().to_owned(),
         ]

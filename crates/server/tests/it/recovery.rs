@@ -21,7 +21,7 @@ const LATER: &str = "Yet-Another-88-Staple";
 /// A notice in the queue, opened.
 #[derive(Debug)]
 pub(crate) struct Told {
-    template: String,
+    pub(crate) template: String,
     channel: String,
     pub(crate) to: String,
     pub(crate) values: Value,
@@ -36,7 +36,7 @@ impl Told {
 }
 
 /// What a tenant has to tell, oldest first.
-async fn told(app: &App, bank: &Bank) -> Vec<Told> {
+pub(crate) async fn told(app: &App, bank: &Bank) -> Vec<Told> {
     let context = app.cli(&bank.slug).await;
     let keys = app.keyring.tenant(&app.pool, &context).await.unwrap();
     let sql = "SELECT n.id, n.template, n.channel, n.recipient_sealed, n.values_sealed, s.key_id, s.wrapped_key \
@@ -78,7 +78,7 @@ pub(crate) async fn recorded(app: &App, bank: &Bank, action: &str) -> i64 {
 }
 
 /// Waits until a tenant has so many records of an action: work after an answer is done.
-async fn settled(app: &App, bank: &Bank, action: &str, count: i64) {
+pub(crate) async fn settled(app: &App, bank: &Bank, action: &str, count: i64) {
     for _ in 0..600 {
         if recorded(app, bank, action).await >= count {
             return;
@@ -94,21 +94,21 @@ async fn forgot(app: &App, bank: &Bank, username: &str) -> Answered {
 }
 
 /// A link to set a new password, as it reaches its owner; the `count`th in the tenant.
-async fn reset_token(app: &App, bank: &Bank, username: &str, count: usize) -> String {
+pub(crate) async fn reset_token(app: &App, bank: &Bank, username: &str, count: usize) -> String {
     assert_eq!(forgot(app, bank, username).await.status, 202);
     last(app, bank, "password_reset", count).await.token()
 }
 
-async fn set_by(app: &App, path: &str, token: &str, password: &str) -> Answered {
+pub(crate) async fn set_by(app: &App, path: &str, token: &str, password: &str) -> Answered {
     let body = json!({ "token": token, "new_password": password });
     app.post(path).json(&body).send().await
 }
 
-async fn reset(app: &App, token: &str, password: &str) -> Answered {
+pub(crate) async fn reset(app: &App, token: &str, password: &str) -> Answered {
     set_by(app, "/v1/auth/password/reset", token, password).await
 }
 
-async fn try_login(app: &App, bank: &Bank, username: &str, password: &str) -> Answered {
+pub(crate) async fn try_login(app: &App, bank: &Bank, username: &str, password: &str) -> Answered {
     let body = json!({ "tenant": bank.slug, "username": username, "password": password });
     app.post("/v1/auth/login").json(&body).send().await
 }
@@ -121,7 +121,7 @@ async fn set_policy(app: &App, bank: &Bank, path: &[&str], value: &Value) {
     tokio::time::sleep(Duration::from_millis(1_100)).await;
 }
 
-fn is_link_refused(answer: &Answered) -> bool {
+pub(crate) fn is_link_refused(answer: &Answered) -> bool {
     (answer.status, answer.code(), answer.field()) == (422, "link_invalid", "token")
 }
 

@@ -125,7 +125,12 @@ async fn the_qr_codes_say_the_address_to_zbar_and_the_address_to_pyotp() {
     std::fs::write(&file, &picture).unwrap();
     let read = run("zbarimg", &["--quiet", "--raw", file.to_str().unwrap()], b"").await;
     assert_eq!(read, uri, "the picture says exactly the address");
-    assert!(setup["qr_code_svg"].as_str().unwrap().contains("<svg"));
+    let drawn = place.path().join("drawn.png");
+    let drawn = drawn.to_str().unwrap();
+    let svg = setup["qr_code_svg"].as_str().unwrap();
+    run("rsvg-convert", &["--width", "600", "--output", drawn], svg.as_bytes()).await;
+    let read = run("zbarimg", &["--quiet", "--raw", drawn], b"").await;
+    assert_eq!(read, uri, "and so does the drawing");
     // What an app makes of the address is the code that is due.
     let script = "import sys, pyotp\n\
                   totp = pyotp.parse_uri(sys.stdin.read())\n\

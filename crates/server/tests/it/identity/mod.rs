@@ -2,6 +2,9 @@
 //! sessions, people, tenants, and what the database itself refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod abuse;
+mod abuse_database;
+mod abuse_wire;
 mod api_keys;
 mod database;
 mod devices;

@@ -2,12 +2,11 @@
 //! proves a passkey of ours, and PyPI `fido2` judges what our own software authenticator
 //! makes, so that the other tests are no monologue.
 //!
-//! The packages are installed into a folder under `target`. Where that cannot be done, the
-//! tests say so and pass.
+//! `scripts/test` installs them beside the build (`install_interop`). Where they are not,
+//! a test fails in CI and says loudly elsewhere that it has tested nothing.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
@@ -18,7 +17,6 @@ use testkit::authenticator::{BE, BS, KeyKind, Passkey};
 use super::{PASSKEYS, SITE, cards, creation_options, options, present};
 use crate::harness::App;
 
-const PACKAGES: [&str; 2] = ["soft-webauthn==0.1.4", "fido2==1.2.0"];
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/passkeys/interop.py");
 
 /// The other stacks, asked line by line.
@@ -29,10 +27,9 @@ struct Others {
 }
 
 impl Others {
-    /// None, said aloud, where the packages cannot be had.
+    /// None, said aloud, where the packages are not.
     fn start() -> Option<Self> {
-        let python = installed()?;
-        let mut child = Command::new(python)
+        let mut child = Command::new(crate::interop::passkeys_python()?)
             .arg(SCRIPT)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -62,37 +59,6 @@ impl Drop for Others {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A Python that has the packages.
-fn installed() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("interop-webauthn");
-    let python = folder.join("bin/python");
-    let has_them = || {
-        let check = Command::new(&python).args(["-c", "import soft_webauthn, fido2"]).output();
-        check.is_ok_and(|output| output.status.success())
-    };
-    if has_them() {
-        return Some(python);
-    }
-    // A folder of this process's own, put in its place whole: tests run at the same time.
-    let own = folder.with_extension(std::process::id().to_string());
-    let run = |program: &str, arguments: &[&str]| {
-        Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
-    };
-    let own_text = own.to_str().unwrap().to_owned();
-    let own_python = format!("{own_text}/bin/python");
-    let mut install = vec!["-m", "pip", "install", "--quiet"];
-    install.extend(PACKAGES);
-    if !run("python3", &["-m", "venv", "--copies", &own_text]) || !run(&own_python, &install) {
-        println!("skipped: soft-webauthn and fido2 could not be installed from PyPI");
-        let _ = std::fs::remove_dir_all(&own);
-        return None;
-    }
-    if std::fs::rename(&own, &folder).is_err() {
-        let _ = std::fs::remove_dir_all(&own);
-    }
-    has_them().then_some(python)
 }
 
 #[tokio::test]
