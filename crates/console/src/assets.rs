@@ -32,7 +32,7 @@ const STYLES: [&str; 7] = [
 ];
 
 /// Our modules; each is a function of its own.
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 9] = [
     include_str!("../assets/js/htmx.js"),
     include_str!("../assets/js/dialogs.js"),
     include_str!("../assets/js/forms.js"),

@@ -78,7 +78,7 @@ const ENDS: Kind = Kind::Flag(["Ends the session", "Goes on"]);
 const A_MINUTE: Kind = Kind::Count("a minute");
 
 /// All of it, in the order of the pages.
-pub(crate) const GROUPS: [Group; 8] = [
+pub(crate) const GROUPS: [Group; 9] = [
     Group {
         title: "Passwords",
         lead: "What a new password has to be. Present ones stay good until they are changed.",
