@@ -269,6 +269,11 @@ fn reason_of(form: &Params) -> Option<LockReason> {
 pub(crate) async fn ask_restore(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
     demand(&visitor, Permission::UserDelete)?;
     let username = users::names(&visitor, &[id]).await?.remove(&id).ok_or_else(Fault::not_found)?;
+    match visitor.console.identity.user(visitor.context(), id).await {
+        Ok(_) => return visitor.redirect(&format!("/users/{id}")),
+        Err(OperationError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
     let page = visitor
         .page(username.clone())
         .lead("Deleted")

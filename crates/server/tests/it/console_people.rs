@@ -78,7 +78,8 @@ async fn who_sees_people_is_a_table() {
         ("/users/resets".into(), [200, 403, 403]),
         (format!("/users/{officer}"), [200, 200, 403]),
         (format!("/users/{officer}/edit"), [200, 403, 403]),
-        (format!("/users/{officer}/restore"), [200, 403, 403]),
+        // They are not deleted.
+        (format!("/users/{officer}/restore"), [303, 403, 403]),
         // Another tenant's, and nobody's.
         (format!("/users/{stranger}"), [404, 404, 403]),
         (format!("/users/{stranger}/edit"), [404, 403, 403]),

@@ -62,7 +62,6 @@ const PAGES: &[(Who, &str, &str, u16)] = &[
     (Who::Signed("admin"), "people-none", "/users?username=nobody", 200),
     (Who::Signed("admin"), "person", "/users/{user}", 200),
     (Who::Signed("admin"), "person-edit", "/users/{user}/edit", 200),
-    (Who::Signed("admin"), "person-restore", "/users/{user}/restore", 200),
     (Who::Signed("admin"), "person-new", "/users/new", 200),
     (Who::Signed("admin"), "person-new-password", "/users/new?start=password", 200),
     (Who::Signed("admin"), "people-resets", "/users/resets", 200),
