@@ -71,8 +71,10 @@ async fn fifty_transfers_race_for_one_proof() {
     let mut scene = Scene::new().await;
     let great = scene.payment(LIMIT + 1);
     scene.proven(&great).await;
-    let race = (0..50)
-        .map(async |number| scene.outcome(&scene.token, &format!("race-{number}"), &great).await);
+    let race = (0..50).map(|number| {
+        let (scene, great) = (&scene, &great);
+        async move { scene.outcome(&scene.token, &format!("race-{number}"), great).await }
+    });
     let outcomes = join_all(race).await;
     let made = outcomes.iter().filter(|outcome| *outcome == "posted").count();
     let refused = outcomes.iter().filter(|outcome| *outcome == "403 step_up_required").count();
@@ -86,7 +88,10 @@ async fn twenty_proofs_race_for_one_challenge_and_one_code() {
     let great = scene.payment(LIMIT + 1);
     assert_eq!(scene.ask(&scene.token, "backup", &great).await.status, 202);
     let code = scene.codes[0].clone();
-    let race = (0..20).map(async |_| scene.prove(&scene.token, &code, &great).await.status);
+    let race = (0..20).map(|_| {
+        let (scene, great, code) = (&scene, &great, &code);
+        async move { scene.prove(&scene.token, code, great).await.status }
+    });
     let proven = join_all(race).await.into_iter().filter(|status| *status == 200).count();
     assert_eq!((proven, scene.unused().await), (1, 1));
 }
