@@ -64,7 +64,7 @@ SELECT person.id, person.username, person.email_sealed, person.phone_sealed, per
     person.email_verified_at, person.phone_verified_at, person.is_active, person.mfa_enabled, person.department, person.organization_id, person.referral_code,
     person.password_changed_at, person.last_login_at, person.locked_until, person.staff_lock_reason,
     person.created_at, person.updated_at, person.version, subject.key_id, subject.wrapped_key,
-    person.email_verified_at, person.phone_verified_at, person.password_hash IS NOT NULL AS has_password,
+    person.password_hash IS NOT NULL AS has_password,
     ARRAY(SELECT held.method FROM get_user_mfa_methods(person.id) held) AS factors,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id

@@ -124,10 +124,6 @@ pub(crate) struct User {
     pub(crate) locked_until: Option<String>,
     /// Why staff have locked the account, where they have; such a lock has no end.
     pub(crate) lock_reason: Option<String>,
-    /// When the e-mail address was proven to be theirs.
-    pub(crate) email_verified_at: Option<String>,
-    /// When the phone number was proven to be theirs.
-    pub(crate) phone_verified_at: Option<String>,
     /// The kinds of second factor that they hold.
     pub(crate) factors: Vec<Method>,
     /// Counts changes; its `ETag`.
@@ -159,8 +155,6 @@ impl From<UserRecord> for User {
             last_login_at: user.last_login_at.map(instant),
             locked_until: user.locked_until.map(instant),
             lock_reason: user.lock_reason,
-            email_verified_at: user.email_verified_at.map(instant),
-            phone_verified_at: user.phone_verified_at.map(instant),
             factors: user.factors.into_iter().map(Method::from).collect(),
             version: user.version,
             created_at: instant(user.created_at),
@@ -190,8 +184,6 @@ impl Example for User {
             last_login_at: None,
             locked_until: None,
             lock_reason: None,
-            email_verified_at: None,
-            phone_verified_at: None,
             factors: Vec::new(),
             version: 1,
             created_at: EXAMPLE_INSTANT.to_owned(),

@@ -141,9 +141,11 @@ async fn tried(console: &Console, visit: &Visit, form: &Params) -> Answer {
                 refused(console, visit, form, StatusCode::SERVICE_UNAVAILABLE, seconds).await
             }
             // Said after a right password alone.
-            RefusalKind::Denied if refusal.code == "device_unknown" => {
+            _ if ["device_unknown", "too_many_sessions"].contains(&&*refusal.code) => {
                 let words = format!("{}.", refusal.detail);
-                draw(console, visit, form, StatusCode::FORBIDDEN, (None, Some(words))).await
+                let status = StatusCode::from_u16(refusal.kind.status());
+                let status = status.unwrap_or(StatusCode::FORBIDDEN);
+                draw(console, visit, form, status, (None, Some(words))).await
             }
             _ => {
                 let words = "That name and password do not match. Check both and try again.";

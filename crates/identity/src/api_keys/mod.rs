@@ -146,12 +146,6 @@ impl Identity {
         self.require_recent_factor_of_people(context).await?;
         self.run_and_forget(context, RevokeApiKey { key }, Forgotten::ApiKey(key)).await
     }
-
-    /// The roles that the actor may give to a key.
-    pub fn grantable_roles(&self, context: &OpContext) -> Vec<&'static str> {
-        let roles = context.tenant.blueprint.roles().iter().copied();
-        roles.filter(|role| self.check_grant(context, role).is_ok()).collect()
-    }
 }
 
 /// What became of a wish that may be sent twice.

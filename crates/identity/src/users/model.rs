@@ -203,10 +203,6 @@ pub struct UserRecord {
     pub locked_until: Option<Timestamp>,
     /// Why staff have locked it, where they have; such a lock has no end.
     pub lock_reason: Option<String>,
-    /// When the e-mail address was proven to be theirs.
-    pub email_verified_at: Option<Timestamp>,
-    /// When the phone number was proven to be theirs.
-    pub phone_verified_at: Option<Timestamp>,
     /// Whether there is a password; an invitation sets the first.
     pub has_password: bool,
     /// The kinds of second factor that they hold, each as often as they hold it.

@@ -178,8 +178,6 @@ pub(super) fn record(keys: &TenantKeys, row: &Row) -> Result<UserRecord, DbError
         last_login_at: row.try_get("last_login_at")?,
         locked_until: row.try_get("locked_until")?,
         lock_reason: row.try_get("staff_lock_reason")?,
-        email_verified_at: row.try_get("email_verified_at")?,
-        phone_verified_at: row.try_get("phone_verified_at")?,
         has_password: row.try_get("has_password")?,
         factors: (row.try_get::<_, Vec<String>>("factors")?.iter())
             .filter_map(|name| Method::of(name))
