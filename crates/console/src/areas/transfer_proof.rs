@@ -26,8 +26,6 @@ use crate::{
     visitor::Visitor,
 };
 
-/// Where the page's forms go.
-pub(crate) const PATH: &str = "/transfers/prove";
 /// The code of a transfer that has to be proven first.
 pub(super) const DUE: &str = "step_up_required";
 

@@ -1,7 +1,6 @@
 //! What somebody may try with a proof that is not for what they want.
 
-use std::sync::Arc;
-
+use futures_util::future::join_all;
 use serde_json::json;
 use tenancy::Blueprint;
 use uuid::Uuid;
@@ -72,17 +71,11 @@ async fn fifty_transfers_race_for_one_proof() {
     let mut scene = Scene::new().await;
     let great = scene.payment(LIMIT + 1);
     scene.proven(&great).await;
-    let scene = Arc::new(scene);
     let race = (0..50).map(|number| {
-        let (scene, great) = (Arc::clone(&scene), great.clone());
-        tokio::spawn(
-            async move { scene.outcome(&scene.token, &format!("race-{number}"), &great).await },
-        )
+        let (scene, great) = (&scene, &great);
+        async move { scene.outcome(&scene.token, &format!("race-{number}"), great).await }
     });
-    let mut outcomes: Vec<String> = Vec::new();
-    for racer in race.collect::<Vec<_>>() {
-        outcomes.push(racer.await.unwrap());
-    }
+    let outcomes = join_all(race).await;
     let made = outcomes.iter().filter(|outcome| *outcome == "posted").count();
     let refused = outcomes.iter().filter(|outcome| *outcome == "403 step_up_required").count();
     assert_eq!((made, refused), (1, 49), "{outcomes:?}");
@@ -95,15 +88,11 @@ async fn twenty_proofs_race_for_one_challenge_and_one_code() {
     let great = scene.payment(LIMIT + 1);
     assert_eq!(scene.ask(&scene.token, "backup", &great).await.status, 202);
     let code = scene.codes[0].clone();
-    let scene = Arc::new(scene);
     let race = (0..20).map(|_| {
-        let (scene, great, code) = (Arc::clone(&scene), great.clone(), code.clone());
-        tokio::spawn(async move { scene.prove(&scene.token, &code, &great).await.status })
+        let (scene, great, code) = (&scene, &great, &code);
+        async move { scene.prove(&scene.token, code, great).await.status }
     });
-    let mut proven = 0;
-    for racer in race.collect::<Vec<_>>() {
-        proven += i32::from(racer.await.unwrap() == 200);
-    }
+    let proven = join_all(race).await.into_iter().filter(|status| *status == 200).count();
     assert_eq!((proven, scene.unused().await), (1, 1));
 }
 
