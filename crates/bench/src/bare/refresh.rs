@@ -28,7 +28,7 @@ const RECORD: &str = "INSERT INTO bare.audit_log (tenant_id, event_id, occurred_
     user_id, session_id, resource_id, actor_kind, action, resource_type, ip_address, request_id, compliance_flags, \
     details, record) \
     VALUES ($1, $2, now(), 'token_refresh', 'low', 'success', $3, $2, $2, 'anonymous', 'auth.refresh', 'session', \
-    '127.0.0.1', $2::text, '{}', '{\"retried\": false}', convert_to(repeat('0123456789abcdef', 32), 'UTF8'))";
+    '127.0.0.1', $2::uuid::text, '{}', '{\"retried\": false}', convert_to(repeat('0123456789abcdef', 32), 'UTF8'))";
 const QUEUE: &str =
     "INSERT INTO bare.audit_inbox (tenant_id, event_id, leaf_hash) VALUES ($1, $2, sha256(''))";
 
