@@ -49,9 +49,9 @@ pub async fn serve(database_url: &str, ready_file: &Path) -> anyhow::Result<()> 
         lanes.push((client, statement));
     }
     let bare = Arc::new(Bare { lanes, turn: AtomicUsize::new(0) });
-    let reads = Router::new().route("/{tenant}/accounts/{id}", get(account)).with_state(bare);
+    let accounts = Router::new().route("/{tenant}/accounts/{id}", get(account)).with_state(bare);
     let routes =
-        reads.merge(refresh::routes(database_url).await?).route("/introspect", post(introspect));
+        accounts.merge(refresh::routes(database_url).await?).route("/introspect", post(introspect));
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
     let ready = BareReady { port: listener.local_addr()?.port() };
     let unfinished = ready_file.with_extension("unfinished");

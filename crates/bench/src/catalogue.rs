@@ -223,7 +223,11 @@ mod tests {
     fn names_are_unique_and_of_the_command_lines_form() {
         let mut names: Vec<_> = ALL.iter().map(|entry| entry.name).collect();
         for name in &names {
-            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name}");
+            assert!(
+                name.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+                "{name}"
+            );
         }
         names.sort_unstable();
         names.dedup();

@@ -36,16 +36,19 @@ fn is_ours(id: &str) -> bool {
     id.len() == LETTERS && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Gives the browser its id on the pages of the way in, and in any case with a session,
-/// which began on the device of that id.
+/// Gives the browser its id with the forms of the way in, and in any case with a session,
+/// which began on the device of that id. A page that only asks to come again gives nothing.
 pub(crate) fn keep(visit: &Visit, response: &mut Response) {
     let Some(id) = &visit.new_device else { return };
+    let gives = |cookie: &str| {
+        response.headers().get_all(header::SET_COOKIE).iter().any(|line| {
+            let line = line.to_str().unwrap_or_default();
+            let value = line.strip_prefix(cookie).and_then(|rest| rest.strip_prefix('='));
+            value.is_some() && !line.contains("Max-Age=0")
+        })
+    };
     let is_way_in = visit.path == "/login" || visit.path.starts_with("/login/");
-    let begins = response.headers().get_all(header::SET_COOKIE).iter().any(|line| {
-        let line = line.to_str().unwrap_or_default();
-        line.starts_with("__Host-strongroom=") && !line.contains("Max-Age=0")
-    });
-    if is_way_in || begins {
+    if gives(cookies::SESSION) || (is_way_in && gives(cookies::BEFORE)) {
         cookies::set(response.headers_mut(), cookies::DEVICE, id, cookies::Keep::Year);
     }
 }

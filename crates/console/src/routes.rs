@@ -98,7 +98,7 @@ pages! {
     get  "/keys"                         identity keys::list;
     get  "/keys/rotate"                  identity keys::begin;
     post "/keys/rotate"                  identity keys::rotate;
-    get  "/keys/{id}/revoke"             identity keys::begin;
+    get  "/keys/{id}/revoke"             identity keys::begin_revocation;
     post "/keys/{id}/revoke"             identity keys::revoke;
     get  "/keys/api"                     identity api_keys::list;
     get  "/keys/api/new"                 identity api_keys::blank;

@@ -30,7 +30,7 @@ use crate::{
     context::password_failure,
     login_commands::{AcceptLogin, Judged, LoginOutcome, RefuseLogin, RefusedAccount},
     mfa::{PendingTokens, SecondFactorDue, SignIn},
-    session_begin::{Assurance, Begun, Entrant, SessionFor, TOO_MANY_SESSIONS},
+    session_begin::{Assurance, Begun, Entrant, SessionBegin, SessionFor, TOO_MANY_SESSIONS},
     tenant_state::TenantState,
     users::email_key,
 };
@@ -347,7 +347,7 @@ impl Identity {
             identifier_index: attempt.identifier_index,
         };
         let (begin, secret) =
-            self.new_session(context, state, entrant, (session_for, Assurance::Password))?;
+            SessionBegin::prepare(context, state, entrant, (session_for, Assurance::Password))?;
         let pending = PendingTokens::new(context.tenant_id())?;
         let (enrolment, sign_in) = (pending.enrolment.clone(), pending.sign_in.clone());
         let command = AcceptLogin {

@@ -186,6 +186,37 @@ pub(crate) async fn lock(
 }
 
 impl SessionBegin {
+    /// A session about to begin, and what its owner will present once it has.
+    pub(crate) fn prepare(
+        context: &OpContext,
+        state: &TenantState,
+        entrant: Entrant,
+        (session_for, assurance): (SessionFor, Assurance),
+    ) -> Result<(Self, OpaqueToken), DbError> {
+        let (kind, lifetime_s) = match session_for {
+            SessionFor::Client => (REFRESH, state.policy.token.refresh_lifetime_s),
+            SessionFor::Console => (COOKIE, state.policy.session.absolute_timeout_s),
+        };
+        let token = OpaqueToken::generate(kind, context.tenant_id())
+            .map_err(|error| DbError::Corrupt(error.to_string()))?;
+        let lifetime = SignedDuration::from_secs(lifetime_s);
+        let begin = Self {
+            entrant,
+            assurance,
+            is_renewal: false,
+            session: context.clock.new_id(),
+            secret: match session_for {
+                SessionFor::Client => SessionSecret::Refresh(token.hash()),
+                SessionFor::Console => SessionSecret::Cookie(token.hash()),
+            },
+            device: device_fingerprint(state, &context.request),
+            expires_at: context.clock.now().checked_add(lifetime).unwrap_or(Timestamp::MAX),
+            policy: state.policy.session.clone(),
+            keys: Arc::clone(&state.keys),
+        };
+        Ok((begin, token))
+    }
+
     /// The same with another session's end, in whose place it comes.
     pub(crate) fn ending_at(self, expires_at: Timestamp) -> Self {
         Self { expires_at, is_renewal: true, ..self }
@@ -348,38 +379,6 @@ impl SessionBegin {
 type Parameters<'a, const N: usize> = [&'a (dyn tokio_postgres::types::ToSql + Sync); N];
 
 impl Identity {
-    /// A session about to begin, and what its owner will present once it has.
-    pub(crate) fn new_session(
-        &self,
-        context: &OpContext,
-        state: &TenantState,
-        entrant: Entrant,
-        (session_for, assurance): (SessionFor, Assurance),
-    ) -> Result<(SessionBegin, OpaqueToken), DbError> {
-        let (kind, lifetime_s) = match session_for {
-            SessionFor::Client => (REFRESH, state.policy.token.refresh_lifetime_s),
-            SessionFor::Console => (COOKIE, state.policy.session.absolute_timeout_s),
-        };
-        let token = OpaqueToken::generate(kind, context.tenant_id())
-            .map_err(|error| DbError::Corrupt(error.to_string()))?;
-        let lifetime = SignedDuration::from_secs(lifetime_s);
-        let begin = SessionBegin {
-            entrant,
-            assurance,
-            is_renewal: false,
-            session: context.clock.new_id(),
-            secret: match session_for {
-                SessionFor::Client => SessionSecret::Refresh(token.hash()),
-                SessionFor::Console => SessionSecret::Cookie(token.hash()),
-            },
-            device: device_fingerprint(state, &context.request),
-            expires_at: context.clock.now().checked_add(lifetime).unwrap_or(Timestamp::MAX),
-            policy: state.policy.session.clone(),
-            keys: Arc::clone(&state.keys),
-        };
-        Ok((begin, token))
-    }
-
     /// What the transaction that began it left to do on this node.
     pub(crate) fn begun(
         &self,

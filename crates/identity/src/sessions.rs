@@ -35,6 +35,7 @@ const CLEANUP: &str = tenancy::sql!("identity/sessions.sql", "cleanup");
 
 /// A session and the person behind it, as they were at most a second ago.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts of a row, each asked on its own")]
 pub(crate) struct SessionFacts {
     pub(crate) user_id: Uuid,
     pub(crate) username: String,

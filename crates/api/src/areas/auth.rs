@@ -61,7 +61,7 @@ pub(crate) async fn refresh(
     let tenant = tenant_hinted(&state, &body.refresh_token).await?;
     let refreshing = state.identity.refresh(&body.refresh_token, Arc::clone(&source));
     let answer = async { ok(Tokens::from(refreshing.await?)) };
-    limited_in(Class::Auth, &state, (&source, tenant), &body.refresh_token, answer).await
+    limited_in(Class::Auth, &state, (&source, tenant), &body.refresh_token, Box::pin(answer)).await
 }
 
 /// Counts an attempt under what was tried and its address, in a class, then makes it.

@@ -50,7 +50,7 @@ pub(crate) async fn forgot_password(
         asking.await?;
         Ok(accepted(Accepted { accepted: true }))
     };
-    limited_in(Class::Auth, &state, (&source, tenant), &tried, answer).await
+    limited_in(Class::Auth, &state, (&source, tenant), &tried, Box::pin(answer)).await
 }
 
 pub(crate) async fn register(
@@ -65,7 +65,7 @@ pub(crate) async fn register(
         registering.await?;
         Ok(accepted(Accepted { accepted: true }))
     };
-    limited_in(Class::Auth, &state, (&source, tenant), &tried, answer).await
+    limited_in(Class::Auth, &state, (&source, tenant), &tried, Box::pin(answer)).await
 }
 
 pub(crate) async fn reset_password(
@@ -98,7 +98,7 @@ async fn by_link(
         setting.await?;
         nothing()
     };
-    limited_in(Class::Auth, state, (source, tenant), &tried, answer).await
+    limited_in(Class::Auth, state, (source, tenant), &tried, Box::pin(answer)).await
 }
 
 pub(crate) async fn change_password(
@@ -168,7 +168,7 @@ pub(crate) async fn verify_email(
         verifying.await?;
         nothing()
     };
-    limited_in(Class::Auth, &state, (&source, tenant), &body.token, answer).await
+    limited_in(Class::Auth, &state, (&source, tenant), &body.token, Box::pin(answer)).await
 }
 
 pub(crate) async fn change_phone(

@@ -63,7 +63,7 @@ async fn compare(stage: &Stage, door: &Door, effort: Effort) -> anyhow::Result<O
         door,
     };
     let (mut known, mut unknown) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    for number in 0..count + 1 {
+    for number in 0..=count {
         let name = &people[number % people.len()].username;
         let first = *dice.pick(&[true, false]);
         let one = asking.ask(name, first).await?;

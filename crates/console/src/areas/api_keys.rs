@@ -196,10 +196,10 @@ fn is_for_the_form(refusal: &Refusal) -> bool {
 /// The refusal in words that tell the next step, under the names of the form.
 fn kindly(mut refusal: Refusal) -> Refusal {
     if refusal.code == "api_key_over" {
-        refusal.detail = "This key is revoked or has expired. Make another one.".to_owned();
+        refusal.detail = String::from("This key is revoked or has expired. Make another one.");
     }
     if refusal.code == "idempotency_key_reused" {
-        refusal.detail = "This form made a key before. Send it anew to make another.".to_owned();
+        refusal.detail = String::from("This form made a key before. Send it anew to make another.");
         refusal.errors.clear();
     }
     for error in &mut refusal.errors {

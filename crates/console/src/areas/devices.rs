@@ -51,7 +51,7 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
 }
 
 /// `GET` of what only a form is sent to: a page reloaded behind a refusal comes here.
-pub(crate) async fn begin(visitor: Visitor) -> Answer {
+pub(crate) async fn begin(visitor: Visitor, Path(_): Path<Uuid>) -> Answer {
     visitor.redirect(PATH)
 }
 

@@ -129,22 +129,21 @@ pub(crate) async fn confirm(
     let method =
         form.get("method").and_then(Method::of).ok_or_else(|| Fault::malformed("method"))?;
     let (counted, wait_s) = counted(&console, &visit, (token, Class::Mfa)).await?;
-    let answer = match wait_s {
-        Some(seconds) => Err(Fault::too_many(seconds)),
-        None => {
-            let code = Zeroizing::new(form.raw("code").unwrap_or_default().to_owned());
-            let (typed, from) = ((Some(method), code), Arc::clone(&visit.source));
-            match console.identity.confirm_console_factor(token, typed, from).await {
-                Ok((confirmed, grant)) => {
-                    entered(&console, &visit, &form, (&confirmed.backup_codes, &grant)).await
-                }
-                Err(error) => {
-                    let doing = match method {
-                        Method::Totp => Doing::App(None),
-                        sent => Doing::Sent(sent),
-                    };
-                    refused(&console, &visit, (&form, token), (error, Some(doing))).await
-                }
+    let answer = if let Some(seconds) = wait_s {
+        Err(Fault::too_many(seconds))
+    } else {
+        let code = Zeroizing::new(form.raw("code").unwrap_or_default().to_owned());
+        let (typed, from) = ((Some(method), code), Arc::clone(&visit.source));
+        match console.identity.confirm_console_factor(token, typed, from).await {
+            Ok((confirmed, grant)) => {
+                entered(&console, &visit, &form, (&confirmed.backup_codes, &grant)).await
+            }
+            Err(error) => {
+                let doing = match method {
+                    Method::Totp => Doing::App(None),
+                    sent => Doing::Sent(sent),
+                };
+                refused(&console, &visit, (&form, token), (error, Some(doing))).await
             }
         }
     };
@@ -163,16 +162,15 @@ pub(crate) async fn make_passkey(
     };
     let made = webauthn::registration(&form)?;
     let (counted, wait_s) = counted(&console, &visit, (token, Class::Mfa)).await?;
-    let answer = match wait_s {
-        Some(seconds) => Err(Fault::too_many(seconds)),
-        None => {
-            let (identity, from) = (&console.identity, Arc::clone(&visit.source));
-            match identity.register_required_console_passkey(token, made, from).await {
-                Ok((made, grant)) => {
-                    entered(&console, &visit, &form, (&made.backup_codes, &grant)).await
-                }
-                Err(error) => refused(&console, &visit, (&form, token), (error, None)).await,
+    let answer = if let Some(seconds) = wait_s {
+        Err(Fault::too_many(seconds))
+    } else {
+        let (identity, from) = (&console.identity, Arc::clone(&visit.source));
+        match identity.register_required_console_passkey(token, made, from).await {
+            Ok((made, grant)) => {
+                entered(&console, &visit, &form, (&made.backup_codes, &grant)).await
             }
+            Err(error) => refused(&console, &visit, (&form, token), (error, None)).await,
         }
     };
     Ok(with_count(answer, counted))
@@ -275,5 +273,5 @@ async fn draw(
         notice: None,
         fault,
     };
-    drawn(visit, (status, template.render()?))
+    Ok(drawn(visit, (status, template.render()?)))
 }

@@ -15,6 +15,7 @@ use super::{
     codes::{know_passkeys, told, words},
     factor_setup::METHODS,
     second_step::retry_after,
+    security,
 };
 use crate::{
     fault::{Answer, Fault},
@@ -32,6 +33,7 @@ pub(super) const PATH: &str = "/security/factors";
 #[template(path = "areas/factors.html")]
 struct FactorsPage {
     page: Page,
+    tabs: Vec<security::Tab>,
     lines: Vec<Line>,
     /// How many backup codes are left, where there are any factors.
     backup: Option<i32>,
@@ -164,12 +166,12 @@ async fn draw(visitor: &Visitor, (status, fault): (StatusCode, Option<String>)) 
     let lines = passkeys.iter().map(|passkey| key_line(passkey, &zone));
     let lines = lines.chain(plain.filter_map(|held| line(held, &zone))).collect();
     let page = visitor
-        .page("Second factors")
+        .page("Security")
         .lead("What you show beside your password, so that the password alone opens nothing.")
-        .crumb("Security", "/security")
         .api("/v1/auth/mfa/methods");
     let template = FactorsPage {
         page,
+        tabs: security::tabs(PATH),
         lines,
         backup: (has_factors && gives_codes)
             .then(|| backup.and_then(|backup| backup.remaining).unwrap_or(0)),

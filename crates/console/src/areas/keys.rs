@@ -69,6 +69,11 @@ pub(crate) async fn begin(visitor: Visitor) -> Answer {
     visitor.redirect(PATH)
 }
 
+/// `GET` of a key's revocation: the same.
+pub(crate) async fn begin_revocation(visitor: Visitor, Path(_): Path<Uuid>) -> Answer {
+    visitor.redirect(PATH)
+}
+
 /// `POST /keys/rotate`.
 pub(crate) async fn rotate(visitor: Visitor) -> Answer {
     let done = visitor.console.identity.rotate_signing_key(visitor.context()).await;

@@ -116,13 +116,12 @@ pub(crate) async fn passkey_options(
         return Err(Fault::signed_out());
     };
     let (counted, wait_s) = counted(&console, &visit, (token, Class::Auth)).await?;
-    let answer = match wait_s {
-        Some(seconds) => Err(Fault::too_many(seconds)),
-        None => {
-            let from = Arc::clone(&visit.source);
-            let options = console.identity.passkey_console_factor_options(token, from).await;
-            options.map(|options| webauthn::request(&options)).map_err(Fault::from)
-        }
+    let answer = if let Some(seconds) = wait_s {
+        Err(Fault::too_many(seconds))
+    } else {
+        let from = Arc::clone(&visit.source);
+        let options = console.identity.passkey_console_factor_options(token, from).await;
+        options.map(|options| webauthn::request(&options)).map_err(Fault::from)
     };
     Ok(with_count(answer, counted))
 }
@@ -139,13 +138,12 @@ pub(crate) async fn enter_by_passkey(
     };
     let proof = webauthn::proof(&form)?;
     let (counted, wait_s) = counted(&console, &visit, (token, Class::Mfa)).await?;
-    let answer = match wait_s {
-        Some(seconds) => busy(&console, &visit, &form, seconds),
-        None => {
-            let (token, from) = (Zeroizing::new(token.to_owned()), Arc::clone(&visit.source));
-            let step = console.identity.verify_console_passkey_factor(token, proof, from).await;
-            finished(&console, &visit, &form, step).await
-        }
+    let answer = if let Some(seconds) = wait_s {
+        busy(&console, &visit, &form, seconds)
+    } else {
+        let (token, from) = (Zeroizing::new(token.to_owned()), Arc::clone(&visit.source));
+        let step = console.identity.verify_console_passkey_factor(token, proof, from).await;
+        finished(&console, &visit, &form, step).await
     };
     Ok(with_count(answer, counted))
 }
@@ -277,13 +275,13 @@ fn draw(
         notice,
         fault,
     };
-    drawn(visit, (status, template.render()?))
+    Ok(drawn(visit, (status, template.render()?)))
 }
 
 /// A page before there is a session, with what its forms must repeat.
-pub(super) fn drawn(visit: &Visit, (status, html): (StatusCode, String)) -> Answer {
+pub(super) fn drawn(visit: &Visit, (status, html): (StatusCode, String)) -> Response {
     let mut response = (status, Html(html)).into_response();
     let keep = cookies::Keep::Session;
     cookies::set(response.headers_mut(), cookies::BEFORE, &visit.before, keep);
-    Ok(response)
+    response
 }

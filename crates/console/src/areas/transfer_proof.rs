@@ -61,7 +61,7 @@ pub(super) async fn lead(visitor: &Visitor, params: &Params, order: Order) -> An
             .ask_payment_proof(visitor.context(), method, payment, &purpose)
             .await?;
     }
-    draw(visitor, params, (order, held), Said::default()).await
+    draw(visitor, params, (order, held), Said::default())
 }
 
 /// `GET /transfers/prove`: reloaded behind a form; there is nothing to prove without one.
@@ -83,7 +83,7 @@ pub(crate) async fn prove(visitor: Visitor, params: Params) -> Answer {
                 let notice = "A code is on its way. The message names the amount and the payee.";
                 let said = Said { notice: Some(notice), ..Said::default() };
                 let held = held(&visitor).await?;
-                draw(&visitor, &params, (order, held), said).await
+                draw(&visitor, &params, (order, held), said)
             }
             Err(error) => refused(&visitor, &params, order, error).await,
         };
@@ -173,7 +173,7 @@ async fn refused(
     let Some(told) = told_of(params, &refusal) else { return Err(unanswered(refusal)) };
     let said = Said { status: told.status, fault: Some(told.words), notice: None };
     let held = held(visitor).await?;
-    let mut response = draw(visitor, params, (order, held), said).await?;
+    let mut response = draw(visitor, params, (order, held), said)?;
     retry_after(&mut response, told.retry_after_s);
     Ok(response)
 }
@@ -182,7 +182,7 @@ fn unanswered(refusal: Refusal) -> Fault {
     OperationError::from(refusal).into()
 }
 
-async fn draw(
+fn draw(
     visitor: &Visitor,
     params: &Params,
     (order, held): (Order, Vec<Method>),

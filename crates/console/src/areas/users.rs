@@ -216,8 +216,8 @@ pub(crate) async fn waiting(
 ) -> Result<Vec<Waiting>, Fault> {
     let ids: Vec<Uuid> =
         requests.iter().flat_map(|request| [request.user_id, request.requested_by]).collect();
-    let names = names(visitor, &ids).await?;
-    let named = |id: Uuid| names.get(&id).cloned().unwrap_or_else(|| "Somebody".to_owned());
+    let found = names(visitor, &ids).await?;
+    let named = |id: Uuid| found.get(&id).cloned().unwrap_or_else(|| "Somebody".to_owned());
     let zone = visitor.zone();
     let of = |request: &ResetRequest| Waiting {
         user: request.user_id,

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     ConsoleGrant, Identity, TokenGrant,
     claims::token_revoked,
-    session_begin::{Assurance, Begun, Entrant, SessionFor},
+    session_begin::{Assurance, Begun, Entrant, SessionBegin, SessionFor},
     sessions::{Forgotten, own_user},
     tenant_state::TenantState,
 };
@@ -231,7 +231,7 @@ impl Identity {
         let charge = self.charge_factor(context, state, whose, typed.method).await?;
         let claim = Claim { state: Arc::clone(state), charge, typed };
         let entrant = Entrant::named(state, *user, pending.username_key.clone());
-        let (begin, secret) = self.new_session(context, state, entrant, how)?;
+        let (begin, secret) = SessionBegin::prepare(context, state, entrant, how)?;
         let (codes, hashes) = fresh_codes(state, *user);
         let authority = pending.authority();
         let command =

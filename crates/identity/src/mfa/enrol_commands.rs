@@ -238,9 +238,9 @@ impl Command for ConfirmEnrolment {
         let accepted = match &self.begin {
             Some(begin) => {
                 let named = (Self::NAME, &[][..]);
-                let (accepted, began) =
+                let (accepted, of_session) =
                     begin.write(transaction, context, account.roles, named).await?;
-                events.extend(began);
+                events.extend(of_session);
                 Some(accepted)
             }
             None => None,

@@ -211,9 +211,9 @@ impl Claim {
     ) -> Result<Option<Proven>, DbError> {
         let (tenant, user) = (transaction.tenant(), self.charge.user);
         let Some(hash) = backup_hash(&self.state.keys, user, code) else { return Ok(None) };
-        let used =
+        let spent =
             transaction.query_opt(USE_BACKUP_CODE, &[&tenant, &user, &hash.as_slice()]).await?;
-        if used.is_none() {
+        if spent.is_none() {
             return Ok(None);
         }
         let row = transaction.query_opt(BACKUP_CODES_LEFT, &[&tenant, &user]).await?;

@@ -128,7 +128,7 @@ impl Identity {
         let claim = Claim { state: Arc::clone(state), charge, typed };
         let entrant = Entrant::named(state, *user, pending.username_key.clone());
         let how = (session_for, assurance);
-        let (begin, secret) = self.new_session(context, state, entrant, how)?;
+        let (begin, secret) = SessionBegin::prepare(context, state, entrant, how)?;
         let password_changed_at = pending.password_changed_at;
         let command = FinishSignIn { begin, claim, password_changed_at };
         let call = Call { context: context.clone(), idempotency_key: None, command };

@@ -145,7 +145,7 @@ impl Identity {
         let claim = Claim { state: Arc::clone(&state), charge, typed };
         let entrant = Entrant::named(&state, user, facts.username.to_ascii_lowercase());
         let how = (session_for, assurance);
-        let (begin, secret) = self.new_session(context, &state, entrant, how)?;
+        let (begin, secret) = SessionBegin::prepare(context, &state, entrant, how)?;
         let begin = begin.ending_at(facts.expires_at);
         let command = StepUp { begin, claim, replaced: session };
         let call = Call { context: context.clone(), idempotency_key: None, command };

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     ConsoleGrant, Identity, TokenGrant,
     mfa::{Pending, Purpose, no_pending_state},
-    session_begin::{Assurance, Begun, Entrant, SessionFor},
+    session_begin::{Assurance, Begun, Entrant, SessionBegin, SessionFor},
 };
 
 impl Identity {
@@ -82,7 +82,7 @@ impl Identity {
         let Pending { user, username_key, context, state, .. } = pending;
         let entrant = Entrant::named(&state, user, username_key);
         let how = (session_for, Assurance::Passkey);
-        let (begin, secret) = self.new_session(&context, &state, entrant, how)?;
+        let (begin, secret) = SessionBegin::prepare(&context, &state, entrant, how)?;
         let whose = (Arc::clone(&state), owner);
         let (made, accepted) =
             self.register_for(&context, whose, registration, Some(begin)).await?;

@@ -99,7 +99,7 @@ impl Identity {
             Some((user, username_key)) => {
                 let entrant = Entrant::named(&state, user, username_key);
                 let how = (session_for, Assurance::Passkey);
-                let (begin, secret) = self.new_session(&context, &state, entrant, how)?;
+                let (begin, secret) = SessionBegin::prepare(&context, &state, entrant, how)?;
                 (Some(begin), Some(secret))
             }
             None => (None, None),

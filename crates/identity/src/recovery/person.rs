@@ -17,6 +17,7 @@ const LOCK_PERSON: &str = tenancy::sql!("identity/one_time.sql", "lock_person");
 const HOUR_S: u64 = 3_600;
 
 /// A person as they are now; nobody else changes them before the transaction ends.
+#[expect(clippy::struct_excessive_bools, reason = "facts of a row, each asked on its own")]
 pub(crate) struct Person {
     pub(crate) id: Uuid,
     pub(crate) username: String,

@@ -49,8 +49,8 @@ impl Identity {
 }
 
 /// What a decision on somebody's sessions rests on: theirs are `owned` by them.
-fn target(context: &OpContext, user: Uuid, facts: Option<Facts>) -> Target {
-    let Some(Facts { target: Target::Object { resource: person, .. }, .. }) = facts else {
+fn target(context: &OpContext, user: Uuid, held: Option<&Facts>) -> Target {
+    let Some(Facts { target: Target::Object { resource: person, .. }, .. }) = held else {
         return Target::Missing { field: None };
     };
     let resource = Resource::for_permission(Permission::SessionRead, Some(user))
@@ -75,7 +75,7 @@ impl Command for ReadSessions {
     }
 
     async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
-        Ok(target(context, self.user, facts(transaction, context, self.user).await?))
+        Ok(target(context, self.user, facts(transaction, context, self.user).await?.as_ref()))
     }
 
     async fn execute(
@@ -114,7 +114,7 @@ impl Command for EndSessions {
     }
 
     async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
-        Ok(target(context, self.user, facts(transaction, context, self.user).await?))
+        Ok(target(context, self.user, facts(transaction, context, self.user).await?.as_ref()))
     }
 
     async fn execute(

@@ -289,7 +289,9 @@ mod tests {
             }
             Value::Array(items) => {
                 head(to, 4, items.len() as u64);
-                items.iter().for_each(|item| write(item, to));
+                for item in items {
+                    write(item, to);
+                }
             }
             Value::Map(members) => {
                 head(to, 5, members.len() as u64);

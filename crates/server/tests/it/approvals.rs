@@ -11,9 +11,11 @@ use crate::wire_requests::assert_problem;
 /// The ceiling of these tests.
 pub(crate) const CEILING: i64 = 5_000;
 
-/// Sets a tenant's ceiling, or takes it away, as a change of its policy will.
+/// Sets a tenant's ceiling, or takes it away, as a change of its policy will. Nothing has to
+/// be proven: `step_up_payments` holds what is.
 pub(crate) async fn set_ceiling(app: &App, bank: &Bank, ceiling: Option<i64>) {
-    let sql = "UPDATE security_policies SET policy = policy || jsonb_build_object('transfer_ceiling_minor', $2::bigint) \
+    let sql = "UPDATE security_policies SET policy = policy || jsonb_build_object( \
+            'transfer_ceiling_minor', $2::bigint, 'transfer_step_up_minor', NULL) \
         WHERE tenant_id = $1";
     assert_eq!(app.superuser.execute(sql, &[&bank.id, &ceiling]).await.unwrap(), 1);
 }

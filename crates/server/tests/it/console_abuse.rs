@@ -18,6 +18,7 @@ use crate::{
 
 const HTML: &str = "text/html,application/xhtml+xml";
 const SESSION: &str = "__Host-strongroom";
+const DEVICE: &str = "__Host-strongroom-device";
 
 /// A request with a cookie, from an address, by a browser of that name.
 async fn visit(app: &App, browser: &Browser, path: &str, (peer, agent): (&str, &str)) -> Answered {
@@ -31,7 +32,8 @@ async fn enter(app: &App, tenant: &str, name: &str, (peer, agent): (&str, &str))
     browser.get(app, "/login").await;
     let answer = attempt(app, &browser, tenant, (name, PASSWORD), (peer, agent)).await;
     assert_eq!(answer.status, 303, "{}", answer.text);
-    browser.cookies = vec![(SESSION.to_owned(), session_cookie(&answer))];
+    browser.cookies.retain(|(name, _)| name == DEVICE);
+    browser.cookies.push((SESSION.to_owned(), session_cookie(&answer)));
     browser
 }
 

@@ -44,6 +44,7 @@ async fn every_file_leaves_one_record_and_no_other_page_does() {
     let expected = [
         "/activity.csv",
         "/audit.csv",
+        "/users/export",
         "/customers/export",
         "/accounts/export",
         "/accounts/{id}/export",

@@ -104,7 +104,7 @@ struct Objects {
     event: Uuid,
     session: Uuid,
     device: Uuid,
-    /// A change of the security policy that the bank's super_admin has asked for.
+    /// A change of the security policy that the bank's `super_admin` has asked for.
     policy_change: Uuid,
     passkey: Uuid,
     signing_key: Uuid,
@@ -275,14 +275,13 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
             "",
         ),
         "beginPasskeySignIn" => (None, Some(json!({ "tenant": objects.slug })), ""),
-        "beginPasskey" => (None, Some(json!({})), ""),
         "signInByPasskey" | "registerPasskey" => {
             (None, Some(crate::passkeys::nobodys_answer(&route.id)), "")
         }
         "renamePasskey" => (Some(objects.passkey), Some(json!({ "name": "Key" })), ""),
         "removePasskey" => (Some(objects.passkey), None, ""),
         "refresh" => (None, Some(json!({ "refresh_token": "nonsense" })), ""),
-        "logout" | "signOutEverywhere" => (None, Some(json!({})), ""),
+        "logout" | "signOutEverywhere" | "beginPasskey" => (None, Some(json!({})), ""),
         "readPasswordPolicy" => (None, None, "?tenant=bank"),
         "endSession" => (Some(objects.session), None, ""),
         "createUser" => (None, Some(json!({ "username": user_name, "role": "customer" })), ""),

@@ -287,7 +287,7 @@ async fn an_order_of_a_machine_is_approved_by_a_person_who_has_not_made_the_mach
     let app = bank_with_ceiling().await;
     let (id, orders) =
         key(&app, &officer(&["transaction:create", "transaction:read", "account:read"])).await;
-    let (_, approves) = key(&app, &json!({ "name": "Rubber stamp", "role": "admin" })).await;
+    let (_, rubber_stamp) = key(&app, &json!({ "name": "Rubber stamp", "role": "admin" })).await;
     let [admin, manager] =
         [app.login(&app.bank, "admin").await, app.login(&app.bank, "manager").await];
     let (approval, _) = waiting(&app, &orders, "1").await;
@@ -295,7 +295,7 @@ async fn an_order_of_a_machine_is_approved_by_a_person_who_has_not_made_the_mach
     let by: Uuid = app.superuser.query_one(by, &[&approval]).await.unwrap().get(0);
     assert_eq!(by, id);
     // Itself, and another machine.
-    for (who, token) in [("itself", &orders), ("another", &approves)] {
+    for (who, token) in [("itself", &orders), ("another", &rubber_stamp)] {
         for verdict in ["approve", "reject"] {
             let answer = decide(&app, token, (approval, verdict), who).await;
             assert_eq!((answer.status, answer.code()), (403, "permission_denied"), "{who}");
@@ -373,7 +373,7 @@ async fn introspection_says_nothing_of_any_other_token() {
     let machine = gateway(&app).await;
     let tokens = app.sign_in(&app.bank, "customer").await;
     let token = tokens["access_token"].as_str().unwrap();
-    let past = Timestamp::now().checked_sub(SignedDuration::from_hours(1)).unwrap();
+    let past = Clock::System.now().checked_sub(SignedDuration::from_hours(1)).unwrap();
     let earlier = app.identity.at(Clock::manual(past));
     let who = identity::LoginRequest {
         tenant: Some("bank".to_owned()),

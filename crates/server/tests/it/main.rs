@@ -1,5 +1,7 @@
 //! The one integration-test binary: whole parts against a real PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Tables of cases say their types where they stand.
+#![allow(clippy::type_complexity)]
 
 mod alerts;
 mod api;

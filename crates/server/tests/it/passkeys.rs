@@ -192,7 +192,7 @@ async fn whatever_is_wrong_with_a_proof_the_answer_is_the_same() {
     cut.authenticator_data.truncate(36);
     answers.push(("data cut short", present(&app, cut.to_json()).await));
     let mut long = passkey.get(&self::options(&app, &bank).await);
-    long.authenticator_data.extend_from_slice(&cbor::bytes(&[0; 100_000]));
+    long.authenticator_data.extend_from_slice(&cbor::bytes(&vec![0; 100_000]));
     answers.push(("data too long", present(&app, long.to_json()).await));
     let other = app.add_tenant("rival", Blueprint::CardBank, None).await;
     answers.push(("another tenant's", sign_in(&app, &other, &mut passkey).await));

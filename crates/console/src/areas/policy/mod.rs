@@ -125,7 +125,7 @@ pub(crate) async fn review(visitor: Visitor, form: Params) -> Answer {
         return after_proof(&visitor, &patch, note, due);
     }
     match preview(&visitor, patch.clone(), version).await? {
-        Ok(preview) => summary(&visitor, preview, &patch, note),
+        Ok(preview) => summary(&visitor, &preview, &patch, note),
         Err(refusal) if refusal.kind == RefusalKind::PreconditionFailed => {
             anew(&visitor, &patch, note, &refusal).await
         }
@@ -256,7 +256,7 @@ fn draw(visitor: &Visitor, draft: &Draft<'_>, form: &Form, status: StatusCode) -
     )
 }
 
-fn summary(visitor: &Visitor, preview: PolicyPreview, patch: &Value, note: &str) -> Answer {
+fn summary(visitor: &Visitor, preview: &PolicyPreview, patch: &Value, note: &str) -> Answer {
     let mut body = serde_json::json!({ "patch": patch });
     if !note.is_empty() {
         body["note"] = note.into();

@@ -123,21 +123,19 @@ fn hint(field: &Field) -> String {
     if !field.hint.is_empty() {
         parts.push(field.hint.to_owned());
     }
-    match (field.rule(), field.kind) {
-        (Some(PolicyRule::Whole(least, most) | PolicyRule::MaybeWhole(least, most)), kind) => {
-            parts.push(match kind {
-                Kind::Duration => {
-                    format!("{} to {}.", duration::words(least), duration::words(most))
-                }
-                Kind::Count("minor units") => String::new(),
-                Kind::Count(unit) => {
-                    let most = field.words(&Value::from(most));
-                    format!("{least} to {}.", most.strip_suffix(unit).unwrap_or(&most).trim_end())
-                }
-                _ => String::new(),
-            });
-        }
-        _ => {}
+    let rule = field.rule();
+    if let Some(PolicyRule::Whole(least, most) | PolicyRule::MaybeWhole(least, most)) = rule {
+        parts.push(match field.kind {
+            Kind::Duration => {
+                format!("{} to {}.", duration::words(least), duration::words(most))
+            }
+            Kind::Count("minor units") => String::new(),
+            Kind::Count(unit) => {
+                let most = field.words(&Value::from(most));
+                format!("{least} to {}.", most.strip_suffix(unit).unwrap_or(&most).trim_end())
+            }
+            _ => String::new(),
+        });
     }
     if !field.none.is_empty() && !field.path.starts_with("password.hashing.") {
         parts.push(match field.kind {

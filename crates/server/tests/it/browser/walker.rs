@@ -89,6 +89,9 @@ impl Walker {
             self.note(&format!("{name} {variant}"), faults);
         }
         dress(page, Viewport::Desktop, Scheme::Light).await;
+        // Where a click lands is decided on the frame that was drawn last.
+        let drawn = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))";
+        page.wait_until(drawn).await;
         self.visited += 1;
     }
 

@@ -204,6 +204,10 @@ impl State {
 
     fn exception(&mut self, details: &Value) {
         let what = details["exception"]["description"].as_str().unwrap_or(text(&details["text"]));
+        // Chromium's own: a view between two pages that another navigation overtook.
+        if what.contains("Transition was aborted") || what.contains("Transition was skipped") {
+            return;
+        }
         let found = format!("{what} at {}:{}", text(&details["url"]), details["lineNumber"]);
         self.find(Kind::Exception, found);
     }

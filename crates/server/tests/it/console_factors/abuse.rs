@@ -71,9 +71,9 @@ async fn a_pending_state_is_good_for_one_thing_in_one_browser() {
         assert!(is_over(&nobody.post(&app, path, fields).await), "{path}");
         let kind = if path == "/login/code" { "mfa" } else { "enrol" };
         let forged = format!("{kind}_{}_{}", app.bank.id.simple(), "A".repeat(43));
-        let mut forger = nobody.clone();
-        forger.cookies.push(("__Host-strongroom-step".to_owned(), forged));
-        assert!(is_over(&forger.post(&app, path, fields).await), "{path}");
+        let mut liar = nobody.clone();
+        liar.cookies.push(("__Host-strongroom-step".to_owned(), forged));
+        assert!(is_over(&liar.post(&app, path, fields).await), "{path}");
     }
     for path in ["/login/code", "/login/factor"] {
         assert_eq!(nobody.get(&app, path).await.header("location"), "/login", "{path}");
@@ -247,7 +247,7 @@ async fn the_way_back_stays_on_this_host() {
 }
 
 fn percent(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+    text.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02x}"))
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ const SITE: &str = "http://localhost:8080";
 /// A tenant that knows passkeys, beside the bank.
 async fn cards(app: &App) -> Bank {
     let bank = app.add_tenant("cards", Blueprint::CardBank, None).await;
+    // Every browser here is a new device.
+    policy(app, &bank, "{mfa,on_new_device}", &json!(false)).await;
     policy(app, &bank, "{rate_limits,mfa}", &json!(100)).await;
     bank
 }

@@ -70,10 +70,10 @@ async fn a_key_is_an_actor_of_its_own_and_leaves_its_name() {
     let read = world.identity.users(&narrow, identity::UserFilter::default(), &page).await;
     assert_eq!(code(read), "permission_denied");
     // Its use is noted, off the request path and to the minute.
-    let used = "SELECT count(*) FROM api_keys WHERE last_used_at IS NOT NULL AND host(last_used_ip) = '192.0.2.1'";
+    let touched = "SELECT count(*) FROM api_keys WHERE last_used_at IS NOT NULL AND host(last_used_ip) = '192.0.2.1'";
     let noted = async || {
         for _ in 0..100 {
-            if world.scalar::<i64>(used).await == 2 {
+            if world.scalar::<i64>(touched).await == 2 {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

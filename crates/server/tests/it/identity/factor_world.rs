@@ -166,8 +166,9 @@ pub(super) fn presented(token: &str, method: Option<Method>, code: &str) -> Fact
 /// RFC 6238, written again for the tests.
 pub(crate) fn totp(secret: &str, step: i64) -> String {
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let bits: String =
-        secret.chars().map(|letter| format!("{:05b}", alphabet.find(letter).unwrap())).collect();
+    let bits: String = secret.chars().fold(String::new(), |bits, letter| {
+        bits + &format!("{:05b}", alphabet.find(letter).unwrap())
+    });
     let key: Vec<u8> = (0..bits.len() / 8)
         .map(|byte| u8::from_str_radix(&bits[byte * 8..byte * 8 + 8], 2).unwrap())
         .collect();

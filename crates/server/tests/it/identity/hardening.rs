@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use identity::{NewApiKey, SignIn};
+use identity::{ApiKeyRotation, Change, NewApiKey, SignIn, UserUpdate};
 use tenancy::Blueprint;
+use uuid::Uuid;
 
 use super::{
     factor_world::{Bank, here},
-    support::{PASSWORD, code, from, request as request_of},
+    support::{PASSWORD, World, code, from, new_user, request as request_of},
 };
 
 #[tokio::test]
@@ -70,4 +71,60 @@ async fn a_duty_to_have_a_factor_binds_those_who_are_signed_in() {
     let node = bank.world.another_node();
     let refreshed = node.refresh(&grant.refresh_token, from("192.0.2.1", "tests")).await;
     assert_eq!(code(refreshed), "token_revoked");
+}
+
+#[tokio::test]
+async fn a_hand_in_somebodys_access_stays_whatever_comes_after() {
+    let world = World::new().await;
+    let bank = world.tenant("bank", Blueprint::CoreBank).await;
+    let mut people = std::collections::BTreeMap::new();
+    for name in ["maker", "moved", "restored", "holder", "checker"] {
+        people.insert(name, world.user(&bank, name, "admin").await);
+    }
+    let (_, maker) = world.signed_in("bank", "maker").await;
+    let identity = &world.identity;
+    let wish =
+        NewApiKey { name: "Payroll".to_owned(), role: "admin".to_owned(), ..NewApiKey::default() };
+    // A machine makes a login: whoever made the machine knows its password.
+    let key = identity.create_api_key(&maker, wish).await.unwrap();
+    let machine = world.authenticate(&key.secret).await.unwrap();
+    identity.create_user(&machine, None, new_user("puppet", "admin")).await.unwrap();
+    // Another's address, to which links to a new password go.
+    let address = UserUpdate {
+        email: Change::Set(Some("maker@else.example".to_owned())),
+        ..UserUpdate::default()
+    };
+    identity.update_user(&maker, people["moved"], None, address).await.unwrap();
+    // Somebody deleted and brought back has nothing but the name.
+    identity.delete_user(&maker, people["restored"], None).await.unwrap();
+    identity.restore_user(&maker, people["restored"], None).await.unwrap();
+    let independent = async |one: Uuid, other: Uuid| {
+        let sql = "SELECT set_config('app.current_tenant', $1::uuid::text, false), \
+            depend_on_each_other($1, $2, $3)";
+        let superuser = world.superuser().await;
+        let row = superuser.query_one(sql, &[&bank.tenant_id(), &one, &other]).await.unwrap();
+        !row.get::<_, bool>(1)
+    };
+    let puppet = "SELECT id FROM users WHERE username = 'puppet'";
+    let puppet: Uuid = world.scalar(puppet).await;
+    for behind in [puppet, people["moved"], people["restored"], key.record.id] {
+        assert!(!independent(maker.actor.id, behind).await, "{behind}");
+        assert!(!independent(behind, maker.actor.id).await, "{behind}");
+        assert!(independent(people["checker"], behind).await, "{behind}");
+    }
+    // Whoever was shown its secret once is behind it still after others were.
+    let (_, holder) = world.signed_in("bank", "holder").await;
+    let (_, checker) = world.signed_in("bank", "checker").await;
+    for actor in [&holder, &checker] {
+        identity.rotate_api_key(actor, key.record.id, ApiKeyRotation::default()).await.unwrap();
+    }
+    for person in ["maker", "holder", "checker"] {
+        assert!(!independent(people[person], key.record.id).await, "{person}");
+    }
+    // And nobody takes a hand out again.
+    let app = testkit::connect(&world.database.url_as("strongroom_app")).await;
+    for statement in ["DELETE FROM access_hands", "UPDATE access_hands SET reason = 'role'"] {
+        let refused = app.batch_execute(statement).await.unwrap_err();
+        assert_eq!(refused.code().unwrap().code(), "42501", "{statement}");
+    }
 }

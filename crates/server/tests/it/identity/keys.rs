@@ -193,7 +193,7 @@ async fn no_token_is_signed_by_a_key_that_is_not_published_everywhere() {
             let over = Arc::clone(&over);
             tokio::spawn(async move {
                 let (issuer, verifier) = (&nodes[number % 2], &nodes[(number + 1) % 2]);
-                let mut issued = 0;
+                let mut count = 0;
                 while !over.load(Ordering::Relaxed) {
                     let who = request("bank", "alice", PASSWORD);
                     let grant = issuer.login(who, from("192.0.2.1", "tests")).await.unwrap();
@@ -206,9 +206,9 @@ async fn no_token_is_signed_by_a_key_that_is_not_published_everywhere() {
                     if let Err(refusal) = seen.await {
                         assert_eq!(refusal.code, "token_revoked");
                     }
-                    issued += 1;
+                    count += 1;
                 }
-                issued
+                count
             })
         })
         .collect();

@@ -520,9 +520,10 @@ async fn policy_and_place_decide_whether_there_are_passkeys() {
         world.user(&tenant, "alice", role).await;
         let (_, context) = world.signed_in(slug, "alice").await;
         let outcome = world.identity.passkey_creation_options(&context).await.map(drop);
-        match allowed {
-            true => outcome.unwrap(),
-            false => assert_eq!(code(outcome), "method_unavailable", "{slug}"),
+        if allowed {
+            outcome.unwrap();
+        } else {
+            assert_eq!(code(outcome), "method_unavailable", "{slug}");
         }
     }
 }

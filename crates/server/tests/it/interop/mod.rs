@@ -150,7 +150,7 @@ impl Issuer<'_> {
 
     /// A genuine token of an hour ago.
     async fn expired(&self) -> String {
-        let past = Timestamp::now().checked_sub(SignedDuration::from_hours(1)).unwrap();
+        let past = Clock::System.now().checked_sub(SignedDuration::from_hours(1)).unwrap();
         let who = identity::LoginRequest {
             tenant: Some(self.bank.slug.clone()),
             username: "customer".to_owned(),
@@ -265,7 +265,7 @@ async fn verifies(name: &'static str) {
             JwtAlgorithm::RS256 => "RS256",
             JwtAlgorithm::ES256 => "ES256",
             JwtAlgorithm::HS256 => "HS256",
-            _ => "EdDSA",
+            JwtAlgorithm::EdDSA => "EdDSA",
         };
         let slug = format!("bank-{}", algorithm_name.to_lowercase());
         let bank = app.add_tenant(&slug, Blueprint::CoreBank, Some(algorithm)).await;

@@ -172,7 +172,7 @@ async fn an_outage_loses_nothing_and_holds_up_nobody_else() {
     let (server, gateway) =
         (MailServer::start(SmtpSecurity::StartTls).await, SmsGateway::start().await);
     let transports = Transports { email: Some(server.transport()), sms: Some(gateway.transport()) };
-    let port = server.config().port;
+    let left_port = server.config().port;
     drop(server);
     // A second one stands in for minutes: what rests is not asked again.
     let patience = Patience { first_rest: Duration::from_secs(60), ..Patience::default() };
@@ -192,7 +192,7 @@ async fn an_outage_loses_nothing_and_holds_up_nobody_else() {
     assert_eq!(post.row(mails[0]).await.attempts, 1, "and is not tried");
     // It is back, and another node finds out.
     let server =
-        MailServer::start_as(SmtpSecurity::StartTls, Certificate::of_localhost(), port).await;
+        MailServer::start_as(SmtpSecurity::StartTls, Certificate::of_localhost(), left_port).await;
     assert_eq!(post.send(&post.notices(mail_over(&server)), Channel::Email).await, 3);
     let ids: BTreeSet<String> =
         server.mails().iter().map(|mail| mail.header("Message-ID").to_owned()).collect();

@@ -43,7 +43,11 @@ async fn tenants_do_not_see_each_others_notices() {
         "TRUNCATE notices",
     ] {
         let refused = client.batch_execute(statement).await.unwrap_err();
-        assert_eq!(refused.code().map(|code| code.code()), Some("42501"), "{statement}");
+        assert_eq!(
+            refused.code().map(tokio_postgres::error::SqlState::code),
+            Some("42501"),
+            "{statement}"
+        );
     }
     client
         .batch_execute(
@@ -52,7 +56,7 @@ async fn tenants_do_not_see_each_others_notices() {
         .await
         .unwrap();
     let revived = client.batch_execute("UPDATE notices SET state = 'queued'").await.unwrap_err();
-    assert_eq!(revived.code().map(|code| code.code()), Some("23000"));
+    assert_eq!(revived.code().map(tokio_postgres::error::SqlState::code), Some("23000"));
 }
 
 /// Everything that is logged while it lives.
