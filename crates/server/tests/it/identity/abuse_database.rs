@@ -23,7 +23,8 @@ const OF_THE_SEED: [&str; 11] = [
 ];
 
 /// Ours beside them that have the owner's rights and that a role may call.
-const OURS: [&str; 7] = [
+const OURS: [&str; 8] = [
+    "api_key_is_answered_for(uuid,boolean)",
     "clear_account_lock(uuid)",
     "forget_expired_tokens()",
     "own_referrals(uuid,uuid,bigint)",

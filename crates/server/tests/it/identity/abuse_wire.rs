@@ -78,7 +78,8 @@ async fn one_of_each(app: &App) -> BTreeMap<&'static str, String> {
     let key = app.post("/v1/api-keys").bearer(&admin).json(&body).send().await;
     tokens.insert("key", text(&key, "secret"));
     let browser = Browser::signed_in(app, "bank", "manager").await;
-    tokens.insert("cookie", browser.cookies[0].1.clone());
+    let session = browser.cookies.iter().find(|(name, _)| name == "__Host-strongroom");
+    tokens.insert("cookie", session.unwrap().1.clone());
     tokens.insert("form", browser.token.clone());
     let mut halfway = Browser::default();
     halfway.get(app, "/login").await;
@@ -155,7 +156,8 @@ async fn every_kind_of_token_is_refused_at_every_door_but_its_own() {
     // None of it used anything up.
     let code = totp(&secret, step_now(&app) + 1);
     let body = json!({ "mfa_token": tokens["mfa"], "code": code });
-    assert_eq!(app.post("/v1/auth/mfa/verify").json(&body).send().await.status, 200);
+    let verified = app.post("/v1/auth/mfa/verify").json(&body).send().await;
+    assert_eq!(verified.status, 200, "{}", verified.body);
     for (door, kind, status) in [
         ("/v1/auth/me", "access", 200),
         ("/v1/auth/mfa/enrolment", "enrol", 200),

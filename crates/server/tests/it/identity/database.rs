@@ -270,6 +270,8 @@ async fn the_hot_statements_use_their_indexes_as_the_app_role() {
          INSERT INTO user_roles (tenant_id, user_id, role) SELECT tenant_id, id, role FROM users; \
          INSERT INTO revoked_tokens (tenant_id, jti, session_id, user_id, reason, expires_at) \
            SELECT tenant_id, gen_random_uuid(), id, user_id, 'test', now() FROM user_sessions; \
+         INSERT INTO mfa_backup_codes (tenant_id, id, user_id, code_hash) \
+           SELECT tenant_id, gen_random_uuid(), id, sha256('x') FROM users; \
          ANALYZE;"
     );
     world.superuser().await.batch_execute(&crowd).await.unwrap();

@@ -44,11 +44,13 @@ async fn every_way_to_end_a_session_is_obeyed_at_the_next_request() {
     let (fourth, _) = world.signed_in("bank", "alice").await;
     let promote = UserUpdate { role: Some("auditor".to_owned()), ..UserUpdate::default() };
     let record = world.identity.update_user(&bank, alice, 1, promote).await.unwrap();
-    let context = world.authenticate(&fourth.access_token).await.unwrap();
+    // Another role is another session.
+    assert_eq!(revoked(&fourth.access_token).await, "token_revoked");
+    let (fifth, context) = world.signed_in("bank", "alice").await;
     assert_eq!(&context.actor.roles[..], ["auditor"]);
     let off = UserUpdate { is_active: Some(false), ..UserUpdate::default() };
     world.identity.update_user(&bank, alice, record.version, off).await.unwrap();
-    assert_eq!(revoked(&fourth.access_token).await, "token_revoked");
+    assert_eq!(revoked(&fifth.access_token).await, "token_revoked");
     assert_eq!(code(world.login("bank", "alice", PASSWORD).await), "invalid_credentials");
 }
 
@@ -126,11 +128,13 @@ async fn another_node_writes_by_the_roles_of_now() {
     other.update_user(&known, bob, None::<i64>, department("one")).await.unwrap();
     let demote = UserUpdate { role: Some("auditor".to_owned()), ..UserUpdate::default() };
     world.identity.update_user(&bank, alice, None::<i64>, demote).await.unwrap();
-    // What the other node remembers of her still says `admin`.
+    // What the other node remembers of her still says `admin`; her session is over.
     let refused = other.update_user(&known, bob, None::<i64>, department("two")).await;
-    assert_eq!(code(refused), "permission_denied");
+    assert_eq!(code(refused), "token_revoked");
     let promote = UserUpdate { role: Some("admin".to_owned()), ..UserUpdate::default() };
     world.identity.update_user(&bank, alice, None::<i64>, promote).await.unwrap();
+    let (grant, _) = world.signed_in("bank", "alice").await;
+    let known = other.authenticate(&grant.access_token, from("192.0.2.1", "tests")).await.unwrap();
     other.update_user(&known, bob, None::<i64>, department("three")).await.unwrap();
     // Nor does it know that her token was ended, and the session goes on without it.
     let renewed =
