@@ -63,7 +63,7 @@ struct Line {
 
 #[derive(Template)]
 #[template(path = "areas/api_key.html")]
-struct Key {
+struct KeyPage {
     page: Page,
     path: String,
     key: Line,
@@ -96,7 +96,7 @@ struct Choice {
 
 #[derive(Template)]
 #[template(path = "areas/api_key_secret.html")]
-struct Secret {
+struct SecretPage {
     page: Page,
     name: String,
     path: String,
@@ -316,7 +316,7 @@ fn secret(visitor: &Visitor, issued: IssuedOnce, status: StatusCode) -> Answer {
     let zone = visitor.zone();
     let previous = record.previous_until.map(|at| kit::time(at, &zone));
     let status = if secret.is_some() { status } else { StatusCode::OK };
-    visitor.show_as(status, &Secret { page, name: record.name, path, secret, previous })
+    visitor.show_as(status, &SecretPage { page, name: record.name, path, secret, previous })
 }
 
 async fn draw(visitor: &Visitor, id: Uuid, refused: Option<String>, asked: String) -> Answer {
@@ -336,7 +336,7 @@ async fn draw(visitor: &Visitor, id: Uuid, refused: Option<String>, asked: Strin
     };
     visitor.show_as(
         status,
-        &Key {
+        &KeyPage {
             page,
             path,
             key,

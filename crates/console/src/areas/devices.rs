@@ -24,7 +24,7 @@ const PATH: &str = "/security/devices";
 
 #[derive(Template)]
 #[template(path = "areas/devices.html")]
-struct Devices {
+struct DevicesPage {
     page: Page,
     tabs: Vec<Tab>,
     devices: Vec<Line>,
@@ -126,7 +126,7 @@ async fn draw(
         .page("Security")
         .lead("What you have signed in from. You are told of every new one.")
         .api("/v1/auth/devices");
-    let template = Devices {
+    let template = DevicesPage {
         page,
         tabs: security::tabs(PATH),
         devices,

@@ -15,7 +15,7 @@ const PATH: &str = "/security/sessions";
 
 #[derive(Template)]
 #[template(path = "areas/sessions.html")]
-struct Sessions {
+struct SessionsPage {
     page: Page,
     tabs: Vec<Tab>,
     sessions: Vec<Line>,
@@ -49,7 +49,7 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
         .page("Security")
         .lead("Where you are signed in. End whatever you do not know.")
         .api("/v1/auth/sessions");
-    visitor.show(&Sessions {
+    visitor.show(&SessionsPage {
         page,
         tabs: security::tabs(PATH),
         has_others: sessions.iter().any(|session| !session.is_current) || next.is_some(),

@@ -90,8 +90,11 @@ fn every_algorithm_registers_and_proves_itself() {
     }
 }
 
+/// What is done to it.
+type Bend = fn(&mut Passkey);
+
 /// The ways to bend an authenticator or browser before either ceremony, and what comes of it.
-fn bends() -> Vec<(&'static str, fn(&mut Passkey), Fault)> {
+fn bends() -> Vec<(&'static str, Bend, Fault)> {
     vec![
         ("another site", |key| key.origin = "https://bank.example.evil".into(), Fault::WrongOrigin),
         ("no TLS", |key| key.origin = "http://bank.example".into(), Fault::WrongOrigin),

@@ -267,7 +267,8 @@ fn messages_need_a_whole_server_and_outside_development_an_encrypted_one() {
     let gateway =
         [("SMS_ACCOUNT_SID", "AC1"), ("SMS_AUTH_TOKEN", "t"), ("SMS_FROM", "+15005550006")];
     // what is set, outside development, the setting at fault
-    let table: &[(&[(&str, &str)], bool, Option<&str>)] = &[
+    type Case<'a> = (&'a [(&'a str, &'a str)], bool, Option<&'a str>);
+    let table: &[Case<'_>] = &[
         (&[], false, None),
         (&[smtp, from], true, None),
         (&[smtp], false, Some("SMTP_FROM is not set")),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use api::ApiConfig;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tenancy::{Clock, RequestInfo};
 use uuid::Uuid;
