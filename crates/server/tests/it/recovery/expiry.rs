@@ -10,13 +10,16 @@ use crate::{
 };
 
 /// What such a session may do.
-const OPEN: [&str; 6] = [
+const OPEN: [&str; 9] = [
     "/v1/auth/logout",
     "/v1/auth/logout-everywhere",
     "/v1/auth/me",
+    "/v1/auth/mfa/methods",
     "/v1/auth/password/change",
     "/v1/auth/sessions",
     "/v1/auth/sessions/{id}",
+    "/v1/auth/step-up",
+    "/v1/auth/step-up/challenge",
 ];
 
 async fn age(app: &App, days: i32) {

@@ -62,9 +62,11 @@ impl Scene {
 #[tokio::test]
 async fn a_code_that_is_sent_names_amount_and_payee_and_proves_that_alone() {
     let scene = Scene::new().await;
-    for (method, address) in [("sms", "+420601123456"), ("email", "jana@home.example")] {
+    for (method, address, more) in
+        [("sms", "+420601123456", 235), ("email", "jana@home.example", 236)]
+    {
         scene.reachable_by(method, address).await;
-        let (asked, other) = (scene.payment(LIMIT + 234), scene.payment(LIMIT + 235));
+        let (asked, other) = (scene.payment(LIMIT + 234), scene.payment(LIMIT + more));
         let answer = scene.ask(&scene.token, method, &asked).await;
         assert_eq!(answer.status, 202, "{method}: {}", answer.text);
         let message = scene.message().await;
