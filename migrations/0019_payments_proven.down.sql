@@ -48,7 +48,18 @@ END $$;
 DROP FUNCTION api_key_is_answered_for(uuid, boolean);
 DROP FUNCTION depend_on_each_other(uuid, uuid, uuid);
 DROP TABLE payment_authorisations;
-DELETE FROM webauthn_challenges WHERE purpose = 'payment';
+-- Tenant by tenant: forced row security shows the owner nothing without one.
+DO $$
+DECLARE
+    v_tenant uuid;
+BEGIN
+    FOR v_tenant IN SELECT id FROM tenants LOOP
+        PERFORM set_config('app.current_tenant', v_tenant::text, true);
+        DELETE FROM webauthn_challenges WHERE tenant_id = v_tenant AND purpose = 'payment';
+        DELETE FROM mfa_challenges WHERE tenant_id = v_tenant AND purpose = 'payment';
+    END LOOP;
+    PERFORM set_config('app.current_tenant', '', true);
+END $$;
 ALTER TABLE webauthn_challenges
     DROP CONSTRAINT webauthn_challenges_purpose,
     DROP CONSTRAINT webauthn_challenges_owned,
@@ -57,7 +68,6 @@ ALTER TABLE webauthn_challenges
     ADD CONSTRAINT webauthn_challenges_owned CHECK ((purpose = 'sign_in') = (user_id IS NULL)
         AND (purpose IN ('registration', 'step_up')) = (session_id IS NOT NULL)
         AND (purpose = 'second_factor') = (mfa_challenge_id IS NOT NULL));
-DELETE FROM mfa_challenges WHERE purpose = 'payment';
 ALTER TABLE mfa_challenges
     DROP CONSTRAINT mfa_challenges_payment_known,
     DROP COLUMN payment_hash,

@@ -96,7 +96,7 @@ BEGIN
             AND (person.id = CASE WHEN key.rotated_at IS NULL THEN key.created_by ELSE key.rotated_by END
                 OR (p_previous AND person.id = key.created_by))
         WHERE key.tenant_id = v_tenant AND key.id = p_key_id
-          AND (NOT person.is_active OR person.deleted_at IS NOT NULL));
+          AND (NOT person.is_active OR person.deleted_at IS NOT NULL OR person.staff_locked_at IS NOT NULL));
 END $$;
 
 -- As 0017 made it; with somebody go the machines that they answer for.
@@ -137,7 +137,8 @@ BEGIN
     WHERE tenant_id = v_tenant AND revoked_at IS NULL
       AND p_user_id = CASE WHEN rotated_at IS NULL THEN created_by ELSE rotated_by END;
     -- Links, challenges and factors, those before what they belong to.
-    DELETE FROM payment_authorisations WHERE tenant_id = v_tenant AND user_id = p_user_id;
+    -- What a payment was made by stays: it names nobody, and a dispute may ask for it.
+    DELETE FROM payment_authorisations WHERE tenant_id = v_tenant AND user_id = p_user_id AND consumed_at IS NULL;
     DELETE FROM one_time_tokens WHERE tenant_id = v_tenant AND user_id = p_user_id;
     DELETE FROM mfa_challenges WHERE tenant_id = v_tenant AND user_id = p_user_id;
     DELETE FROM mfa_backup_codes WHERE tenant_id = v_tenant AND user_id = p_user_id;

@@ -181,7 +181,7 @@ impl Identity {
 
     /// Ends what is past its end, in one tenant; for a worker. Says how many sessions
     /// ended. A backlog goes in transactions of a thousand sessions and five thousand
-    /// tokens each, at most [`CLEANUP_ROUNDS`] of them: the rest has the next turn.
+    /// tokens each, at most `CLEANUP_ROUNDS` of them: the rest has the next turn.
     pub async fn cleanup_sessions(&self, context: &OpContext) -> Result<i32, OperationError> {
         let mut ended = 0;
         for _ in 0..CLEANUP_ROUNDS {
