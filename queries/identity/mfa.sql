@@ -118,6 +118,12 @@ WHERE tenant_id = $1::uuid AND session_id = $2::uuid AND user_id = $3::uuid AND 
   AND consumed_at IS NULL AND expires_at > app_now()
 ORDER BY created_at DESC, id DESC LIMIT 1;
 
+--! void_payment
+-- What was asked before for the same payment: two codes would be two payments.
+UPDATE mfa_challenges SET consumed_at = app_now()
+WHERE tenant_id = $1::uuid AND session_id = $2::uuid AND user_id = $3::uuid AND purpose = 'payment'
+  AND payment_hash = payment_hash($4::uuid, $5::uuid, $6::bigint, $7::text) AND consumed_at IS NULL;
+
 --! authorise_payment
 -- It is used up by `banking/approvals.sql: consume_authorisations`.
 INSERT INTO payment_authorisations (tenant_id, id, user_id, session_id, method, expires_at, payment_hash)

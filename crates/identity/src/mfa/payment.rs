@@ -40,6 +40,7 @@ use crate::{
 };
 
 const FIND: &str = tenancy::sql!("identity/mfa.sql", "find_by_payment");
+const VOID: &str = tenancy::sql!("identity/mfa.sql", "void_payment");
 const AUTHORISE: &str = tenancy::sql!("identity/mfa.sql", "authorise_payment");
 const FORGET: &str = tenancy::sql!("identity/mfa.sql", "forget_authorisations");
 
@@ -257,6 +258,18 @@ impl Command for AskPaymentProof {
             password_changed_at: None,
             payment: Some(self.payment.clone()),
         };
+        let tenant = context.tenant_id();
+        let payment = &self.payment;
+        let void: Parameters<'_, 7> = [
+            &tenant,
+            &self.session,
+            &self.user,
+            &payment.from_account_id,
+            &payment.to_account_id,
+            &payment.amount,
+            &payment.currency,
+        ];
+        transaction.execute(VOID, &void).await?;
         let id = challenge::begin(transaction, context, &new, &[]).await?;
         if self.method.is_sent() {
             let code = (self.method, Some(self.purpose.as_str()));

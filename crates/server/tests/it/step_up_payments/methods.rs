@@ -139,3 +139,19 @@ async fn what_an_authenticator_signed_for_one_payment_proves_no_other() {
     assert_eq!(scene.outcome(&scene.token, "signed", &asked).await, "posted");
     assert_eq!(scene.outcome(&scene.token, "unsigned", &other).await, "403 step_up_required");
 }
+
+#[tokio::test]
+async fn of_two_codes_for_one_payment_the_later_one_proves_it() {
+    let scene = Scene::new().await;
+    scene.reachable_by("sms", "+420601123456").await;
+    let asked = scene.payment(LIMIT + 1);
+    let mut codes = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(scene.ask(&scene.token, "sms", &asked).await.status, 202);
+        codes.push(scene.message().await["code"].as_str().unwrap().to_owned());
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(scene.prove_by("sms", &codes[1], &asked).await.status, 200);
+    assert_eq!(scene.prove_by("sms", &codes[0], &asked).await.code(), "step_up_required");
+    assert_eq!(scene.unused().await, 1);
+}
