@@ -147,7 +147,8 @@ async fn staff_prove_as_well_and_machines_do_not() {
     let officer = scene.app.login(&scene.app.bank, "officer").await;
     assert_eq!(scene.outcome(&officer, "staff", &great).await, "403 step_up_required");
     let admin = scene.app.login(&scene.app.bank, "admin").await;
-    let wish = json!({ "name": "Payroll", "role": "officer", "scopes": ["transaction:create", "account:read"] });
+    let scopes = ["transaction:create", "transaction:read", "account:read"];
+    let wish = json!({ "name": "Payroll", "role": "officer", "scopes": scopes });
     let key = scene.app.post("/v1/api-keys").bearer(&admin).json(&wish).send().await;
     let secret = key.body["secret"].as_str().unwrap();
     assert_eq!(scene.outcome(secret, "machine", &great).await, "posted");
