@@ -260,6 +260,9 @@ fn the_documentation_is_current() {
     );
 }
 
+/// What is set, outside development, the setting at fault.
+type Case<'a> = (&'a [(&'a str, &'a str)], bool, Option<&'a str>);
+
 #[test]
 fn messages_need_a_whole_server_and_outside_development_an_encrypted_one() {
     let smtp = ("SMTP_URL", "smtps://bank:pass%2Fword@mail.example");
@@ -267,7 +270,6 @@ fn messages_need_a_whole_server_and_outside_development_an_encrypted_one() {
     let gateway =
         [("SMS_ACCOUNT_SID", "AC1"), ("SMS_AUTH_TOKEN", "t"), ("SMS_FROM", "+15005550006")];
     // what is set, outside development, the setting at fault
-    type Case<'a> = (&'a [(&'a str, &'a str)], bool, Option<&'a str>);
     let table: &[Case<'_>] = &[
         (&[], false, None),
         (&[smtp, from], true, None),
