@@ -14,10 +14,10 @@ pub struct Patience {
     pub first_delay: Duration,
     /// No delay is longer.
     pub longest_delay: Duration,
-    /// How long a notice is ours alone. Longer than [`BATCH_MAX`] and one message more.
+    /// How long a notice is ours alone. Longer than `BATCH_MAX` and one message more.
     pub lease: Duration,
     /// How long a channel rests after an outage; twice as long after each further one, up
-    /// to [`REST_MAX`].
+    /// to `REST_MAX`.
     pub first_rest: Duration,
 }
 
