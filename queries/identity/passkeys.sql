@@ -35,7 +35,8 @@ SELECT session.created_at, session.mfa_at, person.mfa_enabled,
     session.suspicious_at IS NOT NULL AND (session.mfa_at IS NULL OR session.mfa_at < session.suspicious_at) AS step_up_due
 FROM user_sessions session
 JOIN users person ON person.tenant_id = session.tenant_id AND person.id = session.user_id
-WHERE session.tenant_id = $1::uuid AND session.id = $2::uuid AND session.user_id = $3::uuid;
+WHERE session.tenant_id = $1::uuid AND session.id = $2::uuid AND session.user_id = $3::uuid
+  AND session.revoked_at IS NULL;
 
 --! name_user
 -- The name by which authenticators know somebody; the first one given stays.

@@ -363,7 +363,7 @@ pub(crate) mod docs {
             )
             .body::<SetUp>(json!({ "method": "totp", "name": "My phone" }))
             .answers::<Setup>(200, "What is needed to set it up.")
-            .problem(403, &["step_up_required"])
+            .problem(403, &["step_up_required", "sign_in_required"])
             .problem(409, &["factor_exists"])
             .problem(422, &["method_unavailable", "address_missing", "validation_failed"])
     }
@@ -373,7 +373,7 @@ pub(crate) mod docs {
             .body::<Confirm>(json!({ "code": "123456" }))
             .answers::<Confirmed>(200, "It counts; with the first come the backup codes.")
             .problem(401, &["invalid_code"])
-            .problem(403, &["account_locked", "step_up_required"])
+            .problem(403, &["account_locked", "step_up_required", "sign_in_required"])
             .problem(422, &["nothing_to_confirm"])
     }
 

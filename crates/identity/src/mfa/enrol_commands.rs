@@ -27,6 +27,7 @@ use crate::{
     context::key_failure,
     events::about,
     login::device_fingerprint,
+    passkeys::require_fresh,
     session_begin::{self, Accepted, LockedAccount, SessionBegin},
     sessions::revoke_all,
     tenant_state::TenantState,
@@ -49,11 +50,17 @@ async fn standing(
 ) -> Result<LockedAccount, Failure> {
     let account = session_begin::lock(transaction, context, user).await?;
     let account = account.filter(LockedAccount::may_enter).ok_or_else(no_pending_state)?;
-    if let Authority::Pending { password_changed_at, .. } = authority {
-        // Somebody who has a factor by now proves that one instead.
-        let enrolled = held.iter().any(|config| config.confirmed);
-        if enrolled || account.password_changed_at != password_changed_at {
-            return Err(no_pending_state().into());
+    match authority {
+        // A factor outlives the session, and pays: no passer-by at an open screen sets one up.
+        Authority::Session(session) => {
+            require_fresh(transaction, context, (user, session), false).await?;
+        }
+        Authority::Pending { password_changed_at, .. } => {
+            // Somebody who has a factor by now proves that one instead.
+            let enrolled = held.iter().any(|config| config.confirmed);
+            if enrolled || account.password_changed_at != password_changed_at {
+                return Err(no_pending_state().into());
+            }
         }
     }
     Ok(account)

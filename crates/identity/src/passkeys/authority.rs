@@ -1,4 +1,4 @@
-//! By whose authority a passkey is made or taken away.
+//! By whose authority a passkey is made or taken away, and any other factor set up.
 //!
 //! Whoever has a session that is hours old may be a passer-by at an open screen, and a
 //! passkey outlives the session. So it takes a second factor used within five minutes,
@@ -49,8 +49,9 @@ impl PasskeyOwner {
         match self.authority {
             Authority::Session(session) => {
                 let person = (self.user, session);
-                require_fresh(transaction, context, person, false).await?;
+                // Locked first: whoever waited here finds what was enrolled meanwhile.
                 let account = session_begin::lock(transaction, context, self.user).await?;
+                require_fresh(transaction, context, person, false).await?;
                 Ok(account.ok_or_else(token_revoked)?)
             }
             Authority::Pending { password_changed_at, .. } => {
@@ -74,8 +75,9 @@ pub(super) fn own_session(context: &OpContext) -> Result<(Uuid, Uuid), Refusal> 
     Ok((user, session))
 }
 
-/// Refuses who proved nothing lately; `factor_needed` even where they have none.
-pub(super) async fn require_fresh(
+/// Refuses who proved nothing lately, and a session that is over; `factor_needed` even where
+/// they have no factor. Under the account's lock where what it guards must not be done twice.
+pub(crate) async fn require_fresh(
     transaction: &TenantTx,
     context: &OpContext,
     (user, session): (Uuid, Uuid),

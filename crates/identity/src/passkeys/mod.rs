@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use tenancy::TenantId;
 use uuid::Uuid;
 
+pub(crate) use authority::require_fresh;
 pub use ceremony::{CreationOptions, Descriptor, RequestOptions};
 pub use register::PasskeyRegistered;
 pub(crate) use second_factor::PasskeyPresented;

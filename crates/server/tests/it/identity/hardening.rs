@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use identity::{ApiKeyRotation, Change, NewApiKey, SignIn, UserUpdate};
+use identity::{ApiKeyRotation, Change, Method, NewApiKey, SetupRequest, SignIn, UserUpdate};
 use tenancy::Blueprint;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::{
     factor_world::{Bank, here},
@@ -127,4 +128,21 @@ async fn a_hand_in_somebodys_access_stays_whatever_comes_after() {
         let refused = app.batch_execute(statement).await.unwrap_err();
         assert_eq!(refused.code().unwrap().code(), "42501", "{statement}");
     }
+}
+
+#[tokio::test]
+async fn a_session_of_hours_ago_sets_up_no_first_factor() {
+    let bank = Bank::new(1_000).await;
+    bank.user("alice", "customer").await;
+    let grant = bank.sign_in("alice").await.unwrap().into_tokens().unwrap();
+    let context = bank.context(&grant).await;
+    let wish = || SetupRequest { method: Method::Totp, name: None };
+    let begun = bank.node.setup_factor(&context, wish()).await.unwrap().app.unwrap();
+    bank.world.advance_s(301);
+    assert_eq!(code(bank.node.setup_factor(&context, wish()).await), "sign_in_required");
+    // Nor does what was begun in time end later, by the right code.
+    let now = Zeroizing::new(bank.code(&begun.manual_key));
+    let late = bank.node.confirm_factor(&context, None, now).await;
+    assert_eq!(code(late.map(drop)), "sign_in_required");
+    assert!(matches!(bank.sign_in("alice").await.unwrap(), SignIn::Tokens(_)));
 }
