@@ -210,6 +210,9 @@ fn settings(folder: &Folder, port: u16, options: &ClusterOptions) -> Vec<(&'stat
         ("log_parameter_max_length", "0".to_owned()),
         ("log_parameter_max_length_on_error", "0".to_owned()),
         ("logging_collector", "off".to_owned()),
+        // A test that ends while it connects leaves a backend that waits for the rest of the
+        // handshake, and every DROP DATABASE of the cluster waits for that backend.
+        ("authentication_timeout", if options.durable { "60s" } else { "5s" }.to_owned()),
     ]
 }
 
