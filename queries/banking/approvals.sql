@@ -5,6 +5,17 @@ SELECT (policy ->> 'transfer_ceiling_minor')::bigint AS ceiling
 FROM security_policies
 WHERE tenant_id = $1::uuid;
 
+--! ceiling_and_factor
+-- The same, and whether the person behind a session used a second factor within five minutes,
+-- which is due above the limit of proofs.
+SELECT (policy ->> 'transfer_ceiling_minor')::bigint AS ceiling,
+    (policy ->> 'transfer_step_up_minor')::bigint AS step_up_limit,
+    EXISTS (SELECT 1 FROM user_sessions session
+            WHERE session.tenant_id = $1::uuid AND session.id = $2::uuid
+              AND session.mfa_at >= app_now() - interval '5 minutes') AS proven
+FROM security_policies
+WHERE tenant_id = $1::uuid;
+
 --! admission
 -- The ceiling, the limit above which a transfer has to be proven, and which orders of a batch
 -- are. $2 is the greatest amount of those that may have to be: up to the limit nothing is

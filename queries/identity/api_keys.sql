@@ -25,6 +25,16 @@ FROM api_keys
 WHERE tenant_id = $1::uuid
   AND (secret_hash = $2::bytea OR (previous_hash = $2::bytea AND previous_until > app_now()));
 
+--! lock_maker
+-- Behind a change of their roles that is under way: the key is not made by what they were.
+SELECT 1 AS one FROM users WHERE tenant_id = $1::uuid AND id = $2::uuid FOR SHARE;
+
+--! roles_of_maker
+SELECT held.role FROM user_roles held
+JOIN users person ON person.tenant_id = held.tenant_id AND person.id = held.user_id
+WHERE held.tenant_id = $1::uuid AND held.user_id = $2::uuid
+ORDER BY held.role <> person.role, held.role;
+
 --! lock
 SELECT role, revoked_at, expires_at FROM api_keys WHERE tenant_id = $1::uuid AND id = $2::uuid FOR NO KEY UPDATE;
 
@@ -40,6 +50,15 @@ WHERE tenant_id = $1::uuid AND id = $2::uuid;
 -- The conditional UPDATE is what ends it: of two requests one finds a row.
 UPDATE api_keys SET revoked_at = app_now(), version = version + 1
 WHERE tenant_id = $1::uuid AND id = $2::uuid AND revoked_at IS NULL
+RETURNING id;
+
+--! revoke_mightier
+-- Of those that somebody answers for: made, or rotated last. $3 are the roles that they may
+-- still give.
+UPDATE api_keys SET revoked_at = app_now(), version = version + 1
+WHERE tenant_id = $1::uuid AND revoked_at IS NULL
+  AND CASE WHEN rotated_at IS NULL THEN created_by ELSE rotated_by END = $2::uuid
+  AND role <> ALL ($3::text[])
 RETURNING id;
 
 --! touch

@@ -1,7 +1,7 @@
 --! lock_person
 -- Taken before anything of a person's tokens changes, so that tokens are made and used
 -- one after another: user's row first, then tokens.
-SELECT person.username_key, person.username, person.is_active, person.staff_locked_at IS NOT NULL AS locked_by_staff,
+SELECT person.username, person.is_active, person.self_registered,
     person.password_hash, person.password_changed_at,
     person.email_sealed, person.phone_sealed, person.email_verified_at, subject.key_id, subject.wrapped_key,
     person.staff_locked_at IS NOT NULL AS locked_by_staff,

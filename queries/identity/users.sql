@@ -1,8 +1,8 @@
 --! create
 INSERT INTO users (tenant_id, id, username, username_key, email_sealed, email_index, phone_sealed, phone_index,
-    full_name_sealed, password_hash, password_changed_at, role, department, organization_id, referral_code, referred_by)
+    full_name_sealed, password_hash, password_changed_at, role, department, organization_id, referral_code, referred_by, self_registered)
 VALUES ($1::uuid, $2::uuid, $3::text, $4::text, $5::bytea, $6::bytea, $7::bytea, $8::bytea, $9::bytea, $10::text,
-    app_now(), $11::text, $12::text, $13::uuid, $14::text, $15::uuid);
+    app_now(), $11::text, $12::text, $13::uuid, $14::text, $15::uuid, $16::boolean);
 
 --! grant_role
 INSERT INTO user_roles (tenant_id, user_id, role, granted_by)
@@ -55,8 +55,14 @@ FROM users person
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NOT NULL;
 
 --! name_taken
--- Of whoever was deleted as well: the name stays theirs.
-SELECT 1 AS one FROM users WHERE tenant_id = $1::uuid AND username_key = $2::text;
+-- Of whoever was deleted as well: the name stays theirs. $3 is who may have it already.
+SELECT 1 AS one FROM users WHERE tenant_id = $1::uuid AND username_key = $2::text AND id <> $3::uuid;
+
+--! adopt
+-- What somebody who signed up wished for is theirs.
+UPDATE users SET username = $3::text, username_key = $4::text, full_name_sealed = $5::bytea, referred_by = $6::uuid,
+    version = version + 1
+WHERE tenant_id = $1::uuid AND id = $2::uuid;
 
 --! one
 -- With the subject's key, so that opening the sealed fields costs no round trip.

@@ -131,6 +131,13 @@ pub const ALL: &[Entry] = &[
         "ms",
     ),
     served(
+        "enumeration-sign-up",
+        "POST /v1/auth/register for an address that somebody has, until the answer",
+        UNKNOWN,
+        Goal::reported(),
+        "ms",
+    ),
+    served(
         "token-cached",
         "authenticating a token seen before: times, key, revocation",
         RS256,

@@ -300,7 +300,9 @@ impl Identity {
         self.run_and_forget(context, command, Forgotten::State).await
     }
 
-    fn may(&self, context: &OpContext, permission: Permission) -> bool {
+    /// Whether policy lets the actor do this to any object at all. Asked before a factor is:
+    /// nobody proves one to be refused afterwards. The command decides again and records it.
+    pub(crate) fn may(&self, context: &OpContext, permission: Permission) -> bool {
         !self.inner.operations.scope(context, permission).is_none()
     }
 

@@ -111,7 +111,10 @@ pub(crate) mod docs {
                 "The secret stands in this answer and nowhere else, ever. It goes into \
                  `Authorization: Bearer`. A key acts in one role, which must not be more than \
                  its maker's, confined to `scopes` of it; it opens nothing about a person and no \
-                 page of the console, approves nothing, and makes, rotates and ends no keys.",
+                 page of the console, approves nothing, and makes, rotates and ends no keys. A machine proves \
+                 no factor, so its maker does, here and where a secret is rotated: a second factor used \
+                 within five minutes is due, also of those who have none yet. Where the maker's roles \
+                 shrink below the key's, the key ends.",
             )
             .body::<CreateApiKey>(json!({
                 "name": "Payroll", "role": "officer", "scopes": ["account:read"],

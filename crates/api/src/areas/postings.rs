@@ -64,7 +64,9 @@ pub(crate) mod docs {
         Doc::new("createPosting", "postings", "Books a journal of several legs, whole or not at all")
             .describe(
                 "Legs name customers' accounts by id and the bank's own by name. Customers' accounts keep \
-                 their floors. A journal that touches an account that you hold is denied.",
+                 their floors. A journal that touches an account that you hold is denied. Above the limit \
+                 from which transfers are proven, a second factor used within five minutes is due \
+                 (`step_up_required`).",
             )
             .body::<PostingOrder>(json!({
                 "currency": "EUR", "description": "Refund of a fee",
@@ -74,6 +76,7 @@ pub(crate) mod docs {
                 ],
             }))
             .moves_money()
+            .problem(403, &["permission_denied", "step_up_required"])
             .answers::<Posting>(201, "The movement with its entries.")
             .problem(
                 422,
@@ -110,11 +113,13 @@ pub(crate) mod docs {
                 "The id is an entry's, or the movement's own. At most once; neither a reversal nor imported \
                  history is reversed. It needs the funds: money spent since is not taken by force. What lies \
                  above the tenant's ceiling, or was approved by a second person, is not reversed by one \
-                 (`approval_required`).",
+                 (`approval_required`). Above the limit from which transfers are proven, a second factor used \
+                 within five minutes is due (`step_up_required`).",
             )
             .body::<ReversalOrder>(json!({ "reason": "Booked twice" }))
             .body_optional()
             .moves_money()
+            .problem(403, &["permission_denied", "step_up_required"])
             .answers::<Transfer>(201, "The counter-movement.")
             .problem(
                 422,

@@ -242,7 +242,8 @@ pub(crate) mod docs {
                 "Where the tenant's policy has it (`self_registration`). The answer is the same \
                  whether the address is known or not. Somebody new is sent a link that sets \
                  their first password (`POST /v1/invitations/accept`); nothing opens before. \
-                 Somebody known is sent what a forgotten password sends.",
+                 The names and the referral code become theirs with that link: of several forms for one \
+                 address the one counts whose link is followed. Somebody known is sent what a forgotten password sends.",
             )
             .body::<Register>(json!({
                 "tenant": "dway", "username": "jana", "email": "jana@home.example",

@@ -100,7 +100,7 @@ impl Orders {
 /// Whoever comes in a session is a person and proves what is above the limit. A machine has
 /// nothing to prove it with: what it may move alone is bounded by the ceiling, and who made
 /// its key has proven a factor (article 17). Without a session nobody has come from outside.
-fn session_to_prove_in(context: &OpContext) -> Option<Uuid> {
+pub(crate) fn session_to_prove_in(context: &OpContext) -> Option<Uuid> {
     context.session.filter(|_| context.actor.kind == ActorKind::User).map(|session| session.0)
 }
 

@@ -55,7 +55,7 @@ pub use model::{Approval, ApprovalKind, ApprovalStatus, TRANSITIONS, UnknownAppr
 pub use request::PENDING_MAX;
 pub use view::{ApprovalFilter, ApprovalList, ApprovalView};
 
-pub(crate) use admission::{Admission, Orders, Used, unproven};
+pub(crate) use admission::{Admission, Orders, Used, session_to_prove_in, unproven};
 pub(crate) use ceiling::{CEILING, Ceiling, approval_required};
 pub(crate) use request::Requests;
 pub(crate) use view::TRANSFER;

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{
     Movement,
-    alone::post_alone,
+    alone::post_alone_by_factor,
     business_date,
     error::{Fields, invisible, rule},
     transfer::check_texts,
@@ -56,7 +56,8 @@ pub struct JournalEntry {
 /// legs; an amount of zero or beyond 2^53 − 1; an account in two legs; legs that do not
 /// sum to zero; an account that does not exist; the value date; then the ledger's in the
 /// order of [`ledger::PostingError`], `approval_required` (the credits sum to more than
-/// the tenant's ceiling) before those about the balance.
+/// the tenant's ceiling) and `step_up_required` (403; to more than its limit of proofs, by a
+/// person who used no second factor within five minutes) before those about the balance.
 #[derive(Clone, Debug)]
 pub struct PostJournal {
     /// Of every leg.
@@ -133,7 +134,7 @@ impl Command for PostJournal {
             reverses_transfer_id: None,
             waive_limits: false,
         };
-        let posted = post_alone(transaction, context, &posting, Fields::JOURNAL).await?;
+        let posted = post_alone_by_factor(transaction, context, &posting, Fields::JOURNAL).await?;
         let movement = Movement::of(&posting, &posted);
         let events = vec![journal_event(context, &movement)];
         Ok(Applied { output: movement, status: 201, events })

@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use super::{
     Transfer,
-    alone::{post_alone, posted_answer},
+    alone::{post_alone_by_factor, posted_answer},
     business_date,
     error::Fields,
 };
@@ -43,7 +43,8 @@ const REVERSAL_OF: &str = tenancy::sql!("banking/movements.sql", "reversal_of");
 /// Refusals, first found: the reason too long; `not_reversible`; `already_reversed`;
 /// `approval_required` of what two people have agreed to; the value date; then the ledger's
 /// in the order of [`ledger::PostingError`], `approval_required` of what exceeds the
-/// tenant's ceiling before those about the balance.
+/// tenant's ceiling and `step_up_required` (403) of what exceeds its limit of proofs, where a
+/// person used no second factor within five minutes, before those about the balance.
 #[derive(Clone, Debug)]
 pub struct ReverseTransaction {
     /// An entry's id, or the movement's own (from the path).
@@ -121,7 +122,7 @@ impl Command for ReverseTransaction {
             return Err(approval_required(detail).into());
         }
         let posting = self.posting(context, original, legs)?;
-        post_alone(transaction, context, &posting, Fields::REVERSAL).await?;
+        post_alone_by_factor(transaction, context, &posting, Fields::REVERSAL).await?;
         Ok(posted_answer(context, Self::NAME, &posting))
     }
 }

@@ -25,7 +25,12 @@ struct Door {
     samples: (usize, usize),
     /// What is done after the answer is over when this has passed: it is not the next one's.
     pause: Duration,
+    /// What opens it, where the policy has it shut.
+    opened_by: Option<&'static str>,
 }
+
+/// After so long every node has read a change of policy.
+const POLICY_READ: Duration = Duration::from_millis(1_100);
 
 /// Each answer takes a hash, so few of them are many seconds. Nobody is asked for so often
 /// that they would be locked.
@@ -34,6 +39,7 @@ const LOGIN: Door = Door {
     body: |manifest, name| json!({ "tenant": manifest.tenant, "username": name, "password": "Not-It-9-Battery" }),
     samples: (300, 6),
     pause: Duration::ZERO,
+    opened_by: None,
 };
 
 const FORGOT: Door = Door {
@@ -41,6 +47,23 @@ const FORGOT: Door = Door {
     body: |manifest, name| json!({ "tenant": manifest.tenant, "username": name }),
     samples: (400, 40),
     pause: Duration::from_millis(25),
+    opened_by: None,
+};
+
+/// Whoever asks under a name that nobody has is somebody afterwards, so each is asked about
+/// once.
+const SIGN_UP: Door = Door {
+    line: "POST /v1/auth/register",
+    body: |manifest, name| {
+        let email = format!("{name}@{}.example", manifest.tenant);
+        json!({ "tenant": manifest.tenant, "username": name, "email": email })
+    },
+    samples: (100, 20),
+    pause: Duration::from_millis(40),
+    opened_by: Some(
+        "UPDATE security_policies SET policy = jsonb_set(policy, '{self_registration}', 'true') \
+         WHERE tenant_id = $1",
+    ),
 };
 
 pub(super) async fn login(stage: &Stage, effort: Effort) -> anyhow::Result<Outcome> {
@@ -51,10 +74,18 @@ pub(super) async fn forgot(stage: &Stage, effort: Effort) -> anyhow::Result<Outc
     compare(stage, &FORGOT, effort).await
 }
 
+pub(super) async fn sign_up(stage: &Stage, effort: Effort) -> anyhow::Result<Outcome> {
+    compare(stage, &SIGN_UP, effort).await
+}
+
 async fn compare(stage: &Stage, door: &Door, effort: Effort) -> anyhow::Result<Outcome> {
     // Behind those whose sessions other rows use, and before those who have factors.
     let people = stage.ready.manifest.users.get(stage.sessions.len()..160);
     let people = people.context("too few people")?;
+    if let Some(change) = door.opened_by {
+        stage.client().await?.execute(change, &[&stage.tenant]).await?;
+        tokio::time::sleep(POLICY_READ).await;
+    }
     let count = if effort.quick { door.samples.1 } else { door.samples.0 };
     let mut dice = Dice::new(count);
     let mut asking = Asking {

@@ -64,6 +64,7 @@ pub(crate) async fn on_stage(name: &str, stage: &Stage, effort: Effort) -> anyho
         "reads-under-login-flood" => login::reads_under_flood(stage, effort.costly()).await,
         "enumeration-login" => enumeration::login(stage, effort).await,
         "enumeration-forgot" => enumeration::forgot(stage, effort).await,
+        "enumeration-sign-up" => enumeration::sign_up(stage, effort).await,
         "session-validation" => token::session(stage, effort).await,
         "mfa-verification" => factor::verification(stage, effort).await,
         "token-cached" => token::cached(stage, effort).await,

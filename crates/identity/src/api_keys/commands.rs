@@ -5,14 +5,16 @@ use audit::EventType;
 use jiff::Timestamp;
 use operation::{Applied, Command, Failure, Refusal, RefusalKind, Target, event};
 use serde_json::{Value, json};
-use tenancy::{DbError, OpContext, TenantTx};
+use tenancy::{DbError, OpContext, Query, TenantTx};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{ApiKeyRecord, ApiKeyRotation, NewApiKey, ONE, no_machine};
-use crate::Identity;
+use crate::{Identity, claims::token_revoked};
 
 const CREATE: &str = tenancy::sql!("identity/api_keys.sql", "create");
+const LOCK_MAKER: &str = tenancy::sql!("identity/api_keys.sql", "lock_maker");
+const ROLES_OF_MAKER: &str = tenancy::sql!("identity/api_keys.sql", "roles_of_maker");
 const LOCK: &str = tenancy::sql!("identity/api_keys.sql", "lock");
 const ROTATE: &str = tenancy::sql!("identity/api_keys.sql", "rotate");
 const REVOKE: &str = tenancy::sql!("identity/api_keys.sql", "revoke");
@@ -35,6 +37,26 @@ async fn target(transaction: &TenantTx, key: Uuid) -> Result<Target, DbError> {
         field: None,
     };
     Ok(row.map_or(Target::Missing { field: None }, |_| object()))
+}
+
+/// Whoever answers for a key still holds what they were let in with: a demotion that is under
+/// way is waited for, because afterwards it would end this key and cannot see it now.
+async fn still_holds_roles(transaction: &TenantTx, context: &OpContext) -> Result<(), Failure> {
+    let actor = &context.actor;
+    if actor.is_system() {
+        return Ok(());
+    }
+    let tenant = context.tenant_id();
+    let parameters: [&(dyn ToSql + Sync); 2] = [&tenant, &actor.id];
+    let answers = transaction
+        .pipeline(&[Query::new(LOCK_MAKER, &parameters), Query::new(ROLES_OF_MAKER, &parameters)])
+        .await?;
+    let rows = answers.last().map_or(&[][..], Vec::as_slice);
+    let held = rows.iter().map(|row| row.try_get("role")).collect::<Result<Vec<String>, _>>();
+    if *held.map_err(DbError::from)? == *actor.roles {
+        return Ok(());
+    }
+    Err(token_revoked().into())
 }
 
 /// Makes one.
@@ -70,6 +92,7 @@ impl Command for CreateApiKey {
         context: &OpContext,
     ) -> Result<Applied<ApiKeyRecord>, Failure> {
         no_machine(context)?;
+        still_holds_roles(transaction, context).await?;
         self.identity.check_grant(context, &self.new.role)?;
         let policies = self.identity.inner.operations.policies();
         let accepted = self
@@ -135,6 +158,7 @@ impl Command for RotateApiKey {
         context: &OpContext,
     ) -> Result<Applied<ApiKeyRecord>, Failure> {
         no_machine(context)?;
+        still_holds_roles(transaction, context).await?;
         let tenant = context.tenant_id();
         let row = transaction.query_opt(LOCK, &[&tenant, &self.key]).await?;
         let row = row.ok_or_else(Refusal::not_found)?;

@@ -5,6 +5,9 @@
 //! console, no session, nothing about a person. Whoever makes one must hold its role; a key
 //! never makes, rotates or ends keys, for one that has leaked must not beget others.
 //!
+//! A machine proves no factor where people have to, so whoever makes a key or holds a new
+//! secret of one proves theirs, and whoever has none sets one up first.
+//!
 //! Shown once, stored as SHA-256. Refuses to know what is done with it.
 
 mod authenticate;
@@ -41,7 +44,7 @@ const KIND: &str = "apikey";
 impl Identity {
     /// Makes an API key; the answer holds its secret, which is shown this once.
     ///
-    /// Refused in this order: `step_up_required`, not permitted (a machine never is),
+    /// Refused in this order: not permitted (a machine never is), `step_up_required`,
     /// `unknown_role`, `privilege_escalation`, then every field at fault together.
     pub async fn create_api_key(
         &self,
@@ -68,7 +71,9 @@ impl Identity {
         idempotency_key: Option<String>,
         new: NewApiKey,
     ) -> Result<IssuedOnce, OperationError> {
-        self.require_recent_factor_of_people(context).await?;
+        if self.may(context, Permission::KeyCreate) {
+            self.require_factor_of_people(context).await?;
+        }
         let (token, hint) = issue(context.tenant_id())?;
         let command = CreateApiKey {
             identity: self.clone(),
@@ -126,7 +131,9 @@ impl Identity {
         idempotency_key: Option<String>,
         (key, rotation): (Uuid, ApiKeyRotation),
     ) -> Result<IssuedOnce, OperationError> {
-        self.require_recent_factor_of_people(context).await?;
+        if self.may(context, Permission::KeyRotate) {
+            self.require_factor_of_people(context).await?;
+        }
         let (token, hint) = issue(context.tenant_id())?;
         let command =
             RotateApiKey { identity: self.clone(), key, rotation, hash: token.hash(), hint };
@@ -136,14 +143,16 @@ impl Identity {
     }
 
     /// Ends a key, at once on this node and within a second on every other; what it would
-    /// write is refused at once everywhere. Ending it twice is ending it once. Refused with
-    /// `step_up_required` first.
+    /// write is refused at once everywhere. Ending it twice is ending it once. Who has a
+    /// factor and may end keys is asked for it (`step_up_required`).
     pub async fn revoke_api_key(
         &self,
         context: &OpContext,
         key: Uuid,
     ) -> Result<(), OperationError> {
-        self.require_recent_factor_of_people(context).await?;
+        if self.may(context, Permission::KeyRevoke) {
+            self.require_recent_factor_of_people(context).await?;
+        }
         self.run_and_forget(context, RevokeApiKey { key }, Forgotten::ApiKey(key)).await
     }
 }

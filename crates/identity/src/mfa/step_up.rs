@@ -40,6 +40,26 @@ const REVOKE_FAMILY: &str = tenancy::sql!("identity/sessions.sql", "revoke_famil
 /// How lately a factor must have been used for what is sensitive.
 pub(crate) const RECENT: SignedDuration = SignedDuration::from_secs(5 * 60);
 
+/// What somebody's session says of their second factor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FactorUse {
+    /// Used lately.
+    Proven,
+    /// To be used now: they have one, or the session looked odd as it began.
+    Due,
+    /// There is none.
+    WithoutFactor,
+}
+
+fn step_up_required(has_none: bool) -> Refusal {
+    let detail = if has_none {
+        "Set up a second factor first (POST /v1/auth/mfa/setup), then prove it (POST /v1/auth/step-up)"
+    } else {
+        "Prove a second factor first (POST /v1/auth/step-up)"
+    };
+    Refusal::new(RefusalKind::Denied, "step_up_required", detail)
+}
+
 impl Identity {
     /// Passes who used a second factor within `age` in this session, and who has none to
     /// use, unless the session looked odd as it began; 403 `step_up_required` for everybody else.
@@ -48,15 +68,10 @@ impl Identity {
         context: &OpContext,
         age: SignedDuration,
     ) -> Result<(), OperationError> {
-        let SessionId(session) = context.session.ok_or_else(token_revoked)?;
-        let facts = self.session(context, session).await?.ok_or_else(token_revoked)?;
-        let recent = |at: Timestamp| context.clock.now().duration_since(at) <= age;
-        let excused = !facts.mfa_enabled && !facts.step_up_due;
-        if excused || facts.mfa_at.is_some_and(recent) {
-            return Ok(());
+        match self.factor_use(context, age).await? {
+            FactorUse::Proven | FactorUse::WithoutFactor => Ok(()),
+            FactorUse::Due => Err(step_up_required(false).into()),
         }
-        let detail = "Prove a second factor first (POST /v1/auth/step-up)";
-        Err(Refusal::new(RefusalKind::Denied, "step_up_required", detail).into())
     }
 
     /// As [`Identity::require_recent_factor`] for what other principals do as well: machines
@@ -69,6 +84,38 @@ impl Identity {
             return Ok(());
         }
         self.require_recent_factor(context, RECENT).await
+    }
+
+    /// As [`Identity::require_recent_factor_of_people`], and nobody is excused for having no
+    /// factor: for what hands on a power that is proven where people use it.
+    pub(crate) async fn require_factor_of_people(
+        &self,
+        context: &OpContext,
+    ) -> Result<(), OperationError> {
+        if context.actor.kind != ActorKind::User {
+            return Ok(());
+        }
+        match self.factor_use(context, RECENT).await? {
+            FactorUse::Proven => Ok(()),
+            other => Err(step_up_required(other == FactorUse::WithoutFactor).into()),
+        }
+    }
+
+    async fn factor_use(
+        &self,
+        context: &OpContext,
+        age: SignedDuration,
+    ) -> Result<FactorUse, OperationError> {
+        let SessionId(session) = context.session.ok_or_else(token_revoked)?;
+        let facts = self.session(context, session).await?.ok_or_else(token_revoked)?;
+        let recent = |at: Timestamp| context.clock.now().duration_since(at) <= age;
+        Ok(if facts.mfa_at.is_some_and(recent) {
+            FactorUse::Proven
+        } else if facts.mfa_enabled || facts.step_up_due {
+            FactorUse::Due
+        } else {
+            FactorUse::WithoutFactor
+        })
     }
 
     /// Sends a code to step up with. 422 `method_unavailable`, 429.

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use super::{
     LinkSent,
     link::refused,
-    one_time::{self, Consumed, NewToken, Purpose, code_hash, link_invalid},
+    one_time::{self, Consumed, NewToken, PAYLOAD, Payload, Purpose, code_hash, link_invalid},
     person::{Person, Teller, sent_enough},
 };
 use crate::{
@@ -43,8 +43,6 @@ const SET_EMAIL: &str = tenancy::sql!("identity/one_time.sql", "set_email");
 const SET_PHONE: &str = tenancy::sql!("identity/one_time.sql", "set_phone");
 const EMAIL_PROVEN: &str = tenancy::sql!("identity/one_time.sql", "email_proven");
 
-const TABLE: &str = "one_time_tokens";
-const PAYLOAD: &str = "payload_sealed";
 const CODE: &str = "code";
 const PHONE_TOKEN: &str = "phone_token";
 
@@ -243,10 +241,10 @@ impl Command for Send {
         };
         let mut token = NewToken { token: self.token.token.clone(), payload: None, ..self.token };
         if self.to.is_some() {
-            let cell = (TABLE, PAYLOAD, token.id);
+            let cell = (PAYLOAD.0, PAYLOAD.1, token.id);
             let sealed = keys.seal(&person.subject, cell, address).map_err(key_failure)?;
             let index = blind_index(keys.index(), index_of(channel), &email_key(address));
-            token.payload = Some((sealed, index));
+            token.payload = Some(Payload { sealed, index: Some(index) });
         }
         let expires_at = token.store(transaction, context).await?.ok_or_else(sent_enough)?;
         let (template, values) = match channel {
@@ -316,7 +314,7 @@ impl Command for Confirm {
             Consumed::Gone => return Err(refused(context, self.purpose, Some(self.user))),
             Consumed::WrongCode => return Err(self.wrong_code(context)),
             Consumed::Used { id, payload: Some(sealed) } => {
-                let address = keys.open(&person.subject, (TABLE, PAYLOAD, id), sealed);
+                let address = keys.open(&person.subject, (PAYLOAD.0, PAYLOAD.1, id), sealed);
                 self.change(&teller, &person, &address.map_err(key_failure)?).await?;
             }
             Consumed::Used { payload: None, .. } => {

@@ -30,6 +30,7 @@ use crate::{
     events::about,
     passwords::{NewCredentials, write_password},
     sessions::{Forgotten, revoke_all},
+    users::register::adopt,
 };
 
 const CLEAR_LOCK: &str = tenancy::sql!("identity/one_time.sql", "clear_lock");
@@ -213,9 +214,16 @@ impl Command for SetPasswordByLink {
         };
         let consumed =
             one_time::consume(transaction, (self.purpose, self.user), &self.token, None).await?;
-        let Consumed::Used { .. } = consumed else {
+        let Consumed::Used { id, payload } = consumed else {
             return Err(refused(context, self.purpose, Some(self.user)));
         };
+        let mut events = Vec::new();
+        if is_invite {
+            one_time::void(transaction, self.user, &[self.purpose]).await?;
+            if let Some(sealed) = payload {
+                events.push(adopt(transaction, context, (&keys, &person), (id, sealed)).await?);
+            }
+        }
         write_password(transaction, context, self.user, &self.credentials).await?;
         let ended = revoke_all(transaction, self.user, "password_reset", None).await?;
         self.follow(transaction).await?;
@@ -223,7 +231,8 @@ impl Command for SetPasswordByLink {
             let teller = Teller { transaction, context, keys: &keys };
             teller.email(&person, Template::PasswordChanged, json!({})).await?;
         }
-        Ok(Applied { output: (), status: 204, events: vec![self.event(context, ended)] })
+        events.push(self.event(context, ended));
+        Ok(Applied { output: (), status: 204, events })
     }
 }
 

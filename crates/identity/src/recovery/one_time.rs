@@ -1,8 +1,8 @@
 //! Tokens for one use: made, replaced, consumed, forgotten.
 //!
 //! Owns the life of a row of `one_time_tokens`. Whoever makes or uses one has locked its
-//! person first (`person`), so that two of a purpose are never alive together and none is
-//! used while it is being replaced. Refuses to know what a token permits.
+//! person first (`person`), so that two of a purpose are never alive together (but those of who
+//! signs up) and none is used while it is being replaced. Refuses to know what a token permits.
 
 use jiff::{SignedDuration, Timestamp};
 use operation::{OperationError, Refusal};
@@ -93,6 +93,17 @@ impl Purpose {
     }
 }
 
+/// The column of a payload, as its ciphertext is bound to it.
+pub(crate) const PAYLOAD: (&str, &str) = ("one_time_tokens", "payload_sealed");
+
+/// What follows from using a token, sealed: what a change is to, or what somebody who signs
+/// up wished for.
+pub(crate) struct Payload {
+    pub(crate) sealed: Vec<u8>,
+    /// Of an address.
+    pub(crate) index: Option<BlindIndex>,
+}
+
 /// A token to be made.
 pub(crate) struct NewToken {
     pub(crate) id: Uuid,
@@ -101,8 +112,7 @@ pub(crate) struct NewToken {
     pub(crate) token: OpaqueToken,
     /// Where a code is due beside it: [`code_hash`].
     pub(crate) code_hash: Option<[u8; 32]>,
-    /// What a change is to, sealed, and its blind index.
-    pub(crate) payload: Option<(Vec<u8>, BlindIndex)>,
+    pub(crate) payload: Option<Payload>,
 }
 
 impl NewToken {
@@ -124,7 +134,8 @@ impl NewToken {
     }
 
     /// Stores it in the place of an earlier one of its purpose, and says when it ends;
-    /// nothing where the person was sent too many within the hour.
+    /// nothing where the person was sent too many within the hour. Invitations of those who
+    /// sign up stand beside each other: each is good for the form that it was sent for.
     pub(crate) async fn store(
         &self,
         transaction: &TenantTx,
@@ -143,13 +154,17 @@ impl NewToken {
         let (purposes, hash) = ([purpose], self.token.hash());
         let code = self.code_hash.as_ref().map(<[u8; 32]>::as_slice);
         let payload = self.payload.as_ref();
-        let (sealed, index) =
-            (payload.map(|(sealed, _)| sealed), payload.map(|(_, index)| index.as_slice()));
+        let sealed = payload.map(|payload| &payload.sealed);
+        let index = payload.and_then(|payload| payload.index.as_ref()).map(<[u8; 33]>::as_slice);
         let hash = hash.as_slice();
         let void: [&(dyn ToSql + Sync); 3] = [&tenant, &self.user, &&purposes[..]];
         let insert: [&(dyn ToSql + Sync); 9] =
             [&tenant, &self.id, &self.user, &purpose, &hash, &code, &sealed, &index, &expires_at];
-        transaction.pipeline(&[Query::new(VOID, &void), Query::new(INSERT, &insert)]).await?;
+        let mut queries = vec![Query::new(INSERT, &insert)];
+        if self.purpose != Purpose::Invite || payload.is_none() {
+            queries.insert(0, Query::new(VOID, &void));
+        }
+        transaction.pipeline(&queries).await?;
         Ok(Some(expires_at))
     }
 }
@@ -159,7 +174,7 @@ pub(crate) enum Consumed {
     /// It was good, and is no more.
     Used {
         id: Uuid,
-        /// What a change is to.
+        /// [`Payload::sealed`].
         payload: Option<Vec<u8>>,
     },
     /// The code beside it was wrong, and this counts.

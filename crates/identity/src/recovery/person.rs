@@ -25,7 +25,8 @@ pub(crate) struct Person {
     /// By staff: nothing that comes by link or code opens it, and only staff do.
     pub(crate) is_locked: bool,
     pub(crate) has_password: bool,
-    pub(crate) locked_by_staff: bool,
+    /// Nobody made them but themselves.
+    pub(crate) self_registered: bool,
     pub(crate) email: Option<String>,
     pub(crate) email_verified_at: Option<Timestamp>,
     pub(crate) phone: Option<String>,
@@ -57,7 +58,7 @@ impl Person {
             is_active: row.try_get("is_active")?,
             is_locked: row.try_get("locked_by_staff")?,
             has_password: row.try_get::<_, Option<String>>("password_hash")?.is_some(),
-            locked_by_staff: row.try_get("locked_by_staff")?,
+            self_registered: row.try_get("self_registered")?,
             email: open("email_sealed")?,
             email_verified_at: row.try_get("email_verified_at")?,
             phone: open("phone_sealed")?,

@@ -89,7 +89,7 @@ fn check_standing(person: &Person) -> Result<(), Refusal> {
     if !person.has_password {
         return conflict("not_joined", "They never had a password; send an invitation");
     }
-    if person.locked_by_staff {
+    if person.is_locked {
         return conflict("user_locked", "The account is locked; unlock it first");
     }
     Ok(())

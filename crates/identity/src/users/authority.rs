@@ -5,7 +5,7 @@
 
 use access::{Permission, Scope};
 use operation::{Failure, Refusal, RefusalKind};
-use tenancy::{DbError, OpContext, Query, TenantTx};
+use tenancy::{Blueprint, DbError, OpContext, Query, TenantTx};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -49,21 +49,12 @@ impl Identity {
     /// permission of the role must be the actor's, on at least the same objects.
     pub(crate) fn check_grant(&self, context: &OpContext, role: &str) -> Result<(), Refusal> {
         let blueprint = context.tenant.blueprint;
-        let rank = |name: &str| blueprint.roles().iter().position(|known| *known == name);
-        let Some(given_rank) = rank(role) else {
+        if !blueprint.roles().contains(&role) {
             return Err(Refusal::rule("unknown_role", "role", "This tenant has no such role"));
-        };
-        if context.actor.is_system() {
-            return Ok(());
         }
-        let own_rank = context.actor.roles.iter().filter_map(|name| rank(name)).min();
         let operations = &self.inner.operations;
-        let given = [role];
-        let covered = Permission::ALL.iter().all(|permission| {
-            let held: Scope = operations.scope(context, *permission);
-            held.includes(operations.policies().scope(blueprint, &given, *permission))
-        });
-        if covered && own_rank.is_some_and(|own| own <= given_rank) {
+        let held = |permission| operations.scope(context, permission);
+        if context.actor.is_system() || self.covers(blueprint, (&context.actor.roles, held), role) {
             return Ok(());
         }
         Err(Refusal::new(
@@ -71,6 +62,32 @@ impl Identity {
             "privilege_escalation",
             "This role holds more than you do",
         ))
+    }
+
+    /// Whether whoever holds these roles, and with them these scopes, may give a role.
+    fn covers(
+        &self,
+        blueprint: Blueprint,
+        (roles, held): (&[String], impl Fn(Permission) -> Scope),
+        role: &str,
+    ) -> bool {
+        let rank = |name: &str| blueprint.roles().iter().position(|known| *known == name);
+        let own_rank = roles.iter().filter_map(|name| rank(name)).min();
+        let outranks = own_rank.zip(rank(role)).is_some_and(|(own, given)| own <= given);
+        let policies = self.inner.operations.policies();
+        outranks
+            && Permission::ALL.iter().all(|permission| {
+                held(*permission).includes(policies.scope(blueprint, &[role], *permission))
+            })
+    }
+
+    /// The roles that a person of these roles may give.
+    pub(super) fn grantable_by(&self, blueprint: Blueprint, roles: &[String]) -> Vec<&'static str> {
+        let names: Vec<&str> = roles.iter().map(String::as_str).collect();
+        let policies = self.inner.operations.policies();
+        let held = |permission| policies.scope(blueprint, &names, permission);
+        let known = blueprint.roles().iter().copied();
+        known.filter(|role| self.covers(blueprint, (roles, held), role)).collect()
     }
 
     /// The roles that the actor may give, the mightiest first: what a form offers.

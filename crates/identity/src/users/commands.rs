@@ -44,6 +44,7 @@ const FACTS: &str = tenancy::sql!("identity/users.sql", "facts");
 const FACTS_OF_DELETED: &str = tenancy::sql!("identity/users.sql", "facts_of_deleted");
 const LOCK: &str = tenancy::sql!("identity/users.sql", "lock");
 const UPDATE: &str = tenancy::sql!("identity/users.sql", "update");
+const REVOKE_MIGHTIER: &str = tenancy::sql!("identity/api_keys.sql", "revoke_mightier");
 
 /// Makes a user whose values were checked and whose password was hashed.
 pub(super) struct CreateUser {
@@ -52,6 +53,17 @@ pub(super) struct CreateUser {
     pub(super) user: NewUser,
     pub(super) password_hash: Option<String>,
     pub(super) password_proof: [u8; 32],
+}
+
+/// How somebody came.
+pub(super) enum Origin {
+    /// Somebody made them.
+    Made {
+        /// Who recommended the tenant to them.
+        referred_by: Option<Uuid>,
+    },
+    /// By themselves; who recommended it is asked when the address is proven.
+    SignedUp,
 }
 
 /// The answer that is stored with the idempotency key: no personal data.
@@ -89,7 +101,8 @@ impl Command for CreateUser {
             return Err(Refusal::invisible("organization_id").into());
         }
         let referred_by = self.referrer(transaction, context).await?;
-        self.insert(transaction, context, (&self.user.username, referred_by)).await?;
+        self.insert(transaction, context, (&self.user.username, Origin::Made { referred_by }))
+            .await?;
         let event = event(context, EventType::UserCreation, Self::NAME, Self::RESOURCE)
             .resource_id(self.id)
             .new_values(json!({
@@ -102,7 +115,7 @@ impl Command for CreateUser {
 }
 
 impl CreateUser {
-    pub(super) async fn referrer(
+    async fn referrer(
         &self,
         transaction: &TenantTx,
         context: &OpContext,
@@ -120,7 +133,7 @@ impl CreateUser {
         &self,
         transaction: &TenantTx,
         context: &OpContext,
-        (username, referred_by): (&str, Option<Uuid>),
+        (username, origin): (&str, Origin),
     ) -> Result<(), Failure> {
         let (tenant, user) = (context.tenant_id(), &self.user);
         let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
@@ -134,7 +147,11 @@ impl CreateUser {
         let name = sealer.seal("full_name_sealed", user.full_name.as_deref())?;
         let (key, code) = (username_key(username), referral_code());
         let granted_by = (!context.actor.is_system()).then_some(context.actor.id);
-        let create: [&(dyn ToSql + Sync); 15] = [
+        let (referred_by, self_registered) = match origin {
+            Origin::Made { referred_by } => (referred_by, false),
+            Origin::SignedUp => (None, true),
+        };
+        let create: [&(dyn ToSql + Sync); 16] = [
             &tenant,
             &self.id,
             &username,
@@ -150,6 +167,7 @@ impl CreateUser {
             &user.organization_id,
             &code,
             &referred_by,
+            &self_registered,
         ];
         let grant: [&(dyn ToSql + Sync); 4] = [&tenant, &self.id, &user.role, &granted_by];
         let history_id = context.clock.new_id();
@@ -213,7 +231,9 @@ impl Command for UpdateUser {
             // A session was begun with what its owner could do then: they begin another.
             revoke_all(transaction, self.user, "role_changed", None).await?;
         }
-        Ok(Applied { output: (), status: 200, events: self.events(context, &before.roles) })
+        let mut events = self.events(context, &before.roles);
+        events.extend(self.end_mightier_keys(transaction, context).await?);
+        Ok(Applied { output: (), status: 200, events })
     }
 }
 
@@ -270,6 +290,27 @@ impl UpdateUser {
         let same_first = wanted.first().copied() == held.first().map(String::as_str);
         let kept = wanted.iter().all(|role| held.iter().any(|held| held == role));
         !same_first || !kept || held.iter().any(|held| !wanted.contains(&held.as_str()))
+    }
+
+    /// A machine does no more than whoever answers for it could give: its key ends with the
+    /// role that its maker held.
+    async fn end_mightier_keys(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+    ) -> Result<Vec<audit::AuditEvent>, DbError> {
+        let Some(roles) = self.update.wanted_roles() else { return Ok(Vec::new()) };
+        let roles: Vec<String> = roles.into_iter().map(str::to_owned).collect();
+        let grantable = self.identity.grantable_by(context.tenant.blueprint, &roles);
+        let parameters: [&(dyn ToSql + Sync); 3] = [&transaction.tenant(), &self.user, &grantable];
+        let ended = transaction.query(REVOKE_MIGHTIER, &parameters).await?;
+        let record = |row: &Row| -> Result<audit::AuditEvent, DbError> {
+            let ended = event(context, EventType::CredentialChange, "api_key.revoke", "api_key")
+                .resource_id(row.try_get("id")?)
+                .details(json!({ "ended": true, "reason": "role_changed" }));
+            Ok(ended)
+        };
+        ended.iter().map(record).collect()
     }
 
     fn check_given(&self, context: &OpContext) -> Result<(), Failure> {
@@ -493,7 +534,11 @@ pub(crate) struct Indexed {
 }
 
 impl Sealer<'_> {
-    fn seal(&self, column: &str, value: Option<&str>) -> Result<Option<Vec<u8>>, DbError> {
+    pub(crate) fn seal(
+        &self,
+        column: &str,
+        value: Option<&str>,
+    ) -> Result<Option<Vec<u8>>, DbError> {
         let cell = ("users", column, self.user);
         value
             .map(|value| self.keys.seal(self.subject, cell, value))

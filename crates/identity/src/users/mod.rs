@@ -10,7 +10,7 @@ mod lifecycle;
 mod model;
 mod names;
 mod read;
-mod register;
+pub(crate) mod register;
 mod sessions;
 #[cfg(test)]
 mod tests;

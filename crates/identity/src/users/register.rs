@@ -8,23 +8,28 @@
 //! forgotten their password. A name that is taken is told to nobody: a free one like it
 //! stands in the message.
 //!
+//! Anybody may type anybody's address: what the form wishes for (name, full name, referrer)
+//! goes sealed with its link and is nobody's before that link is followed. Of several forms
+//! for one address the one counts whose link its owner follows.
+//!
 //! Whoever signs up holds the least role of the blueprint and is nobody's customer yet. The
 //! code of whoever owns the address already makes nobody, so nobody refers themselves.
 
 use std::sync::Arc;
 
 use access::Permission;
-use audit::EventType;
+use audit::{AuditEvent, EventType};
 use notify::Template;
 use operation::{Applied, Call, Command, Failure, OperationError, Refusal, RefusalKind, event};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tenancy::{Blueprint, DbError, OpContext, Query, RequestInfo, TenantTx};
+use tenancy::{Blueprint, DbError, OpContext, Query, RequestInfo, TenantTx, keyring::TenantKeys};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 use vault::{BlindIndex, blind_index};
 
 use super::{
-    commands::CreateUser,
+    commands::{CreateUser, Origin, Sealer, taken},
     model::{NewPassword, NewUser, email_key, username_key},
 };
 use crate::{
@@ -33,13 +38,14 @@ use crate::{
     events::{about, hexadecimal},
     login::name_key,
     recovery::{
-        one_time::{NewToken, Purpose},
+        one_time::{NewToken, PAYLOAD, Payload, Purpose},
         person::{Person, Teller},
     },
 };
 
 const FIND_ACCOUNT: &str = tenancy::sql!("identity/login.sql", "find_account");
 const NAME_TAKEN: &str = tenancy::sql!("identity/users.sql", "name_taken");
+const ADOPT: &str = tenancy::sql!("identity/users.sql", "adopt");
 const BY_REFERRAL_CODE: &str = tenancy::sql!("identity/users.sql", "by_referral_code");
 
 /// Tries at a free name before somebody has to sign up again.
@@ -116,9 +122,14 @@ impl Identity {
     async fn admit(
         &self,
         context: &OpContext,
-        user: NewUser,
+        mut user: NewUser,
         (email, address): (&str, BlindIndex),
     ) -> Result<(), OperationError> {
+        let wishes = Wishes {
+            username: user.username.clone(),
+            full_name: user.full_name.take(),
+            referral_code: user.referral_code.take(),
+        };
         let (tenant, index) = (context.tenant_id(), address.as_slice());
         let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &email, &index];
         let database = self.inner.operations.database();
@@ -130,7 +141,7 @@ impl Identity {
                 return self.send_reset(context, &name_key(email), address).await;
             }
             let token = NewToken::generate(context, Purpose::Invite, known)?;
-            return self.send_welcome(context, (token, None)).await;
+            return self.send_welcome(context, (token, None), wishes).await;
         }
         let token = NewToken::generate(context, Purpose::Invite, context.clock.new_id())?;
         let user = CreateUser {
@@ -140,15 +151,16 @@ impl Identity {
             password_hash: None,
             password_proof: [0; 32],
         };
-        self.send_welcome(context, (token, Some(user))).await
+        self.send_welcome(context, (token, Some(user)), wishes).await
     }
 
     async fn send_welcome(
         &self,
         context: &OpContext,
         (token, user): (NewToken, Option<CreateUser>),
+        wishes: Wishes,
     ) -> Result<(), OperationError> {
-        let command = Register { identity: self.clone(), token, user };
+        let command = Register { identity: self.clone(), token, user, wishes };
         let call = Call { context: context.clone(), idempotency_key: None, command };
         self.inner.operations.run_one(call).await.map(drop)
     }
@@ -206,6 +218,15 @@ struct Register {
     token: NewToken,
     /// Nobody where they are there already.
     user: Option<CreateUser>,
+    wishes: Wishes,
+}
+
+/// What somebody would like to be called, and who recommended us to them.
+#[derive(Clone, Serialize, Deserialize)]
+struct Wishes {
+    username: String,
+    full_name: Option<String>,
+    referral_code: Option<String>,
 }
 
 impl Command for Register {
@@ -225,13 +246,12 @@ impl Command for Register {
     ) -> Result<Applied<()>, Failure> {
         let mut events = Vec::new();
         if let Some(user) = &self.user {
-            let name = free_name(transaction, &user.user.username).await?;
-            let referred_by = user.referrer(transaction, context).await?;
-            user.insert(transaction, context, (&name, referred_by)).await?;
+            let name = free_name(transaction, (user.id, &user.user.username)).await?;
+            user.insert(transaction, context, (&name, Origin::SignedUp)).await?;
             events.push(
                 event(context, EventType::UserCreation, Self::NAME, Self::RESOURCE)
                     .resource_id(user.id)
-                    .new_values(json!({ "role": user.user.role, "referred_by": referred_by }))
+                    .new_values(json!({ "role": user.user.role }))
                     .personal_fields(),
             );
         }
@@ -256,7 +276,7 @@ impl Register {
         context: &OpContext,
     ) -> Result<Option<&'static str>, DbError> {
         let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
-        let Some(person) = Person::lock(transaction, &keys, self.token.user).await? else {
+        let Some(mut person) = Person::lock(transaction, &keys, self.token.user).await? else {
             return Ok(Some("gone"));
         };
         let least = context.tenant.blueprint.roles().last().copied();
@@ -266,23 +286,69 @@ impl Register {
         if !person.roles.iter().all(|role| Some(role.as_str()) == least) {
             return Ok(Some("invited_by_others"));
         }
-        let Some(expires_at) = self.token.store(transaction, context).await? else {
+        let mut token = NewToken { token: self.token.token.clone(), payload: None, ..self.token };
+        if person.self_registered {
+            // They are told the name that this link gives them.
+            let wished = (person.id, self.wishes.username.as_str());
+            person.username = free_name(transaction, wished).await?;
+            let wishes = Wishes { username: person.username.clone(), ..self.wishes.clone() };
+            let cell = (PAYLOAD.0, PAYLOAD.1, token.id);
+            let sealed = keys
+                .seal(&person.subject, cell, &json!(wishes).to_string())
+                .map_err(key_failure)?;
+            token.payload = Some(Payload { sealed, index: None });
+        }
+        let Some(expires_at) = token.store(transaction, context).await? else {
             return Ok(Some("sent_enough"));
         };
-        let values = json!({ "link": self.token.link(), "expires_at": expires_at });
+        let values = json!({ "link": token.link(), "expires_at": expires_at });
         let teller = Teller { transaction, context, keys: &keys };
         teller.email(&person, Template::Invite, values).await?;
         Ok(None)
     }
 }
 
-/// The name that was wished for, or one like it that nobody has.
-async fn free_name(transaction: &TenantTx, wished: &str) -> Result<String, DbError> {
+/// Makes the wishes of the form whose link was followed the person's, who is locked. A
+/// referral code that is nobody's any more is left out.
+pub(crate) async fn adopt(
+    transaction: &TenantTx,
+    context: &OpContext,
+    (keys, person): (&TenantKeys, &Person),
+    (token, sealed): (Uuid, Vec<u8>),
+) -> Result<AuditEvent, Failure> {
+    let opened = keys.open(&person.subject, (PAYLOAD.0, PAYLOAD.1, token), sealed);
+    let wishes: Wishes = serde_json::from_str(&opened.map_err(key_failure)?)
+        .map_err(|error| DbError::Corrupt(format!("the payload of link {token}: {error}")))?;
+    let tenant = transaction.tenant();
+    let name = free_name(transaction, (person.id, &wishes.username)).await?;
+    let referred_by = match &wishes.referral_code {
+        Some(code) => transaction.query_opt(BY_REFERRAL_CODE, &[&tenant, code]).await?,
+        None => None,
+    };
+    let referred_by: Option<Uuid> =
+        referred_by.map(|row| row.try_get("id")).transpose().map_err(DbError::from)?;
+    let referred_by = referred_by.filter(|referrer| *referrer != person.id);
+    let sealer = Sealer { keys, subject: &person.subject, user: person.id };
+    let full_name = sealer.seal("full_name_sealed", wishes.full_name.as_deref())?;
+    let key = username_key(&name);
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&tenant, &person.id, &name, &key, &full_name, &referred_by];
+    transaction.execute(ADOPT, &parameters).await.map_err(taken)?;
+    Ok(about(context, EventType::DataModification, "user.register", (Some(person.id), None))
+        .new_values(json!({ "referred_by": referred_by }))
+        .personal_fields())
+}
+
+/// The name that was wished for, or one like it that nobody else has.
+async fn free_name(
+    transaction: &TenantTx,
+    (person, wished): (Uuid, &str),
+) -> Result<String, DbError> {
     let tenant = transaction.tenant();
     let mut name = wished.to_owned();
     for _ in 0..NAMES_TRIED {
         let key = username_key(&name);
-        if transaction.query_opt(NAME_TAKEN, &[&tenant, &key]).await?.is_none() {
+        if transaction.query_opt(NAME_TAKEN, &[&tenant, &key, &person]).await?.is_none() {
             return Ok(name);
         }
         let kept: String = wished.chars().take(NAME_KEPT).collect();

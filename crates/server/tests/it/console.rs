@@ -49,12 +49,25 @@ impl Browser {
     }
 
     pub(crate) async fn signed_in(app: &App, tenant: &str, username: &str) -> Self {
+        let mut browser = Self::past_the_password(app, tenant, username).await;
+        assert_eq!(browser.get(app, "/").await.status, 200);
+        browser
+    }
+
+    /// Signed in, and a second factor used just now.
+    pub(crate) async fn signed_in_by_factor(app: &App, tenant: &str, username: &str) -> Self {
+        let mut browser = Self::past_the_password(app, tenant, username).await;
+        app.factor_used(username).await;
+        assert_eq!(browser.get(app, "/").await.status, 200);
+        browser
+    }
+
+    async fn past_the_password(app: &App, tenant: &str, username: &str) -> Self {
         let mut browser = Self::default();
         browser.get(app, "/login").await;
         let fields = [("tenant", tenant), ("username", username), ("password", PASSWORD)];
         let answer = browser.post(app, "/login", &fields).await;
         assert_eq!((answer.status, answer.header("location")), (303, "/"), "{}", answer.text);
-        assert_eq!(browser.get(app, "/").await.status, 200);
         browser
     }
 

@@ -83,7 +83,7 @@ pub(crate) struct Things {
 
 impl Things {
     pub(crate) async fn of(app: &App) -> Self {
-        let token = app.login(&app.bank, "admin").await;
+        let token = app.login_by_factor(&app.bank, "admin").await;
         let [account, _] = app.bank.customers[0].accounts;
         let [_, untouched] = app.bank.customers[1].accounts;
         let order = serde_json::json!({

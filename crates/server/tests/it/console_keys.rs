@@ -108,7 +108,7 @@ async fn the_key_set_is_linked_where_there_is_one() {
 #[tokio::test]
 async fn a_secret_is_seen_once_and_opens_what_it_is_for() {
     let app = App::start().await;
-    let mut admin = Browser::signed_in(&app, "bank", "admin").await;
+    let mut admin = Browser::signed_in_by_factor(&app, "bank", "admin").await;
     assert!(admin.get(&app, "/keys/api").await.text.contains("No API keys yet"));
     let roles = admin.get(&app, NEW).await;
     assert!(roles.text.contains("value=\"officer\"") && !roles.text.contains("super_admin\""));
@@ -148,7 +148,7 @@ async fn a_secret_is_seen_once_and_opens_what_it_is_for() {
 #[tokio::test]
 async fn a_form_sent_twenty_times_makes_one_key_and_shows_it_once() {
     let app = App::start().await;
-    let mut admin = Browser::signed_in(&app, "bank", "admin").await;
+    let mut admin = Browser::signed_in_by_factor(&app, "bank", "admin").await;
     let form = admin.get(&app, &format!("{NEW}?role=officer")).await;
     let racing =
         (0..20).map(|_| {
@@ -170,7 +170,7 @@ async fn a_form_sent_twenty_times_makes_one_key_and_shows_it_once() {
 #[tokio::test]
 async fn what_is_no_key_comes_back_with_what_was_typed() {
     let app = App::start().await;
-    let mut admin = Browser::signed_in(&app, "bank", "admin").await;
+    let mut admin = Browser::signed_in_by_factor(&app, "bank", "admin").await;
     // What is typed, what the page says.
     let table: [(&[(&str, &str)], &str); 7] = [
         (&[("name", "")], "Write a name of 1 to 100 characters."),
@@ -207,7 +207,7 @@ async fn what_is_no_key_comes_back_with_what_was_typed() {
 #[tokio::test]
 async fn a_key_gets_a_new_secret_and_an_end() {
     let app = App::start().await;
-    let mut admin = Browser::signed_in(&app, "bank", "admin").await;
+    let mut admin = Browser::signed_in_by_factor(&app, "bank", "admin").await;
     let first = secret_of(&made(&app, &mut admin, &[]).await).unwrap();
     let id = only_key(&app).await;
     let (place, rotate) = (format!("/keys/api/{id}"), format!("/keys/api/{id}/rotate"));
@@ -246,7 +246,7 @@ async fn a_key_gets_a_new_secret_and_an_end() {
 async fn keys_are_their_tenants_and_their_administrators() {
     let app = App::start().await;
     app.add_bank("other").await;
-    let mut admin = Browser::signed_in(&app, "bank", "admin").await;
+    let mut admin = Browser::signed_in_by_factor(&app, "bank", "admin").await;
     let secret = secret_of(&made(&app, &mut admin, &[]).await).unwrap();
     let (key, kid) = (only_key(&app).await, signing(&app, app.bank.id).await);
     let once = Uuid::from_u128(5).to_string();
@@ -255,7 +255,7 @@ async fn keys_are_their_tenants_and_their_administrators() {
         format!("/keys/api/{key}/rotate"),
         format!("/keys/api/{key}/revoke"),
     ];
-    let mut stranger = Browser::signed_in(&app, "other", "super_admin").await;
+    let mut stranger = Browser::signed_in_by_factor(&app, "other", "super_admin").await;
     stranger.get(&app, "/keys").await;
     assert_eq!(stranger.get(&app, &format!("/keys/api/{key}")).await.status, 404);
     for path in &posts {

@@ -78,6 +78,8 @@ async fn pages_of_keys_are_clean_in_every_variant() {
     let browser = Browser::start().await;
     let mut walker = Walker::default();
     let page = sign_in(&browser.person(&origin).await, &app, "admin").await;
+    walker.visit(&page, &Stop::new("step-up-without-factor", "/step-up?next=/keys/api/new")).await;
+    app.factor_used("admin").await;
     walker.visit(&page, &Stop::new("keys-api-none", "/keys/api")).await;
     walker.visit(&page, &Stop::new("keys-api-role", "/keys/api/new")).await;
     walker.visit(&page, &Stop::new("keys-api-new", "/keys/api/new?role=officer")).await;

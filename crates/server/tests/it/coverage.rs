@@ -174,7 +174,7 @@ async fn signing_key_of(app: &App, bank: &Bank) -> Uuid {
 }
 
 async fn api_key_of(app: &App, bank: &Bank) -> Uuid {
-    let admin = app.login(bank, "admin").await;
+    let admin = app.login_by_factor(bank, "admin").await;
     let wish = json!({ "name": "Payroll", "role": "customer_service" });
     id_of(&app.post("/v1/api-keys").bearer(&admin).json(&wish).send().await.body["id"])
 }

@@ -22,7 +22,7 @@ use crate::{
 
 /// A key made by a tenant's admin: its id and its secret.
 async fn key_of(app: &App, bank: &Bank, wish: &Value) -> (Uuid, String) {
-    let admin = app.login(bank, "admin").await;
+    let admin = app.login_by_factor(bank, "admin").await;
     let made = app.post("/v1/api-keys").bearer(&admin).json(wish).send().await;
     assert_eq!(made.status, 201, "{}", made.text);
     let id = made.body["id"].as_str().unwrap().parse().unwrap();
@@ -206,7 +206,7 @@ async fn a_key_is_good_in_its_networks_alone() {
     let noted: i64 = app.superuser.query_one(noted, &[&id]).await.unwrap().get(0);
     assert_eq!(noted, 3, "once for each address");
     for network in ["10.1.0.1/16", "office", "10.0.0.0/33"] {
-        let admin = app.login(&app.bank, "admin").await;
+        let admin = app.login_by_factor(&app.bank, "admin").await;
         let wish = json!({ "name": "x", "role": "officer", "allowed_networks": [network] });
         let answer = app.post("/v1/api-keys").bearer(&admin).json(&wish).send().await;
         assert_eq!((answer.status, answer.field()), (422, "allowed_networks"), "{network}");
@@ -306,7 +306,7 @@ async fn an_order_of_a_machine_is_approved_by_a_person_who_has_not_made_the_mach
     let approved = decide(&app, &manager, (approval, "approve"), "m").await;
     assert_eq!((approved.status, status_of(&approved)), (200, "approved"), "{}", approved.text);
     // Who was shown its second secret is behind it as well.
-    let mighty = app.login(&app.bank, "super_admin").await;
+    let mighty = app.login_by_factor(&app.bank, "super_admin").await;
     let path = format!("/v1/api-keys/{id}/rotate");
     let rotated = app.post(path).bearer(&mighty).json(&json!({ "overlap_s": 600 })).send().await;
     assert_eq!(rotated.status, 200, "{}", rotated.text);

@@ -55,7 +55,7 @@ async fn one_of_each(app: &App) -> BTreeMap<&'static str, String> {
         answer.body[name].as_str().unwrap_or_else(|| panic!("{name}: {}", answer.body)).to_owned()
     };
     let mut tokens = BTreeMap::new();
-    let admin = app.login(bank, "admin").await;
+    let admin = app.login_by_factor(bank, "admin").await;
     let signed_in = app.sign_in(bank, "customer").await;
     let customer = signed_in["access_token"].as_str().unwrap().to_owned();
     tokens.insert("refresh", signed_in["refresh_token"].as_str().unwrap().to_owned());

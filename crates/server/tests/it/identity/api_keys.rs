@@ -26,7 +26,7 @@ async fn world() -> (World, OpContext, OpContext) {
     let world = World::new().await;
     let bank = world.tenant("bank", Blueprint::CoreBank).await;
     world.user(&bank, "admin", "admin").await;
-    let (_, admin) = world.signed_in("bank", "admin").await;
+    let (_, admin) = world.signed_in_by_factor("bank", "admin").await;
     (world, bank, admin)
 }
 
@@ -124,7 +124,7 @@ async fn secrets_overlap_for_as_long_as_was_said_and_keys_end() {
     world.advance_s(601);
     tokio::time::sleep(Duration::from_millis(1_050)).await;
     assert_eq!(world.authenticate(&second).await.unwrap_err().code, "invalid_token");
-    let (_, admin) = world.signed_in("bank", "admin").await;
+    let (_, admin) = world.signed_in_by_factor("bank", "admin").await;
     let none = ApiKeyRotation { overlap_s: Some(0), expires_at: None };
     let fourth = world.identity.rotate_api_key(&admin, id, none).await.unwrap().secret;
     assert_eq!(world.authenticate(&third).await.unwrap_err().code, "invalid_token");
@@ -137,7 +137,7 @@ async fn secrets_overlap_for_as_long_as_was_said_and_keys_end() {
 async fn nobody_makes_a_key_of_more_than_they_are_and_no_key_makes_another() {
     let (world, bank, admin) = world().await;
     world.user(&bank, "manager", "manager").await;
-    let (_, manager) = world.signed_in("bank", "manager").await;
+    let (_, manager) = world.signed_in_by_factor("bank", "manager").await;
     let identity = &world.identity;
     let table = [
         (&manager, wish("customer", &[]), "permission_denied"),

@@ -16,9 +16,8 @@ use super::{
 async fn a_machine_is_no_second_admin() {
     let bank = Bank::new(1_000).await;
     let alice = bank.holder("alice", "customer").await;
-    bank.user("adam", "admin").await;
-    let grant = bank.sign_in("adam").await.unwrap().into_tokens().unwrap();
-    let adam = bank.context(&grant).await;
+    let adam = bank.holder("adam", "admin").await;
+    let (_, adam) = bank.signed_in(&adam).await;
     let wish =
         NewApiKey { name: "Helper".to_owned(), role: "admin".to_owned(), ..NewApiKey::default() };
     let made = bank.node.create_api_key(&adam, wish).await.unwrap();
@@ -82,7 +81,7 @@ async fn a_hand_in_somebodys_access_stays_whatever_comes_after() {
     for name in ["maker", "moved", "restored", "holder", "checker"] {
         people.insert(name, world.user(&bank, name, "admin").await);
     }
-    let (_, maker) = world.signed_in("bank", "maker").await;
+    let (_, maker) = world.signed_in_by_factor("bank", "maker").await;
     let identity = &world.identity;
     let wish =
         NewApiKey { name: "Payroll".to_owned(), role: "admin".to_owned(), ..NewApiKey::default() };
@@ -114,8 +113,8 @@ async fn a_hand_in_somebodys_access_stays_whatever_comes_after() {
         assert!(independent(people["checker"], behind).await, "{behind}");
     }
     // Whoever was shown its secret once is behind it still after others were.
-    let (_, holder) = world.signed_in("bank", "holder").await;
-    let (_, checker) = world.signed_in("bank", "checker").await;
+    let (_, holder) = world.signed_in_by_factor("bank", "holder").await;
+    let (_, checker) = world.signed_in_by_factor("bank", "checker").await;
     for actor in [&holder, &checker] {
         identity.rotate_api_key(actor, key.record.id, ApiKeyRotation::default()).await.unwrap();
     }

@@ -136,14 +136,14 @@ async fn a_known_address_and_a_taken_name_are_answered_as_any_other() {
     door.settles(WELCOMES, 1).await;
     let name = door.message("invite").await["name"].as_str().unwrap().to_owned();
     assert!(name.starts_with("Known-") && name.len() == 11, "{name}");
-    // Again before the link was followed: another link in the place of the first.
+    // Again before the link was followed: another link, and the first that is followed counts.
     let first = door.message("invite").await["link"].as_str().unwrap().to_owned();
     door.world.advance_s(1);
     assert_eq!(door.register(form("third", "new@home.example")).await, "ok");
     door.settles(WELCOMES, 2).await;
     let second = door.message("invite").await["link"].as_str().unwrap().to_owned();
-    assert_eq!(door.follow(&first).await, "link_invalid");
     assert_eq!(door.follow(&second).await, "ok");
+    assert_eq!(door.follow(&first).await, "link_invalid");
     assert_eq!(door.world.scalar::<i64>(PEOPLE).await, 2);
     // The log holds no address, and the same record for both.
     let sql = "SELECT count(*) FROM audit_log WHERE action = 'user.register' AND actor_kind = 'anonymous' \
@@ -151,6 +151,55 @@ async fn a_known_address_and_a_taken_name_are_answered_as_any_other() {
     assert_eq!(door.world.scalar::<i64>(sql).await, 3);
     let sql = "SELECT count(*) FROM audit_log WHERE audit_log::text ILIKE '%home.example%'";
     assert_eq!(door.world.scalar::<i64>(sql).await, 0);
+}
+
+#[tokio::test]
+async fn a_stranger_who_came_first_fixes_nothing() {
+    let door = Door::new().await;
+    let thief = door.world.user(&door.cli, "thief", "customer").await;
+    let sql = format!("SELECT referral_code FROM users WHERE id = '{thief}'");
+    let referral: String = door.world.scalar(&sql).await;
+    let forged = |username: &str| Registration {
+        full_name: Some("Somebody Else".to_owned()),
+        referral_code: Some(referral.clone()),
+        ..form(username, "jana@home.example")
+    };
+    let link = async || door.message("invite").await["link"].as_str().unwrap().to_owned();
+    assert_eq!(door.register(forged("forged")).await, "ok");
+    door.settles(WELCOMES, 1).await;
+    door.world.advance_s(1);
+    let wish = Registration {
+        full_name: Some("Jana Nová".to_owned()),
+        ..form("jana", "jana@home.example")
+    };
+    assert_eq!(door.register(wish).await, "ok");
+    door.settles(WELCOMES, 2).await;
+    assert_eq!(door.message("invite").await["name"], "jana", "the name that this link gives");
+    let own = link().await;
+    // Nor by coming again afterwards: the owner's link stays good.
+    door.world.advance_s(1);
+    assert_eq!(door.register(forged("again")).await, "ok");
+    door.settles(WELCOMES, 3).await;
+    let last = link().await;
+    assert_eq!(door.follow(&own).await, "ok");
+    assert_eq!(door.follow(&last).await, "link_invalid");
+    let sql = "SELECT username FROM users WHERE self_registered AND referred_by IS NULL";
+    assert_eq!(door.world.scalar::<String>(sql).await, "jana");
+    let user: Uuid = door.world.scalar("SELECT id FROM users WHERE username = 'jana'").await;
+    let record = door.world.identity.user(&door.cli, user).await.unwrap();
+    assert_eq!(record.full_name.as_deref(), Some("Jana Nová"));
+    // Whom somebody else made keeps what they were given.
+    let mut made = new_user("made", "customer");
+    made.email = Some("made@home.example".to_owned());
+    made.password = identity::NewPassword::None;
+    door.world.identity.create_user(&door.cli, None, made).await.unwrap();
+    door.world.advance_s(1);
+    let wish = Registration { email: "made@home.example".to_owned(), ..forged("unmade") };
+    assert_eq!(door.register(wish).await, "ok");
+    door.settles(WELCOMES, 4).await;
+    assert_eq!(door.follow(&link().await).await, "ok");
+    let kept = "SELECT count(*) FROM users WHERE username = 'made' AND referred_by IS NULL";
+    assert_eq!(door.world.scalar::<i64>(kept).await, 1);
 }
 
 #[tokio::test]
@@ -162,6 +211,8 @@ async fn nobody_refers_themselves_and_nobody_enters_where_the_door_is_shut() {
     let again = Registration { referral_code: Some(own), ..form("second", "jana@home.example") };
     assert_eq!(door.register(again).await, "ok");
     door.settles(WELCOMES, 2).await;
+    let link = door.message("invite").await["link"].as_str().unwrap().to_owned();
+    assert_eq!(door.follow(&link).await, "ok");
     let referred = "SELECT count(*) FROM users WHERE referred_by IS NOT NULL";
     assert_eq!(door.world.scalar::<i64>(referred).await, 0);
     let nobodys = Registration {

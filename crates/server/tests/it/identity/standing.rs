@@ -128,8 +128,8 @@ async fn a_key_works_while_somebody_answers_for_it() {
     let (world, cli) = bank().await;
     let maker = world.user(&cli, "maker", "admin").await;
     world.user(&cli, "second", "admin").await;
-    let (_, admin) = world.signed_in("bank", "maker").await;
-    let (_, second) = world.signed_in("bank", "second").await;
+    let (_, admin) = world.signed_in_by_factor("bank", "maker").await;
+    let (_, second) = world.signed_in_by_factor("bank", "second").await;
     let wish = |name: &str| NewApiKey {
         name: name.to_owned(),
         role: "officer".to_owned(),
@@ -195,4 +195,63 @@ async fn a_first_factor_ends_the_sessions_that_had_none() {
     let sent = Zeroizing::new(bank.sent_code(context.actor.id).await);
     bank.node.confirm_factor(&context, Some(Method::Sms), sent).await.unwrap();
     assert!(bank.node.authenticate(&other.access_token, here()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_demotion_ends_the_keys_of_what_was_held() {
+    let (world, cli) = bank().await;
+    let maker = world.user(&cli, "maker", "admin").await;
+    world.user(&cli, "second", "admin").await;
+    let (_, admin) = world.signed_in_by_factor("bank", "maker").await;
+    let (_, second) = world.signed_in_by_factor("bank", "second").await;
+    let wish = |name: &str, role: &str| NewApiKey {
+        name: name.to_owned(),
+        role: role.to_owned(),
+        ..NewApiKey::default()
+    };
+    let make = async |who: &OpContext, name: &str, role: &str| {
+        world.identity.create_api_key(who, wish(name, role)).await.unwrap()
+    };
+    let mighty = make(&admin, "mighty", "admin").await;
+    make(&admin, "low", "officer").await;
+    let handed = make(&admin, "handed", "admin").await;
+    let rotation = identity::ApiKeyRotation { overlap_s: None, expires_at: None };
+    world.identity.rotate_api_key(&second, handed.record.id, rotation).await.unwrap();
+    make(&second, "other", "admin").await;
+    let machine = world.authenticate(&mighty.secret).await.unwrap();
+    let demoted = UserUpdate { role: Some("officer".to_owned()), ..UserUpdate::default() };
+    world.identity.update_user(&cli, maker, None, demoted).await.unwrap();
+    let ended = "SELECT array_agg(name ORDER BY name) FROM api_keys WHERE revoked_at IS NOT NULL";
+    assert_eq!(world.scalar::<Vec<String>>(ended).await, ["mighty"]);
+    let written = world.identity.create_user(&machine, None, new_user("x", "customer")).await;
+    assert_eq!(code(written), "token_revoked");
+    let told = "SELECT count(*) FROM audit_log WHERE action = 'api_key.revoke' \
+         AND details ->> 'reason' = 'role_changed'";
+    assert_eq!(world.scalar::<i64>(told).await, 1);
+    // What was begun as an admin makes no key of one any more.
+    let late = world.identity.create_api_key(&admin, wish("late", "admin")).await;
+    assert_eq!(code(late), "token_revoked");
+    // Nor where the demotion is under way as the key is asked for.
+    let seconds: Uuid = world.scalar("SELECT id FROM users WHERE username = 'second'").await;
+    let mut superuser = world.superuser().await;
+    let under_way = superuser.transaction().await.unwrap();
+    let lock = "SELECT 1 FROM users WHERE id = $1 FOR UPDATE";
+    under_way.execute(lock, &[&seconds]).await.unwrap();
+    for sql in [
+        "UPDATE users SET role = 'officer' WHERE id = $1",
+        "DELETE FROM user_roles WHERE user_id = $1",
+        "INSERT INTO user_roles (tenant_id, user_id, role) SELECT tenant_id, id, role FROM users WHERE id = $1",
+    ] {
+        under_way.execute(sql, &[&seconds]).await.unwrap();
+    }
+    let (node, asks, wanted) = (world.identity.clone(), second.clone(), wish("racing", "admin"));
+    let racing = tokio::spawn(async move { node.create_api_key(&asks, wanted).await });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+         AND datname = current_database()";
+    while world.scalar::<i64>(waits).await == 0 {
+        assert!(!racing.is_finished(), "it waits for the demotion");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    under_way.commit().await.unwrap();
+    assert_eq!(code(racing.await.unwrap()), "token_revoked");
 }

@@ -108,6 +108,22 @@ impl World {
         self.identity.authenticate(bearer, from("192.0.2.1", "tests")).await
     }
 
+    /// Signed in, a second factor used just now, and the context that a request would have.
+    pub(super) async fn signed_in_by_factor(
+        &self,
+        slug: &str,
+        username: &str,
+    ) -> (TokenGrant, OpContext) {
+        let grant = self.login(slug, username, PASSWORD).await.unwrap();
+        let sql = "UPDATE user_sessions SET mfa_level = 1, mfa_at = $2 WHERE revoked_at IS NULL \
+             AND user_id IN (SELECT id FROM users WHERE username = $1)";
+        let now = self.clock.now();
+        self.superuser().await.execute(sql, &[&username, &now]).await.unwrap();
+        let context = self.authenticate(&grant.access_token).await.unwrap();
+        self.advance_s(1);
+        (grant, context)
+    }
+
     /// Signed in, and the context that a request would have.
     pub(super) async fn signed_in(&self, slug: &str, username: &str) -> (TokenGrant, OpContext) {
         let grant = self.login(slug, username, PASSWORD).await.unwrap();

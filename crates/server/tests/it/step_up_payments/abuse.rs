@@ -146,7 +146,7 @@ async fn staff_prove_as_well_and_machines_do_not() {
     let great = scene.payment(LIMIT + 1);
     let officer = scene.app.login(&scene.app.bank, "officer").await;
     assert_eq!(scene.outcome(&officer, "staff", &great).await, "403 step_up_required");
-    let admin = scene.app.login(&scene.app.bank, "admin").await;
+    let admin = scene.app.login_by_factor(&scene.app.bank, "admin").await;
     let scopes = ["transaction:create", "transaction:read", "account:read"];
     let wish = json!({ "name": "Payroll", "role": "officer", "scopes": scopes });
     let key = scene.app.post("/v1/api-keys").bearer(&admin).json(&wish).send().await;
