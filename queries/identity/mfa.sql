@@ -7,7 +7,7 @@ SELECT name FROM tenants WHERE id = $1::uuid;
 
 --! configs
 -- What somebody enrolled, confirmed or not, with the key that opens it.
-SELECT config.id, config.method, config.name, config.secret_sealed, config.confirmed_at,
+SELECT config.id, config.method, config.name, config.secret_sealed, config.period_s, config.confirmed_at,
     subject.key_id, subject.wrapped_key
 FROM mfa_configs config
 LEFT JOIN subject_keys subject ON subject.tenant_id = config.tenant_id AND subject.subject_id = config.user_id
@@ -15,10 +15,12 @@ WHERE config.tenant_id = $1::uuid AND config.user_id = $2::uuid;
 
 --! enrol
 -- Again before it was confirmed: the earlier secret was never any good.
-INSERT INTO mfa_configs AS config (tenant_id, id, user_id, method, name, secret_sealed, device_fingerprint)
-VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text, $5::text, $6::bytea, $7::bytea)
+INSERT INTO mfa_configs AS config (tenant_id, id, user_id, method, name, secret_sealed, device_fingerprint,
+    period_s)
+VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text, $5::text, $6::bytea, $7::bytea, $8::smallint)
 ON CONFLICT (tenant_id, user_id, method) DO UPDATE
-SET name = EXCLUDED.name, secret_sealed = EXCLUDED.secret_sealed, device_fingerprint = EXCLUDED.device_fingerprint
+SET name = EXCLUDED.name, secret_sealed = EXCLUDED.secret_sealed, device_fingerprint = EXCLUDED.device_fingerprint,
+    period_s = EXCLUDED.period_s
 WHERE config.id = EXCLUDED.id AND config.confirmed_at IS NULL
 RETURNING config.id;
 

@@ -391,7 +391,9 @@ pub(crate) mod docs {
 
     pub(crate) fn remove() -> Doc {
         Doc::new("removeFactor", "mfa", "Removes one of your factors")
-            .describe("Backup codes go with the last one.")
+            .describe(
+                "The only one stays: add another one first. Where it is lost, two administrators reset it.",
+            )
             .answers_nothing("Removed.")
             .problem(403, &["step_up_required"])
             .problem(422, &["last_factor"])

@@ -216,7 +216,9 @@ pub(crate) mod docs {
 
     pub(crate) fn remove() -> Doc {
         Doc::new("removePasskey", "auth", "Takes one of your passkeys away")
-            .describe("Needs a second factor used within five minutes.")
+            .describe(
+                "Needs a second factor used within five minutes. The only second factor stays.",
+            )
             .answers_nothing("It proves nothing any more.")
             .problem(403, &["step_up_required"])
             .problem(422, &["last_factor"])

@@ -102,7 +102,7 @@ pub(crate) const DETAILS: [(&str, &str); 86] = [
     ("invalid_sizes", "Expected 0 < from ≤ to ≤ the log's signed size"),
     ("invalid_token", "A valid access token is needed"),
     ("last_administrator", "Nobody would be left to administer the tenant"),
-    ("last_factor", "Your role requires a second factor: add another one first"),
+    ("last_factor", "The only second factor stays: add another one first"),
     ("link_invalid", "This link is no longer valid; ask for a new one"),
     ("maker_not_permitted", "Whoever ordered it may not order it any more"),
     ("malformed_json", "The body is not valid JSON"),

@@ -145,7 +145,7 @@ fn one(visitor: &Visitor, factor: &FactorRecord, form: Form) -> FactorPage {
             ("Added", moment(factor.confirmed_at, &zone)),
             ("Last used", moment(factor.last_used_at, &zone)),
         ],
-        removal: "It proves nothing from then on. With your last factor go the backup codes.",
+        removal: "It proves nothing from then on. The only one stays: add another one first.",
     }
 }
 

@@ -172,8 +172,11 @@ impl BeginEnrolment {
         let sealed = keys.seal(subject, cell, secret).map_err(key_failure)?;
         let device = device_fingerprint(&self.state, &context.request);
         let (tenant, method) = (context.tenant_id(), self.method.as_str());
-        let parameters: Parameters<'_, 7> =
-            [&tenant, &id, &self.user, &method, &self.name, &sealed, &device.as_slice()];
+        let period_s = (self.method == Method::Totp)
+            .then(|| i16::try_from(self.state.policy.mfa.totp_interval_s).unwrap_or(i16::MAX));
+        let device = device.as_slice();
+        let parameters: Parameters<'_, 8> =
+            [&tenant, &id, &self.user, &method, &self.name, &sealed, &device, &period_s];
         transaction.query_opt(ENROL, &parameters).await?;
         Ok(())
     }
@@ -277,7 +280,7 @@ impl ConfirmEnrolment {
         if config.method.is_sent() {
             return claim.use_sent(transaction, config.method, code).await;
         }
-        accept_totp(transaction, context, (&claim.state, claim.charge.user), (config, code)).await
+        accept_totp(transaction, context, claim.charge.user, (config, code)).await
     }
 
     async fn enable(

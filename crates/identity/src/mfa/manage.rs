@@ -20,7 +20,6 @@ use super::{
     enrol_commands::store_backup_codes,
     held, held_of,
     notices::{Told, tell},
-    sign_in::is_required,
     step_up::RECENT,
 };
 use crate::{
@@ -104,7 +103,7 @@ impl Identity {
     }
 
     /// Removes one of the person's own factors. 403 `step_up_required`; 404; 422
-    /// `last_factor` where the role requires one and it is the last.
+    /// `last_factor` where it is the only one.
     pub async fn remove_factor(
         &self,
         context: &OpContext,
@@ -194,13 +193,13 @@ impl Command for RemoveFactor {
         context: &OpContext,
     ) -> Result<Applied<()>, Failure> {
         let account = session_begin::lock(transaction, context, self.user).await?;
-        let account = account.ok_or_else(Refusal::not_found)?;
+        account.ok_or_else(Refusal::not_found)?;
         let held = held(transaction, self.user).await?;
         let factors = || held.iter().filter(|held| held.config.is_some());
         let removed = factors().find(|held| held.config == Some(self.factor));
         let removed = removed.ok_or_else(Refusal::not_found)?;
-        if factors().count() == 1 && is_required(&self.state, &account.roles) {
-            let detail = "Your role requires a second factor: add another one first";
+        if factors().count() == 1 {
+            let detail = "The only second factor stays: add another one first";
             return Err(Refusal::rule("last_factor", "id", detail).into());
         }
         transaction.query_opt(DISABLE, &[&self.user, &removed.method.as_str()]).await?;

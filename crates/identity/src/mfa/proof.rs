@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) confirmed: bool,
     /// The app's secret, or the address that codes go to.
     pub(crate) secret: Option<Zeroizing<String>>,
+    /// Of an app: how long it shows a code.
+    period_s: Option<i16>,
 }
 
 /// Everything that somebody enrolled, opened.
@@ -71,7 +73,8 @@ fn config(keys: &TenantKeys, row: &Row) -> Result<Option<Config>, DbError> {
     };
     let confirmed_at: Option<jiff::Timestamp> = row.try_get("confirmed_at")?;
     let confirmed = confirmed_at.is_some();
-    Ok(Some(Config { id, method, name: row.try_get("name")?, confirmed, secret }))
+    let (name, period_s) = (row.try_get("name")?, row.try_get("period_s")?);
+    Ok(Some(Config { id, method, name, confirmed, secret, period_s }))
 }
 
 /// A code to be checked, and whose.
@@ -185,7 +188,7 @@ impl Claim {
         let configs = configs(transaction, &self.state.keys, self.charge.user).await?;
         let config = configs.iter().find(|held| held.method == Method::Totp && held.confirmed);
         let Some(config) = config else { return Ok(None) };
-        Ok(accept_totp(transaction, context, (&self.state, self.charge.user), (config, code))
+        Ok(accept_totp(transaction, context, self.charge.user, (config, code))
             .await?
             .then_some(Proven { method: Method::Totp, backup_codes_left: None }))
     }
@@ -258,11 +261,13 @@ impl Claim {
 pub(crate) async fn accept_totp(
     transaction: &TenantTx,
     context: &OpContext,
-    (state, user): (&TenantState, Uuid),
+    user: Uuid,
     (config, code): (&Config, &str),
 ) -> Result<bool, DbError> {
-    let Some(secret) = &config.secret else { return Ok(false) };
-    let times = (context.clock.now().as_second(), i64::from(state.policy.mfa.totp_interval_s));
+    let (Some(secret), Some(period_s)) = (&config.secret, config.period_s) else {
+        return Ok(false);
+    };
+    let times = (context.clock.now().as_second(), i64::from(period_s));
     let Some(step) = matching_step(secret, code, times) else { return Ok(false) };
     let parameters: super::Parameters<'_, 4> = [&transaction.tenant(), &user, &config.id, &step];
     Ok(transaction.query_opt(ACCEPT_STEP, &parameters).await?.is_some())

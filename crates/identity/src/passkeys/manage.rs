@@ -27,7 +27,7 @@ use crate::{
     Identity,
     claims::token_revoked,
     context::key_failure,
-    mfa::{Told, checked_name, held, is_required, tell},
+    mfa::{Told, checked_name, held, tell},
     session_begin,
     sessions::{Forgotten, own_user},
     tenant_state::TenantState,
@@ -81,7 +81,7 @@ impl Identity {
     }
 
     /// Takes one of the caller's passkeys away. 403 `step_up_required`; 404 where it is
-    /// not theirs; 422 `last_factor` where the role requires one and it is the last.
+    /// not theirs; 422 `last_factor` where it is the only one.
     pub async fn remove_passkey(
         &self,
         context: &OpContext,
@@ -206,7 +206,7 @@ impl Command for Remove {
         context: &OpContext,
     ) -> Result<Applied<()>, Failure> {
         let account = session_begin::lock(transaction, context, self.user).await?;
-        let account = account.ok_or_else(token_revoked)?;
+        account.ok_or_else(token_revoked)?;
         let (tenant, keys) = (transaction.tenant(), &self.state.keys);
         let removed = load(transaction, keys, (self.user, self.passkey)).await?;
         let parameters: Parameters<'_, 3> = [&tenant, &self.user, &self.passkey];
@@ -216,8 +216,8 @@ impl Command for Remove {
         if !left {
             transaction.query_opt(DISABLE, &[&self.user, &"passkey"]).await?;
             let factors = held(transaction, self.user).await?;
-            if factors.is_empty() && is_required(&self.state, &account.roles) {
-                let detail = "Your role requires a second factor: add another one first";
+            if factors.is_empty() {
+                let detail = "The only second factor stays: add another one first";
                 return Err(Refusal::rule("last_factor", "id", detail).into());
             }
         }

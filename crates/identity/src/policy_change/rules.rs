@@ -30,6 +30,8 @@ pub enum PolicyRule {
     Choice(&'static [&'static str]),
     /// A scheme of hashing passwords with its costs.
     Hashing,
+    /// Null: what stands there for others of its kind does not exist for this one.
+    Nothing,
 }
 
 const DAY_S: i64 = 86_400;
@@ -73,7 +75,8 @@ pub const POLICY_RULES: [(&str, Rule); 44] = [
     ("address_block.threshold", Rule::Whole(1, 1_000)),
     ("address_block.window_s", Rule::MaybeWhole(60, 7 * DAY_S)),
     ("address_block.duration_s", Rule::Whole(30, 7 * DAY_S)),
-    ("address_block.doubling_to_s", Rule::MaybeWhole(30, 30 * DAY_S)),
+    // Unlike the lock of an account, a block always lasts as long as it says.
+    ("address_block.doubling_to_s", Rule::Nothing),
     ("mfa.totp_issuer", Rule::MaybeText(64)),
     ("mfa.totp_interval_s", Rule::Whole(15, 120)),
     ("mfa.methods", Rule::Names(&["totp", "sms", "email", "backup", "passkey", "fido2"])),
@@ -93,11 +96,10 @@ pub const POLICY_RULES: [(&str, Rule); 44] = [
 ];
 
 /// Of each pair the first is no greater than the second, where both are given.
-const NO_GREATER: [(&str, &str); 4] = [
+const NO_GREATER: [(&str, &str); 3] = [
     ("token.access_lifetime_s", "token.refresh_lifetime_s"),
     ("session.idle_timeout_s", "session.absolute_timeout_s"),
     ("account_lock.duration_s", "account_lock.doubling_to_s"),
-    ("address_block.duration_s", "address_block.doubling_to_s"),
 ];
 
 /// The policy that a document holds, or everything that is wrong with it, each under its
@@ -187,7 +189,7 @@ fn rule_of(path: &str) -> Option<Rule> {
 
 impl Rule {
     const fn is_optional(self) -> bool {
-        matches!(self, Self::MaybeWhole(..) | Self::MaybeText(_) | Self::Hashing)
+        matches!(self, Self::MaybeWhole(..) | Self::MaybeText(_) | Self::Hashing | Self::Nothing)
     }
 
     /// Whether a value follows it, or what was expected.
@@ -211,6 +213,7 @@ impl Rule {
                 texts(value).is_some_and(|names| names.iter().all(|name| roles.contains(name)))
             }
             Self::Choice(known) => value.as_str().is_some_and(|name| known.contains(&name)),
+            Self::Nothing => value.is_null(),
             Self::Hashing => serde_json::from_value::<PasswordHashing>(value.clone()).is_ok(),
         };
         if fits { Ok(()) } else { Err(self.expected()) }
@@ -228,6 +231,7 @@ impl Rule {
             Self::Names(known) => format!("Expected some of {}, each once", known.join(", ")),
             Self::Roles => "Expected roles of the tenant, each once".to_owned(),
             Self::Choice(known) => format!("Expected one of {}", known.join(", ")),
+            Self::Nothing => "Expected null: this is not possible here".to_owned(),
             Self::Hashing => "Expected bcrypt, or argon2id with costs within bounds".to_owned(),
         }
     }

@@ -322,6 +322,11 @@ impl App {
         self.superuser.execute(sql, &[&username]).await.unwrap();
     }
 
+    /// Gives somebody who has a factor another one beside it, which nobody can use.
+    pub(crate) async fn another_factor(&self, bank: &Bank, username: &str) {
+        crate::harness::another_factor(&self.superuser, bank.id, username).await;
+    }
+
     /// Both tokens, as the interface answers them.
     pub(crate) async fn sign_in(&self, bank: &Bank, username: &str) -> Value {
         let body = json!({ "tenant": bank.slug, "username": username, "password": PASSWORD });
@@ -500,4 +505,14 @@ fn open(database: &TestDatabase, role: &'static str) -> Database {
     config.wait_timeout_ms = 60_000;
     config.max_connections = 16;
     Database::new(&config).unwrap()
+}
+
+/// A second factor that nobody can use, as a row: codes sent to an address that nobody knows.
+pub(crate) async fn another_factor(tables: &Client, tenant: Uuid, username: &str) {
+    let sql = "INSERT INTO mfa_configs (tenant_id, id, user_id, method, name, secret_sealed, \
+             device_fingerprint, confirmed_at) \
+         SELECT tenant_id, $3, id, 'email', 'E-mail', decode('01' || repeat('00', 99), 'hex'), \
+             decode(repeat('00', 32), 'hex'), now() FROM users WHERE tenant_id = $1 AND username = $2";
+    let id = Uuid::from_bytes(vault::random_bytes());
+    assert_eq!(tables.execute(sql, &[&tenant, &username, &id]).await.unwrap(), 1);
 }

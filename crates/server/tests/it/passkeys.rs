@@ -152,6 +152,9 @@ async fn somebody_makes_a_passkey_and_signs_in_with_nothing_else() {
     let next = creation_options(&app, token).await;
     let excluded = &next["excludeCredentials"][0];
     assert_eq!(excluded["id"], json!(URL_SAFE_NO_PAD.encode(&passkey.credential_id)));
+    let only = app.delete(&*path).bearer(token).send().await;
+    assert_eq!((only.status, only.code()), (422, "last_factor"), "{}", only.text);
+    app.another_factor(&bank, "customer").await;
     assert_eq!(app.delete(&*path).bearer(token).send().await.status, 204);
     assert_eq!(sign_in(&app, &bank, &mut passkey).await.code(), "passkey_not_accepted");
 }

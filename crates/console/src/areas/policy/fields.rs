@@ -274,12 +274,6 @@ pub(crate) const GROUPS: [Group; 9] = [
                 "Older ones are forgotten.",
             ),
             field("address_block.duration_s", "Blocked for", Kind::Duration, ""),
-            maybe(
-                "address_block.doubling_to_s",
-                ("Doubling each time, up to", "It does not double"),
-                Kind::Duration,
-                "Each block lasts twice as long as the one before.",
-            ),
         ],
     },
     Group {
@@ -501,11 +495,15 @@ mod tests {
                     }
                     _ => false,
                 },
-                PolicyRule::Hashing => false,
+                PolicyRule::Hashing | PolicyRule::Nothing => false,
             };
             assert!(fits, "{}: {:?} is not {rule:?}", field.path, field.kind);
         }
-        for (path, _) in POLICY_RULES {
+        for (path, rule) in POLICY_RULES {
+            if rule == PolicyRule::Nothing {
+                assert!(find(path).is_none(), "{path}: there is nothing to choose");
+                continue;
+            }
             let path = if path == "password.hashing" { "password.hashing.scheme" } else { path };
             assert!(find(path).is_some(), "{path}: no page shows it");
         }

@@ -235,11 +235,12 @@ impl Life<'_> {
     /// Taken away here, it opens nothing, though the authenticator still has it.
     async fn end(&mut self, its_page: &str) {
         let page = self.page;
+        self.site.app.another_factor(&self.site.app.bank, "customer").await;
         page.goto(its_page).await.expect_status(200);
         page.click_text("button", "Remove").await;
         page.wait_until("location.pathname === '/security/factors'").await;
         page.settle().await;
-        assert!(page.text("main").await.contains("Nothing yet"));
+        assert_eq!(self.site.number("SELECT count(*) FROM webauthn_credentials").await, 0);
         sign_out(page).await;
         self.key.credential().await;
         by_passkey(page).await;

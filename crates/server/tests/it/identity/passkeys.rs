@@ -13,6 +13,8 @@ use tenancy::{Blueprint, OpContext};
 use testkit::authenticator::{BE, BS, Created, KeyKind, Passkey, Proof, UP};
 use uuid::Uuid;
 
+use crate::harness::another_factor;
+
 use super::support::{WRONG, World, code, from};
 
 /// `PUBLIC_URL` of the world.
@@ -275,11 +277,14 @@ async fn whoever_registers_or_removes_has_lately_proven_to_be_there() {
     let has_factor = format!("SELECT mfa_enabled FROM users WHERE id = '{alice}'");
     assert!(world.scalar::<bool>(&has_factor).await);
     assert!(world.sign_in(&tenant, &mut second).await.is_ok());
-    // With the last one goes the factor.
+    // The last one goes where another factor is left, and what it was goes with it.
+    assert_eq!(code(world.identity.remove_passkey(&proven, other.id).await), "last_factor");
+    assert!(world.sign_in(&tenant, &mut second).await.is_ok(), "nothing was changed");
+    another_factor(&world.superuser().await, tenant.tenant_id(), "alice").await;
     world.identity.remove_passkey(&proven, other.id).await.unwrap();
-    assert!(!world.scalar::<bool>(&has_factor).await);
+    assert!(world.scalar::<bool>(&has_factor).await);
     assert_eq!(code(world.sign_in(&tenant, &mut second).await), NOT_ACCEPTED);
-    assert_eq!(world.scalar::<i64>("SELECT count(*) FROM mfa_configs").await, 0);
+    assert_eq!(world.scalar::<i64>("SELECT count(*) FROM mfa_configs").await, 1);
 }
 
 #[tokio::test]

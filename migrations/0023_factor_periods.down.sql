@@ -1,0 +1,1 @@
+ALTER TABLE mfa_configs DROP COLUMN period_s;
