@@ -24,6 +24,8 @@ const INTROSPECTORS: usize = 32;
 const SIGN_HS256: &str = "UPDATE security_policies \
     SET policy = jsonb_set(policy, '{token,algorithm}', '\"HS256\"') WHERE tenant_id = $1";
 
+const ANALYSE: &str = "ANALYZE users, user_roles, user_devices, user_sessions, refresh_tokens";
+
 /// One family of refresh tokens: each answer brings the token of the next request.
 struct Refreshes {
     line: &'static str,
@@ -56,6 +58,9 @@ pub(super) async fn refresh(stage: &Stage, effort: Effort) -> anyhow::Result<Out
     rotated.map_err(|error| anyhow::anyhow!("no rotation: {error:?}"))?;
     let families = if effort.quick { FAMILIES_QUICK } else { FAMILIES };
     let mut tokens = families_of(stage, families).await?;
+    // Autovacuum does so within a minute of an installation's life. Before, PostgreSQL thinks
+    // that a tenant has no sessions, and enters each join by all of them.
+    stage.client().await?.batch_execute(ANALYSE).await?;
     let mut bare: Vec<String> = (0..families).map(|number| format!("bare-{number}")).collect();
     let rate = async |address, line: &'static str, tokens: &mut Vec<String>| {
         let sources: Vec<_> =

@@ -532,3 +532,25 @@ async fn one_tenants_factor_opens_nothing_in_another() {
     assert!(bank.node.factors(&theirs).await.unwrap().is_empty());
     assert_eq!(totp(&alice.secret, 1).len(), 6);
 }
+
+#[tokio::test]
+async fn an_app_goes_on_as_it_was_set_up_when_the_policy_has_another_period() {
+    let bank = Bank::new(1_000).await;
+    let alice = bank.holder("alice", "customer").await;
+    let change =
+        "UPDATE security_policies SET policy = jsonb_set(policy, '{mfa,totp_interval_s}', '60')";
+    bank.world.superuser().await.batch_execute(change).await.unwrap();
+    let bank = Bank { node: bank.world.another_node(), ..bank };
+    let due = bank.first_step("alice").await;
+    bank.verify(&due.token, TOTP, &bank.code(&alice.secret)).await.unwrap();
+    bank.user("bob", "customer").await;
+    let grant = bank.sign_in("bob").await.unwrap().into_tokens().unwrap();
+    let context = bank.context(&grant).await;
+    let request = SetupRequest { method: Method::Totp, name: None };
+    let setup = bank.node.setup_factor(&context, request).await.unwrap();
+    let app = setup.app.unwrap();
+    assert!(app.uri.contains("period=60"), "{}", app.uri);
+    let half_as_fast = totp(&app.manual_key, bank.world.clock.now().as_second() / 60);
+    let code = Zeroizing::new(half_as_fast);
+    assert!(bank.node.confirm_factor(&context, None, code).await.is_ok());
+}
