@@ -14,7 +14,7 @@ use operation::{Applied, Call, Command, Failure, OperationError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tenancy::{DbError, OpContext, Query, RequestInfo, TenantId, TenantTx};
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use tracing::Instrument;
 use uuid::Uuid;
 use vault::OpaqueToken;
@@ -31,8 +31,6 @@ use crate::{
 
 const CONSUME: &str = tenancy::sql!("identity/refresh.sql", "consume");
 const EXPLAIN: &str = tenancy::sql!("identity/refresh.sql", "explain");
-const ISSUE: &str = tenancy::sql!("identity/refresh.sql", "issue");
-const LOAD_SESSION: &str = tenancy::sql!("identity/sessions.sql", "load");
 const REVOKE_SESSION: &str = tenancy::sql!("identity/sessions.sql", "revoke_any");
 const TOUCH: &str = tenancy::sql!("identity/sessions.sql", "touch");
 const REVOKE_FAMILY: &str = tenancy::sql!("identity/sessions.sql", "revoke_family");
@@ -122,6 +120,17 @@ struct Refreshed {
     expires_at: Timestamp,
 }
 
+impl Refreshed {
+    fn read(row: &Row) -> Result<Self, DbError> {
+        Ok(Self {
+            user_id: row.try_get("user_id")?,
+            session_id: row.try_get("session_id")?,
+            roles: row.try_get("roles")?,
+            expires_at: row.try_get("family_expires_at")?,
+        })
+    }
+}
+
 impl Command for Refresh {
     const NAME: &'static str = "auth.refresh";
     const RESOURCE: &'static str = "session";
@@ -138,27 +147,27 @@ impl Command for Refresh {
         context: &OpContext,
     ) -> Result<Applied<Refreshed>, Failure> {
         let tenant = context.tenant_id();
+        let id = context.clock.new_id();
         let (hash, device, ip) =
             (self.token_hash.as_slice(), self.device.as_slice(), context.request.ip);
-        let consumed = transaction
-            .query_opt(
-                CONSUME,
-                &[
-                    &tenant,
-                    &hash,
-                    &self.bound_to_device,
-                    &device,
-                    &self.pinned_to_address,
-                    &ip,
-                    &self.client_idle_s,
-                ],
-            )
-            .await?;
+        let successor = self.successor_hash.as_slice();
+        let parameters: [&(dyn ToSql + Sync); 9] = [
+            &tenant,
+            &hash,
+            &self.bound_to_device,
+            &device,
+            &self.pinned_to_address,
+            &ip,
+            &self.client_idle_s,
+            &id,
+            &successor,
+        ];
+        let consumed = transaction.query_opt(CONSUME, &parameters).await?;
         let (row, retried) = match consumed {
             Some(row) => (row, false),
             None => (self.retried(transaction, context).await?, true),
         };
-        let refreshed = self.go_on(transaction, context, &row, retried).await?;
+        let refreshed = self.go_on(transaction, context, &row).await?;
         let who = (Some(refreshed.user_id), Some(refreshed.session_id));
         let event = about(context, EventType::TokenRefresh, Self::NAME, who)
             .details(json!({ "retried": retried }));
@@ -167,52 +176,26 @@ impl Command for Refresh {
 }
 
 impl Refresh {
-    /// Stores the successor (where the token was used just now) and loads the roles.
+    /// The family of a token that was used now, or is used again by a retry.
     async fn go_on(
         &self,
         transaction: &TenantTx,
         context: &OpContext,
         row: &Row,
-        retried: bool,
     ) -> Result<Refreshed, Failure> {
-        let tenant = context.tenant_id();
-        let whose = || {
-            Ok::<_, tokio_postgres::Error>((row.try_get("user_id")?, row.try_get("session_id")?))
-        };
-        let (user, session): (Uuid, Uuid) = whose().map_err(DbError::from)?;
-        let expires_at: Timestamp = row.try_get("family_expires_at").map_err(DbError::from)?;
-        let id = context.clock.new_id();
-        let (hash, device) = (self.successor_hash.as_slice(), self.device.as_slice());
-        let load: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&tenant, &session];
-        let issue: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-            [&tenant, &id, &user, &session, &hash, &device, &expires_at];
-        let mut queries = vec![Query::new(LOAD_SESSION, &load)];
-        if !retried {
-            queries.push(Query::new(ISSUE, &issue));
-        }
-        // Where idleness ends a session, renewing its tokens is no idleness.
-        let (text, address) = (session.to_string(), context.request.ip.map(|ip| ip.to_string()));
-        let touch: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&text, &address];
-        if self.client_idle_s.is_some() {
-            queries.push(Query::new(TOUCH, &touch));
-        }
-        let rows = transaction.pipeline(&queries).await?;
-        let loaded = rows
-            .first()
-            .and_then(|rows| rows.first())
-            .ok_or_else(|| DbError::Corrupt("a refresh token without a session".to_owned()))?;
-        let facts = || {
-            Ok::<_, tokio_postgres::Error>((
-                loaded.try_get("roles")?,
-                loaded.try_get("mfa_enabled")?,
-            ))
-        };
-        let (roles, has_factor): (Vec<String>, bool) = facts().map_err(DbError::from)?;
+        let has_factor: bool = row.try_get("mfa_enabled").map_err(DbError::from)?;
+        let refreshed = Refreshed::read(row)?;
         // A factor was made a duty since: the way to one leads through signing in.
-        if !has_factor && is_required(&self.state, &roles) {
+        if !has_factor && is_required(&self.state, &refreshed.roles) {
             return Err(token_revoked().into());
         }
-        Ok(Refreshed { user_id: user, session_id: session, roles, expires_at })
+        // Where idleness ends a session, renewing its tokens is no idleness.
+        if self.client_idle_s.is_some() {
+            let session = refreshed.session_id.to_string();
+            let address = context.request.ip.map(|ip| ip.to_string());
+            transaction.query(TOUCH, &[&session, &address]).await?;
+        }
+        Ok(refreshed)
     }
 
     /// The token's row where this is a retry that gets the same successor; else the
