@@ -111,8 +111,7 @@ impl Component {
                 && named == is_query_parameter
                 && !of_status;
         }
-        let is_name =
-            |byte: u8| is_tchar(byte) && !byte.is_ascii_uppercase();
+        let is_name = |byte: u8| is_tchar(byte) && !byte.is_ascii_uppercase();
         !self.name.is_empty() && self.name.bytes().all(is_name) && !named && !(binary && reads)
     }
 

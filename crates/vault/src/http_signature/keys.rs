@@ -261,10 +261,7 @@ fn shared(secret: &[u8]) -> Result<Box<hmac::Key>, SigningKeyError> {
 }
 
 /// A public key for one algorithm; a key of another type is malformed for it.
-fn check_of(
-    algorithm: SignatureAlgorithm,
-    parts: &PublicParts,
-) -> Result<Check, SigningKeyError> {
+fn check_of(algorithm: SignatureAlgorithm, parts: &PublicParts) -> Result<Check, SigningKeyError> {
     let parsed = match (algorithm, parts) {
         (SignatureAlgorithm::RsaPssSha512, PublicParts::Rsa { modulus, exponent }) => {
             check_size(modulus, exponent)?;

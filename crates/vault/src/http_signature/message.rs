@@ -239,10 +239,15 @@ enum Kind {
 /// The fields whose structure is published; another one cannot be covered with `sf`.
 fn kind_of(name: &str) -> Option<Kind> {
     match name {
-        "accept-signature" | "cache-control" | "content-digest" | "priority" | "repr-digest"
-        | "signature" | "signature-input" | "want-content-digest" | "want-repr-digest" => {
-            Some(Kind::Dictionary)
-        }
+        "accept-signature"
+        | "cache-control"
+        | "content-digest"
+        | "priority"
+        | "repr-digest"
+        | "signature"
+        | "signature-input"
+        | "want-content-digest"
+        | "want-repr-digest" => Some(Kind::Dictionary),
         "accept-ch" | "cache-status" | "proxy-status" | "sec-ch-ua" => Some(Kind::List),
         "sec-ch-ua-mobile" | "sec-ch-ua-platform" => Some(Kind::Item),
         _ => None,

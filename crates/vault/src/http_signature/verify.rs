@@ -24,7 +24,9 @@ impl Signatures {
         }
         let (inputs, values) = (dictionary(&inputs)?, dictionary(&values)?);
         // A label in one of them only is a signature that somebody has tampered with.
-        if inputs.0.is_empty() || inputs.0.len() > SIGNATURES_MAX || inputs.0.len() != values.0.len()
+        if inputs.0.is_empty()
+            || inputs.0.len() > SIGNATURES_MAX
+            || inputs.0.len() != values.0.len()
         {
             return Err(SignatureError::Malformed);
         }
