@@ -213,14 +213,13 @@ mod tests {
             one.replace("v1,", ""),
             one.replace("v1,", "V1,"),
             one[..one.len() - 1].to_owned(),
-            one.replace(' ', ","),
+            format!("{one},{one}"),
             format!("{one}="),
             String::new(),
             " ".to_owned(),
         ];
         for signature in odd {
-            let expected = if signature == one { Ok(NOW_S) } else { refused };
-            assert_eq!(check(&[&old], &signature), expected, "{signature}");
+            assert_eq!(check(&[&old], &signature), refused, "{signature}");
         }
     }
 
@@ -314,9 +313,11 @@ mod tests {
         ) {
             let headers = headers(&id, &timestamp, &signature);
             let known = WebhookSecret::generate();
-            prop_assert!(verify_webhook(&[&known], &headers, b"{}", now_s, tolerance_s).is_err());
+            let believed = verify_webhook(&[&known], &headers, b"body", now_s, tolerance_s).is_ok();
+            prop_assert!(!believed);
             if let Ok(secret) = WebhookSecret::parse(&secret) {
-                prop_assert_eq!(WebhookSecret::parse(&secret.expose()).unwrap().0.expose(), secret.0.expose());
+                let again = WebhookSecret::parse(&secret.expose()).unwrap();
+                prop_assert_eq!(again.0.expose(), secret.0.expose());
             }
         }
     }

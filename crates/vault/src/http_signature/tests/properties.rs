@@ -1,8 +1,11 @@
 //! For any message: what was signed verifies, what was changed does not, and nothing that a
 //! stranger can send makes a reader fall over.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
+use super::super::structured::Bare;
 use super::*;
 
 /// Everything of a request that can be covered here.
@@ -33,7 +36,7 @@ fn message() -> impl Strategy<Value = Owned> {
             method,
             scheme,
             authority,
-            // A plain letter in front, so that the value is text whatever its percent signs say.
+            // Percent signs could say what is no text, and then there is no value to sign.
             target: format!("{path}?p={}", value.replace('%', "")),
             status: 200,
             fields: vec![("X-Text".to_owned(), text.into_bytes()), ("x-bytes".to_owned(), bytes)],
@@ -81,15 +84,14 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_signature_fails(message in message(), at in any::<prop::sample::Index>(), bit in 0..8) {
+    fn a_changed_signature_fails(message in message(), at in any::<prop::sample::Index>(), bit in 0..8_u8) {
         for key in keys() {
             let mut fields = message.sign(&COVERABLE, key);
             let encoded = fields.signature.trim_start_matches("sig=:").trim_end_matches(':');
-            let mut bytes = base64::Engine::decode(
-                &base64::engine::general_purpose::STANDARD, encoded).unwrap();
+            let mut bytes = STANDARD.decode(encoded).unwrap();
             let at = at.index(bytes.len());
-            bytes[at] ^= 1 << bit;
-            fields.signature = format!("sig={}", super::super::structured::Bare::Bytes(bytes));
+            bytes[at] ^= 1_u8 << bit;
+            fields.signature = format!("sig={}", Bare::Bytes(bytes));
             let refused = message.clone().signed(&fields).verify(key);
             prop_assert_eq!(refused.unwrap_err(), SignatureError::BadSignature);
         }
