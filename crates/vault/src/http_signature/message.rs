@@ -106,7 +106,9 @@ impl Request<'_> {
             }
             "@target-uri" => {
                 let Target { path, query } = self.target().ok_or_else(malformed)?;
-                let authority = self.authority().ok_or_else(malformed)?;
+                // As it was sent (RFC 9110 section 7.1): only `@authority` is normal.
+                self.authority().ok_or_else(malformed)?;
+                let authority = self.authority;
                 let query = query.map(|query| format!("?{query}")).unwrap_or_default();
                 Ok(format!("{}://{authority}{path}{query}", self.scheme.to_ascii_lowercase()))
             }
@@ -118,7 +120,7 @@ impl Request<'_> {
         }
     }
 
-    /// RFC 9110 section 4.2.3: lowercase, without the default port.
+    /// RFC 9110 section 4.2.3: lowercase, without the default port; `None` where it is none.
     fn authority(&self) -> Option<String> {
         normal_authority(self.scheme, self.authority)
     }

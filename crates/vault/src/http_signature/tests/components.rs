@@ -31,7 +31,7 @@ fn derived_components_of_a_request() {
             "https://www.example.com/path?param=value",
         ),
         (get("WWW.Example.com:443", "/a"), "@authority", "www.example.com"),
-        (get("WWW.Example.com:443", "/a"), "@target-uri", "https://www.example.com/a"),
+        (get("WWW.Example.com:443", "/a"), "@target-uri", "https://WWW.Example.com:443/a"),
         (get("www.example.com:", "/"), "@authority", "www.example.com"),
         (get("www.example.com:80", "/"), "@authority", "www.example.com:80"),
         (get("[2001:DB8::1]:443", "/"), "@authority", "[2001:db8::1]"),
