@@ -91,8 +91,8 @@ install_base() {
     have cargo || die "cargo is missing: install Rust with rustup, then run this again"
 }
 
-# The stacks of others that verify our tokens and the signatures of messages
-# (crates/server/tests/it/interop) and make passkeys for us (…/passkeys), beside the build and from the package indexes that this
+# The stacks of others that verify our tokens and messages (crates/server/tests/it/interop) and
+# make passkeys for us (…/passkeys), beside the build and from the package indexes that this
 # machine is set up for. Where they cannot be had, those tests say so; in CI they fail.
 install_interop() {
     local folder tests=crates/server/tests/it

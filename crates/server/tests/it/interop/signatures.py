@@ -141,6 +141,7 @@ def sign(question):
         include_alg=question.get("names_algorithm", False),
         append_if_signature_exists=True,
         body=None if body is None else body.encode(),
+        use_existing_digest="Content-Digest" in told.headers,
     )
     return {"fields": told.headers.items()}
 
