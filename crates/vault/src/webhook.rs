@@ -225,11 +225,12 @@ mod tests {
 
     #[test]
     fn what_was_not_signed_is_refused() {
+        use WebhookError::{BadSignature, Malformed, TooNew, TooOld};
+
         let secret = WebhookSecret::generate();
         let good = sign_webhook(&[&secret], "msg_1", NOW_S, b"body").unwrap();
         let many = vec![good.as_str(); 17].join(" ");
         let long = format!("{good} {}", "a".repeat(4_096));
-        use WebhookError::{BadSignature, Malformed, TooNew, TooOld};
         // id, timestamp, signature, body, now
         let table: [(&str, &str, &str, &[u8], i64, Result<i64, WebhookError>); 19] = [
             ("msg_1", "1614265330", &good, b"body", NOW_S + 300, Ok(NOW_S)),

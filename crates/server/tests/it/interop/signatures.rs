@@ -208,11 +208,8 @@ impl<'a> Peer<'a> {
 
     /// Has the other side sign, and takes its fields.
     async fn they_sign(&mut self, told: &mut Told, covered: &[&str], more: Value) {
-        // It has every identifier in quotes where one of them is.
-        let quoted = |text: &&str| match text.starts_with('"') {
-            true => (*text).to_owned(),
-            false => format!("\"{text}\""),
-        };
+        // It reads no name without quotes beside one with parameters.
+        let quoted = |text: &&str| Component::parse(text).unwrap().to_string();
         let covered: Vec<String> = covered.iter().map(quoted).collect();
         let mut question = json!({ "label": LABEL, "covered": covered, "created": self.now_s });
         question.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

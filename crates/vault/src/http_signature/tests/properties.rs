@@ -150,10 +150,7 @@ proptest! {
 /// A `Signature-Input` of the right parts in nearly the right order.
 fn near_miss() -> impl Strategy<Value = String> {
     let part = prop_oneof![
-        prop::sample::select(COVERABLE.to_vec()).prop_map(|text| match text.starts_with('"') {
-            true => text.to_owned(),
-            false => format!("\"{text}\""),
-        }),
+        prop::sample::select(COVERABLE.to_vec()).prop_map(|text| component(text).to_string()),
         Just("\"priority\";sf".to_owned()),
         Just("\"priority\";key=\"u\"".to_owned()),
         Just("\"@method\";req".to_owned()),
