@@ -75,11 +75,11 @@ fn rfc_9421_b_2_bases_and_signatures() {
             let base = signature_base(message, &verified.covered, parameters).unwrap();
             assert_eq!(base, case["signature_base"].as_str().unwrap(), "{name}");
             assert_eq!(verified.created_s, 1_618_884_473, "{name}");
-            // No other algorithm's key, under the same id, believes it.
-            for other in super::keys() {
-                let other = other.verifying_key().unwrap();
+            // The same modulus under the other padding believes nothing.
+            if algorithm == SignatureAlgorithm::RsaPssSha512 {
+                let other = verifying_key(SignatureAlgorithm::RsaV15Sha256, key.key_id(), &keys);
                 let refused = signature.verify(message, &other, &expectations()).unwrap_err();
-                assert_eq!(refused, SignatureError::WrongKey, "{name}");
+                assert_eq!(refused, SignatureError::BadSignature, "{name}");
             }
         });
     }
