@@ -64,6 +64,8 @@ struct Told {
 }
 
 impl Told {
+    const TARGET: &str = "/v1/transfers%2F1?fa%C3%A7ade=a+b~c%2a%0A&empty=&other=1";
+
     fn payment() -> Self {
         let line = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let fields = vec![
@@ -100,8 +102,6 @@ impl Told {
             }
         }
     }
-
-    const TARGET: &str = "/v1/transfers%2F1?fa%C3%A7ade=a+b~c%2a%0A&empty=&other=1";
 
     fn look<T>(&self, look: impl FnOnce(&Message<'_>, &[FieldLine<'_>]) -> T) -> T {
         let asked = on_the_wire(&self.fields);
@@ -295,7 +295,7 @@ async fn both_refuse_the_same(peer: &mut Peer<'_>, good: &Told) {
     let for_another = SignatureParameters { tag: Some("policy".to_owned()), ..parameters };
     for (what, parameters, word) in [
         ("expired", expired, "past"),
-        ("old", old, "age"),
+        ("old", old, "exceeds"),
         ("from the future", future, "future"),
         ("undated", undated, "created"),
         ("for another purpose", for_another, "tag"),
@@ -341,10 +341,10 @@ async fn http_message_signatures_and_ours_verify_each_other() {
         both_refuse_the_same(&mut peer, &good).await;
     }
     // A key of another pair under the same id.
-    let mut peer = Peer::new(&mut stack, SignatureAlgorithm::Ed25519).await;
+    let peer = Peer::new(&mut stack, SignatureAlgorithm::Ed25519).await;
     let mut told = Told::payment();
     peer.signs(&mut told, &REQUEST, &peer.parameters());
-    let other = Peer::new(peer.stack, SignatureAlgorithm::Ed25519).await;
-    peer = other;
-    peer.both_refuse(&told, "another pair", &["forged"]).await;
+    let Peer { stack, .. } = peer;
+    let mut other = Peer::new(stack, SignatureAlgorithm::Ed25519).await;
+    other.both_refuse(&told, "another pair", &["forged"]).await;
 }
