@@ -1,8 +1,9 @@
 //! Cryptography for every other crate, and the only crate that touches a cryptographic library.
 //!
 //! It owns key material, sealed fields, blind indexes, password hashing, signing keys, opaque
-//! tokens and the signatures of HTTP messages and webhooks. It refuses to know the database, the clock, configuration, and what a value means:
-//! callers bring bytes, contexts and the time, and take bytes away.
+//! tokens and the signatures of HTTP messages and webhooks. It refuses to know the database, the
+//! clock, configuration, and what a value means: callers bring bytes, contexts and the time, and
+//! take bytes away.
 
 pub mod blind_index;
 pub mod http_signature;

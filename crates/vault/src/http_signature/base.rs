@@ -8,6 +8,8 @@ use super::message::Message;
 
 /// The most components that a signature may cover.
 const COMPONENTS_MAX: usize = 64;
+/// The longest text that a signature says of itself, such as its nonce, in bytes.
+pub(super) const TEXT_BYTES_MAX: usize = 256;
 /// The longest signature base, in bytes.
 const BASE_BYTES_MAX: usize = 128 * 1024;
 

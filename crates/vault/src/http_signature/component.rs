@@ -112,7 +112,9 @@ impl Component {
                 && !of_status;
         }
         let is_name = |byte: u8| is_tchar(byte) && !byte.is_ascii_uppercase();
-        !self.name.is_empty() && self.name.bytes().all(is_name) && !named && !(binary && reads)
+        let is_field = !self.name.is_empty() && self.name.bytes().all(is_name);
+        let is_contradiction = binary && reads;
+        is_field && !named && !is_contradiction
     }
 
     pub(super) fn name(&self) -> &str {

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::SignatureError;
 use super::component::{Component, Parameter};
-use super::structured::{Dictionary, Item, List};
+use super::structured::Dictionary;
 
 /// A field line: name in any case, value as on the wire.
 pub type FieldLine<'a> = (&'a str, &'a [u8]);
@@ -231,29 +231,20 @@ pub(super) fn percent_encoded(text: &str) -> String {
     text.bytes().map(encoded).collect()
 }
 
-/// How a field is structured; which one it is cannot be seen on its value.
-enum Kind {
-    Dictionary,
-    List,
-    Item,
-}
-
-/// The fields whose structure is published; another one cannot be covered with `sf`.
-fn kind_of(name: &str) -> Option<Kind> {
-    match name {
+/// Whether a field is published as a dictionary, which cannot be seen on its value. Another one
+/// cannot be covered with `sf`.
+fn is_dictionary(name: &str) -> bool {
+    matches!(
+        name,
         "accept-signature"
-        | "cache-control"
-        | "content-digest"
-        | "priority"
-        | "repr-digest"
-        | "signature"
-        | "signature-input"
-        | "want-content-digest"
-        | "want-repr-digest" => Some(Kind::Dictionary),
-        "accept-ch" | "cache-status" | "proxy-status" | "sec-ch-ua" => Some(Kind::List),
-        "sec-ch-ua-mobile" | "sec-ch-ua-platform" => Some(Kind::Item),
-        _ => None,
-    }
+            | "content-digest"
+            | "priority"
+            | "repr-digest"
+            | "signature"
+            | "signature-input"
+            | "want-content-digest"
+            | "want-repr-digest"
+    )
 }
 
 fn field_value(fields: &[FieldLine<'_>], component: &Component) -> Result<String, SignatureError> {
@@ -285,12 +276,10 @@ fn field_value(fields: &[FieldLine<'_>], component: &Component) -> Result<String
     if !has(&Parameter::Structured) {
         return Ok(value);
     }
-    match kind_of(name).ok_or_else(|| unusable(component))? {
-        Kind::Dictionary => Dictionary::parse(&value).map(|value| value.to_string()),
-        Kind::List => List::parse(&value).map(|value| value.to_string()),
-        Kind::Item => Item::parse(&value).map(|value| value.to_string()),
+    if !is_dictionary(name) {
+        return Err(unusable(component));
     }
-    .map_err(malformed)
+    Dictionary::parse(&value).map(|value| value.to_string()).map_err(malformed)
 }
 
 /// Every line of a field, without the space around it.

@@ -55,6 +55,9 @@ pub enum SignatureError {
     /// Too old, or past `expires`.
     #[error("the signature has expired")]
     Expired,
+    /// No nonce where one has to be.
+    #[error("the signature has no nonce")]
+    NoNonce,
     /// Something that has to be covered is not.
     #[error("the signature does not cover {0}")]
     Uncovered(String),

@@ -1,14 +1,12 @@
 //! Making signatures (RFC 9421 section 3.1). It refuses to know what should be covered.
 
 use super::SignatureError;
-use super::base::signature_base;
+use super::base::{TEXT_BYTES_MAX, signature_base};
 use super::component::Component;
 use super::keys::MessageSigningKey;
 use super::message::Message;
 use super::structured::{Bare, Parameters, is_key, is_string};
 
-/// The longest label, nonce or tag.
-const TEXT_BYTES_MAX: usize = 256;
 /// The greatest Integer of a structured field.
 const INTEGER_MAX: u64 = 999_999_999_999_999;
 

@@ -2,7 +2,8 @@
 //!
 //! Stricter than the RFC where leniency lets two readers see two values: a key that stands twice
 //! is refused instead of the last one winning, and base64 must be padded and exact. Everything
-//! is bounded, because it is read before anybody is known. It refuses to know what fields mean.
+//! is bounded, because it is read before anybody is known, and nothing is nested deeper than an
+//! inner list. It refuses to know what fields mean, and fields that are lists: nothing here is.
 
 use std::fmt::{self, Write as _};
 
@@ -11,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 
 /// The longest value that is read, in bytes.
 pub(super) const FIELD_BYTES_MAX: usize = 16 * 1024;
-/// The most members of a list, a dictionary or an inner list.
+/// The most members of a dictionary or an inner list.
 const MEMBERS_MAX: usize = 256;
 /// The most parameters of one item.
 const PARAMETERS_MAX: usize = 32;
@@ -46,7 +47,7 @@ pub(super) struct Item {
     pub(super) parameters: Parameters,
 }
 
-/// A member of a list or dictionary.
+/// A member of a dictionary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Member {
     Item(Item),
@@ -57,10 +58,6 @@ pub(super) enum Member {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Dictionary(pub(super) Vec<(String, Member)>);
 
-/// A list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct List(pub(super) Vec<Member>);
-
 impl Dictionary {
     pub(super) fn parse(text: &str) -> Result<Self, Malformed> {
         Parser::whole(text, Parser::dictionary).map(Self)
@@ -68,12 +65,6 @@ impl Dictionary {
 
     pub(super) fn get(&self, key: &str) -> Option<&Member> {
         self.0.iter().find_map(|(name, member)| (name == key).then_some(member))
-    }
-}
-
-impl List {
-    pub(super) fn parse(text: &str) -> Result<Self, Malformed> {
-        Parser::whole(text, Parser::list).map(Self)
     }
 }
 
@@ -142,22 +133,6 @@ impl<'a> Parser<'a> {
                 Member::Item(Item { value: Bare::Boolean(true), parameters })
             };
             members.push((key, member));
-            if !self.separated()? {
-                return Ok(members);
-            }
-        }
-    }
-
-    fn list(&mut self) -> Result<Vec<Member>, Malformed> {
-        let mut members = Vec::new();
-        if self.rest.is_empty() {
-            return Ok(members);
-        }
-        loop {
-            if members.len() == MEMBERS_MAX {
-                return Err(Malformed);
-            }
-            members.push(self.member()?);
             if !self.separated()? {
                 return Ok(members);
             }
@@ -372,13 +347,6 @@ impl fmt::Display for Member {
                 write!(formatter, "({}){parameters}", items.join(" "))
             }
         }
-    }
-}
-
-impl fmt::Display for List {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let members: Vec<String> = self.0.iter().map(Member::to_string).collect();
-        formatter.write_str(&members.join(", "))
     }
 }
 

@@ -2,7 +2,7 @@
 //! come from and whether a nonce was seen before.
 
 use super::SignatureError;
-use super::base::signature_base;
+use super::base::{TEXT_BYTES_MAX, signature_base};
 use super::component::Component;
 use super::keys::MessageVerifyingKey;
 use super::message::{FieldLine, Message, combined, lines};
@@ -86,6 +86,8 @@ pub struct Expectations<'a> {
     pub leeway_s: u32,
     /// What the signature is for; `None` takes any tag and none.
     pub tag: Option<&'a str>,
+    /// Whether it has to bear a nonce, so that the caller can take it only once.
+    pub needs_nonce: bool,
     /// What has to be covered, at least.
     pub covered: &'a [Component],
 }
@@ -102,7 +104,8 @@ pub struct VerifiedSignature {
     /// When it will be taken no more: the end of its lifetime or `expires`. A nonce has to be
     /// remembered until then.
     pub taken_until_s: i64,
-    /// `nonce`.
+    /// `nonce`, which tells a second use of one signature; its bytes do not, because whoever has
+    /// one of ECDSA can write it in another way.
     pub nonce: Option<String>,
     /// `tag`.
     pub tag: Option<String>,
@@ -156,6 +159,9 @@ impl ReceivedSignature {
         let covered = self.covered.iter().cloned().map(Component::from_item);
         let covered = covered.collect::<Result<Vec<_>, _>>()?;
         let (created_s, taken_until_s) = told.times(expectations)?;
+        if expectations.needs_nonce && told.nonce.as_ref().is_none_or(String::is_empty) {
+            return Err(SignatureError::NoNonce);
+        }
         if let Some(wanted) = expectations.covered.iter().find(|wanted| !covered.contains(wanted)) {
             return Err(SignatureError::Uncovered(wanted.to_string()));
         }
@@ -178,6 +184,10 @@ impl Told {
     fn read(parameters: Parameters) -> Result<Self, SignatureError> {
         let mut told = Self::default();
         for (name, value) in parameters.0 {
+            // Who takes a nonce only once has to keep it.
+            if matches!(&value, Bare::String(text) if text.len() > TEXT_BYTES_MAX) {
+                return Err(SignatureError::Malformed);
+            }
             match (name.as_str(), value) {
                 ("created", Bare::Integer(value)) => told.created_s = Some(value),
                 ("expires", Bare::Integer(value)) => told.expires_s = Some(value),

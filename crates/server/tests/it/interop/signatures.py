@@ -1,5 +1,5 @@
 """Signs and verifies HTTP messages as somebody else's client would, with PyPI's
-http-message-signatures.
+http-message-signatures, and verifies webhooks with PyPI's standardwebhooks.
 
 Reads one question a line and answers each with a line: {"ok": true, …} or
 {"ok": false, "error": "…"}.
@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidSignature as CryptographyInvalidSigna
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from http_message_signatures import HTTPMessageSigner, HTTPMessageVerifier, MappingKeyResolver, algorithms
+from standardwebhooks.webhooks import Webhook
 
 ALGORITHMS = {
     algorithm.algorithm_id: algorithm
@@ -160,8 +161,15 @@ def verify(question):
     return {"covered": found[0].covered_components, "nonce": found[0].nonce}
 
 
+def webhook(question):
+    Webhook(question["secret"]).verify(question["body"], question["headers"])
+    return {}
+
+
 def main():
     asked = {
+        "now": lambda question: {"now": int(time.time())},
+        "webhook": webhook,
         "key": lambda question: {"now": int(time.time()), **key(question["algorithm"])},
         "sign": sign,
         "verify": verify,

@@ -1,6 +1,6 @@
 //! HTTP message signatures with PyPI's http-message-signatures, a process of its own, both ways
 //! and for every algorithm: it verifies what we sign, we verify what it signs, and what one
-//! refuses the other refuses.
+//! refuses the other refuses. Webhooks that we sign are verified by PyPI's standardwebhooks.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use vault::{
         SignatureParameters, Signatures, VerifiedSignature, check_content_digest, content_digest,
         sign,
     },
+    webhook::{WebhookSecret, sign_webhook},
 };
 
 use super::{Stack, is_there};
@@ -187,6 +188,7 @@ impl<'a> Peer<'a> {
             lifetime_s: 300,
             leeway_s: 5,
             tag: Some("payment"),
+            needs_nonce: false,
             covered: &[],
         };
         told.look(|message, fields| {
@@ -347,4 +349,41 @@ async fn http_message_signatures_and_ours_verify_each_other() {
     let Peer { stack, .. } = peer;
     let mut other = Peer::new(stack, SignatureAlgorithm::Ed25519).await;
     other.both_refuse(&told, "another pair", &["forged"]).await;
+}
+
+#[tokio::test]
+async fn webhooks_of_ours_are_verified() {
+    if !is_there(STACK) {
+        return;
+    }
+    let mut stack = Stack::start(STACK);
+    let now_s = stack.ask(&json!({ "do": "now" })).await["now"].as_i64().unwrap();
+    let [old, new, other] = [0; 3].map(|_| WebhookSecret::generate());
+    let alone = |at_s| sign_webhook(&new, None, "msg_1", at_s, BODY.as_bytes()).unwrap();
+    let both = sign_webhook(&new, Some(&old), "msg_1", now_s, BODY.as_bytes()).unwrap();
+    let altered = BODY.replace("10.00", "90.00");
+    let cases = [
+        ("the secret", &new, "msg_1", now_s, alone(now_s), BODY, None),
+        ("the new one of two", &new, "msg_1", now_s, both.clone(), BODY, None),
+        ("the old one of two", &old, "msg_1", now_s, both.clone(), BODY, None),
+        ("another one", &other, "msg_1", now_s, both, BODY, Some("matching")),
+        ("another content", &new, "msg_1", now_s, alone(now_s), altered.as_str(), Some("matching")),
+        ("another id", &new, "msg_2", now_s, alone(now_s), BODY, Some("matching")),
+        ("another time", &new, "msg_1", now_s - 1, alone(now_s), BODY, Some("matching")),
+        ("long ago", &new, "msg_1", now_s - 400, alone(now_s - 400), BODY, Some("too old")),
+    ];
+    for (what, secret, id, at_s, signature, body, refused) in cases {
+        let headers = json!({
+            "webhook-id": id,
+            "webhook-timestamp": at_s.to_string(),
+            "webhook-signature": signature,
+        });
+        let secret = secret.expose();
+        let question =
+            json!({ "do": "webhook", "secret": secret.as_str(), "headers": headers, "body": body });
+        let said = stack.ask(&question).await;
+        let error = said["error"].as_str();
+        assert_eq!(said["ok"], json!(refused.is_none()), "{what} {said}");
+        assert!(refused.is_none_or(|word| error.unwrap().contains(word)), "{what} {said}");
+    }
 }

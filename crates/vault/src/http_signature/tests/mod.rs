@@ -30,7 +30,14 @@ fn components(texts: &[&str]) -> Vec<Component> {
 
 /// Expectations that only the time can fail.
 fn expectations() -> Expectations<'static> {
-    Expectations { now_s: NOW_S, lifetime_s: 300, leeway_s: 5, tag: None, covered: &[] }
+    Expectations {
+        now_s: NOW_S,
+        lifetime_s: 300,
+        leeway_s: 5,
+        tag: None,
+        needs_nonce: false,
+        covered: &[],
+    }
 }
 
 /// One key of each algorithm, made once: RSA takes its time.

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
+use super::super::message::percent_encoded;
 use super::super::structured::Bare;
 use super::*;
 
@@ -83,6 +84,42 @@ proptest! {
         prop_assert_eq!(signed.verify(key).map(drop), expected);
     }
 
+    /// Any bit of anything: where it changes what a covered component says, the signature falls.
+    #[test]
+    fn a_changed_bit_fails(
+        message in message(),
+        part in 0..6,
+        at in any::<prop::sample::Index>(),
+        bit in 0..7_u8,
+        chosen in prop::sample::subsequence(COVERABLE.to_vec(), 0..=COVERABLE.len()),
+    ) {
+        let mut signed = message.clone().signed(&message.sign(&chosen, key()));
+        // Seven bits of ASCII are text whichever of them changes.
+        let flipped = |text: &mut String| {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at.index(text.len())] ^= 1 << bit;
+            *text = String::from_utf8(bytes).unwrap();
+        };
+        match part {
+            0 => flipped(&mut signed.method),
+            1 => flipped(&mut signed.scheme),
+            2 => flipped(&mut signed.authority),
+            3 => flipped(&mut signed.target),
+            4 => {
+                let value = &mut signed.fields[0].1;
+                let at = at.index(value.len());
+                value[at] ^= 1 << bit;
+            }
+            _ => {
+                let value = &mut signed.fields[1].1;
+                let at = at.index(value.len());
+                value[at] ^= 1 << bit;
+            }
+        }
+        let same = chosen.iter().all(|text| signed.value(text) == message.value(text));
+        prop_assert_eq!(signed.verify(key()).is_ok(), same);
+    }
+
     #[test]
     fn a_changed_signature_fails(message in message(), at in any::<prop::sample::Index>(), bit in 0..8_u8) {
         for key in keys() {
@@ -100,6 +137,26 @@ proptest! {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// However a form writes a name and a value, the component has them in one way.
+    #[test]
+    fn a_parameter_of_the_query_has_one_value(
+        name in "[ -~é✓]{0,8}",
+        value in "[ -~é✓]{0,8}",
+        pluses in any::<bool>(),
+        lower in any::<bool>(),
+    ) {
+        let written = |text: &str| {
+            let text = percent_encoded(text);
+            let text = if pluses { text.replace("%20", "+") } else { text };
+            if lower { text.replace("%C3%A9", "%c3%a9").replace("%7E", "~") } else { text }
+        };
+        let target = format!("/?{}={}", written(&name), written(&value));
+        let message = Owned { target, ..Owned::payment() };
+        let component = Component::query_parameter(&name).unwrap();
+        let found = message.request(|message| message.value(&component));
+        prop_assert_eq!(found, Ok(percent_encoded(&value)));
+    }
 
     /// Bytes, text, and text that is nearly right: read or refused, never believed.
     #[test]

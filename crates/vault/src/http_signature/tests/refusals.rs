@@ -1,5 +1,8 @@
 //! What is refused and why: each table an attempt to have something believed that was not signed.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
 use super::*;
 
 const COVERED: [&str; 4] = ["@method", "@authority", "@target-uri", "content-digest"];
@@ -163,6 +166,43 @@ fn what_has_to_be_covered_is_asked_for() {
 }
 
 #[test]
+fn a_nonce_is_there_where_it_has_to_be() {
+    let sign_with = |nonce: Option<&str>| {
+        let parameters = SignatureParameters {
+            created_s: Some(NOW_S),
+            nonce: nonce.map(str::to_owned),
+            ..SignatureParameters::default()
+        };
+        let payment = Owned::payment();
+        let covered = components(&COVERED);
+        let fields = payment.request(|message| sign(message, "sig", &covered, &parameters, key()));
+        payment.signed(&fields.unwrap())
+    };
+    let wanted = Expectations { needs_nonce: true, ..expectations() };
+    let verified = sign_with(Some("n-1")).verify_as(key(), &wanted).unwrap();
+    assert_eq!(verified.nonce.as_deref(), Some("n-1"));
+    for nonce in [None, Some("")] {
+        let message = sign_with(nonce);
+        let refused = message.verify_as(key(), &wanted).unwrap_err();
+        assert_eq!(refused, SignatureError::NoNonce, "{nonce:?}");
+        assert!(message.verify(key()).is_ok(), "{nonce:?}");
+    }
+    // One signature cannot be given another nonce, nor lose its own.
+    for (from, to, expected) in [
+        ("nonce=\"n-1\"", "nonce=\"n-2\"", SignatureError::BadSignature),
+        ("nonce=\"n-1\"", "nonce=\"N-1\"", SignatureError::BadSignature),
+        (";nonce=\"n-1\"", "", SignatureError::NoNonce),
+        ("nonce=\"n-1\"", "nonce=\"n-1\";nonce=\"n-2\"", SignatureError::Malformed),
+        ("nonce=\"n-1\"", "nonce=n-1", SignatureError::Malformed),
+    ] {
+        let mut message = sign_with(Some("n-1"));
+        let input = &mut message.fields[3].1;
+        *input = String::from_utf8(input.clone()).unwrap().replacen(from, to, 1).into_bytes();
+        assert_eq!(message.verify_as(key(), &wanted).unwrap_err(), expected, "{to}");
+    }
+}
+
+#[test]
 fn a_tag_is_for_its_own_purpose() {
     let payment = Owned::payment();
     let parameters = SignatureParameters {
@@ -199,6 +239,99 @@ fn a_signature_of_one_algorithm_is_none_of_another() {
             let expected =
                 if made_by == read_by { Ok(()) } else { Err(SignatureError::BadSignature) };
             assert_eq!(found, expected, "{:?} {:?}", signer.algorithm(), reader.algorithm());
+        }
+    }
+}
+
+/// Whoever knows a public key signs with it as if it were a shared secret.
+#[test]
+fn a_public_key_is_no_secret() {
+    use crate::signing::{Algorithm, SigningKey};
+
+    for (algorithm, kind) in [
+        (SignatureAlgorithm::RsaPssSha512, Algorithm::RS256),
+        (SignatureAlgorithm::EcdsaP256Sha256, Algorithm::ES256),
+        (SignatureAlgorithm::Ed25519, Algorithm::EdDSA),
+    ] {
+        let mut jwk = SigningKey::generate(kind, KEY_ID).unwrap().public_jwk().unwrap();
+        jwk.as_object_mut().unwrap().remove("alg");
+        let reader = MessageVerifyingKey::from_public_jwk(algorithm, KEY_ID, &jwk).unwrap();
+        let member = jwk.get("n").or(jwk.get("x")).unwrap().as_str().unwrap();
+        let public = URL_SAFE_NO_PAD.decode(member).unwrap();
+        for secret in [public, member.as_bytes().to_vec(), jwk.to_string().into_bytes()] {
+            let secret = SecretBytes::new(secret);
+            let hmac = SignatureAlgorithm::HmacSha256;
+            let forger = MessageSigningKey::from_private_bytes(hmac, KEY_ID, &secret).unwrap();
+            for (names_algorithm, why) in
+                [(false, SignatureError::BadSignature), (true, SignatureError::WrongAlgorithm)]
+            {
+                let parameters = SignatureParameters {
+                    created_s: Some(NOW_S),
+                    names_algorithm,
+                    ..SignatureParameters::default()
+                };
+                let covered = components(&COVERED);
+                let payment = Owned::payment();
+                let made = payment.request(|m| sign(m, "sig", &covered, &parameters, &forger));
+                let refused = payment.signed(&made.unwrap()).request(|message| {
+                    let signatures = Signatures::read(message.fields()).unwrap();
+                    signatures.all()[0].verify(message, &reader, &expectations())
+                });
+                assert_eq!(refused.unwrap_err(), why, "{algorithm:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_signature_has_its_own_length() {
+    for signer in keys() {
+        let payment = Owned::payment();
+        let fields = payment.sign(&COVERED, signer);
+        let encoded = fields.signature.trim_start_matches("sig=:").trim_end_matches(':');
+        let good = STANDARD.decode(encoded).unwrap();
+        let leading = [&[0][..], &good].concat();
+        let trailing = [good.as_slice(), &[0]].concat();
+        let twice = [good.as_slice(), &good].concat();
+        // ECDSA as everybody else writes it.
+        let half = good.len() / 2;
+        let whole = u8::try_from(good.len() % 128 + 8).unwrap();
+        let number = |bytes: &[u8]| {
+            let length = u8::try_from(bytes.len() % 128 + 1).unwrap();
+            [&[2, length, 0][..], bytes].concat()
+        };
+        let der = [&[0x30, whole][..], &number(&good[..half]), &number(&good[half..])].concat();
+        let others =
+            [&[][..], &[0], &good[1..], &good[..good.len() - 1], &leading, &trailing, &twice, &der];
+        for bytes in others {
+            let signature = format!("sig=:{}:", STANDARD.encode(bytes));
+            let forged = SignatureFields { input: fields.input.clone(), signature };
+            let refused = payment.clone().signed(&forged).verify(signer).unwrap_err();
+            assert_eq!(refused, SignatureError::BadSignature, "{:?}", signer.algorithm());
+        }
+    }
+}
+
+/// Every single one, for every algorithm: what the fields say is signed, and so is how it is
+/// written.
+#[test]
+fn any_changed_bit_of_the_signature_fields_is_refused() {
+    for signer in keys() {
+        let verifying = signer.verifying_key().unwrap();
+        let payment = Owned::payment();
+        let signed = payment.clone().signed(&payment.sign(&COVERED, signer));
+        for field in [3, 4] {
+            for at in 0..signed.fields[field].1.len() {
+                for bit in 0..8 {
+                    let mut changed = signed.clone();
+                    changed.fields[field].1[at] ^= 1 << bit;
+                    let is_refused = changed.request(|message| {
+                        let signatures = Signatures::read(message.fields())?;
+                        signatures.all()[0].verify(message, &verifying, &expectations())
+                    });
+                    assert!(is_refused.is_err(), "{:?} {field} {at} {bit}", signer.algorithm());
+                }
+            }
         }
     }
 }
@@ -251,7 +384,10 @@ fn signature_fields_are_well_formed_and_belong_together() {
     for (inputs, values) in cases {
         assert_eq!(read(inputs, values), Err(SignatureError::Malformed), "{inputs:?} {values:?}");
     }
-    for parameter in ["expires=a", "alg=ed25519", "keyid=:YQ==:", "nonce=1", "tag", "keyid=?1"] {
+    let long = format!("nonce=\"{}\"", "a".repeat(257));
+    for parameter in
+        [long.as_str(), "expires=a", "alg=ed25519", "keyid=:YQ==:", "nonce=1", "tag", "keyid=?1"]
+    {
         let input = format!("sig=();{parameter}");
         assert_eq!(read(&[&input], &[value]), Err(SignatureError::Malformed), "{parameter}");
     }

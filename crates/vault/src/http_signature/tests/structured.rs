@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::structured::{Dictionary, FIELD_BYTES_MAX, Item, List};
+use super::super::structured::{Bare, Dictionary, FIELD_BYTES_MAX, Item, Member, Parameters};
 
 #[test]
 fn what_is_read_is_written_in_its_one_form() {
@@ -16,17 +16,11 @@ fn what_is_read_is_written_in_its_one_form() {
         ("en=\"Applepie\" ,\tda=:w4ZibGV0w6ZydGU=:", "en=\"Applepie\", da=:w4ZibGV0w6ZydGU=:"),
         ("*_-.9=()", "*_-.9=()"),
         ("a=?1;b=?0", "a;b=?0"),
+        ("a=(\"foo\"; a=1;b=2);lvl=5, b=abc;a", "a=(\"foo\";a=1;b=2);lvl=5, b=abc;a"),
+        ("a=(  ),b=(\"foo\" \"bar\")", "a=(), b=(\"foo\" \"bar\")"),
     ];
     for (text, written) in dictionaries {
         assert_eq!(Dictionary::parse(text).unwrap().to_string(), written, "{text}");
-    }
-    let lists = [
-        ("sugar, tea, rum", "sugar, tea, rum"),
-        ("(\"foo\" \"bar\"),(\"baz\"),  (  )", "(\"foo\" \"bar\"), (\"baz\"), ()"),
-        ("(\"foo\"; a=1;b=2);lvl=5, abc;a", "(\"foo\";a=1;b=2);lvl=5, abc;a"),
-    ];
-    for (text, written) in lists {
-        assert_eq!(List::parse(text).unwrap().to_string(), written, "{text}");
     }
     let items = [
         ("5; foo=bar", "5;foo=bar"),
@@ -117,11 +111,51 @@ fn what_is_too_large_is_refused() {
         |count: usize| (0..count).map(|at| format!("a{at}")).collect::<Vec<_>>().join(",");
     assert!(Dictionary::parse(&members(256)).is_ok());
     assert!(Dictionary::parse(&members(257)).is_err());
-    assert!(List::parse(&members(257)).is_err());
-    assert!(List::parse(&format!("({})", "1 ".repeat(257))).is_err());
-    let parameters: String = (0..33).map(|at| format!(";a{at}")).collect();
-    assert!(Item::parse(&format!("1{parameters}")).is_err());
-    assert!(Item::parse(&format!("\"{}\"", "a".repeat(FIELD_BYTES_MAX))).is_err());
+    let inner = |count: usize| format!("a=({})", "1 ".repeat(count));
+    assert!(Dictionary::parse(&inner(256)).is_ok());
+    assert!(Dictionary::parse(&inner(257)).is_err());
+    let parameters =
+        |count: usize| (0..count).map(|at| format!(";a{at}")).collect::<Vec<_>>().concat();
+    assert!(Item::parse(&format!("1{}", parameters(32))).is_ok());
+    assert!(Item::parse(&format!("1{}", parameters(33))).is_err());
+    let text = |bytes: usize| format!("\"{}\"", "a".repeat(bytes - 2));
+    assert!(Item::parse(&text(FIELD_BYTES_MAX)).is_ok());
+    assert!(Item::parse(&text(FIELD_BYTES_MAX + 1)).is_err());
+    // However deep it means to go, it goes no deeper than a list inside.
+    for deep in ["a=((1))".to_owned(), format!("a={}", "(".repeat(FIELD_BYTES_MAX - 2))] {
+        assert!(Dictionary::parse(&deep).is_err());
+    }
+}
+
+fn bare() -> impl Strategy<Value = Bare> {
+    prop_oneof![
+        (-999_999_999_999_999_i64..=999_999_999_999_999).prop_map(Bare::Integer),
+        (-999_999_999_999_999_i64..=999_999_999_999_999).prop_map(Bare::Decimal),
+        "[ -~]{0,12}".prop_map(Bare::String),
+        "[a-zA-Z*][!#$%&'*+.^_`|~:/a-zA-Z0-9-]{0,8}".prop_map(Bare::Token),
+        prop::collection::vec(any::<u8>(), 0..12).prop_map(Bare::Bytes),
+        any::<bool>().prop_map(Bare::Boolean),
+    ]
+}
+
+/// Keys that differ, each with something.
+fn keyed<T: std::fmt::Debug>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Vec<(String, T)>> {
+    let entries = prop::collection::btree_map("[a-z*][a-z0-9_.*-]{0,6}", value, 0..4);
+    entries.prop_map(|entries| entries.into_iter().collect::<Vec<_>>()).prop_shuffle()
+}
+
+fn dictionary() -> impl Strategy<Value = Dictionary> {
+    let parameters = || keyed(bare()).prop_map(Parameters);
+    let item =
+        move || (bare(), parameters()).prop_map(|(value, parameters)| Item { value, parameters });
+    let member = prop_oneof![
+        item().prop_map(Member::Item),
+        (prop::collection::vec(item(), 0..4), parameters())
+            .prop_map(|(items, parameters)| Member::Inner(items, parameters)),
+    ];
+    keyed(member).prop_map(Dictionary)
 }
 
 proptest! {
@@ -134,11 +168,19 @@ proptest! {
         if let Ok(value) = Dictionary::parse(&text) {
             prop_assert_eq!(Dictionary::parse(&value.to_string()), Ok(value));
         }
-        if let Ok(value) = List::parse(&text) {
-            prop_assert_eq!(List::parse(&value.to_string()), Ok(value));
-        }
         if let Ok(value) = Item::parse(&text) {
             prop_assert_eq!(Item::parse(&value.to_string()), Ok(value));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_it_was(value in dictionary()) {
+        let written = value.to_string();
+        prop_assert_eq!(Dictionary::parse(&written), Ok(value.clone()));
+        // And written so again, whatever space was around it.
+        let spaced = format!("  {}  ", written.replace(", ", " \t,   "));
+        if !written.contains('"') {
+            prop_assert_eq!(Dictionary::parse(&spaced).unwrap().to_string(), written);
         }
     }
 }
