@@ -286,7 +286,8 @@ async fn both_refuse_the_same(peer: &mut Peer<'_>, good: &Told) {
     peer.both_refuse(&put, "another method", &["forged"]).await;
     for (at, (name, _)) in good.fields.iter().enumerate().take(8) {
         let mut altered = good.clone();
-        altered.fields[at].1 = if name == "Priority" { "u=2, i" } else { "a=1, b=2" }.to_owned();
+        let other = if name == "Priority" { "u=2, i" } else { "a=1, b=2" };
+        other.clone_into(&mut altered.fields[at].1);
         peer.both_refuse(&altered, name, &["forged", "no member"]).await;
     }
     let parameters = peer.parameters();
