@@ -213,10 +213,15 @@ async fn secrets_are_told_by_their_digests_and_a_moved_row_in_both_tenants() {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
     for values in ["old_values", "new_values"] {
-        for (record, column) in
-            [(0, "username"), (0, "username_key"), (0, "password_hash"), (1, "token_hash")]
-        {
-            let digest = records[record][values][column].as_str().unwrap();
+        for (table, column) in [
+            ("users", "username"),
+            ("users", "username_key"),
+            ("users", "password_hash"),
+            ("refresh_tokens", "token_hash"),
+        ] {
+            // Records of one transaction are of one instant, in no order.
+            let record = records.iter().find(|record| record["resource_type"] == table).unwrap();
+            let digest = record[values][column].as_str().unwrap();
             assert!(digest.starts_with("sha256:"), "{column}: {digest}");
         }
     }
@@ -229,7 +234,7 @@ async fn secrets_are_told_by_their_digests_and_a_moved_row_in_both_tenants() {
     superuser.batch_execute(&moved).await.unwrap();
     let [left, joined] = [app.bank.id, other.id].map(|tenant| row_records(&app.superuser, tenant));
     let (left, joined) = (left.await, joined.await);
-    assert_eq!(left.last().unwrap()["action"], "row.update");
+    assert!(left.iter().any(|record| record["new_values"]["tenant_id"] == other.id.to_string()));
     assert_eq!(joined.len(), 1);
     assert_eq!(joined[0]["old_values"]["tenant_id"], app.bank.id.to_string());
 }
