@@ -3,7 +3,7 @@
 -- one after another: user's row first, then tokens.
 SELECT person.username, person.is_active, person.self_registered,
     person.password_hash, person.password_changed_at,
-    person.email_sealed, person.phone_sealed, person.email_verified_at, subject.key_id, subject.wrapped_key,
+    person.email_sealed, person.phone_sealed, person.email_verified_at, subject.key_id, subject.kek_epoch, subject.wrapped_key,
     person.staff_locked_at IS NOT NULL AS locked_by_staff,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id

@@ -50,7 +50,9 @@ impl Identity {
 
     pub(crate) async fn state(&self, context: &OpContext) -> Result<Arc<TenantState>, DbError> {
         let tenant = context.tenant_id();
-        if let Some(state) = self.inner.states.get(&tenant) {
+        if let Some(state) = self.inner.states.get(&tenant)
+            && !state.keys.is_stale()
+        {
             return Ok(state);
         }
         self.read_state(context).await
@@ -73,11 +75,24 @@ impl Identity {
         }
     }
 
+    /// Opens what was read; where that names a key that is not known, with keys read anew.
+    pub(crate) async fn opening<T>(
+        &self,
+        context: &OpContext,
+        open: impl Fn(&TenantKeys) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        match open(&self.state(context).await?.keys) {
+            Err(DbError::StaleKeys(_)) => open(&self.state(context).await?.keys),
+            outcome => outcome,
+        }
+    }
+
     async fn read_state(&self, context: &OpContext) -> Result<Arc<TenantState>, DbError> {
         let tenant = context.tenant_id();
         let read_at = Instant::now();
         let database = self.inner.operations.database();
-        let keys = self.inner.keyring.tenant(database, context).await.map_err(key_failure)?;
+        let keyring = &self.inner.keyring;
+        let mut keys = keyring.tenant(database, context).await.map_err(key_failure)?;
         let rows = database
             .read(context, &[Query::new(POLICY, &[&tenant]), Query::new(KEYS, &[&tenant])])
             .await?;
@@ -88,10 +103,15 @@ impl Identity {
             .first()
             .ok_or_else(|| DbError::Corrupt("the tenant has no security policy".to_owned()))?
             .try_get("policy")?;
+        let mut set = self.key_set(context, &keys, signing);
+        if let Err(DbError::StaleKeys(_)) = set {
+            keys = keyring.tenant(database, context).await.map_err(key_failure)?;
+            set = self.key_set(context, &keys, signing);
+        }
         let state = TenantState {
             policy: serde_json::from_value(policy)
                 .map_err(|error| DbError::Corrupt(format!("security policy: {error}")))?,
-            signing: self.key_set(context, &keys, signing)?,
+            signing: set?,
             keys,
             read_at,
         };

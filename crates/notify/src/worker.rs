@@ -268,6 +268,13 @@ impl Notices {
         notices.sort_by_key(|notice| notice.id);
         let look = look_from(branding.first())?;
         let subjects = subjects(&transaction, &keys, &notices).await.map_err(DbError::from)?;
+        let own = notices.iter().filter(|notice| notice.user.is_none());
+        for notice in own.flat_map(|notice| [&notice.recipient, &notice.values]) {
+            // Under a key of another node: they stay in the queue, and the next round has it.
+            if let Err(error @ KeyringError::NotYetKnown(_)) = keys.own_key(notice) {
+                return Err(DbError::from(error).into());
+            }
+        }
         transaction.commit().await?;
         Ok(Batch { notices, keys, subjects, look })
     }
@@ -329,14 +336,17 @@ impl Notices {
         if notice.expires_at <= context.clock.now() {
             return Err("expired");
         }
-        let key = match notice.user {
-            None => batch.keys.field(),
-            // Erased since.
-            Some(user) => batch.subjects.get(&user).ok_or("erased")?,
-        };
         let open = |column, sealed: &Vec<u8>| {
             let cell = (TABLE, column, notice.id);
-            batch.keys.open(key, cell, sealed.clone()).map_err(|_| "unreadable")
+            let opened = match notice.user {
+                None => batch.keys.open_own(cell, sealed.clone()),
+                // Erased since.
+                Some(user) => {
+                    let key = batch.subjects.get(&user).ok_or("erased")?;
+                    batch.keys.open(key, cell, sealed.clone())
+                }
+            };
+            opened.map_err(|_| "unreadable")
         };
         let to = open(RECIPIENT, &notice.recipient)?;
         let values = open(VALUES, &notice.values)?;

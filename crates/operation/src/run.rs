@@ -291,10 +291,12 @@ async fn execute_pending<C: Command>(
     Ok(())
 }
 
-/// Serialisation failures and deadlocks repeat whole, and so does the race that
-/// two nodes can run for one key: the loser then finds the winner's answer.
+/// Serialisation failures and deadlocks repeat whole, and so do the race that two nodes can
+/// run for one key, whose loser then finds the winner's answer, and what met a key that
+/// another node has just made.
 fn is_repeatable(error: &DbError) -> bool {
-    matches!(error, DbError::Retry(_)) || error.constraint() == Some("idempotency_keys_pkey")
+    matches!(error, DbError::Retry(_) | DbError::StaleKeys(_))
+        || error.constraint() == Some("idempotency_keys_pkey")
 }
 
 /// The one error of a transaction, said to each of its callers.

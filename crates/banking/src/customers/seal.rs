@@ -112,10 +112,11 @@ pub(crate) fn seal(
     })
 }
 
-/// The key that a row's statement joined (`key_id, wrapped_key`).
+/// The key that a row's statement joined (`key_id, kek_epoch, wrapped_key`).
 pub(crate) fn subject_key(keys: &TenantKeys, row: &Row) -> Result<DataKey, KeyringError> {
     let key_id = row.try_get("key_id").map_err(DbError::from)?;
-    keys.open_subject_key(key_id, row.try_get("wrapped_key").map_err(DbError::from)?)
+    let kek_epoch = row.try_get("kek_epoch").map_err(DbError::from)?;
+    keys.open_subject_key(key_id, kek_epoch, row.try_get("wrapped_key").map_err(DbError::from)?)
 }
 
 /// Opens everything of a row. An erased person has an empty record; anything else

@@ -129,8 +129,7 @@ impl Identity {
         let rows =
             self.inner.operations.database().look_up(context, Query::new(ONE, &parameters)).await?;
         let row = rows.first().ok_or_else(Refusal::not_found)?;
-        let state = self.state(context).await?;
-        Ok(record(&state.keys, row)?)
+        Ok(self.opening(context, |keys| record(keys, row)).await?)
     }
 }
 
@@ -150,7 +149,8 @@ pub(super) fn record(keys: &TenantKeys, row: &Row) -> Result<UserRecord, DbError
     let wrapped: Option<Vec<u8>> = row.try_get("wrapped_key")?;
     let subject = match (row.try_get::<_, Option<Uuid>>("key_id")?, wrapped) {
         (Some(key_id), Some(wrapped)) => {
-            Some(keys.open_subject_key(key_id, Some(wrapped)).map_err(key_failure)?)
+            let subject = keys.open_subject_key(key_id, row.try_get("kek_epoch")?, Some(wrapped));
+            Some(subject.map_err(key_failure)?)
         }
         _ => None,
     };
