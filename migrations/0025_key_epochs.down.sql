@@ -1,4 +1,6 @@
 -- Refused by NOT NULL where a key was destroyed: the schema before has no word for that.
+DROP VIEW key_standings;
+
 DROP TRIGGER refuse_destroyed_kek_inserted ON audit_log_keys;
 DROP TRIGGER refuse_destroyed_kek_inserted ON signing_keys;
 DROP TRIGGER refuse_destroyed_kek_updated ON data_keys;

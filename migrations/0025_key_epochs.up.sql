@@ -34,6 +34,20 @@ ALTER TABLE signing_keys
         REFERENCES tenant_keks (tenant_id, purpose, epoch);
 ALTER TABLE signing_keys ALTER COLUMN kek_epoch DROP DEFAULT;
 
+-- What the key in the header of a sealed value is: whose, of which generation, and whether it
+-- still opens. A subject's key has the generation and state of the KEK that wraps it.
+CREATE VIEW key_standings WITH (security_invoker = true) AS
+SELECT subject.tenant_id, subject.key_id, 'subject_data'::text AS purpose, subject.kek_epoch AS epoch,
+    CASE WHEN subject.wrapped_key IS NULL THEN 'destroyed' ELSE kek.status END AS status
+FROM subject_keys subject
+JOIN tenant_keks kek ON kek.tenant_id = subject.tenant_id AND kek.purpose = subject.kek_purpose
+    AND kek.epoch = subject.kek_epoch
+UNION ALL
+SELECT tenant_id, key_id, 'subject_data', NULL, 'destroyed' FROM shredded_subject_keys
+UNION ALL
+SELECT tenant_id, key_id, purpose, epoch, status FROM data_keys;
+GRANT SELECT ON key_standings TO strongroom_app;
+
 CREATE FUNCTION refuse_kek_revival() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp

@@ -56,9 +56,7 @@ impl DbError {
         match self {
             Self::Retry(error) | Self::Other(error) => error.code().map(SqlState::code),
             Self::Constraint { state, .. } => Some(state),
-            Self::Unavailable(_) | Self::Stopped(_) | Self::StaleKeys(_) | Self::Corrupt(_) => {
-                None
-            }
+            Self::Unavailable(_) | Self::Stopped(_) | Self::StaleKeys(_) | Self::Corrupt(_) => None,
         }
     }
 }

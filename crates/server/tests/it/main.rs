@@ -46,6 +46,8 @@ mod holds_wire;
 mod identity;
 mod import;
 mod interop;
+mod key_cells;
+mod key_epochs;
 mod ledger;
 mod ledger_model;
 mod machines;

@@ -24,7 +24,8 @@ use std::{
 use uuid::Uuid;
 use vault::{
     BlindIndex, DataKey, FieldContext, IndexKey, Kek, KeyContext, KeyError, KeyId, MacKey,
-    OpenError, Purpose, SealError, SealedField, SecretBytes, WrappedKey, WrappingKey, blind_index,
+    OpenError, Purpose, SealError, SealedField, SecretBytes, TenantKey as _, WrappedKey,
+    WrappingKey as _, blind_index,
 };
 
 pub use ring::Keyring;
@@ -116,9 +117,9 @@ pub struct TenantKeys {
     field: Arc<DataKey>,
     audit: Arc<DataKey>,
     index: Arc<IndexKey>,
-    refresh: MacKey,
-    cursor: MacKey,
-    session: MacKey,
+    refresh: Arc<MacKey>,
+    cursor: Arc<MacKey>,
+    session: Arc<MacKey>,
     /// Keys that were asked for before this reading began, and that it does not have.
     absent: HashSet<KeyName>,
     /// Keys that were asked for since, and why the next reading is due at once.

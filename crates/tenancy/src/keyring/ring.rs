@@ -11,8 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
-use vault::{Kek, Purpose, RootKeys, TenantKey, WrappingKey};
+use vault::{Kek, Purpose, RootKeys, TenantKey as _};
 
 use super::{
     FIRST_EPOCH, KeyName, KeyringError, TenantKeys, generations,
@@ -73,7 +74,8 @@ impl Keyring {
             return Ok(Arc::clone(&known.keys));
         }
         let (at, asked) = (Instant::now(), asked(known.as_ref()));
-        let queries = [Query::new(KEKS, &[&tenant]), Query::new(DATA_KEYS, &[&tenant])];
+        let parameters: [&(dyn ToSql + Sync); 1] = [&tenant];
+        let queries = [Query::new(KEKS, &parameters), Query::new(DATA_KEYS, &parameters)];
         let rows = database.read(context, &queries).await?;
         let stored = Stored::from_rows(tenant, &rows)?;
         let (keys, _) = self.opened(tenant, &stored, known.as_ref(), asked)?;
@@ -90,7 +92,8 @@ impl Keyring {
             return Ok(Arc::clone(&known.keys));
         }
         let (at, asked) = (Instant::now(), asked(known.as_ref()));
-        let queries = [Query::new(KEKS, &[&tenant]), Query::new(DATA_KEYS, &[&tenant])];
+        let parameters: [&(dyn ToSql + Sync); 1] = [&tenant];
+        let queries = [Query::new(KEKS, &parameters), Query::new(DATA_KEYS, &parameters)];
         let rows = transaction.pipeline(&queries).await?;
         let stored = Stored::from_rows(tenant, &rows)?;
         let (keys, is_known) = self.opened(tenant, &stored, known.as_ref(), asked)?;

@@ -84,11 +84,7 @@ impl Stored {
     }
 }
 
-fn stored(
-    tenant: Uuid,
-    row: &Row,
-    kek: Option<(Purpose, u32)>,
-) -> Result<StoredKey, KeyringError> {
+fn stored(tenant: Uuid, row: &Row, kek: Option<(Purpose, u32)>) -> Result<StoredKey, KeyringError> {
     let wrapped: Option<Vec<u8>> = row.try_get("wrapped_key").map_err(DbError::from)?;
     Ok(StoredKey {
         context: KeyContext {

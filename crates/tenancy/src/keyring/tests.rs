@@ -302,7 +302,7 @@ proptest! {
                 KeyringError::Open(_) | KeyringError::NotYetKnown(KeyName::Data(_))
             ),
             (Harm::Cut(_), Err(error)) => {
-                matches!(error, KeyringError::Open(OpenError::Truncated { .. }))
+                matches!(error, KeyringError::Open(OpenError::Truncated { .. } | OpenError::Tampered))
             }
             _ => false,
         };
