@@ -269,9 +269,9 @@ impl Notices {
         let look = look_from(branding.first())?;
         let subjects = subjects(&transaction, &keys, &notices).await.map_err(DbError::from)?;
         let own = notices.iter().filter(|notice| notice.user.is_none());
-        for notice in own.flat_map(|notice| [&notice.recipient, &notice.values]) {
+        for sealed in own.flat_map(|notice| [&notice.recipient, &notice.values]) {
             // Under a key of another node: they stay in the queue, and the next round has it.
-            if let Err(error @ KeyringError::NotYetKnown(_)) = keys.own_key(notice) {
+            if let Err(error @ KeyringError::NotYetKnown(_)) = keys.own_key(sealed) {
                 return Err(DbError::from(error).into());
             }
         }

@@ -79,11 +79,13 @@ impl Node {
     }
 
     async fn names(&self, context: &OpContext) -> Vec<String> {
-        let command = ListCustomers {
-            keyring: Arc::clone(&self.keyring),
-            filter: banking::CustomerFilter::default(),
-            page: PageRequest { limit: 100, after: None },
-        };
+        let command = ListCustomers::new(
+            &self.operations,
+            context,
+            Arc::clone(&self.keyring),
+            banking::CustomerFilter::default(),
+            PageRequest { limit: 100, after: None },
+        );
         let call = Call { context: context.clone(), idempotency_key: None, command };
         let page = self.operations.run_one(call).await.unwrap().output;
         let mut names: Vec<String> =
