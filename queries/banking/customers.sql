@@ -61,8 +61,8 @@ WHERE customer.tenant_id = $1::uuid AND customer.user_id = $7::uuid
   AND (customer.created_at, customer.id) < ($2::timestamptz, $3::uuid)
   AND ($5::text IS NULL OR customer.status = $5)
   AND ($6::text IS NULL OR customer.customer_type = $6)
-  AND ($8::bytea IS NULL OR customer.email_index = $8)
-  AND ($9::bytea IS NULL OR customer.phone_index = $9)
+  AND ($8::bytea[] IS NULL OR customer.email_index = ANY ($8))
+  AND ($9::bytea[] IS NULL OR customer.phone_index = ANY ($9))
 LIMIT $4::bigint;
 
 --! list_by_email
@@ -71,11 +71,11 @@ SELECT customer.id, customer.customer_type, customer.first_name, customer.last_n
     customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM customers customer
 JOIN subject_keys subject ON subject.tenant_id = $1::uuid AND subject.subject_id = customer.id
-WHERE customer.tenant_id = $1::uuid AND customer.email_index = $7::bytea
+WHERE customer.tenant_id = $1::uuid AND customer.email_index = ANY ($7::bytea[])
   AND (customer.created_at, customer.id) < ($2::timestamptz, $3::uuid)
   AND ($5::text IS NULL OR customer.status = $5)
   AND ($6::text IS NULL OR customer.customer_type = $6)
-  AND ($8::bytea IS NULL OR customer.phone_index = $8)
+  AND ($8::bytea[] IS NULL OR customer.phone_index = ANY ($8))
 ORDER BY customer.created_at DESC, customer.id DESC
 LIMIT $4::bigint;
 
@@ -85,7 +85,7 @@ SELECT customer.id, customer.customer_type, customer.first_name, customer.last_n
     customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM customers customer
 JOIN subject_keys subject ON subject.tenant_id = $1::uuid AND subject.subject_id = customer.id
-WHERE customer.tenant_id = $1::uuid AND customer.phone_index = $7::bytea
+WHERE customer.tenant_id = $1::uuid AND customer.phone_index = ANY ($7::bytea[])
   AND (customer.created_at, customer.id) < ($2::timestamptz, $3::uuid)
   AND ($5::text IS NULL OR customer.status = $5)
   AND ($6::text IS NULL OR customer.customer_type = $6)

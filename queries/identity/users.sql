@@ -111,7 +111,7 @@ SELECT person.id, person.username, person.role, person.is_active, person.mfa_ena
     person.organization_id, person.last_login_at, person.locked_until, person.staff_lock_reason, person.deleted_at,
     person.created_at, person.updated_at, person.version
 FROM users person
-WHERE person.tenant_id = $1::uuid AND person.deleted_at IS NULL AND person.email_index = $4::bytea
+WHERE person.tenant_id = $1::uuid AND person.deleted_at IS NULL AND person.email_index = ANY ($4::bytea[])
   AND ($2::boolean OR person.id = $3::uuid)
   AND ($5::text IS NULL OR person.role = $5)
   AND ($6::boolean IS NULL OR person.is_active = $6);

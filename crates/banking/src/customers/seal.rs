@@ -77,6 +77,16 @@ pub(crate) fn email_index(keys: &TenantKeys, email: &str) -> Vec<u8> {
     vault::blind_index(keys.index(), "customers.email", &normal_email(email)).to_vec()
 }
 
+/// The blind indexes that an e-mail address may be stored under.
+pub(crate) fn email_indexes(keys: &TenantKeys, email: &str) -> Vec<Vec<u8>> {
+    keys.indexes("customers.email", &normal_email(email))
+}
+
+/// The blind indexes that a telephone number may be stored under.
+pub(crate) fn phone_indexes(keys: &TenantKeys, phone: &str) -> Vec<Vec<u8>> {
+    keys.indexes("customers.phone", phone)
+}
+
 /// The blind index of a telephone number.
 pub(crate) fn phone_index(keys: &TenantKeys, phone: &str) -> Vec<u8> {
     vault::blind_index(keys.index(), "customers.phone", phone).to_vec()

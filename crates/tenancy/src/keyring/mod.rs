@@ -23,9 +23,8 @@ use std::{
 
 use uuid::Uuid;
 use vault::{
-    BlindIndex, DataKey, FieldContext, IndexKey, Kek, KeyContext, KeyError, KeyId, MacKey,
-    OpenError, Purpose, SealError, SealedField, SecretBytes, TenantKey as _, WrappedKey,
-    WrappingKey as _, blind_index,
+    DataKey, FieldContext, IndexKey, Kek, KeyContext, KeyError, KeyId, MacKey, OpenError, Purpose,
+    SealError, SealedField, SecretBytes, TenantKey as _, WrappedKey, WrappingKey as _, blind_index,
 };
 
 pub use ring::Keyring;
@@ -151,9 +150,9 @@ impl TenantKeys {
 
     /// The indexes by which a value may be stored, under every key that is not destroyed and
     /// the newest first: what is looked up while some rows wait to be indexed anew.
-    pub fn indexes(&self, domain: &str, normalised: &str) -> Vec<BlindIndex> {
+    pub fn indexes(&self, domain: &str, normalised: &str) -> Vec<Vec<u8>> {
         let living = self.indexes.values().rev().filter_map(Kept::living);
-        living.map(|key| blind_index(key, domain, normalised)).collect()
+        living.map(|key| blind_index(key, domain, normalised).to_vec()).collect()
     }
 
     /// The key that made an index, by its first byte.
