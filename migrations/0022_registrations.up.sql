@@ -5,7 +5,7 @@
 -- link is followed: whoever owns the address decides which form was theirs. Several such links
 -- are alive beside each other for that; the first one that is followed ends the others.
 ALTER TABLE users ADD COLUMN self_registered boolean NOT NULL DEFAULT false;
-GRANT UPDATE (referred_by) ON users TO strongroom_app;
+GRANT UPDATE (referred_by, self_registered) ON users TO strongroom_app;
 GRANT SELECT (self_registered) ON users TO strongroom_auditor;
 
 ALTER TABLE one_time_tokens DROP CONSTRAINT one_time_tokens_payload_of_changes,

@@ -27,6 +27,8 @@ WHERE tenant_id = $1::uuid
 
 --! lock_maker
 -- Behind a change of their roles that is under way: the key is not made by what they were.
+-- The person first, then the key, as a change of roles has them. FOR SHARE, because the row is
+-- not changed here and a key's reference to it (FOR KEY SHARE) would not wait.
 SELECT 1 AS one FROM users WHERE tenant_id = $1::uuid AND id = $2::uuid FOR SHARE;
 
 --! roles_of_maker
@@ -60,6 +62,13 @@ WHERE tenant_id = $1::uuid AND revoked_at IS NULL
   AND CASE WHEN rotated_at IS NULL THEN created_by ELSE rotated_by END = $2::uuid
   AND role <> ALL ($3::text[])
 RETURNING id;
+
+--! forget_mightier
+-- The same of keys that others answer for by now: the secret before the last rotation may be
+-- in the hands of whoever made the key.
+UPDATE api_keys SET previous_hash = NULL, previous_until = NULL, version = version + 1
+WHERE tenant_id = $1::uuid AND revoked_at IS NULL AND created_by = $2::uuid AND previous_hash IS NOT NULL
+  AND role <> ALL ($3::text[]);
 
 --! touch
 UPDATE api_keys SET last_used_at = app_now(), last_used_ip = $3::inet

@@ -32,8 +32,11 @@ INSERT INTO one_time_tokens (tenant_id, id, user_id, purpose, token_hash, code_h
 VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text, $5::bytea, $6::bytea, $7::bytea, $8::bytea, $9::timestamptz);
 
 --! find
--- Whose token this is while it is good; it is judged again when it is consumed.
-SELECT token.user_id FROM one_time_tokens token
+-- Whose token this is while it is good, and what it carries, with the key that opens it; it
+-- is judged again when it is consumed.
+SELECT token.user_id, token.id, token.payload_sealed, subject.key_id, subject.wrapped_key
+FROM one_time_tokens token
+LEFT JOIN subject_keys subject ON subject.tenant_id = token.tenant_id AND subject.subject_id = token.user_id
 WHERE token.tenant_id = $1::uuid AND token.token_hash = $2::bytea AND token.purpose = $3::text
   AND token.used_at IS NULL AND token.voided_at IS NULL AND token.expires_at > app_now();
 

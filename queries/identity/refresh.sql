@@ -5,7 +5,9 @@ VALUES ($1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::bytea, $6::bytea, $7::timest
 --! consume
 -- The one consuming primitive: of any number of parallel uses exactly one gets the
 -- row. Asks for everything that makes the token good, so that a row means a yes. The
--- successor ($8 and its hash $9) is stored along with it, in one round trip.
+-- successor ($8 and its hash $9) is stored along with it. Locks the token, then (by the
+-- reference of the successor) the person; who ends somebody's sessions has them the other way
+-- round, and of two that meet one is repeated.
 WITH used AS (
 UPDATE refresh_tokens token SET used_at = app_now()
 FROM user_sessions session

@@ -148,6 +148,8 @@ UPDATE users SET
     phone_index = CASE WHEN $10::boolean THEN $12::bytea ELSE phone_index END,
     phone_verified_at = CASE WHEN $10::boolean THEN NULL ELSE phone_verified_at END,
     full_name_sealed = CASE WHEN $13::boolean THEN $14::bytea ELSE full_name_sealed END,
+    -- What staff write about somebody who signed up is not written over by a form.
+    self_registered = self_registered AND NOT $13::boolean,
     version = version + 1
 WHERE tenant_id = $1::uuid AND id = $2::uuid;
 

@@ -104,6 +104,9 @@ impl<K: Eq + Hash, V: Clone> Fresh<K, V> {
 const SESSION_FRESH_FOR: Duration = Duration::from_secs(1);
 const SESSIONS_MAX: usize = 500_000;
 
+/// Stands for everybody of a tenant; nobody has this id.
+const ANYBODY: Uuid = Uuid::nil();
+
 /// The sessions that were used within the last second.
 #[derive(Debug)]
 pub struct LiveSessions<V> {
@@ -129,10 +132,10 @@ impl<V: Clone> LiveSessions<V> {
         self.sessions.put((tenant, session), read_at, (user, value));
         // Asked afterwards: whoever forgets the user leaves the mark first and
         // clears second, so one of the two of us takes an outdated entry out.
-        let outdated = self
-            .users
-            .read()
-            .is_ok_and(|users| users.get(&(tenant, user)).is_some_and(|at| *at >= read_at));
+        let outdated = self.users.read().is_ok_and(|users| {
+            let marked = |whom| users.get(&(tenant, whom)).is_some_and(|at| *at >= read_at);
+            marked(user) || marked(ANYBODY)
+        });
         if outdated {
             self.sessions.forget((tenant, session));
         }
@@ -143,15 +146,27 @@ impl<V: Clone> LiveSessions<V> {
         self.sessions.forget((tenant, session));
     }
 
+    /// To be called after a change that may concern any session of a tenant was committed.
+    pub fn forget_tenant(&self, tenant: Uuid) {
+        self.mark(tenant, ANYBODY);
+        if let Some(mut state) = self.sessions.write() {
+            state.entries.retain(|(of, _), _| *of != tenant);
+        }
+    }
+
     /// To be called after a change of a person was committed: role, disablement,
     /// password, sign-out everywhere.
     pub fn forget_user(&self, tenant: Uuid, user: Uuid) {
+        self.mark(tenant, user);
+        if let Some(mut state) = self.sessions.write() {
+            state.entries.retain(|(of, _), entry| *of != tenant || entry.value.0 != user);
+        }
+    }
+
+    fn mark(&self, tenant: Uuid, user: Uuid) {
         if let Ok(mut users) = self.users.write() {
             users.retain(|_, at| at.elapsed() < SESSION_FRESH_FOR);
             users.insert((tenant, user), Instant::now());
-        }
-        if let Some(mut state) = self.sessions.write() {
-            state.entries.retain(|(of, _), entry| *of != tenant || entry.value.0 != user);
         }
     }
 }
@@ -165,6 +180,23 @@ mod tests {
     use uuid::Uuid;
 
     use super::{Fresh, LiveSessions};
+
+    #[test]
+    fn a_tenant_is_forgotten_whole_and_no_other() {
+        let sessions = LiveSessions::default();
+        let id = Uuid::from_u128;
+        let began = Instant::now();
+        for (tenant, session, user) in [(1, 2, 3), (1, 4, 5), (6, 7, 3)] {
+            sessions.put((id(tenant), id(session)), id(user), began, "alive");
+        }
+        sessions.forget_tenant(id(1));
+        // What was read before brings nothing back.
+        sessions.put((id(1), id(2)), id(3), began, "alive");
+        assert_eq!([sessions.get(id(1), id(2)), sessions.get(id(1), id(4))], [None, None]);
+        assert_eq!(sessions.get(id(6), id(7)), Some("alive"));
+        sessions.put((id(1), id(2)), id(3), Instant::now(), "anew");
+        assert_eq!(sessions.get(id(1), id(2)), Some("anew"));
+    }
 
     #[test]
     fn a_read_under_way_cannot_bring_back_what_was_forgotten() {

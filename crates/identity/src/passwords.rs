@@ -102,7 +102,7 @@ impl Identity {
         if credentials.mfa_enabled {
             fresh_factor(context, &credentials)?;
         }
-        self.check_rules(context, user, &state, &change.new).await?;
+        self.check_rules((context, &state), user, &[], &change.new).await?;
         self.check_current_password(context, user, &state, &credentials, &change.current).await?;
         let credentials = self.next_credentials(&state, credentials, &change.new).await?;
         let command = ChangePassword { identity: self.clone(), user, credentials };
@@ -164,12 +164,13 @@ impl Identity {
         Ok(read().map_err(DbError::from)?)
     }
 
-    /// Every rule that a person's new password breaks, as errors of `new_password`.
+    /// Every rule that a person's new password breaks, as errors of `new_password`; `wished`
+    /// are names that become theirs along with it.
     pub(crate) async fn check_rules(
         &self,
-        context: &OpContext,
+        (context, state): (&OpContext, &TenantState),
         user: Uuid,
-        state: &TenantState,
+        wished: &[String],
         new: &str,
     ) -> Result<(), OperationError> {
         let record = self.unaudited_user(context, user).await?;
@@ -177,6 +178,7 @@ impl Identity {
             [Some(record.username.as_str()), record.email.as_deref(), record.full_name.as_deref()]
                 .into_iter()
                 .flatten()
+                .chain(wished.iter().map(String::as_str))
                 .collect();
         let mut broken = broken_rules(&state.policy.password, new, &names);
         for error in &mut broken {

@@ -261,7 +261,11 @@ impl Identity {
             let reply = identity.inner.operations.run_one(call).await;
             match forgotten {
                 Forgotten::Session(session) => identity.inner.sessions.forget(tenant, session),
-                Forgotten::User(user) => identity.inner.sessions.forget_user(tenant, user),
+                Forgotten::User(user) => {
+                    identity.inner.sessions.forget_user(tenant, user);
+                    // Machines may fall with whoever answers for them.
+                    identity.inner.api_keys.forget_tenant(tenant);
+                }
                 Forgotten::State => identity.inner.states.forget(tenant),
                 Forgotten::ApiKey(key) => identity.inner.api_keys.forget_user(tenant, key),
                 Forgotten::Nothing => {}
@@ -278,7 +282,7 @@ impl Identity {
 pub(crate) enum Forgotten {
     /// One session.
     Session(Uuid),
-    /// All of a person's.
+    /// All of a person's, and the tenant's machines.
     User(Uuid),
     /// The tenant's policy and signing keys.
     State,

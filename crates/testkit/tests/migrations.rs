@@ -243,3 +243,52 @@ fn new_writes_the_next_pair() {
     }
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+/// A tenant with a person, whose ids are their numbers.
+const PEOPLED: &str = "\
+    INSERT INTO tenants (id, slug, name, blueprint, modules) VALUES \
+        ('00000000-0000-0000-0000-000000000001', 'bank', 'Bank', 'core-bank', '{}'); \
+    INSERT INTO security_policies (tenant_id, policy) VALUES ('00000000-0000-0000-0000-000000000001', \
+        '{\"mfa\": {\"totp_interval_s\": 45}, \"address_block\": {\"doubling_to_s\": 900}, \
+          \"token\": {\"access_lifetime_s\": 900}}'); \
+    INSERT INTO users (tenant_id, id, username, username_key, role, referral_code) VALUES \
+        ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000002', 'jana', 'jana', \
+         'customer', '0123456789'); \
+    INSERT INTO mfa_configs (tenant_id, id, user_id, method, name, secret_sealed, device_fingerprint) VALUES \
+        ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000003', \
+         '00000000-0000-0000-0000-000000000002', 'totp', 'App', decode('01' || repeat('00', 99), 'hex'), \
+         decode(repeat('00', 32), 'hex')); \
+    INSERT INTO one_time_tokens (tenant_id, id, user_id, purpose, token_hash, expires_at) VALUES \
+        ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000004', \
+         '00000000-0000-0000-0000-000000000002', 'invite', decode(repeat('04', 32), 'hex'), now() + interval '1 day')";
+
+/// Links of sign-ups: two of one person, alive beside each other.
+const SIGN_UPS: &str = "\
+    UPDATE one_time_tokens SET voided_at = now(); \
+    INSERT INTO one_time_tokens (tenant_id, id, user_id, purpose, token_hash, payload_sealed, expires_at) \
+    SELECT tenant_id, given.id::uuid, user_id, 'invite', decode(repeat(given.hash, 32), 'hex'), \
+        decode('01' || repeat('00', 99), 'hex'), now() + interval '1 day' \
+    FROM one_time_tokens, (VALUES ('00000000-0000-0000-0000-000000000005', '05'), \
+        ('00000000-0000-0000-0000-000000000006', '06')) AS given (id, hash)";
+
+#[tokio::test]
+async fn steps_over_people_and_their_links_lose_nothing_that_can_be_kept() {
+    let database = TestDatabase::empty().await;
+    let mut client = connect(&database.superuser_url()).await;
+    let migrator = Migrator::embedded();
+    let newest = migrator.migrations().len();
+    migrator.up(&mut client, Some(21)).await.unwrap();
+    client.batch_execute(PEOPLED).await.unwrap();
+    migrator.up(&mut client, None).await.unwrap();
+    let period = "SELECT period_s FROM mfa_configs";
+    assert_eq!(client.query_one(period, &[]).await.unwrap().get::<_, Option<i16>>(0), Some(45));
+    let doubling =
+        "SELECT policy #> '{address_block,doubling_to_s}' = 'null' FROM security_policies";
+    assert!(client.query_one(doubling, &[]).await.unwrap().get::<_, bool>(0));
+    client.batch_execute(SIGN_UPS).await.unwrap();
+    migrator.down(&mut client, u32::try_from(newest - 21).unwrap()).await.unwrap();
+    let left = "SELECT count(*) FROM one_time_tokens";
+    assert_eq!(client.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 1, "the links went");
+    migrator.up(&mut client, None).await.unwrap();
+    assert_eq!(client.query_one(period, &[]).await.unwrap().get::<_, Option<i16>>(0), Some(45));
+}

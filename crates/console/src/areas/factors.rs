@@ -145,7 +145,7 @@ fn one(visitor: &Visitor, factor: &FactorRecord, form: Form) -> FactorPage {
             ("Added", moment(factor.confirmed_at, &zone)),
             ("Last used", moment(factor.last_used_at, &zone)),
         ],
-        removal: "It proves nothing from then on. The only one stays: add another one first.",
+        removal: "It proves nothing from then on. If it is your only second factor, it stays: add another one first.",
     }
 }
 

@@ -148,7 +148,7 @@ fn one(visitor: &Visitor, passkey: &PasskeyRecord, form: Form) -> FactorPage {
             ("Added", moment(Some(passkey.created_at), &zone)),
             ("Last used", moment(passkey.last_used_at, &zone)),
         ],
-        removal: "It signs you in no more. Delete it on your device as well. The only second factor stays.",
+        removal: "It signs you in no more. Delete it on your device as well. If it is your only second factor, it stays: add another one first.",
     }
 }
 

@@ -45,7 +45,8 @@ impl Identity {
     /// Makes an API key; the answer holds its secret, which is shown this once.
     ///
     /// Refused in this order: not permitted (a machine never is), `step_up_required`,
-    /// `unknown_role`, `privilege_escalation`, then every field at fault together.
+    /// `token_revoked` (401; the maker's roles changed meanwhile), `unknown_role`,
+    /// `privilege_escalation`, then every field at fault together.
     pub async fn create_api_key(
         &self,
         context: &OpContext,

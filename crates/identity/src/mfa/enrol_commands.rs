@@ -172,8 +172,9 @@ impl BeginEnrolment {
         let sealed = keys.seal(subject, cell, secret).map_err(key_failure)?;
         let device = device_fingerprint(&self.state, &context.request);
         let (tenant, method) = (context.tenant_id(), self.method.as_str());
-        let period_s = (self.method == Method::Totp)
-            .then(|| i16::try_from(self.state.policy.mfa.totp_interval_s).unwrap_or(i16::MAX));
+        let period = i16::try_from(self.state.policy.mfa.totp_interval_s)
+            .map_err(|_| DbError::Corrupt("a period beyond what a policy may hold".to_owned()))?;
+        let period_s = (self.method == Method::Totp).then_some(period);
         let device = device.as_slice();
         let parameters: Parameters<'_, 8> =
             [&tenant, &id, &self.user, &method, &self.name, &sealed, &device, &period_s];

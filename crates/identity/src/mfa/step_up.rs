@@ -10,7 +10,10 @@ use std::sync::Arc;
 use access::Permission;
 use audit::EventType;
 use jiff::{SignedDuration, Timestamp};
-use operation::{Applied, Call, Command, Failure, OperationError, Refusal, RefusalKind, event};
+use operation::{
+    Applied, Call, Command, Failure, OperationError, Refusal, RefusalKind, access_log::Access,
+    event,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tenancy::{ActorKind, DbError, OpContext, Query, SessionId, TenantTx};
@@ -70,7 +73,7 @@ impl Identity {
     ) -> Result<(), OperationError> {
         match self.factor_use(context, age).await? {
             FactorUse::Proven | FactorUse::WithoutFactor => Ok(()),
-            FactorUse::Due => Err(step_up_required(false).into()),
+            FactorUse::Due => Err(self.refuse_unproven(context, false).await),
         }
     }
 
@@ -97,8 +100,22 @@ impl Identity {
         }
         match self.factor_use(context, RECENT).await? {
             FactorUse::Proven => Ok(()),
-            other => Err(step_up_required(other == FactorUse::WithoutFactor).into()),
+            other => Err(self.refuse_unproven(context, other == FactorUse::WithoutFactor).await),
         }
+    }
+
+    /// Nothing else records it: what was asked for is not begun.
+    async fn refuse_unproven(&self, context: &OpContext, has_none: bool) -> OperationError {
+        let access = Access {
+            action: "auth.step_up_required",
+            resource: "session",
+            object: context.session.map(|session| session.0),
+            allowed: false,
+            count: 0,
+        };
+        let operations = &self.inner.operations;
+        operations.access_log().record(operations.database(), context, access).await;
+        step_up_required(has_none).into()
     }
 
     async fn factor_use(

@@ -30,7 +30,7 @@ pub enum PolicyRule {
     Choice(&'static [&'static str]),
     /// A scheme of hashing passwords with its costs.
     Hashing,
-    /// Null: what stands there for others of its kind does not exist for this one.
+    /// Null, always: locks of accounts have this field, and blocks of addresses share their form.
     Nothing,
 }
 
@@ -231,7 +231,7 @@ impl Rule {
             Self::Names(known) => format!("Expected some of {}, each once", known.join(", ")),
             Self::Roles => "Expected roles of the tenant, each once".to_owned(),
             Self::Choice(known) => format!("Expected one of {}", known.join(", ")),
-            Self::Nothing => "Expected null: this is not possible here".to_owned(),
+            Self::Nothing => "Expected null: a block of addresses does not double".to_owned(),
             Self::Hashing => "Expected bcrypt, or argon2id with costs within bounds".to_owned(),
         }
     }

@@ -25,7 +25,9 @@ use zeroize::Zeroizing;
 use super::{
     LinkSent,
     link::refused,
-    one_time::{self, Consumed, NewToken, PAYLOAD, Payload, Purpose, code_hash, link_invalid},
+    one_time::{
+        self, Consumed, LiveToken, NewToken, PAYLOAD, Payload, Purpose, code_hash, link_invalid,
+    },
     person::{Person, Teller, sent_enough},
 };
 use crate::{
@@ -154,7 +156,7 @@ impl Identity {
     ) -> Result<(), OperationError> {
         let is_change = OpaqueToken::parse(token, Purpose::EmailChange.kind()).is_ok();
         let purpose = if is_change { Purpose::EmailChange } else { Purpose::EmailVerification };
-        let (context, token, user) = self.followed(purpose, token, from).await?;
+        let (context, token, LiveToken { user, .. }) = self.followed(purpose, token, from).await?;
         let command =
             Confirm { identity: self.clone(), purpose, user, token: token.hash(), code: None };
         let call = Call { context, idempotency_key: None, command };

@@ -21,7 +21,7 @@ use vault::OpaqueToken;
 use zeroize::Zeroizing;
 
 use super::{
-    one_time::{self, Consumed, Purpose, link_invalid},
+    one_time::{self, Consumed, LiveToken, Purpose, link_invalid},
     person::{Person, Teller},
 };
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
     events::about,
     passwords::{NewCredentials, write_password},
     sessions::{Forgotten, revoke_all},
-    users::register::adopt,
+    users::register,
 };
 
 const CLEAR_LOCK: &str = tenancy::sql!("identity/one_time.sql", "clear_lock");
@@ -99,8 +99,8 @@ impl Identity {
         from: Arc<RequestInfo>,
     ) -> Result<(), OperationError> {
         let purpose = request.link.purpose();
-        let (context, token, user) = self.followed(purpose, &request.token, from).await?;
-        let state = self.state(&context).await?;
+        let (context, token, live) = self.followed(purpose, &request.token, from).await?;
+        let (state, user) = (self.state(&context).await?, live.user);
         let credentials = match self.credentials(&context, user, &state).await {
             // Disabled since it was sent.
             Err(OperationError::Refused(_)) => {
@@ -108,7 +108,9 @@ impl Identity {
             }
             read => read?,
         };
-        self.check_rules(&context, user, &state, &request.new).await?;
+        // Names that somebody signed up under are theirs with this password.
+        let wished = register::wished_names(&state.keys, &live)?;
+        self.check_rules((&context, &state), user, &wished, &request.new).await?;
         let credentials = self.next_credentials(&state, credentials, &request.new).await?;
         let command = SetPasswordByLink {
             identity: self.clone(),
@@ -127,12 +129,12 @@ impl Identity {
         purpose: Purpose,
         token: &str,
         from: Arc<RequestInfo>,
-    ) -> Result<(OpContext, OpaqueToken, Uuid), OperationError> {
+    ) -> Result<(OpContext, OpaqueToken, LiveToken), OperationError> {
         let token = OpaqueToken::parse(token, purpose.kind()).map_err(|_| link_invalid(TOKEN))?;
         let tenant = self.inner.directory.by_id(TenantId(token.tenant())).await?;
         let context = self.anonymous(tenant.ok_or_else(|| link_invalid(TOKEN))?, from);
-        if let Some(user) = self.owner_of(&context, purpose, &token).await? {
-            return Ok((context, token, user));
+        if let Some(live) = self.live_token(&context, purpose, &token).await? {
+            return Ok((context, token, live));
         }
         Err(self.refuse_link(context, purpose, None).await)
     }
@@ -220,8 +222,9 @@ impl Command for SetPasswordByLink {
         let mut events = Vec::new();
         if is_invite {
             one_time::void(transaction, self.user, &[self.purpose]).await?;
-            if let Some(sealed) = payload {
-                events.push(adopt(transaction, context, (&keys, &person), (id, sealed)).await?);
+            if let Some(sealed) = payload.filter(|_| person.self_registered) {
+                let adopted = register::adopt(transaction, context, (&keys, &person), (id, sealed));
+                events.push(adopted.await?);
             }
         }
         write_password(transaction, context, self.user, &self.credentials).await?;

@@ -1,13 +1,13 @@
 //! Tokens for one use: made, replaced, consumed, forgotten.
 //!
 //! Owns the life of a row of `one_time_tokens`. Whoever makes or uses one has locked its
-//! person first (`person`), so that two of a purpose are never alive together (but those of who
-//! signs up) and none is used while it is being replaced. Refuses to know what a token permits.
+//! person first (`person`), so that two of a purpose are never alive together (the links of a
+//! sign-up excepted) and none is used while it is being replaced. Refuses to know what a token permits.
 
 use jiff::{SignedDuration, Timestamp};
 use operation::{OperationError, Refusal};
 use tenancy::{DbError, OpContext, Query, TenantTx};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 use vault::{BlindIndex, OpaqueToken};
 
@@ -128,6 +128,11 @@ impl NewToken {
         Ok(Self { id, purpose, user, token, code_hash: None, payload: None })
     }
 
+    /// Whether it is the link of a sign-up: one does not void another.
+    fn stands_beside_others(&self) -> bool {
+        self.purpose == Purpose::Invite && self.payload.is_some()
+    }
+
     /// The path of its link.
     pub(crate) fn link(&self) -> String {
         format!("{}?token={}", self.purpose.page(), self.token.expose())
@@ -161,11 +166,29 @@ impl NewToken {
         let insert: [&(dyn ToSql + Sync); 9] =
             [&tenant, &self.id, &self.user, &purpose, &hash, &code, &sealed, &index, &expires_at];
         let mut queries = vec![Query::new(INSERT, &insert)];
-        if self.purpose != Purpose::Invite || payload.is_none() {
+        if !self.stands_beside_others() {
             queries.insert(0, Query::new(VOID, &void));
         }
         transaction.pipeline(&queries).await?;
         Ok(Some(expires_at))
+    }
+}
+
+/// A token that is good so far.
+pub(crate) struct LiveToken {
+    pub(crate) id: Uuid,
+    pub(crate) user: Uuid,
+    /// [`Payload::sealed`], with the id of the key that opens it and that key, wrapped.
+    pub(crate) payload: Option<(Vec<u8>, Uuid, Vec<u8>)>,
+}
+
+impl LiveToken {
+    fn read(row: &Row) -> Result<Self, DbError> {
+        let (sealed, key, wrapped): (Option<Vec<u8>>, Option<Uuid>, Option<Vec<u8>>) =
+            (row.try_get("payload_sealed")?, row.try_get("key_id")?, row.try_get("wrapped_key")?);
+        let payload =
+            sealed.zip(key).zip(wrapped).map(|((sealed, key), wrapped)| (sealed, key, wrapped));
+        Ok(Self { id: row.try_get("id")?, user: row.try_get("user_id")?, payload })
     }
 }
 
@@ -224,19 +247,19 @@ pub(crate) fn link_invalid(field: &'static str) -> Refusal {
 }
 
 impl Identity {
-    /// Whose live token of a purpose this is.
-    pub(super) async fn owner_of(
+    /// The live token of a purpose that this is.
+    pub(super) async fn live_token(
         &self,
         context: &OpContext,
         purpose: Purpose,
         token: &OpaqueToken,
-    ) -> Result<Option<Uuid>, DbError> {
+    ) -> Result<Option<LiveToken>, DbError> {
         let (tenant, hash) = (context.tenant_id(), token.hash());
         let hash = hash.as_slice();
         let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &hash, &purpose.as_str()];
         let database = self.inner.operations.database();
         let rows = database.look_up(context, Query::new(FIND, &parameters)).await?;
-        Ok(rows.first().map(|row| row.try_get("user_id")).transpose()?)
+        rows.first().map(LiveToken::read).transpose()
     }
 
     /// Forgets tokens whose end was a day ago, one batch; for a worker. Says how many.

@@ -44,6 +44,7 @@ const FACTS: &str = tenancy::sql!("identity/users.sql", "facts");
 const FACTS_OF_DELETED: &str = tenancy::sql!("identity/users.sql", "facts_of_deleted");
 const LOCK: &str = tenancy::sql!("identity/users.sql", "lock");
 const UPDATE: &str = tenancy::sql!("identity/users.sql", "update");
+const FORGET_MIGHTIER: &str = tenancy::sql!("identity/api_keys.sql", "forget_mightier");
 const REVOKE_MIGHTIER: &str = tenancy::sql!("identity/api_keys.sql", "revoke_mightier");
 
 /// Makes a user whose values were checked and whose password was hashed.
@@ -303,7 +304,13 @@ impl UpdateUser {
         let roles: Vec<String> = roles.into_iter().map(str::to_owned).collect();
         let grantable = self.identity.grantable_by(context.tenant.blueprint, &roles);
         let parameters: [&(dyn ToSql + Sync); 3] = [&transaction.tenant(), &self.user, &grantable];
-        let ended = transaction.query(REVOKE_MIGHTIER, &parameters).await?;
+        let answers = transaction
+            .pipeline(&[
+                Query::new(REVOKE_MIGHTIER, &parameters),
+                Query::new(FORGET_MIGHTIER, &parameters),
+            ])
+            .await?;
+        let ended = answers.first().map_or(&[][..], Vec::as_slice);
         let record = |row: &Row| -> Result<audit::AuditEvent, DbError> {
             let ended = event(context, EventType::CredentialChange, "api_key.revoke", "api_key")
                 .resource_id(row.try_get("id")?)

@@ -26,10 +26,10 @@ use serde_json::json;
 use tenancy::{Blueprint, DbError, OpContext, Query, RequestInfo, TenantTx, keyring::TenantKeys};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
-use vault::{BlindIndex, blind_index};
+use vault::{BlindIndex, DataKey, blind_index};
 
 use super::{
-    commands::{CreateUser, Origin, Sealer, taken},
+    commands::{CreateUser, Origin, Sealer},
     model::{NewPassword, NewUser, email_key, username_key},
 };
 use crate::{
@@ -38,7 +38,7 @@ use crate::{
     events::{about, hexadecimal},
     login::name_key,
     recovery::{
-        one_time::{NewToken, PAYLOAD, Payload, Purpose},
+        one_time::{LiveToken, NewToken, PAYLOAD, Payload, Purpose},
         person::{Person, Teller},
     },
 };
@@ -231,6 +231,18 @@ struct Wishes {
     referral_code: Option<String>,
 }
 
+impl Wishes {
+    fn open(
+        (keys, subject): (&TenantKeys, &DataKey),
+        (token, sealed): (Uuid, Vec<u8>),
+    ) -> Result<Self, DbError> {
+        let opened = keys.open(subject, (PAYLOAD.0, PAYLOAD.1, token), sealed);
+        // Without the error's own words, which quote what was read.
+        serde_json::from_str(&opened.map_err(key_failure)?)
+            .map_err(|_| DbError::Corrupt(format!("the payload of link {token}")))
+    }
+}
+
 impl Command for Register {
     const NAME: &'static str = "user.register";
     const RESOURCE: &'static str = "user";
@@ -290,7 +302,8 @@ impl Register {
         }
         let mut token = NewToken { token: self.token.token.clone(), payload: None, ..self.token };
         if person.self_registered {
-            // They are told the name that this link gives them.
+            // They are told the name that this link gives them, unless somebody takes it before
+            // they follow it: then it is one like it, and their address signs them in.
             let wished = (person.id, self.wishes.username.as_str());
             person.username = free_name(transaction, wished).await?;
             let wishes = Wishes { username: person.username.clone(), ..self.wishes.clone() };
@@ -310,6 +323,14 @@ impl Register {
     }
 }
 
+/// The names that somebody is about to bear, where this is the link of a sign-up.
+pub(crate) fn wished_names(keys: &TenantKeys, live: &LiveToken) -> Result<Vec<String>, DbError> {
+    let Some((sealed, key, wrapped)) = &live.payload else { return Ok(Vec::new()) };
+    let subject = keys.open_subject_key(*key, Some(wrapped.clone())).map_err(key_failure)?;
+    let wishes = Wishes::open((keys, &subject), (live.id, sealed.clone()))?;
+    Ok([Some(wishes.username), wishes.full_name].into_iter().flatten().collect())
+}
+
 /// Makes the wishes of the form whose link was followed the person's, who is locked. A
 /// referral code that is nobody's any more is left out.
 pub(crate) async fn adopt(
@@ -318,9 +339,7 @@ pub(crate) async fn adopt(
     (keys, person): (&TenantKeys, &Person),
     (token, sealed): (Uuid, Vec<u8>),
 ) -> Result<AuditEvent, Failure> {
-    let opened = keys.open(&person.subject, (PAYLOAD.0, PAYLOAD.1, token), sealed);
-    let wishes: Wishes = serde_json::from_str(&opened.map_err(key_failure)?)
-        .map_err(|error| DbError::Corrupt(format!("the payload of link {token}: {error}")))?;
+    let wishes = Wishes::open((keys, &person.subject), (token, sealed))?;
     let tenant = transaction.tenant();
     let name = free_name(transaction, (person.id, &wishes.username)).await?;
     let referred_by = match &wishes.referral_code {
@@ -335,10 +354,20 @@ pub(crate) async fn adopt(
     let key = username_key(&name);
     let parameters: [&(dyn ToSql + Sync); 6] =
         [&tenant, &person.id, &name, &key, &full_name, &referred_by];
-    transaction.execute(ADOPT, &parameters).await.map_err(taken)?;
+    transaction.execute(ADOPT, &parameters).await.map_err(name_taken_meanwhile)?;
     Ok(about(context, EventType::DataModification, "user.register", (Some(person.id), None))
         .new_values(json!({ "referred_by": referred_by }))
+        .details(json!({ "fields": ["username", "full_name", "referred_by"] }))
         .personal_fields())
+}
+
+/// Somebody took the free name between the look and the writing; the link stays good.
+fn name_taken_meanwhile(error: DbError) -> Failure {
+    if error.constraint() != Some("users_username_key") {
+        return error.into();
+    }
+    let detail = "Something changed meanwhile; follow the link again";
+    Refusal::new(RefusalKind::Conflict, "changed_meanwhile", detail).into()
 }
 
 /// The name that was wished for, or one like it that nobody else has.

@@ -40,6 +40,7 @@ fn the_list_holds_every_row_of_the_specification_with_its_goal() {
         ("argon2id", "reported", 0.0),
         ("enumeration-login", "reported", 0.0),
         ("enumeration-forgot", "reported", 0.0),
+        ("enumeration-sign-up", "reported", 0.0),
         ("session-validation", "at_most", 2.5),
         ("mfa-verification", "at_most", 10.0),
         ("connections", "at_least", 1_000.0),

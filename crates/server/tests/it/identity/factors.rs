@@ -549,7 +549,7 @@ async fn an_app_goes_on_as_it_was_set_up_when_the_policy_has_another_period() {
     let request = SetupRequest { method: Method::Totp, name: None };
     let setup = bank.node.setup_factor(&context, request).await.unwrap();
     let app = setup.app.unwrap();
-    assert!(app.uri.contains("period=60"), "{}", app.uri);
+    assert!(app.uri.contains("period=60"), "{}", app.uri.as_str());
     let half_as_fast = totp(&app.manual_key, bank.world.clock.now().as_second() / 60);
     let code = Zeroizing::new(half_as_fast);
     assert!(bank.node.confirm_factor(&context, None, code).await.is_ok());

@@ -74,8 +74,12 @@ impl Door {
     }
 
     async fn follow(&self, link: &str) -> String {
+        self.follow_with(link, PASSWORD).await
+    }
+
+    async fn follow_with(&self, link: &str, password: &str) -> String {
         let token = Zeroizing::new(link.split_once("?token=").unwrap().1.to_owned());
-        let new = Zeroizing::new(PASSWORD.to_owned());
+        let new = Zeroizing::new(password.to_owned());
         let request = NewPasswordByLink { link: Link::Invite, token, new };
         code(self.world.identity.set_password_by_link(request, here()).await)
     }
@@ -200,6 +204,31 @@ async fn a_stranger_who_came_first_fixes_nothing() {
     assert_eq!(door.follow(&link().await).await, "ok");
     let kept = "SELECT count(*) FROM users WHERE username = 'made' AND referred_by IS NULL";
     assert_eq!(door.world.scalar::<i64>(kept).await, 1);
+}
+
+#[tokio::test]
+async fn the_names_of_a_form_are_no_password_and_what_staff_wrote_stays() {
+    let door = Door::new().await;
+    let wish = Registration {
+        full_name: Some("Jaroslava Kratochvílová".to_owned()),
+        ..form("zebrafinch", "jana@home.example")
+    };
+    assert_eq!(door.register(wish).await, "ok");
+    door.settles(WELCOMES, 1).await;
+    let link = door.message("invite").await["link"].as_str().unwrap().to_owned();
+    for password in ["Kratochvílová-2026-x!", "Zebrafinch-2026-x!"] {
+        assert_eq!(door.follow_with(&link, password).await, "validation_failed", "{password}");
+    }
+    // Staff have spoken to her meanwhile.
+    let user: Uuid = door.world.scalar("SELECT id FROM users").await;
+    let told = identity::UserUpdate {
+        full_name: identity::Change::Set(Some("Jana Nová".to_owned())),
+        ..identity::UserUpdate::default()
+    };
+    door.world.identity.update_user(&door.cli, user, None, told).await.unwrap();
+    assert_eq!(door.follow(&link).await, "ok");
+    let record = door.world.identity.user(&door.cli, user).await.unwrap();
+    assert_eq!(record.full_name.as_deref(), Some("Jana Nová"));
 }
 
 #[tokio::test]

@@ -26,6 +26,11 @@ async fn keys_and_the_policy_want_a_factor_that_was_used_lately() {
         assert_eq!((sent.status, sent.code()), (403, "step_up_required"), "{path}: {}", sent.text);
         assert!(sent.text.contains("Set up a second factor first"), "{}", sent.text);
     }
+    app.seal().await;
+    let refused = "SELECT count(DISTINCT session_id) FROM audit_log WHERE action = 'auth.step_up_required' \
+         AND event_type = 'permission_denied' AND result = 'denied'";
+    let refused: i64 = app.superuser.query_one(refused, &[]).await.unwrap().get(0);
+    assert_eq!(refused, 1);
     let signing = app.get("/v1/keys").bearer(&admin).send().await;
     let signing = signing.body["data"][0]["id"].as_str().unwrap().to_owned();
     let codes = enrolled(app, &admin).await;
