@@ -1,6 +1,7 @@
 -- Refused by NOT NULL where a key was destroyed: the schema before has no word for that.
 DROP VIEW key_standings;
 
+DROP TRIGGER refuse_destroyed_kek_updated ON audit_log_keys;
 DROP TRIGGER refuse_destroyed_kek_inserted ON audit_log_keys;
 DROP TRIGGER refuse_destroyed_kek_inserted ON signing_keys;
 DROP TRIGGER refuse_destroyed_kek_updated ON data_keys;
@@ -8,6 +9,10 @@ DROP TRIGGER refuse_destroyed_kek_inserted ON data_keys;
 DROP TRIGGER refuse_destroyed_kek_updated ON subject_keys;
 DROP TRIGGER refuse_destroyed_kek_inserted ON subject_keys;
 DROP FUNCTION refuse_destroyed_kek();
+
+DROP TRIGGER not_rewrapped ON signing_keys;
+DROP TRIGGER only_rewrapped ON audit_log_keys;
+DROP FUNCTION refuse_key_going_back();
 
 DROP TRIGGER only_shredded_or_rewrapped ON subject_keys;
 CREATE OR REPLACE FUNCTION refuse_subject_key_change() RETURNS trigger

@@ -123,6 +123,24 @@ CREATE TRIGGER only_shredded_or_rewrapped BEFORE UPDATE ON subject_keys
         OR (NEW.wrapped_key IS NOT NULL AND (NEW.kek_epoch = OLD.kek_epoch OR NEW.wrapped_key = OLD.wrapped_key)))
     EXECUTE FUNCTION refuse_subject_key_change();
 
+-- The same of the keys that sign the log, which are never destroyed.
+CREATE FUNCTION refuse_key_going_back() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'a key is wrapped anew by a later key, and otherwise stays as it is'
+        USING ERRCODE = 'integrity_constraint_violation';
+END $$;
+CREATE TRIGGER only_rewrapped BEFORE UPDATE ON audit_log_keys
+    FOR EACH ROW WHEN (NEW.kek_purpose <> OLD.kek_purpose OR NEW.kek_epoch < OLD.kek_epoch
+        OR (NEW.kek_epoch > OLD.kek_epoch) <> (NEW.wrapped_seed <> OLD.wrapped_seed))
+    EXECUTE FUNCTION refuse_key_going_back();
+-- Keys that sign tokens are replaced and never wrapped anew (`only_wiped` of 0016).
+CREATE TRIGGER not_rewrapped BEFORE UPDATE ON signing_keys
+    FOR EACH ROW WHEN ((NEW.kek_purpose, NEW.kek_epoch) IS DISTINCT FROM (OLD.kek_purpose, OLD.kek_epoch))
+    EXECUTE FUNCTION refuse_key_going_back();
+
 -- A node that read its keys a moment ago may wrap by a KEK that was destroyed since: what it
 -- stored would never open. The transaction is run again, over keys that are read anew.
 CREATE FUNCTION refuse_destroyed_kek() RETURNS trigger
@@ -150,4 +168,6 @@ CREATE TRIGGER refuse_destroyed_kek_updated AFTER UPDATE ON data_keys
 CREATE TRIGGER refuse_destroyed_kek_inserted AFTER INSERT ON signing_keys
     REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION refuse_destroyed_kek();
 CREATE TRIGGER refuse_destroyed_kek_inserted AFTER INSERT ON audit_log_keys
+    REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION refuse_destroyed_kek();
+CREATE TRIGGER refuse_destroyed_kek_updated AFTER UPDATE ON audit_log_keys
     REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION refuse_destroyed_kek();

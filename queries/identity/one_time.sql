@@ -34,7 +34,7 @@ VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text, $5::bytea, $6::bytea, $7::bytea,
 --! find
 -- Whose token this is while it is good, and what it carries, with the key that opens it; it
 -- is judged again when it is consumed.
-SELECT token.user_id, token.id, token.payload_sealed, subject.key_id, subject.wrapped_key
+SELECT token.user_id, token.id, token.payload_sealed, subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM one_time_tokens token
 LEFT JOIN subject_keys subject ON subject.tenant_id = token.tenant_id AND subject.subject_id = token.user_id
 WHERE token.tenant_id = $1::uuid AND token.token_hash = $2::bytea AND token.purpose = $3::text

@@ -245,7 +245,10 @@ impl Broken {
 
     /// The database serves, but stopped this transaction, whose repetition may succeed.
     fn is_stopped(&self) -> bool {
-        matches!(self, Self::Database(DbError::Stopped(_) | DbError::Retry(_)))
+        matches!(
+            self,
+            Self::Database(DbError::Stopped(_) | DbError::Retry(_) | DbError::StaleKeys(_))
+        )
     }
 
     fn to_each(&self) -> OperationError {
@@ -304,7 +307,7 @@ fn say_again(error: &DbError) -> DbError {
     match error {
         DbError::Unavailable(cause) => DbError::Unavailable(cause.clone()),
         DbError::Stopped(cause) => DbError::Stopped(cause.clone()),
-        DbError::Retry(_) => DbError::Stopped(error.to_string()),
+        DbError::Retry(_) | DbError::StaleKeys(_) => DbError::Stopped(error.to_string()),
         other => DbError::Corrupt(other.to_string()),
     }
 }

@@ -325,9 +325,11 @@ impl Register {
 
 /// The names that somebody is about to bear, where this is the link of a sign-up.
 pub(crate) fn wished_names(keys: &TenantKeys, live: &LiveToken) -> Result<Vec<String>, DbError> {
-    let Some((sealed, key, wrapped)) = &live.payload else { return Ok(Vec::new()) };
-    let subject = keys.open_subject_key(*key, Some(wrapped.clone())).map_err(key_failure)?;
-    let wishes = Wishes::open((keys, &subject), (live.id, sealed.clone()))?;
+    let Some(payload) = &live.payload else { return Ok(Vec::new()) };
+    let wrapped = Some(payload.wrapped_key.clone());
+    let subject = keys.open_subject_key(payload.key_id, payload.kek_epoch, wrapped);
+    let subject = subject.map_err(key_failure)?;
+    let wishes = Wishes::open((keys, &subject), (live.id, payload.sealed.clone()))?;
     Ok([Some(wishes.username), wishes.full_name].into_iter().flatten().collect())
 }
 

@@ -5,11 +5,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use banking::{CreateCustomer, CustomerType, NewCustomer, PersonalData};
-use operation::{InventoryLine, KeyInventory};
+use banking::{CreateCustomer, CustomerType, NewCustomer, PersonalData, ReadCustomer};
+use operation::{Call, InventoryLine, KeyInventory, OperationError};
 use server::cli::keys::SEALED;
 use tenancy::cells::{Cell, KeyClass, ROW};
 use tenancy::keyring::TenantKeys;
+use tenancy::{Actor, DbError, OpContext};
 use testkit::{TestDatabase, connect};
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -223,14 +224,16 @@ async fn inventory(app: &App) -> Vec<InventoryLine> {
 async fn the_inventory_tells_destroyed_and_unknown_keys_from_living_ones() {
     let app = App::start().await;
     let (erased, foreign) = (app.bank.customers[0].id, app.bank.customers[1].id);
+    // A living key, and of another tenant.
+    app.add_bank("elsewhere").await;
     let change = [
         (
             "UPDATE subject_keys SET wrapped_key = NULL, shredded_at = now() WHERE subject_id = $1",
             erased,
         ),
         (
-            "UPDATE customers SET first_name = overlay(first_name PLACING uuid_send(gen_random_uuid()) FROM 2) \
-             WHERE id = $1",
+            "UPDATE customers SET first_name = overlay(first_name PLACING uuid_send((SELECT key_id FROM data_keys \
+                 WHERE tenant_id <> customers.tenant_id AND purpose = 'field_data')) FROM 2) WHERE id = $1",
             foreign,
         ),
     ];
@@ -256,6 +259,32 @@ async fn the_inventory_tells_destroyed_and_unknown_keys_from_living_ones() {
     let sql = "SELECT count(*) FROM audit_log WHERE tenant_id = $1 AND action = 'key.inventory' AND result = 'success'";
     let looks: i64 = app.superuser.query_one(sql, &[&app.bank.id]).await.unwrap().get(0);
     assert!(looks >= 1);
+    // And nobody is read as nobody, or as the one whose key it is.
+    let context = app.cli("bank").await;
+    let command = ReadCustomer { keyring: Arc::clone(&app.keyring), customer_id: foreign };
+    let call = Call { context, idempotency_key: None, command };
+    let refused = app.operations.run_one(call).await;
+    assert!(matches!(refused, Err(OperationError::Database(DbError::Corrupt(_)))));
+}
+
+#[tokio::test]
+async fn the_inventory_is_for_those_who_may_see_keys_and_of_their_own_tenant() {
+    let app = App::start().await;
+    let elsewhere = app.add_bank("elsewhere").await;
+    let looks = KeyInventory { sealed: SEALED };
+    let cli = app.cli("bank").await;
+    for (role, is_allowed) in [("customer", false), ("officer", false), ("admin", true)] {
+        let actor = Actor::user(app.bank.users[role], vec![role.to_owned()]);
+        let context = OpContext { actor, ..cli.clone() };
+        let outcome = app.operations.read(&context, &looks).await;
+        assert_eq!(outcome.is_ok(), is_allowed, "{role}: {outcome:?}");
+    }
+    // What the other one has is not counted here, nor the other way round.
+    let before = inventory(&app).await;
+    let sql = "UPDATE customers SET phone = NULL, phone_index = NULL, email = NULL, email_index = NULL \
+        WHERE tenant_id = $1";
+    app.superuser.execute(sql, &[&elsewhere.id]).await.unwrap();
+    assert_eq!(inventory(&app).await, before);
 }
 
 fn of_first_names(lines: &[InventoryLine]) -> Vec<(String, Option<i32>, String, i64)> {

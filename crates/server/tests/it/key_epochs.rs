@@ -20,11 +20,11 @@ use vault::{
 
 use crate::bank_world::BankWorld;
 
-const RETIRE_KEK: &str = "UPDATE tenant_keks SET status = 'retired' \
+pub(crate) const RETIRE_KEK: &str = "UPDATE tenant_keks SET status = 'retired' \
     WHERE tenant_id = $1::uuid AND purpose = 'field_kek' AND status = 'active'";
-const RETIRE_DATA_KEY: &str = "UPDATE data_keys SET status = 'retired' \
+pub(crate) const RETIRE_DATA_KEY: &str = "UPDATE data_keys SET status = 'retired' \
     WHERE tenant_id = $1::uuid AND purpose = 'field_data' AND status = 'active'";
-const NEW_KEK: &str = "INSERT INTO tenant_keks (tenant_id, purpose, epoch, key_id, wrapped_key, status) \
+pub(crate) const NEW_KEK: &str = "INSERT INTO tenant_keks (tenant_id, purpose, epoch, key_id, wrapped_key, status) \
     VALUES ($1::uuid, 'field_kek', $2::integer, $3::uuid, $4::bytea, 'active')";
 const NEW_DATA_KEY: &str = "INSERT INTO data_keys \
     (tenant_id, key_id, purpose, epoch, kek_purpose, kek_epoch, wrapped_key, status) \
@@ -33,21 +33,21 @@ const REWRAP_DATA_KEY: &str = "UPDATE data_keys SET kek_epoch = $2::integer, wra
     WHERE tenant_id = $1::uuid AND key_id = $4::uuid";
 const REWRAP_SUBJECT_KEY: &str = "UPDATE subject_keys SET kek_epoch = $2::integer, wrapped_key = $3::bytea \
     WHERE tenant_id = $1::uuid AND subject_id = $4::uuid";
-const DESTROY: &str = "UPDATE tenant_keks SET status = 'destroyed', wrapped_key = NULL, destroyed_at = app_now() \
+pub(crate) const DESTROY: &str = "UPDATE tenant_keks SET status = 'destroyed', wrapped_key = NULL, destroyed_at = app_now() \
     WHERE tenant_id = $1::uuid AND purpose = 'field_kek' AND epoch = $2::integer";
 
-fn roots() -> RootKeys {
+pub(crate) fn roots() -> RootKeys {
     RootKeys::new(RootKey::from_bytes(&[7; 32]), None)
 }
 
 /// One node more on the database of a world.
-struct Node {
+pub(crate) struct Node {
     operations: Operations,
-    keyring: Arc<Keyring>,
+    pub(crate) keyring: Arc<Keyring>,
 }
 
 impl Node {
-    fn start(world: &BankWorld) -> Self {
+    pub(crate) fn start(world: &BankWorld) -> Self {
         let policies = Arc::new(access::Policies::load().unwrap());
         Self {
             operations: Operations::new(world.app.clone(), policies, AccessLog::default()),
@@ -55,7 +55,7 @@ impl Node {
         }
     }
 
-    async fn create(&self, context: &OpContext, name: &str) -> CustomerRecord {
+    pub(crate) async fn create(&self, context: &OpContext, name: &str) -> CustomerRecord {
         let personal = PersonalData {
             first_name: Some(name.to_owned()),
             last_name: Some("Nováková".to_owned()),
@@ -68,17 +68,21 @@ impl Node {
         self.operations.run_one(call).await.unwrap().output
     }
 
-    async fn read(&self, context: &OpContext, id: Uuid) -> Result<PersonalData, OperationError> {
+    pub(crate) async fn read(
+        &self,
+        context: &OpContext,
+        id: Uuid,
+    ) -> Result<PersonalData, OperationError> {
         let command = ReadCustomer { keyring: Arc::clone(&self.keyring), customer_id: id };
         let call = Call { context: context.clone(), idempotency_key: None, command };
         self.operations.run_one(call).await.map(|reply| reply.output.personal)
     }
 
-    async fn name(&self, context: &OpContext, id: Uuid) -> String {
+    pub(crate) async fn name(&self, context: &OpContext, id: Uuid) -> String {
         self.read(context, id).await.unwrap().first_name.unwrap()
     }
 
-    async fn names(&self, context: &OpContext) -> Vec<String> {
+    pub(crate) async fn names(&self, context: &OpContext) -> Vec<String> {
         let command = ListCustomers::new(
             &self.operations,
             context,
@@ -109,7 +113,7 @@ async fn kek(world: &BankWorld, tenant: Uuid, epoch: i32) -> Kek {
 }
 
 /// Makes the next generation of the field KEK, and of the data key under it.
-async fn rotate(world: &BankWorld, context: &OpContext, epoch: u32) {
+pub(crate) async fn rotate(world: &BankWorld, context: &OpContext, epoch: u32) {
     let tenant = context.tenant_id();
     let kek = Kek::generate(tenant, Purpose::FieldKek, epoch).unwrap();
     let key = DataKey::generate(tenant, Purpose::FieldData, epoch).unwrap();
@@ -129,7 +133,12 @@ async fn rotate(world: &BankWorld, context: &OpContext, epoch: u32) {
 
 /// Wraps what generation `from` of the field KEK wraps by generation `to`: the tenant's keys,
 /// and with `people` those of people.
-async fn rewrap(world: &BankWorld, context: &OpContext, (from, to): (i32, i32), people: bool) {
+pub(crate) async fn rewrap(
+    world: &BankWorld,
+    context: &OpContext,
+    (from, to): (i32, i32),
+    people: bool,
+) {
     let tenant = context.tenant_id();
     let (old, new) = (kek(world, tenant, from).await, kek(world, tenant, to).await);
     let anew = |purpose: Purpose, key: Uuid, epoch: u32, wrapped: Vec<u8>| {
@@ -156,13 +165,17 @@ async fn rewrap(world: &BankWorld, context: &OpContext, (from, to): (i32, i32), 
     transaction.commit().await.unwrap();
 }
 
-async fn destroy(world: &BankWorld, context: &OpContext, epoch: i32) -> Result<(), DbError> {
+pub(crate) async fn destroy(
+    world: &BankWorld,
+    context: &OpContext,
+    epoch: i32,
+) -> Result<(), DbError> {
     let transaction = world.app.begin(context).await?;
     transaction.execute(DESTROY, &[&context.tenant_id(), &epoch]).await?;
     transaction.commit().await
 }
 
-async fn epoch_of(world: &BankWorld, subject: Uuid) -> i32 {
+pub(crate) async fn epoch_of(world: &BankWorld, subject: Uuid) -> i32 {
     let sql = "SELECT kek_epoch FROM subject_keys WHERE subject_id = $1";
     world.superuser.query_one(sql, &[&subject]).await.unwrap().get(0)
 }

@@ -48,6 +48,7 @@ mod import;
 mod interop;
 mod key_cells;
 mod key_epochs;
+mod key_races;
 mod ledger;
 mod ledger_model;
 mod machines;
