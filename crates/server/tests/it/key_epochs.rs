@@ -19,6 +19,7 @@ use vault::{
 };
 
 use crate::bank_world::BankWorld;
+use crate::harness::App;
 
 pub(crate) const RETIRE_KEK: &str = "UPDATE tenant_keks SET status = 'retired' \
     WHERE tenant_id = $1::uuid AND purpose = 'field_kek' AND status = 'active'";
@@ -350,4 +351,60 @@ async fn no_key_goes_back() {
     let error = world.superuser.batch_execute(again).await.expect_err(again);
     assert_eq!(error.code(), Some(&SqlState::INTEGRITY_CONSTRAINT_VIOLATION));
     assert_eq!(node.read(&tenant, ann.id).await.unwrap(), PersonalData::default());
+}
+
+#[tokio::test]
+async fn the_keys_that_sign_go_to_later_keks_alone() {
+    let app = App::start().await;
+    let of_bank = format!("tenant_id = '{}'", app.bank.id);
+    let retire = format!(
+        "UPDATE tenant_keks SET status = 'retired' \
+         WHERE {of_bank} AND purpose = 'tenant_kek' AND status = 'active'"
+    );
+    let next = |epoch: i32| {
+        format!(
+            "{retire}; INSERT INTO tenant_keks (tenant_id, purpose, epoch, key_id, wrapped_key, status) \
+             VALUES ('{}', 'tenant_kek', {epoch}, gen_random_uuid(), '\\x01', 'active')",
+            app.bank.id
+        )
+    };
+    let destroy = |epoch: i32| {
+        format!(
+            "UPDATE tenant_keks SET status = 'destroyed', wrapped_key = NULL, destroyed_at = now() \
+             WHERE {of_bank} AND purpose = 'tenant_kek' AND epoch = {epoch}"
+        )
+    };
+    let log_key = |change: &str| format!("UPDATE audit_log_keys SET {change} WHERE {of_bank}");
+    let runs = async |statement: &str| app.superuser.batch_execute(statement).await;
+    let refused = async |statement: &str, state: &SqlState| {
+        let error = runs(statement).await.expect_err(statement);
+        assert_eq!(error.code(), Some(state), "{statement}: {error:?}");
+    };
+    let broken = &SqlState::INTEGRITY_CONSTRAINT_VIOLATION;
+
+    runs(&next(2)).await.unwrap();
+    refused(&destroy(1), broken).await;
+    refused(&log_key("wrapped_seed = '\\x02'"), broken).await;
+    refused(&log_key("kek_epoch = 2"), broken).await;
+    refused(&format!("UPDATE signing_keys SET kek_epoch = 2 WHERE {of_bank}"), broken).await;
+    runs(&log_key("kek_epoch = 2, wrapped_seed = '\\x02'")).await.unwrap();
+    refused(&log_key("kek_epoch = 1, wrapped_seed = '\\x03'"), broken).await;
+    refused(&destroy(2), broken).await;
+
+    runs(&next(3)).await.unwrap();
+    refused(&destroy(2), broken).await;
+    runs(&log_key("kek_epoch = 3, wrapped_seed = '\\x03'")).await.unwrap();
+    runs(&destroy(2)).await.unwrap();
+    let under_the_destroyed = format!(
+        "INSERT INTO audit_log_keys (tenant_id, key_id, key_name, public_key, epoch, kek_epoch, wrapped_seed, status) \
+         SELECT tenant_id, gen_random_uuid(), key_name, public_key, 9, 2, wrapped_seed, 'retired' \
+         FROM audit_log_keys WHERE {of_bank} LIMIT 1"
+    );
+    refused(&under_the_destroyed, &SqlState::T_R_SERIALIZATION_FAILURE).await;
+    let under_the_destroyed = format!(
+        "INSERT INTO signing_keys (tenant_id, key_id, algorithm, epoch, derived, status, longest_lifetime_s, kek_epoch) \
+         VALUES ('{}', gen_random_uuid(), 'HS256', 99, true, 'pre_published', 900, 2)",
+        app.bank.id
+    );
+    refused(&under_the_destroyed, &SqlState::T_R_SERIALIZATION_FAILURE).await;
 }

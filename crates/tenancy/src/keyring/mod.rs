@@ -91,6 +91,13 @@ pub enum KeyringError {
     Shredded,
 }
 
+impl KeyringError {
+    /// Whether it is so for good: what is stored does not open, and will not the next time.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::Key(_) | Self::Open(_) | Self::Unknown(_) | Self::Destroyed(_))
+    }
+}
+
 impl From<KeyringError> for DbError {
     /// For callers that treat an unopenable key as what it is: corrupt storage. One that may
     /// be new is looked for once more, by whoever runs the transaction again.
