@@ -42,7 +42,7 @@ async fn storing(
 ) -> Result<TenantTx, DbError> {
     let transaction = world.app.begin(context).await?;
     let subject = keys.make_subject_key().map_err(DbError::from)?;
-    let subjects = [(Uuid::now_v7(), &subject)];
+    let subjects = [(context.clock.new_id(), &subject)];
     store_subject_keys(&transaction, keys, &subjects).await.map_err(DbError::from)?;
     Ok(transaction)
 }
