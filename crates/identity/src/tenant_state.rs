@@ -55,7 +55,8 @@ impl Identity {
         {
             return Ok(state);
         }
-        self.read_state(context).await
+        // Once a second: every future that asks is not to be as large as this one.
+        Box::pin(self.read_state(context)).await
     }
 
     /// What is known now, for a token whose key `state` does not know; nothing where that
@@ -71,7 +72,7 @@ impl Identity {
         // Somebody else may have asked for the same reason.
         match self.inner.states.get(&context.tenant_id()) {
             Some(known) if known.read_at > state.read_at => Ok(Some(known)),
-            _ => self.read_state(context).await.map(Some),
+            _ => Box::pin(self.read_state(context)).await.map(Some),
         }
     }
 
