@@ -696,6 +696,10 @@ async fn every_route_leaves_a_record() {
     let body = json!({ "refresh_token": tokens["refresh_token"] });
     assert_eq!(app.post("/v1/auth/refresh").json(&body).send().await.status, 200);
     assert!(app.audit_count(app.bank.id).await > before);
+    // And no route changes a row past the operations.
+    let past = "SELECT coalesce(string_agg(DISTINCT action || ' ' || resource_type, ', '), 'none') \
+        FROM audit_log WHERE action LIKE 'row.%'";
+    assert_eq!(app.superuser.query_one(past, &[]).await.unwrap().get::<_, String>(0), "none");
 }
 
 #[tokio::test]
