@@ -187,7 +187,7 @@ async fn what_is_stored_opens_and_is_found_as_the_list_says() {
         first_name: Some("Bedřiška".to_owned()),
         last_name: Some("Nováková".to_owned()),
         company_name: None,
-        email: Some(" Bedriska@Example.cz".to_owned()),
+        email: Some("Bedriska@Example.cz".to_owned()),
         phone: Some("+420123456789".to_owned()),
         date_of_birth: Some("1980-02-29".parse().unwrap()),
         tax_id: Some("cz 80-02.29".to_owned()),

@@ -3,6 +3,7 @@
 //! that works, and nodes that are a second behind lose nobody's data.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tenancy::keyring::{TenantKeys, store_subject_keys};
@@ -127,61 +128,62 @@ async fn a_key_is_stored_under_a_generation_or_that_is_destroyed_and_never_both(
 
 #[tokio::test]
 async fn generations_come_and_go_under_nodes_that_work_and_nobody_is_lost() {
-    const GENERATIONS: i32 = 3;
+    const PEOPLE: usize = 30;
+    const ALL: i64 = 60;
     let world = BankWorld::new().await;
     let tenant = world.tenant("busy-bank").await;
     let (one, two) = (Node::start(&world), Node::start(&world));
-    let (sender, done) = tokio::sync::watch::channel(false);
+    let done = AtomicBool::new(false);
     let creates = async |node: &Node, prefix: &str| {
-        let (mut made, mut last) = (Vec::<String>::new(), None);
-        while !*done.borrow() {
-            let name = format!("{prefix}{:04}", made.len());
-            let created = node.create(&tenant, &name).await.id;
-            if let Some(id) = last {
-                assert_eq!(node.name(&tenant, id).await, *made.last().unwrap());
+        let mut made: Vec<(Uuid, String)> = Vec::new();
+        while made.len() < PEOPLE {
+            let name = format!("{prefix}{:02}", made.len());
+            let id = node.create(&tenant, &name).await.id;
+            if let Some((id, name)) = made.last() {
+                assert_eq!(node.name(&tenant, *id).await, *name);
             }
-            made.push(name);
-            last = Some(created);
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            made.push((id, name));
         }
         made
     };
-    let rotates = async {
-        for old in 1..=GENERATIONS {
-            let new = old + 1;
-            rotate(&world, &tenant, u32::try_from(new).unwrap()).await;
-            // Nodes store under the old one for up to a second more.
-            let gone = async {
-                loop {
-                    rewrap(&world, &tenant, (old, new), true).await;
-                    match destroy(&world, &tenant, old).await {
-                        Ok(()) => break,
-                        Err(error) => assert_eq!(error.state(), Some("23000"), "{error}"),
-                    }
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            };
-            in_time("taking a generation away", gone).await;
-        }
-        sender.send(true).unwrap();
+    let works = async {
+        let (mut made, others) = tokio::join!(creates(&one, "a"), creates(&two, "b"));
+        made.extend(others);
+        done.store(true, Ordering::Relaxed);
+        made
     };
-    let (mut made, others, ()) = tokio::join!(creates(&one, "a"), creates(&two, "b"), rotates);
-    made.extend(others);
-    assert!(made.len() > 20, "{} people", made.len());
-    for old in 1..=GENERATIONS {
+    let rotates = async {
+        let mut old = 1;
+        while old < 4 || !done.load(Ordering::Relaxed) {
+            rotate(&world, &tenant, u32::try_from(old + 1).unwrap()).await;
+            in_time("taking a generation away", take_away(&world, &tenant, old)).await;
+            old += 1;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        old
+    };
+    let (made, newest) = tokio::join!(works, rotates);
+    for old in 1..newest {
         assert_eq!(under(&world, &tenant, old).await, (0, true), "generation {old}");
     }
-    let sql = "SELECT count(*) FROM subject_keys WHERE tenant_id = $1 AND kek_epoch = $2";
-    let living = world.superuser.query_one(sql, &[&tenant.tenant_id(), &(GENERATIONS + 1)]).await;
-    assert_eq!(usize::try_from(living.unwrap().get::<_, i64>(0)).unwrap(), made.len());
-    let rows = "SELECT id FROM customers WHERE tenant_id = $1";
-    let mut opened = Vec::new();
-    for row in world.superuser.query(rows, &[&tenant.tenant_id()]).await.unwrap() {
-        opened.push(Node::start(&world).name(&tenant, row.get(0)).await);
+    assert_eq!(made.len(), 2 * PEOPLE);
+    assert_eq!(under(&world, &tenant, newest).await, (ALL, false));
+    let node = Node::start(&world);
+    for (id, name) in made {
+        assert_eq!(node.name(&tenant, id).await, name);
     }
-    opened.sort();
-    made.sort();
-    assert_eq!(opened, made);
+}
+
+/// Nodes store under the old generation for up to a second more.
+async fn take_away(world: &BankWorld, tenant: &OpContext, old: i32) {
+    loop {
+        rewrap(world, tenant, (old, old + 1), true).await;
+        match destroy(world, tenant, old).await {
+            Ok(()) => return,
+            Err(error) => assert_eq!(error.state(), Some("23000"), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
