@@ -6,6 +6,7 @@
 //! role, and facts that are all yes or no (see [`Plain`]). Scopes are kept, for they follow
 //! from the policies alone.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
@@ -45,10 +46,18 @@ struct BlueprintPolicies {
     /// actors have one role, and then this is all there is to evaluate.
     role_slices: Vec<Vec<PolicySet>>,
     /// By role, then permission; filled at the first question.
-    scopes: Vec<Vec<OnceLock<Scope>>>,
+    scopes: Vec<Vec<OnceLock<Probed>>>,
     /// By role, then permission, then [`Plain::facts`]; filled at the first question.
     /// None where a policy names a person or an object, so that ids would matter.
     plain: Vec<Vec<Option<[OnceLock<Decision>; PLAIN_FACTS]>>>,
+}
+
+/// What asking about made-up objects gave.
+#[derive(Clone, Copy)]
+struct Probed {
+    scope: Scope,
+    /// Whether a policy failed to evaluate meanwhile, which narrows the scope.
+    errored: bool,
 }
 
 /// Combinations of the facts `owned`, `held` and `assigned`.
@@ -86,12 +95,20 @@ impl Policies {
     /// Parses the embedded policies of all blueprints and validates them strictly against
     /// the schema. Takes a fraction of a second: once for a process.
     pub fn load() -> Result<Self, PolicyError> {
-        Self::from_sources(load::sources)
+        Self::from_texts(|blueprint| {
+            load::files(blueprint).iter().map(|file| Cow::Borrowed(file.text)).collect()
+        })
     }
 
-    /// As [`Policies::load`], from other policy texts.
-    pub(crate) fn from_sources(
-        sources: fn(Blueprint) -> &'static [&'static str],
+    /// The names of the files that make up a blueprint's policies, in their order.
+    pub fn file_names(blueprint: Blueprint) -> impl Iterator<Item = &'static str> {
+        load::files(blueprint).iter().map(|file| file.name)
+    }
+
+    /// As [`Policies::load`], from other policy texts than the embedded: of the files of
+    /// each blueprint.
+    pub fn from_texts(
+        texts: impl Fn(Blueprint) -> Vec<Cow<'static, str>>,
     ) -> Result<Self, PolicyError> {
         let validator = Validator::new(load::schema()?);
         let action = type_name("Action")?;
@@ -101,7 +118,7 @@ impl Policies {
         let blueprints = Blueprint::ALL
             .into_iter()
             .map(|blueprint| {
-                let policies = load::policies(blueprint, sources(blueprint), &validator)?;
+                let policies = load::policies(blueprint, &texts(blueprint), &validator)?;
                 let slices = load::slice_by_action(blueprint, &policies, &actions)?;
                 BlueprintPolicies::new(blueprint, &role, slices)
             })
@@ -182,8 +199,22 @@ impl Policies {
         roles
             .iter()
             .filter_map(|role| role_position(blueprint, role.as_ref()))
-            .map(|role| self.scope_of_role(blueprint, role, permission))
+            .map(|role| self.scope_of_role(blueprint, role, permission).scope)
             .fold(Scope::NONE, Scope::union)
+    }
+
+    /// Whether a policy failed to evaluate where [`Policies::scope`] was found, so that the
+    /// scope may be narrower than meant.
+    pub fn scope_errored<R: AsRef<str>>(
+        &self,
+        blueprint: Blueprint,
+        roles: &[R],
+        permission: Permission,
+    ) -> bool {
+        roles
+            .iter()
+            .filter_map(|role| role_position(blueprint, role.as_ref()))
+            .any(|role| self.scope_of_role(blueprint, role, permission).errored)
     }
 
     /// The names of the permissions held on at least one object, sorted; what
@@ -202,32 +233,35 @@ impl Policies {
         names
     }
 
-    fn scope_of_role(&self, blueprint: Blueprint, role: usize, permission: Permission) -> Scope {
+    fn scope_of_role(&self, blueprint: Blueprint, role: usize, permission: Permission) -> Probed {
         let cell = &self.blueprints[blueprint as usize].scopes[role][permission as usize];
         *cell.get_or_init(|| {
             let unrelated = Resource::for_permission(permission, None);
-            if self.probe(blueprint, role, permission, &unrelated) {
-                return Scope::ALL;
+            let whole = self.probe(blueprint, role, permission, &unrelated);
+            if whole.allowed() {
+                return Probed { scope: Scope::ALL, errored: false };
             }
-            Scope::CONDITIONS
-                .into_iter()
-                .map(|(condition, _)| condition)
-                .filter(|condition| {
-                    let related = probe_resource(permission, *condition);
-                    self.probe(blueprint, role, permission, &related)
-                })
-                .fold(Scope::NONE, Scope::union)
+            let mut probed = Probed { scope: Scope::NONE, errored: whole.errored() };
+            for (condition, _) in Scope::CONDITIONS {
+                let related = probe_resource(permission, condition);
+                let decision = self.probe(blueprint, role, permission, &related);
+                probed.errored |= decision.errored();
+                if decision.allowed() {
+                    probed.scope = probed.scope.union(condition);
+                }
+            }
+            probed
         })
     }
 
-    /// Whether the role alone is allowed on a made-up object.
+    /// What the role alone may do to a made-up object.
     pub(crate) fn probe(
         &self,
         blueprint: Blueprint,
         role: usize,
         permission: Permission,
         resource: &Resource<'_>,
-    ) -> bool {
+    ) -> Decision {
         let roles = [blueprint.roles()[role].to_owned()];
         let principal = Principal {
             user_id: Uuid::nil(),
@@ -235,7 +269,7 @@ impl Policies {
             organization: Some(PROBE_ORGANIZATION),
             department: Some(PROBE_DEPARTMENT),
         };
-        self.decide(blueprint, &principal, permission, resource).allowed()
+        self.decide(blueprint, &principal, permission, resource)
     }
 
     fn evaluate(

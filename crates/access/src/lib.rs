@@ -15,7 +15,9 @@
 
 mod blueprint;
 mod decision;
+mod diff;
 mod engine;
+mod explain;
 mod load;
 mod matrix;
 mod permission;
@@ -25,7 +27,10 @@ mod tests;
 
 pub use blueprint::Blueprint;
 pub use decision::{Decision, Effect, Principal, Resource};
+pub use diff::{Difference, differences};
 pub use engine::Policies;
+pub use explain::{Explanation, Missing};
 pub use load::PolicyError;
+pub use matrix::MatrixRow;
 pub use permission::{Permission, ResourceKind, UnknownPermission};
 pub use scope::Scope;

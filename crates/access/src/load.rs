@@ -64,28 +64,33 @@ pub enum PolicyError {
 }
 
 pub(crate) const SCHEMA: &str = include_str!("../../../policies/schema.cedarschema");
-const EVERY_TENANT: &str = include_str!("../../../policies/every-tenant.cedar");
-const CORE_BANK: &str = include_str!("../../../policies/core-bank.cedar");
+
+/// A file of `policies/`.
+pub(crate) struct PolicyFile {
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+}
+
+macro_rules! file {
+    ($name:literal) => {
+        PolicyFile { name: $name, text: include_str!(concat!("../../../policies/", $name)) }
+    };
+}
+
+const EVERY_TENANT: PolicyFile = file!("every-tenant.cedar");
+const CORE_BANK: PolicyFile = file!("core-bank.cedar");
 
 /// The files that make up a blueprint's policies. `standard` is the core-bank matrix under
 /// further prohibitions; everything but `platform` obeys `every-tenant.cedar`.
-pub(crate) const fn sources(blueprint: Blueprint) -> &'static [&'static str] {
+pub(crate) const fn files(blueprint: Blueprint) -> &'static [PolicyFile] {
     match blueprint {
         Blueprint::CoreBank => &[EVERY_TENANT, CORE_BANK],
-        Blueprint::EquipmentErp => {
-            &[EVERY_TENANT, include_str!("../../../policies/equipment-erp.cedar")]
-        }
-        Blueprint::DigitalBank => {
-            &[EVERY_TENANT, include_str!("../../../policies/digital-bank.cedar")]
-        }
-        Blueprint::CardBank => &[EVERY_TENANT, include_str!("../../../policies/card-bank.cedar")],
-        Blueprint::CreditRisk => {
-            &[EVERY_TENANT, include_str!("../../../policies/credit-risk.cedar")]
-        }
-        Blueprint::Standard => {
-            &[EVERY_TENANT, CORE_BANK, include_str!("../../../policies/standard.cedar")]
-        }
-        Blueprint::Platform => &[include_str!("../../../policies/platform.cedar")],
+        Blueprint::EquipmentErp => &[EVERY_TENANT, file!("equipment-erp.cedar")],
+        Blueprint::DigitalBank => &[EVERY_TENANT, file!("digital-bank.cedar")],
+        Blueprint::CardBank => &[EVERY_TENANT, file!("card-bank.cedar")],
+        Blueprint::CreditRisk => &[EVERY_TENANT, file!("credit-risk.cedar")],
+        Blueprint::Standard => &[EVERY_TENANT, CORE_BANK, file!("standard.cedar")],
+        Blueprint::Platform => &[file!("platform.cedar")],
     }
 }
 
@@ -99,10 +104,11 @@ pub(crate) fn schema() -> Result<Schema, PolicyError> {
 /// A blueprint's policies, parsed, named by their `@id` and validated strictly.
 pub(crate) fn policies(
     blueprint: Blueprint,
-    sources: &[&str],
+    texts: &[impl AsRef<str>],
     validator: &Validator,
 ) -> Result<PolicySet, PolicyError> {
-    let parsed = PolicySet::from_str(&sources.join("\n"))
+    let text = texts.iter().fold(String::new(), |all, text| all + text.as_ref() + "\n");
+    let parsed = PolicySet::from_str(&text)
         .map_err(|error| PolicyError::Parse { blueprint, message: error.to_string() })?;
     let mut named = PolicySet::new();
     for policy in parsed.policies() {

@@ -1,4 +1,4 @@
-//! The role × permission table of a blueprint, as text for review and golden files.
+//! The role × permission table of a blueprint, for review and golden files.
 //!
 //! Derived from the policies by asking them; holds no rule of its own.
 
@@ -9,19 +9,35 @@ use crate::engine::{Policies, probe_resource};
 use crate::permission::Permission;
 use crate::scope::Scope;
 
+/// A line of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatrixRow {
+    /// What may be done.
+    pub permission: Permission,
+    /// Who may, in the order of [`Blueprint::roles`]: `yes` (every object of the tenant),
+    /// the conditions of the scope (`own`, `department`, …), or `·` for no. `!held` and
+    /// `!own` mark a prohibition on accounts that the actor holds, and on objects that it
+    /// owns.
+    pub cells: Vec<String>,
+}
+
 impl Policies {
-    /// The table of every permission × role of a blueprint: `yes` (every object of the
-    /// tenant), the conditions of the scope (`own`, `department`, …), or `·` for no.
-    /// `!held` and `!own` mark a prohibition on accounts that the actor holds, and on
-    /// objects that it owns.
+    /// A line for every permission.
+    pub fn matrix_rows(&self, blueprint: Blueprint) -> Vec<MatrixRow> {
+        let roles = 0..blueprint.roles().len();
+        let row = |permission: &Permission| MatrixRow {
+            permission: *permission,
+            cells: roles.clone().map(|role| self.cell(blueprint, role, *permission)).collect(),
+        };
+        Permission::ALL.iter().map(row).collect()
+    }
+
+    /// The lines as aligned text under a header of the roles.
     pub fn matrix(&self, blueprint: Blueprint) -> String {
-        let rows: Vec<Vec<String>> = Permission::ALL
-            .iter()
-            .map(|permission| {
-                let cells = (0..blueprint.roles().len())
-                    .map(|role| self.cell(blueprint, role, *permission));
-                std::iter::once(permission.to_string()).chain(cells).collect()
-            })
+        let rows: Vec<Vec<String>> = self
+            .matrix_rows(blueprint)
+            .into_iter()
+            .map(|row| std::iter::once(row.permission.to_string()).chain(row.cells).collect())
             .collect();
         let header = std::iter::once(blueprint.as_str()).chain(blueprint.roles().iter().copied());
         let header: Vec<String> = header.map(str::to_owned).collect();
@@ -42,7 +58,7 @@ impl Policies {
         })
     }
 
-    fn cell(&self, blueprint: Blueprint, role: usize, permission: Permission) -> String {
+    pub(crate) fn cell(&self, blueprint: Blueprint, role: usize, permission: Permission) -> String {
         let scope = self.scope(blueprint, &blueprint.roles()[role..=role], permission);
         if scope.is_none() {
             return "·".to_owned();
@@ -57,7 +73,7 @@ impl Policies {
         let name = if scope.is_all() { "yes".to_owned() } else { scope.to_string() };
         forbidden
             .iter()
-            .filter(|(object, _)| !self.probe(blueprint, role, permission, object))
+            .filter(|(object, _)| !self.probe(blueprint, role, permission, object).allowed())
             .fold(name, |text, (_, mark)| text + mark)
     }
 }

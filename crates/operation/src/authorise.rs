@@ -16,9 +16,8 @@ impl Operations {
         if let Some(verdict) = without_policy::<C>(actor, target) {
             return verdict;
         }
-        let blueprint = call.context.tenant.blueprint;
-        let permission = call.command.permission();
-        if self.held(blueprint, actor, permission).is_none() {
+        let (context, permission) = (&call.context, call.command.permission());
+        if self.held(context, permission).is_none() {
             return Err(Refusal::denied());
         }
         match target {
@@ -26,13 +25,13 @@ impl Operations {
             Target::Tenant => {
                 // What is to be created, or has no owner, is nobody's yet.
                 let tenant = Resource::for_permission(permission, None);
-                allow_if(self.allows(blueprint, actor, permission, &tenant))
+                allow_if(self.allows(context, permission, &tenant))
             }
             Target::Object { resource, read_permission, field } => {
-                if !self.allows(blueprint, actor, *read_permission, resource) {
+                if !self.allows(context, *read_permission, resource) {
                     return Err(unseen(*field));
                 }
-                allow_if(self.allows(blueprint, actor, permission, resource))
+                allow_if(self.allows(context, permission, resource))
             }
         }
     }

@@ -14,6 +14,7 @@ mod authorise;
 pub mod command;
 pub mod group;
 mod idempotency;
+mod judge;
 mod key_inventory;
 pub mod page;
 pub mod read;
@@ -31,7 +32,7 @@ pub use page::{Page, PageRequest};
 pub use read::{Found, View};
 pub use refusal::{FieldError, OperationError, Refusal, RefusalKind};
 
-use access::{Permission, Policies, Principal, Resource, Scope};
+use access::{Permission, Policies, Principal};
 use audit::{AuditEvent, EventContext, EventType};
 use tenancy::{Actor, ActorKind, Blueprint, Database, OpContext};
 use tokio_util::task::TaskTracker;
@@ -65,33 +66,6 @@ impl Operations {
     /// security shows them follows it.
     pub fn sees_all_users(&self, blueprint: Blueprint, roles: &[String]) -> bool {
         self.policies.scope(blueprint, roles, Permission::UserRead).is_all()
-    }
-
-    /// On which objects an actor has a permission: by their roles, and for an API key only
-    /// where it is within its scopes.
-    pub(crate) fn held(
-        &self,
-        blueprint: Blueprint,
-        actor: &Actor,
-        permission: Permission,
-    ) -> Scope {
-        if actor.is_within_scopes(permission.as_str()) {
-            self.policies.scope(blueprint, &actor.roles, permission)
-        } else {
-            Scope::NONE
-        }
-    }
-
-    /// Whether an actor may do something to an object.
-    pub(crate) fn allows(
-        &self,
-        blueprint: Blueprint,
-        actor: &Actor,
-        permission: Permission,
-        resource: &Resource<'_>,
-    ) -> bool {
-        actor.is_within_scopes(permission.as_str())
-            && self.policies.decide(blueprint, &principal(actor), permission, resource).allowed()
     }
 
     /// Where reads are recorded.

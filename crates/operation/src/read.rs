@@ -132,7 +132,7 @@ impl Operations {
             _ if context.actor.is_system() => return Scope::ALL,
             _ => {}
         }
-        self.held(context.tenant.blueprint, &context.actor, permission)
+        self.held(context, permission)
     }
 
     fn readable(
@@ -141,8 +141,7 @@ impl Operations {
         permission: Permission,
         resource: &Resource<'_>,
     ) -> bool {
-        context.actor.is_system()
-            || self.allows(context.tenant.blueprint, &context.actor, permission, resource)
+        context.actor.is_system() || self.allows(context, permission, resource)
     }
 
     async fn record<V: View>(&self, context: &OpContext, view: &V, allowed: bool, count: usize) {

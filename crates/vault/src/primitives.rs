@@ -67,6 +67,11 @@ pub fn sha256_parts(parts: &[&[u8]]) -> [u8; 32] {
     fixed(context.finish().as_ref())
 }
 
+/// SHA-512 (FIPS 180-4).
+pub fn sha512(message: &[u8]) -> [u8; 64] {
+    fixed(digest::digest(&digest::SHA512, message).as_ref())
+}
+
 /// HMAC-SHA-256 (RFC 2104) with a key of any length; 32 bytes and more are safe ones.
 pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     fixed(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref())

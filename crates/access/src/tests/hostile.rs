@@ -21,7 +21,7 @@ fn load_text(text: &str) -> Result<cedar_policy::PolicySet, PolicyError> {
 
 #[test]
 fn an_erring_forbid_denies_and_is_flagged() {
-    let policies = Policies::from_sources(|_| &[PERMIT, ERRING_FORBID]).unwrap();
+    let policies = Policies::from_texts(|_| vec![PERMIT.into(), ERRING_FORBID.into()]).unwrap();
     let nobody = roles(&[]);
     let account = Resource::new(ResourceKind::Account, None);
     let decide = |object: &Resource<'_>| {
@@ -36,7 +36,7 @@ fn an_erring_forbid_denies_and_is_flagged() {
 
 #[test]
 fn an_erring_policy_narrows_the_scope_and_never_widens_it() {
-    let policies = Policies::from_sources(|_| &[PERMIT, ERRING_FORBID]).unwrap();
+    let policies = Policies::from_texts(|_| vec![PERMIT.into(), ERRING_FORBID.into()]).unwrap();
     let decided = policies.scope(Blueprint::CoreBank, &["customer"], Permission::AccountRead);
     assert_eq!(decided, Scope::ALL);
     assert!(policies.matrix(Blueprint::CoreBank).contains("yes !own"));
@@ -129,7 +129,8 @@ fn policies_name_their_own_blueprints_roles() {
             .collect()
     };
     for blueprint in Blueprint::ALL {
-        let named = named_roles(&load::sources(blueprint).join("\n"));
+        let texts: Vec<_> = load::files(blueprint).iter().map(|file| file.text).collect();
+        let named = named_roles(&texts.join("\n"));
         let known: BTreeSet<_> = blueprint.roles().iter().map(ToString::to_string).collect();
         assert_eq!(named, known, "{blueprint}");
     }

@@ -13,7 +13,8 @@ use uuid::Uuid;
 use crate::{Blueprint, Permission, Policies, Principal, Resource, ResourceKind, Scope};
 
 /// Loaded once for a test process.
-static POLICIES: LazyLock<Policies> = LazyLock::new(|| Policies::load().expect("policies load"));
+pub(crate) static POLICIES: LazyLock<Policies> =
+    LazyLock::new(|| Policies::load().expect("policies load"));
 
 fn roles(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()

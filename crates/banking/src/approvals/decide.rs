@@ -158,9 +158,10 @@ impl ApproveRequest {
         let scopes: Option<Vec<String>> = row.try_get("scopes").map_err(DbError::from)?;
         let is_within =
             scopes.is_none_or(|scopes| scopes.iter().any(|scope| scope == permission.as_str()));
-        let policies = self.operations.policies();
-        let decision = policies.decide(context.tenant.blueprint, &principal, permission, &resource);
-        if is_active && is_within && decision.allowed() {
+        if is_active
+            && is_within
+            && self.operations.allows_other(context, &principal, permission, &resource)
+        {
             Ok(())
         } else {
             Err(maker_not_permitted().into())

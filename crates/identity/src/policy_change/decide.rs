@@ -142,9 +142,12 @@ impl Decide {
         let principal =
             Principal { user_id: maker, roles: &roles, organization: None, department: None };
         let resource = Resource::for_permission(permission, None);
-        let policies = self.identity.inner.operations.policies();
-        let decision = policies.decide(context.tenant.blueprint, &principal, permission, &resource);
-        if is_active && decision.allowed() { Ok(()) } else { Err(refused().into()) }
+        let operations = &self.identity.inner.operations;
+        if is_active && operations.allows_other(context, &principal, permission, &resource) {
+            Ok(())
+        } else {
+            Err(refused().into())
+        }
     }
 
     /// Writes the decision; the change as it is then.

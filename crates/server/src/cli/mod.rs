@@ -3,6 +3,7 @@
 //! error, so that pipes stay clean. It refuses to hold rules: every command is a
 //! few lines over the module that does the work.
 
+mod access;
 mod audit;
 mod bench;
 mod completion;
@@ -80,6 +81,9 @@ pub enum Command {
     Keys(keys::Command),
     /// Import another bank's customers, accounts and history from CSV files.
     Import(import::Options),
+    /// Read, compare and explain who may do what.
+    #[command(subcommand)]
+    Access(access::Command),
     /// Prove the ledger.
     #[command(subcommand)]
     Ledger(ledger::Command),
@@ -122,6 +126,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::User(command) => user::run(command, &configuration, output).await,
         Command::Keys(command) => keys::run(command, &configuration, output).await,
         Command::Import(options) => import::run(options, &configuration, output).await,
+        Command::Access(command) => access::run(command, output),
         Command::Ledger(command) => ledger::run(command, &configuration, output).await,
         Command::Audit(command) => audit::run(command, &configuration, output).await,
         Command::Doctor(options) => doctor::run(options, &configuration, output).await,

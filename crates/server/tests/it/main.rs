@@ -3,6 +3,7 @@
 // Tables of cases say their types where they stand.
 #![allow(clippy::type_complexity)]
 
+mod access_cli;
 mod alerts;
 mod api;
 mod approvals;

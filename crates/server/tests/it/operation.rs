@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod batch;
+mod failing_policy;
 mod forgetting;
 mod grouped;
 mod idempotent;

@@ -18,7 +18,7 @@ use super::keys::{Algorithm, check_rsa};
 
 /// The greatest RSA modulus, in bytes (4096 bits): no authenticator has more, and verifying
 /// costs its square.
-const MODULUS_BYTES_MAX: usize = 512;
+pub(crate) const MODULUS_BYTES_MAX: usize = 512;
 const COORDINATE_BYTES: usize = 32;
 
 /// A device's public key, bound to one algorithm.
@@ -101,7 +101,7 @@ const ORDER_EIGHT: [[u8; 32]; 2] = [
 
 /// Whether a point has order one, two, four or eight, however it is written: y is 0, 1 or -1
 /// modulo 2^255 - 19, or one of the two of order eight. The sign of x does not matter.
-pub(super) fn is_of_small_order(key: &[u8]) -> bool {
+pub(crate) fn is_of_small_order(key: &[u8]) -> bool {
     let Ok(mut y) = <[u8; 32]>::try_from(key) else { return false };
     y[31] &= 0x7f;
     let small = |last: u8| y[0] <= last && y[1..].iter().all(|byte| *byte == 0);

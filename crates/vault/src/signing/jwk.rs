@@ -33,21 +33,7 @@ impl VerifyingKey {
     /// must fit; symmetric keys and private members are refused.
     pub fn from_public_jwk(jwk: &Value) -> Result<Self, SigningKeyError> {
         let members = jwk.as_object().ok_or(SigningKeyError::Malformed)?;
-        if members.contains_key("d") || members.contains_key("k") {
-            return Err(SigningKeyError::Malformed);
-        }
-        let public = match (text(members, "kty")?, members.get("crv")) {
-            ("RSA", None) => {
-                PublicParts::Rsa { modulus: bytes(members, "n")?, exponent: bytes(members, "e")? }
-            }
-            ("EC", Some(curve)) if curve == "P-256" => {
-                PublicParts::P256(point(&bytes(members, "x")?, &bytes(members, "y")?)?)
-            }
-            ("OKP", Some(curve)) if curve == "Ed25519" => {
-                PublicParts::Ed25519(bytes(members, "x")?)
-            }
-            _ => return Err(SigningKeyError::Malformed),
-        };
+        let public = public_parts(members)?;
         let key = Self::from_public(text(members, "kid")?, &public)?;
         let fits = |name: &str, expected: &str| members.get(name).is_none_or(|v| v == expected);
         if fits("use", "sig") && fits("alg", Algorithm::as_str(key.algorithm())) {
@@ -56,6 +42,23 @@ impl VerifyingKey {
             Err(SigningKeyError::Malformed)
         }
     }
+}
+
+/// The parts of a public JWK by its type; symmetric keys and private members are refused.
+pub(crate) fn public_parts(members: &Map<String, Value>) -> Result<PublicParts, SigningKeyError> {
+    if members.contains_key("d") || members.contains_key("k") {
+        return Err(SigningKeyError::Malformed);
+    }
+    Ok(match (text(members, "kty")?, members.get("crv")) {
+        ("RSA", None) => {
+            PublicParts::Rsa { modulus: bytes(members, "n")?, exponent: bytes(members, "e")? }
+        }
+        ("EC", Some(curve)) if curve == "P-256" => {
+            PublicParts::P256(point(&bytes(members, "x")?, &bytes(members, "y")?)?)
+        }
+        ("OKP", Some(curve)) if curve == "Ed25519" => PublicParts::Ed25519(bytes(members, "x")?),
+        _ => return Err(SigningKeyError::Malformed),
+    })
 }
 
 fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<&'a str, SigningKeyError> {

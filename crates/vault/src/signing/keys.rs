@@ -20,7 +20,7 @@ use crate::primitives::{hkdf_sha256, or_abort, random_secret};
 use crate::secret::SecretBytes;
 
 /// The least HMAC secret, in bytes.
-const HMAC_SECRET_BYTES: usize = 32;
+pub(crate) const HMAC_SECRET_BYTES: usize = 32;
 /// The least RSA modulus accepted on import, in bytes (2048 bits); new keys have 3072 bits.
 const RSA_MODULUS_BYTES: usize = 256;
 /// 65537, big-endian without leading zero.
@@ -256,7 +256,7 @@ impl fmt::Debug for VerifyingKey {
 }
 
 /// A public key in the parts that a JWK shows.
-pub(super) enum PublicParts {
+pub(crate) enum PublicParts {
     /// Big-endian, without leading zeros.
     Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
     /// An uncompressed point: 4, then x and y of 32 bytes each.
@@ -288,7 +288,7 @@ impl PublicParts {
     }
 }
 
-fn rsa_pair(bytes: &[u8]) -> Result<RsaKeyPair, SigningKeyError> {
+pub(crate) fn rsa_pair(bytes: &[u8]) -> Result<RsaKeyPair, SigningKeyError> {
     let pair = RsaKeyPair::from_pkcs8(bytes).map_err(|_| SigningKeyError::Malformed)?;
     let public = pair.public_key();
     check_rsa(
@@ -298,7 +298,7 @@ fn rsa_pair(bytes: &[u8]) -> Result<RsaKeyPair, SigningKeyError> {
     Ok(pair)
 }
 
-pub(super) fn check_rsa(modulus: &[u8], exponent: &[u8]) -> Result<(), SigningKeyError> {
+pub(crate) fn check_rsa(modulus: &[u8], exponent: &[u8]) -> Result<(), SigningKeyError> {
     // The top bit must be set, or 256 bytes would be fewer than 2048 bits.
     let long_enough = modulus.len() > RSA_MODULUS_BYTES
         || (modulus.len() == RSA_MODULUS_BYTES && modulus[0] >= 0x80);
@@ -309,7 +309,7 @@ pub(super) fn check_rsa(modulus: &[u8], exponent: &[u8]) -> Result<(), SigningKe
     }
 }
 
-fn check_kid(kid: &str) -> Result<(), SigningKeyError> {
+pub(crate) fn check_kid(kid: &str) -> Result<(), SigningKeyError> {
     if (1..=128).contains(&kid.len()) && kid.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(())
     } else {

@@ -12,6 +12,10 @@ mod roca;
 mod tests;
 mod times;
 
+pub(crate) use device::{MODULUS_BYTES_MAX, is_of_small_order};
+pub(crate) use jwk::public_parts;
+pub(crate) use keys::{HMAC_SECRET_BYTES, PublicParts, check_kid, check_rsa, rsa_pair};
+
 pub use device::DeviceKey;
 pub use jws::{MAXIMUM_TOKEN_BYTES, VerifiedJwt, Verifier};
 pub use keys::{Algorithm, SigningKey, VerifyingKey};

@@ -2,10 +2,12 @@
 //! `jose`, each a process of its own that reads the keys over HTTP from a real listener.
 //! Over a rotation and a revocation, for every algorithm; what has no public half (HS256) they
 //! verify by keys handed over, as to a service that knows `JWT_SECRET_KEY`. And what we
-//! refuse, they refuse.
+//! refuse, they refuse. Signatures of HTTP messages are beside them (`signatures`).
 //!
 //! `scripts/test` installs them beside the build (`install_interop`). Where they are not,
 //! a test fails in CI and says loudly elsewhere that it has tested nothing.
+
+mod signatures;
 
 use std::{
     path::{Path, PathBuf},
@@ -53,6 +55,7 @@ fn is_there(stack: &str) -> bool {
     let library = match stack {
         "jose" => folder().join("node/node_modules/jose/package.json"),
         "fido2" => folder().join("passkeys/bin/python"),
+        "http-message-signatures" => folder().join("signatures/bin/python"),
         _ => folder().join("python/bin/python"),
     };
     if library.exists() {
@@ -84,6 +87,10 @@ impl Stack {
             std::fs::copy(scripts.join("verify.mjs"), &script).unwrap();
             let mut command = Command::new("node");
             command.arg(script);
+            command
+        } else if name == "http-message-signatures" {
+            let mut command = Command::new(folder().join("signatures/bin/python"));
+            command.arg(scripts.join("signatures.py"));
             command
         } else {
             let mut command = Command::new(folder().join("python/bin/python"));

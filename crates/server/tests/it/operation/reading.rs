@@ -15,14 +15,14 @@ use super::toy::{World, open, resource, until};
 const ONE: &str = "SELECT 1 WHERE $1::uuid IS NOT NULL";
 
 #[derive(Clone, Copy, Debug)]
-enum What {
+pub(super) enum What {
     Own,
     Another,
     Missing,
     List(usize),
 }
 
-struct Look(What);
+pub(super) struct Look(pub(super) What);
 
 impl View for Look {
     const NAME: &'static str = "toy.read";

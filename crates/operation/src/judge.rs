@@ -1,0 +1,77 @@
+//! Asks policy, and tells where policy could not answer: an error denies (a broken `forbid`
+//! must never become an allow), and somebody has to hear of it, for until it is mended people
+//! are refused what is theirs.
+
+use access::{Permission, Principal, Resource, Scope};
+use audit::{EventType, Outcome};
+use serde_json::json;
+use tenancy::OpContext;
+
+use crate::{Operations, event, principal};
+
+impl Operations {
+    /// On which objects the actor has a permission: by their roles, and for an API key only
+    /// where it is within its scopes.
+    pub(crate) fn held(&self, context: &OpContext, permission: Permission) -> Scope {
+        let (blueprint, actor) = (context.tenant.blueprint, &context.actor);
+        if !actor.is_within_scopes(permission.as_str()) {
+            return Scope::NONE;
+        }
+        if self.policies.scope_errored(blueprint, &actor.roles, permission) {
+            self.tell_of_failure(context, permission);
+        }
+        self.policies.scope(blueprint, &actor.roles, permission)
+    }
+
+    /// Whether the actor may do something to an object.
+    pub(crate) fn allows(
+        &self,
+        context: &OpContext,
+        permission: Permission,
+        resource: &Resource<'_>,
+    ) -> bool {
+        let actor = &context.actor;
+        actor.is_within_scopes(permission.as_str())
+            && self.allows_other(context, &principal(actor), permission, resource)
+    }
+
+    /// Whether somebody else than the actor may: whoever ordered what is decided now.
+    pub fn allows_other(
+        &self,
+        context: &OpContext,
+        somebody: &Principal<'_>,
+        permission: Permission,
+        resource: &Resource<'_>,
+    ) -> bool {
+        let blueprint = context.tenant.blueprint;
+        let decision = self.policies.decide(blueprint, somebody, permission, resource);
+        if decision.errored() {
+            self.tell_of_failure(context, permission);
+        }
+        decision.allowed()
+    }
+
+    /// A metric that alerts, and a critical record in the tenant's log. The refusal waits for
+    /// neither: the record is a task that a shutdown waits for.
+    fn tell_of_failure(&self, context: &OpContext, permission: Permission) {
+        let (blueprint, name) = (context.tenant.blueprint.as_str(), permission.as_str());
+        metrics::counter!(
+            "strongroom_access_errors_total", "blueprint" => blueprint, "permission" => name
+        )
+        .increment(1);
+        let (database, context) = (self.database().clone(), context.clone());
+        self.tasks().spawn(async move {
+            let record = event(&context, EventType::SecurityViolation, "access.decide", "policy")
+                .outcome(Outcome::Failed)
+                .details(json!({ "code": "policy_failed", "permission": name }));
+            let written = async {
+                let transaction = database.begin(&context).await?;
+                audit::store::append(&transaction, vec![record]).await?;
+                transaction.commit().await
+            };
+            if let Err(error) = written.await {
+                tracing::error!(%error, permission = name, "a failed decision could not be recorded");
+            }
+        });
+    }
+}

@@ -1,0 +1,214 @@
+//! `strongroom access`: what the policies say, without a database. A change of policy is
+//! reviewed here before any binary is built with it.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+use access::{
+    Blueprint, Explanation, Missing, Permission, Policies, Principal, Resource, differences,
+};
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::exit::{Found, Usage};
+use super::output::Output;
+
+/// Read, compare and explain who may do what.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print who may do what: every permission, and for each role yes, the relation to the object that it asks for (own, assigned, department, organisation), or · for no. `!held` and `!own` are prohibitions on accounts that one holds or has a part in.
+    Matrix {
+        /// The kind of tenant.
+        #[arg(long, value_name = "BLUEPRINT", default_value = "core-bank")]
+        blueprint: Blueprint,
+    },
+    /// Compare this binary's policies with others, cell by cell. Ends with 1 where anybody could do more than before.
+    Diff {
+        /// A folder with the files of `policies/`, changed.
+        #[arg(long, value_name = "FOLDER")]
+        policies: PathBuf,
+        /// Only this kind of tenant.
+        #[arg(long, value_name = "BLUEPRINT")]
+        blueprint: Option<Blueprint>,
+    },
+    /// Explain one decision: the policies that made it, and what is missing. Ends with 1 where it is no.
+    Explain(Question),
+}
+
+/// Somebody, an action, and what the object is to them.
+#[derive(Debug, Args)]
+pub struct Question {
+    /// What is to be done, e.g. transaction:create.
+    #[arg(value_name = "PERMISSION")]
+    permission: Permission,
+    /// A role of whoever wants to; may be repeated.
+    #[arg(long, value_name = "ROLE", required = true)]
+    role: Vec<String>,
+    /// The kind of tenant.
+    #[arg(long, value_name = "BLUEPRINT", default_value = "core-bank")]
+    blueprint: Blueprint,
+    /// What the object is to them; may be repeated.
+    #[arg(long, value_enum, value_name = "RELATION")]
+    object: Vec<Relation>,
+}
+
+/// What an object is to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Relation {
+    /// They are a party to it, its subject or its owner.
+    Own,
+    /// They hold the account that is worked on; of a transfer the credited one.
+    Held,
+    /// Its company is assigned to them.
+    Assigned,
+    /// It belongs to their department.
+    Department,
+    /// It belongs to their organisation.
+    Organisation,
+}
+
+#[derive(Serialize)]
+struct Row {
+    permission: Permission,
+    roles: BTreeMap<&'static str, String>,
+}
+
+#[derive(Serialize)]
+struct Change {
+    blueprint: Blueprint,
+    permission: Permission,
+    role: &'static str,
+    old: String,
+    new: String,
+    widens: bool,
+    narrows: bool,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    decision: &'static str,
+    policies: Vec<String>,
+    scope: String,
+    missing: Vec<String>,
+}
+
+pub(super) fn run(command: Command, output: Output) -> anyhow::Result<()> {
+    match command {
+        Command::Matrix { blueprint } => matrix(blueprint, output),
+        Command::Diff { policies, blueprint } => diff(&policies, blueprint, output),
+        Command::Explain(question) => explain(&question, output),
+    }
+}
+
+fn matrix(blueprint: Blueprint, output: Output) -> anyhow::Result<()> {
+    let roles = blueprint.roles();
+    let rows: Vec<_> = Policies::load()?
+        .matrix_rows(blueprint)
+        .into_iter()
+        .map(|row| Row {
+            permission: row.permission,
+            roles: roles.iter().copied().zip(row.cells).collect(),
+        })
+        .collect();
+    let headers: Vec<_> = std::iter::once("permission").chain(roles.iter().copied()).collect();
+    output.list(&headers, &rows, |row| {
+        let cells = roles.iter().map(|role| row.roles[role].clone());
+        std::iter::once(row.permission.to_string()).chain(cells).collect()
+    })
+}
+
+fn diff(folder: &Path, only: Option<Blueprint>, output: Output) -> anyhow::Result<()> {
+    let mut texts = HashMap::new();
+    for name in Blueprint::ALL.into_iter().flat_map(Policies::file_names) {
+        let path = folder.join(name);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        texts.insert(name, text);
+    }
+    let others = Policies::from_texts(|blueprint| {
+        Policies::file_names(blueprint).map(|name| Cow::Owned(texts[name].clone())).collect()
+    })?;
+    let ours = Policies::load()?;
+    let mut changes = Vec::new();
+    for blueprint in
+        Blueprint::ALL.into_iter().filter(|one| only.is_none_or(|wanted| wanted == *one))
+    {
+        changes.extend(differences(&ours, &others, blueprint).into_iter().map(|found| Change {
+            blueprint,
+            permission: found.permission,
+            role: found.role,
+            old: found.old,
+            new: found.new,
+            widens: found.widens,
+            narrows: found.narrows,
+        }));
+    }
+    let headers = ["blueprint", "permission", "role", "old", "new", "effect"];
+    output.list(&headers, &changes, |change| {
+        let effect = match (change.widens, change.narrows) {
+            (true, true) => "widens and narrows",
+            (true, false) => "widens",
+            _ => "narrows",
+        };
+        vec![
+            change.blueprint.to_string(),
+            change.permission.to_string(),
+            change.role.to_owned(),
+            change.old.clone(),
+            change.new.clone(),
+            effect.to_owned(),
+        ]
+    })?;
+    match changes.iter().filter(|change| change.widens).count() {
+        0 => Ok(()),
+        1 => Err(Found("1 cell allows more than before".to_owned()).into()),
+        count => Err(Found(format!("{count} cells allow more than before")).into()),
+    }
+}
+
+fn explain(question: &Question, output: Output) -> anyhow::Result<()> {
+    let roles = question.blueprint.roles();
+    if let Some(unknown) = question.role.iter().find(|role| !roles.contains(&role.as_str())) {
+        let known = roles.join(", ");
+        let blueprint = question.blueprint;
+        return Err(Usage(format!("--role {unknown}: {blueprint} has {known}")).into());
+    }
+    let (organization, department) = (Uuid::from_u128(1), "theirs");
+    let principal = Principal {
+        user_id: Uuid::nil(),
+        roles: &question.role,
+        organization: Some(organization),
+        department: Some(department),
+    };
+    let is = |relation: Relation| question.object.contains(&relation);
+    let object = Resource::for_permission(question.permission, None)
+        .owned(is(Relation::Own))
+        .held(is(Relation::Held))
+        .assigned(is(Relation::Assigned))
+        .organization(is(Relation::Organisation).then_some(organization))
+        .department(is(Relation::Department).then_some(department));
+    let told =
+        Policies::load()?.explain(question.blueprint, &principal, question.permission, &object);
+    let allowed = told.decision.allowed();
+    output.one(&answer(told))?;
+    if allowed { Ok(()) } else { Err(Found("it is not allowed".to_owned()).into()) }
+}
+
+fn answer(told: Explanation) -> Answer {
+    let missing = told.missing.into_iter().map(|missing| match missing {
+        Missing::Role(roles) => format!("one of the roles {}", roles.join(", ")),
+        Missing::Relation(name) => format!("an object of theirs: {name}"),
+        Missing::Absence(name) => format!("an object that is not: {name}"),
+    });
+    Answer {
+        decision: if told.decision.allowed() { "allow" } else { "deny" },
+        missing: missing.collect(),
+        policies: told.decision.reasons,
+        scope: told.scope.to_string(),
+    }
+}
