@@ -14,7 +14,7 @@ SELECT coalesce(user_id = $3::uuid, false) AS owned FROM customers WHERE tenant_
 -- With the subject key that opens it, so that reading a person costs one statement.
 SELECT customer.id, customer.customer_type, customer.first_name, customer.last_name, customer.company_name,
     customer.email, customer.phone, customer.date_of_birth, customer.tax_id, customer.user_id, customer.kyc_status,
-    customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.wrapped_key
+    customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM customers customer
 JOIN subject_keys subject ON subject.tenant_id = $1::uuid AND subject.subject_id = customer.id
 WHERE customer.tenant_id = $1::uuid AND customer.id = $2::uuid;
@@ -23,7 +23,7 @@ WHERE customer.tenant_id = $1::uuid AND customer.id = $2::uuid;
 SELECT customer.id, customer.customer_type, customer.first_name, customer.last_name, customer.company_name,
     customer.email, customer.email_index, customer.phone, customer.phone_index, customer.date_of_birth,
     customer.tax_id, customer.tax_id_index, customer.user_id, customer.kyc_status, customer.status, customer.version,
-    customer.created_at, customer.updated_at, subject.key_id, subject.wrapped_key
+    customer.created_at, customer.updated_at, subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM customers customer
 JOIN subject_keys subject ON subject.tenant_id = $1::uuid AND subject.subject_id = customer.id
 WHERE customer.tenant_id = $1::uuid AND customer.id = $2::uuid
@@ -40,7 +40,7 @@ RETURNING version, updated_at;
 --! list_all
 SELECT customer.id, customer.customer_type, customer.first_name, customer.last_name, customer.company_name,
     customer.email, customer.phone, customer.date_of_birth, customer.tax_id, customer.user_id, customer.kyc_status,
-    customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.wrapped_key
+    customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM customers customer
 JOIN subject_keys subject ON subject.tenant_id = $1::uuid AND subject.subject_id = customer.id
 WHERE customer.tenant_id = $1::uuid
@@ -54,38 +54,38 @@ LIMIT $4::bigint;
 -- A login is at most one customer.
 SELECT customer.id, customer.customer_type, customer.first_name, customer.last_name, customer.company_name,
     customer.email, customer.phone, customer.date_of_birth, customer.tax_id, customer.user_id, customer.kyc_status,
-    customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.wrapped_key
+    customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM customers customer
 JOIN subject_keys subject ON subject.tenant_id = $1::uuid AND subject.subject_id = customer.id
 WHERE customer.tenant_id = $1::uuid AND customer.user_id = $7::uuid
   AND (customer.created_at, customer.id) < ($2::timestamptz, $3::uuid)
   AND ($5::text IS NULL OR customer.status = $5)
   AND ($6::text IS NULL OR customer.customer_type = $6)
-  AND ($8::bytea IS NULL OR customer.email_index = $8)
-  AND ($9::bytea IS NULL OR customer.phone_index = $9)
+  AND ($8::bytea[] IS NULL OR customer.email_index = ANY ($8))
+  AND ($9::bytea[] IS NULL OR customer.phone_index = ANY ($9))
 LIMIT $4::bigint;
 
 --! list_by_email
 SELECT customer.id, customer.customer_type, customer.first_name, customer.last_name, customer.company_name,
     customer.email, customer.phone, customer.date_of_birth, customer.tax_id, customer.user_id, customer.kyc_status,
-    customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.wrapped_key
+    customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM customers customer
 JOIN subject_keys subject ON subject.tenant_id = $1::uuid AND subject.subject_id = customer.id
-WHERE customer.tenant_id = $1::uuid AND customer.email_index = $7::bytea
+WHERE customer.tenant_id = $1::uuid AND customer.email_index = ANY ($7::bytea[])
   AND (customer.created_at, customer.id) < ($2::timestamptz, $3::uuid)
   AND ($5::text IS NULL OR customer.status = $5)
   AND ($6::text IS NULL OR customer.customer_type = $6)
-  AND ($8::bytea IS NULL OR customer.phone_index = $8)
+  AND ($8::bytea[] IS NULL OR customer.phone_index = ANY ($8))
 ORDER BY customer.created_at DESC, customer.id DESC
 LIMIT $4::bigint;
 
 --! list_by_phone
 SELECT customer.id, customer.customer_type, customer.first_name, customer.last_name, customer.company_name,
     customer.email, customer.phone, customer.date_of_birth, customer.tax_id, customer.user_id, customer.kyc_status,
-    customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.wrapped_key
+    customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM customers customer
 JOIN subject_keys subject ON subject.tenant_id = $1::uuid AND subject.subject_id = customer.id
-WHERE customer.tenant_id = $1::uuid AND customer.phone_index = $7::bytea
+WHERE customer.tenant_id = $1::uuid AND customer.phone_index = ANY ($7::bytea[])
   AND (customer.created_at, customer.id) < ($2::timestamptz, $3::uuid)
   AND ($5::text IS NULL OR customer.status = $5)
   AND ($6::text IS NULL OR customer.customer_type = $6)

@@ -31,7 +31,7 @@ LIMIT $4::bigint;
 -- To be opened for their names; with an actor ($3), only the actor's own record.
 SELECT customer.id, customer.customer_type, customer.first_name, customer.last_name, customer.company_name,
     customer.email, customer.phone, customer.date_of_birth, customer.tax_id, customer.user_id, customer.kyc_status,
-    customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.wrapped_key
+    customer.status, customer.version, customer.created_at, customer.updated_at, subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM customers customer
 JOIN subject_keys subject ON subject.tenant_id = $1::uuid AND subject.subject_id = customer.id
 WHERE customer.tenant_id = $1::uuid AND customer.id = ANY ($2::uuid[])

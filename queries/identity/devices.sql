@@ -29,7 +29,7 @@ FROM detect_suspicious_session($1::uuid, $2::inet, $3::text, $4::text::varchar);
 
 --! contact
 -- Where somebody is told of something, with the key that opens it.
-SELECT person.email_sealed, person.phone_sealed, subject.key_id, subject.wrapped_key
+SELECT person.email_sealed, person.phone_sealed, subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM users person
 JOIN subject_keys subject ON subject.tenant_id = person.tenant_id AND subject.subject_id = person.id
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NULL;

@@ -1,12 +1,13 @@
 --! create
 -- The first key of a tenant, which signs at once.
 INSERT INTO signing_keys (tenant_id, key_id, algorithm, epoch, derived, wrapped_key, status, activated_at,
-    longest_lifetime_s)
-VALUES ($1::uuid, $2::uuid, $3::text, $4::integer, $5::boolean, $6::bytea, 'active', app_now(), $7::bigint);
+    longest_lifetime_s, kek_epoch)
+VALUES ($1::uuid, $2::uuid, $3::text, $4::integer, $5::boolean, $6::bytea, 'active', app_now(), $7::bigint,
+    $8::integer);
 
 --! list
 -- Retired keys verify nothing and are not loaded.
-SELECT key_id, algorithm, epoch, derived, wrapped_key, status FROM signing_keys
+SELECT key_id, algorithm, epoch, derived, kek_epoch, wrapped_key, status FROM signing_keys
 WHERE tenant_id = $1::uuid AND status <> 'retired' ORDER BY epoch DESC;
 
 --! records
@@ -37,8 +38,9 @@ SELECT policy FROM security_policies WHERE tenant_id = $1::uuid FOR NO KEY UPDAT
 SELECT coalesce(max(epoch), 0) + 1 AS epoch FROM signing_keys WHERE tenant_id = $1::uuid;
 
 --! publish
-INSERT INTO signing_keys (tenant_id, key_id, algorithm, epoch, derived, wrapped_key, status, longest_lifetime_s)
-VALUES ($1::uuid, $2::uuid, $3::text, $4::integer, $5::boolean, $6::bytea, 'pre_published', $7::bigint);
+INSERT INTO signing_keys (tenant_id, key_id, algorithm, epoch, derived, wrapped_key, status, longest_lifetime_s,
+    kek_epoch)
+VALUES ($1::uuid, $2::uuid, $3::text, $4::integer, $5::boolean, $6::bytea, 'pre_published', $7::bigint, $8::integer);
 
 --! demote
 -- It verifies for as long as a token of it may live, and $2 seconds more, in which another

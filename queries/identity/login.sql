@@ -3,12 +3,12 @@
 SELECT policy FROM security_policies WHERE tenant_id = $1::uuid;
 
 --! find_account
--- By name or by e-mail; one statement for both, known or not, so that the work is
--- the same. A name cannot contain '@', so the two never compete.
+-- By name or by e-mail, under every version of the index that still stands; one statement
+-- for both, known or not, so that the work is the same. A name cannot contain '@', so the two never compete.
 SELECT account.id, account.username_key, account.password_hash, account.password_changed_at, account.is_active
 FROM users account
 WHERE account.tenant_id = $1::uuid AND account.deleted_at IS NULL
-  AND (account.username_key = $2::text OR account.email_index = $3::bytea)
+  AND (account.username_key = $2::text OR account.email_index = ANY ($3::bytea[]))
 LIMIT 1;
 
 --! charge

@@ -8,7 +8,7 @@ SELECT name FROM tenants WHERE id = $1::uuid;
 --! configs
 -- What somebody enrolled, confirmed or not, with the key that opens it.
 SELECT config.id, config.method, config.name, config.secret_sealed, config.period_s, config.confirmed_at,
-    subject.key_id, subject.wrapped_key
+    subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM mfa_configs config
 LEFT JOIN subject_keys subject ON subject.tenant_id = config.tenant_id AND subject.subject_id = config.user_id
 WHERE config.tenant_id = $1::uuid AND config.user_id = $2::uuid;

@@ -3,7 +3,7 @@
 -- one after another: user's row first, then tokens.
 SELECT person.username, person.is_active, person.self_registered,
     person.password_hash, person.password_changed_at,
-    person.email_sealed, person.phone_sealed, person.email_verified_at, subject.key_id, subject.wrapped_key,
+    person.email_sealed, person.phone_sealed, person.email_verified_at, subject.key_id, subject.kek_epoch, subject.wrapped_key,
     person.staff_locked_at IS NOT NULL AS locked_by_staff,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
@@ -34,7 +34,7 @@ VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text, $5::bytea, $6::bytea, $7::bytea,
 --! find
 -- Whose token this is while it is good, and what it carries, with the key that opens it; it
 -- is judged again when it is consumed.
-SELECT token.user_id, token.id, token.payload_sealed, subject.key_id, subject.wrapped_key
+SELECT token.user_id, token.id, token.payload_sealed, subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM one_time_tokens token
 LEFT JOIN subject_keys subject ON subject.tenant_id = token.tenant_id AND subject.subject_id = token.user_id
 WHERE token.tenant_id = $1::uuid AND token.token_hash = $2::bytea AND token.purpose = $3::text

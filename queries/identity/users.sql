@@ -69,7 +69,7 @@ WHERE tenant_id = $1::uuid AND id = $2::uuid;
 SELECT person.id, person.username, person.email_sealed, person.phone_sealed, person.full_name_sealed, person.role,
     person.email_verified_at, person.phone_verified_at, person.is_active, person.mfa_enabled, person.department, person.organization_id, person.referral_code,
     person.password_changed_at, person.last_login_at, person.locked_until, person.staff_lock_reason,
-    person.created_at, person.updated_at, person.version, subject.key_id, subject.wrapped_key,
+    person.created_at, person.updated_at, person.version, subject.key_id, subject.kek_epoch, subject.wrapped_key,
     person.password_hash IS NOT NULL AS has_password,
     ARRAY(SELECT held.method FROM get_user_mfa_methods(person.id) held) AS factors,
     ARRAY(SELECT held.role FROM user_roles held
@@ -111,7 +111,7 @@ SELECT person.id, person.username, person.role, person.is_active, person.mfa_ena
     person.organization_id, person.last_login_at, person.locked_until, person.staff_lock_reason, person.deleted_at,
     person.created_at, person.updated_at, person.version
 FROM users person
-WHERE person.tenant_id = $1::uuid AND person.deleted_at IS NULL AND person.email_index = $4::bytea
+WHERE person.tenant_id = $1::uuid AND person.deleted_at IS NULL AND person.email_index = ANY ($4::bytea[])
   AND ($2::boolean OR person.id = $3::uuid)
   AND ($5::text IS NULL OR person.role = $5)
   AND ($6::boolean IS NULL OR person.is_active = $6);

@@ -7,10 +7,13 @@ INSERT INTO data_keys (tenant_id, key_id, purpose, epoch, kek_purpose, kek_epoch
 VALUES ($1::uuid, $2::uuid, $3::text, $4::integer, $5::text, $6::integer, $7::bytea, 'active');
 
 --! keks
-SELECT purpose, epoch, key_id, wrapped_key FROM tenant_keks WHERE tenant_id = $1::uuid AND status = 'active';
+-- Every generation, the destroyed ones as well: what they wrapped is told from what is unknown.
+SELECT purpose, epoch, key_id, wrapped_key, status FROM tenant_keks
+WHERE tenant_id = $1::uuid ORDER BY purpose, epoch;
 
 --! data_keys
-SELECT purpose, epoch, key_id, wrapped_key FROM data_keys WHERE tenant_id = $1::uuid AND status = 'active';
+SELECT purpose, epoch, key_id, kek_purpose, kek_epoch, wrapped_key, status FROM data_keys
+WHERE tenant_id = $1::uuid ORDER BY purpose, epoch;
 
 --! insert_subject_key
 INSERT INTO subject_keys (tenant_id, subject_id, key_id, kek_epoch, wrapped_key)
@@ -19,7 +22,7 @@ FROM unnest($2::uuid[], $3::uuid[], $5::bytea[]) AS made (subject_id, key_id, wr
 
 --! subject_keys
 -- A shredded subject has a row without a key: what was sealed for them stays closed.
-SELECT subject_id, key_id, wrapped_key FROM subject_keys
+SELECT subject_id, key_id, kek_epoch, wrapped_key FROM subject_keys
 WHERE tenant_id = $1::uuid AND subject_id = ANY ($2::uuid[]);
 
 --! renew_subject_key

@@ -180,7 +180,10 @@ impl From<Refusal> for Problem {
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
         match error {
-            DbError::Unavailable(_) | DbError::Stopped(_) | DbError::Retry(_) => {
+            DbError::Unavailable(_)
+            | DbError::Stopped(_)
+            | DbError::Retry(_)
+            | DbError::StaleKeys(_) => {
                 tracing::warn!(%error, "the database could not be used");
                 Self::unavailable(1)
             }

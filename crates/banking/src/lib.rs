@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod approvals;
+mod cells;
 pub mod customers;
 pub mod holds;
 pub mod import;
@@ -27,6 +28,7 @@ pub use approvals::{
     Approval, ApprovalFilter, ApprovalKind, ApprovalList, ApprovalStatus, ApprovalView,
     ApproveRequest, RejectRequest,
 };
+pub use cells::SEALED;
 pub use customers::{
     CreateCustomer, Customer, CustomerChange, CustomerFilter, CustomerPage, CustomerRecord,
     CustomerStatus, CustomerType, ListCustomers, NameCustomers, NewCustomer, PersonalData,

@@ -72,7 +72,12 @@ fn say(error: &OperationError) {
     static SAID: Mutex<Option<Instant>> = Mutex::new(None);
     let is_outage = matches!(
         error,
-        OperationError::Database(DbError::Unavailable(_) | DbError::Stopped(_) | DbError::Retry(_))
+        OperationError::Database(
+            DbError::Unavailable(_)
+                | DbError::Stopped(_)
+                | DbError::Retry(_)
+                | DbError::StaleKeys(_)
+        )
     );
     if !is_outage {
         tracing::error!(%error, "identity failed");

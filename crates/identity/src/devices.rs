@@ -192,7 +192,11 @@ async fn contact(
     let parameters: [&(dyn ToSql + Sync); 2] = [&transaction.tenant(), &user];
     let Some(row) = transaction.query_opt(CONTACT, &parameters).await? else { return Ok(None) };
     let subject = keys
-        .open_subject_key(row.try_get("key_id")?, row.try_get("wrapped_key")?)
+        .open_subject_key(
+            row.try_get("key_id")?,
+            row.try_get("kek_epoch")?,
+            row.try_get("wrapped_key")?,
+        )
         .map_err(key_failure)?;
     for (column, channel) in [("email_sealed", Channel::Email), ("phone_sealed", Channel::Sms)] {
         if let Some(sealed) = row.try_get::<_, Option<Vec<u8>>>(column)? {

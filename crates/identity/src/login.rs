@@ -283,9 +283,10 @@ impl Identity {
 
     async fn find_account(&self, attempt: &Attempt) -> Result<Option<Account>, DbError> {
         let tenant = attempt.context.tenant_id();
-        let index = attempt.identifier_index.as_slice();
+        let address = email_key(&attempt.name_key);
+        let indexes = attempt.state.keys.indexes("users.email", &address);
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-            [&tenant, &attempt.name_key, &index];
+            [&tenant, &attempt.name_key, &indexes];
         let database = self.inner.operations.database();
         let rows =
             database.look_up(&attempt.context, Query::new(FIND_ACCOUNT, &parameters)).await?;

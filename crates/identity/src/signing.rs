@@ -14,11 +14,14 @@ use tenancy::{
 use tokio_postgres::Row;
 use uuid::Uuid;
 use vault::{
-    KeyContext, KeyId, Purpose, SecretBytes, WrappedKey, WrappingKey as _,
+    KeyContext, KeyId, Purpose, SecretBytes, TenantKey as _, WrappedKey, WrappingKey as _,
     signing::{Algorithm, SigningKey, Verifier},
 };
 
-use crate::{Identity, context::signing_failure};
+use crate::{
+    Identity,
+    context::{key_failure, signing_failure},
+};
 
 const CREATE: &str = tenancy::sql!("identity/keys.sql", "create");
 const PUBLISH: &str = tenancy::sql!("identity/keys.sql", "publish");
@@ -173,8 +176,9 @@ impl Identity {
         let context = key_context(tenant, id, u32::try_from(epoch).map_err(|_| corrupt("epoch"))?);
         let wrapped =
             WrappedKey::from_bytes(wrapped).map_err(|error| corrupt(&error.to_string()))?;
+        let kek = keys.kek_of(row.try_get("kek_epoch")?).map_err(key_failure)?;
         let secret: SecretBytes =
-            keys.kek().unwrap(&context, &wrapped).map_err(|error| corrupt(&error.to_string()))?;
+            kek.unwrap(&context, &wrapped).map_err(|error| corrupt(&error.to_string()))?;
         SigningKey::from_private_bytes(algorithm, &kid, secret).map_err(signing_failure)
     }
 
@@ -261,8 +265,9 @@ async fn insert(
         .map(WrappedKey::into_bytes);
     let epoch = i32::try_from(epoch).map_err(|error| corrupt(&error))?;
     let algorithm = made.algorithm().as_str();
-    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-        [&tenant, &made.id.0, &algorithm, &epoch, &made.derived, &wrapped, &lifetime_s];
+    let kek_epoch = i32::try_from(keys.kek().context().epoch).map_err(|error| corrupt(&error))?;
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
+        [&tenant, &made.id.0, &algorithm, &epoch, &made.derived, &wrapped, &lifetime_s, &kek_epoch];
     transaction.execute(statement, &parameters).await?;
     Ok(())
 }

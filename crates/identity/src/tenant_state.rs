@@ -50,10 +50,13 @@ impl Identity {
 
     pub(crate) async fn state(&self, context: &OpContext) -> Result<Arc<TenantState>, DbError> {
         let tenant = context.tenant_id();
-        if let Some(state) = self.inner.states.get(&tenant) {
+        if let Some(state) = self.inner.states.get(&tenant)
+            && !state.keys.is_stale()
+        {
             return Ok(state);
         }
-        self.read_state(context).await
+        // Once a second: every future that asks is not to be as large as this one.
+        Box::pin(self.read_state(context)).await
     }
 
     /// What is known now, for a token whose key `state` does not know; nothing where that
@@ -69,7 +72,19 @@ impl Identity {
         // Somebody else may have asked for the same reason.
         match self.inner.states.get(&context.tenant_id()) {
             Some(known) if known.read_at > state.read_at => Ok(Some(known)),
-            _ => self.read_state(context).await.map(Some),
+            _ => Box::pin(self.read_state(context)).await.map(Some),
+        }
+    }
+
+    /// Opens what was read; where that names a key that is not known, with keys read anew.
+    pub(crate) async fn opening<T>(
+        &self,
+        context: &OpContext,
+        open: impl Fn(&TenantKeys) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        match open(&self.state(context).await?.keys) {
+            Err(DbError::StaleKeys(_)) => open(&self.state(context).await?.keys),
+            outcome => outcome,
         }
     }
 
@@ -77,7 +92,8 @@ impl Identity {
         let tenant = context.tenant_id();
         let read_at = Instant::now();
         let database = self.inner.operations.database();
-        let keys = self.inner.keyring.tenant(database, context).await.map_err(key_failure)?;
+        let keyring = &self.inner.keyring;
+        let mut keys = keyring.tenant(database, context).await.map_err(key_failure)?;
         let rows = database
             .read(context, &[Query::new(POLICY, &[&tenant]), Query::new(KEYS, &[&tenant])])
             .await?;
@@ -88,10 +104,15 @@ impl Identity {
             .first()
             .ok_or_else(|| DbError::Corrupt("the tenant has no security policy".to_owned()))?
             .try_get("policy")?;
+        let mut set = self.key_set(context, &keys, signing);
+        if let Err(DbError::StaleKeys(_)) = set {
+            keys = keyring.tenant(database, context).await.map_err(key_failure)?;
+            set = self.key_set(context, &keys, signing);
+        }
         let state = TenantState {
             policy: serde_json::from_value(policy)
                 .map_err(|error| DbError::Corrupt(format!("security policy: {error}")))?,
-            signing: self.key_set(context, &keys, signing)?,
+            signing: set?,
             keys,
             read_at,
         };

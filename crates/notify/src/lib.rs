@@ -6,6 +6,7 @@
 //! a code or link opens: callers say whom to tell what.
 
 mod branding;
+mod cells;
 mod message;
 mod notice;
 mod outcomes;
@@ -16,6 +17,7 @@ mod wording;
 mod worker;
 
 pub use branding::{Branding, SetBranding};
+pub use cells::SEALED;
 pub use message::{Content, Message};
 pub use notice::{Channel, Notice, Template, has_control};
 pub use queue::enqueue;

@@ -117,7 +117,8 @@ struct Claimed {
 struct Batch {
     notices: Vec<Claimed>,
     keys: Arc<TenantKeys>,
-    subjects: HashMap<Uuid, DataKey>,
+    /// None where somebody's key does not open; who is erased is not here.
+    subjects: HashMap<Uuid, Option<DataKey>>,
     look: Look,
 }
 
@@ -177,7 +178,13 @@ impl Notices {
             if is_stopping() || self.is_resting(channel) || !self.any_due(context, channel).await? {
                 break;
             }
-            let batch = self.claim(context, channel).await?;
+            let batch = match self.claim(context, channel).await {
+                // Under a key of another node, which this one knows now, or of nobody.
+                Err(OperationError::Database(DbError::StaleKeys(_))) => {
+                    self.claim(context, channel).await?
+                }
+                claimed => claimed?,
+            };
             if batch.notices.is_empty() {
                 break;
             }
@@ -267,7 +274,14 @@ impl Notices {
         let mut notices = claimed.iter().map(claimed_from).collect::<Result<Vec<_>, _>>()?;
         notices.sort_by_key(|notice| notice.id);
         let look = look_from(branding.first())?;
-        let subjects = subjects(&transaction, &keys, &notices).await.map_err(DbError::from)?;
+        let subjects = match subjects(&transaction, &keys, &notices).await {
+            Ok(subjects) => subjects,
+            Err(error) => {
+                // Whoever claims next is not to find them locked by what is over.
+                drop(transaction.rollback().await);
+                return Err(DbError::from(error).into());
+            }
+        };
         transaction.commit().await?;
         Ok(Batch { notices, keys, subjects, look })
     }
@@ -329,14 +343,18 @@ impl Notices {
         if notice.expires_at <= context.clock.now() {
             return Err("expired");
         }
-        let key = match notice.user {
-            None => batch.keys.field(),
-            // Erased since.
-            Some(user) => batch.subjects.get(&user).ok_or("erased")?,
-        };
         let open = |column, sealed: &Vec<u8>| {
             let cell = (TABLE, column, notice.id);
-            batch.keys.open(key, cell, sealed.clone()).map_err(|_| "unreadable")
+            let opened = match notice.user {
+                None => batch.keys.open_own(cell, sealed.clone()),
+                // Erased since.
+                Some(user) => {
+                    let key = batch.subjects.get(&user).ok_or("erased")?;
+                    let key = key.as_ref().ok_or("unreadable")?;
+                    batch.keys.open(key, cell, sealed.clone())
+                }
+            };
+            opened.map_err(|_| "unreadable")
         };
         let to = open(RECIPIENT, &notice.recipient)?;
         let values = open(VALUES, &notice.values)?;
@@ -455,15 +473,41 @@ fn look_from(row: Option<&Row>) -> Result<Look, DbError> {
     Ok(Look::of(row.try_get("name")?, Branding::from_row(row)?))
 }
 
-/// The keys of those whom a batch is about.
+/// The keys of those whom a batch is about; an error where one of them, or of the tenant's
+/// own keys that the rest is sealed under, has to be looked for first.
 async fn subjects(
     transaction: &TenantTx,
     keys: &TenantKeys,
     notices: &[Claimed],
-) -> Result<HashMap<Uuid, DataKey>, KeyringError> {
+) -> Result<HashMap<Uuid, Option<DataKey>>, KeyringError> {
+    let own = notices.iter().filter(|notice| notice.user.is_none());
+    // All of them, so that all are looked for at once.
+    let not_yet_known = own
+        .flat_map(|notice| [&notice.recipient, &notice.values])
+        .filter_map(|sealed| keys.own_key(sealed).err())
+        .filter(|error| matches!(error, KeyringError::NotYetKnown(_)));
+    if let Some(error) = not_yet_known.last() {
+        return Err(error);
+    }
     let users: Vec<Uuid> = notices.iter().filter_map(|notice| notice.user).collect();
     if users.is_empty() {
         return Ok(HashMap::new());
     }
-    load_subject_keys(transaction, keys, &users).await
+    match load_subject_keys(transaction, keys, &users).await {
+        Err(error) if error.is_lasting() => {}
+        found => return Ok(found?.into_iter().map(|(user, key)| (user, Some(key))).collect()),
+    }
+    // Somebody's key does not open: what everybody else is told does not wait for it.
+    let mut opened = HashMap::with_capacity(users.len());
+    for user in users {
+        match load_subject_keys(transaction, keys, &[user]).await {
+            Ok(found) => opened.extend(found.into_iter().map(|(user, key)| (user, Some(key)))),
+            Err(error) if error.is_lasting() => {
+                tracing::error!(%user, %error, "somebody cannot be told anything");
+                opened.insert(user, None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(opened)
 }

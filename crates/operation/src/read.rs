@@ -93,7 +93,11 @@ impl Operations {
             self.record(context, view, false, 0).await;
             return Err(Refusal::denied().into());
         }
-        let found = match view.load(&self.database, context, scope).await {
+        let mut loaded = view.load(&self.database, context, scope).await;
+        if let Err(ViewFailure::Database(DbError::StaleKeys(_))) = &loaded {
+            loaded = view.load(&self.database, context, scope).await;
+        }
+        let found = match loaded {
             Ok(found) => found,
             Err(ViewFailure::Refused(refusal)) => {
                 if matches!(refusal.kind, RefusalKind::Denied | RefusalKind::NotFound) {

@@ -245,7 +245,10 @@ impl Broken {
 
     /// The database serves, but stopped this transaction, whose repetition may succeed.
     fn is_stopped(&self) -> bool {
-        matches!(self, Self::Database(DbError::Stopped(_) | DbError::Retry(_)))
+        matches!(
+            self,
+            Self::Database(DbError::Stopped(_) | DbError::Retry(_) | DbError::StaleKeys(_))
+        )
     }
 
     fn to_each(&self) -> OperationError {
@@ -291,10 +294,12 @@ async fn execute_pending<C: Command>(
     Ok(())
 }
 
-/// Serialisation failures and deadlocks repeat whole, and so does the race that
-/// two nodes can run for one key: the loser then finds the winner's answer.
+/// Serialisation failures and deadlocks repeat whole, and so do the race that two nodes can
+/// run for one key, whose loser then finds the winner's answer, and what met a key that
+/// another node has just made.
 fn is_repeatable(error: &DbError) -> bool {
-    matches!(error, DbError::Retry(_)) || error.constraint() == Some("idempotency_keys_pkey")
+    matches!(error, DbError::Retry(_) | DbError::StaleKeys(_))
+        || error.constraint() == Some("idempotency_keys_pkey")
 }
 
 /// The one error of a transaction, said to each of its callers.
@@ -302,7 +307,7 @@ fn say_again(error: &DbError) -> DbError {
     match error {
         DbError::Unavailable(cause) => DbError::Unavailable(cause.clone()),
         DbError::Stopped(cause) => DbError::Stopped(cause.clone()),
-        DbError::Retry(_) => DbError::Stopped(error.to_string()),
+        DbError::Retry(_) | DbError::StaleKeys(_) => DbError::Stopped(error.to_string()),
         other => DbError::Corrupt(other.to_string()),
     }
 }

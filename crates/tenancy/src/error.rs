@@ -33,6 +33,10 @@ pub enum DbError {
     /// Anything else the server said.
     #[error("database error: {}", without_values(.0))]
     Other(#[source] tokio_postgres::Error),
+    /// Something is sealed or wrapped under a key that this node had not read: the
+    /// next reading has it, or there is none. Run the whole transaction again.
+    #[error("keys must be read again: {0}")]
+    StaleKeys(String),
     /// A row did not have the shape the code expects, or a stored value is corrupt.
     #[error("corrupt row: {0}")]
     Corrupt(String),
@@ -52,7 +56,7 @@ impl DbError {
         match self {
             Self::Retry(error) | Self::Other(error) => error.code().map(SqlState::code),
             Self::Constraint { state, .. } => Some(state),
-            Self::Unavailable(_) | Self::Stopped(_) | Self::Corrupt(_) => None,
+            Self::Unavailable(_) | Self::Stopped(_) | Self::StaleKeys(_) | Self::Corrupt(_) => None,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! crates, and would return no rows if it did: row security is forced.
 
 pub mod blueprint;
+pub mod cells;
 pub mod clock;
 pub mod context;
 pub mod database;

@@ -96,11 +96,8 @@ pub struct SealedField(Vec<u8>);
 impl SealedField {
     /// Reads a stored envelope.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, OpenError> {
-        match bytes.first() {
-            Some(&format) if format != FORMAT => Err(OpenError::UnknownFormat(format)),
-            _ if bytes.len() < OVERHEAD_BYTES => Err(OpenError::Truncated { length: bytes.len() }),
-            _ => Ok(Self(bytes)),
-        }
+        check(&bytes)?;
+        Ok(Self(bytes))
     }
 
     /// The bytes to store.
@@ -116,7 +113,28 @@ impl SealedField {
     /// The key that sealed it, read from the header (for the live inventory); not authenticated
     /// until the field is opened.
     pub fn key_id(&self) -> KeyId {
-        KeyId(Uuid::from_bytes(fixed(&self.0[1..KEY_ID_END])))
+        key_in(&self.0)
+    }
+}
+
+/// The key that a stored envelope names, without taking the envelope; as little authenticated
+/// as [`SealedField::key_id`].
+pub fn key_id(envelope: &[u8]) -> Result<KeyId, OpenError> {
+    check(envelope)?;
+    Ok(key_in(envelope))
+}
+
+fn key_in(envelope: &[u8]) -> KeyId {
+    KeyId(Uuid::from_bytes(fixed(&envelope[1..KEY_ID_END])))
+}
+
+fn check(envelope: &[u8]) -> Result<(), OpenError> {
+    match envelope.first() {
+        Some(&format) if format != FORMAT => Err(OpenError::UnknownFormat(format)),
+        _ if envelope.len() < OVERHEAD_BYTES => {
+            Err(OpenError::Truncated { length: envelope.len() })
+        }
+        _ => Ok(()),
     }
 }
 

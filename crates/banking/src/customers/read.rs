@@ -113,8 +113,8 @@ impl ListCustomers {
         let fetch = self.page.fetch();
         let status = self.filter.status.map(CustomerStatus::as_str);
         let customer_type = self.filter.customer_type.map(CustomerType::as_str);
-        let email = self.filter.email.as_deref().map(|email| seal::email_index(keys, email));
-        let phone = self.filter.phone.as_deref().map(|phone| seal::phone_index(keys, phone));
+        let email = self.filter.email.as_deref().map(|email| seal::email_indexes(keys, email));
+        let phone = self.filter.phone.as_deref().map(|phone| seal::phone_indexes(keys, phone));
         let common: [&(dyn ToSql + Sync); 6] =
             [&tenant, &bound.created_at, &bound.id, &fetch, &status, &customer_type];
         let rows = match (self.scope.is_all(), &email, &phone) {

@@ -77,6 +77,16 @@ pub(crate) fn email_index(keys: &TenantKeys, email: &str) -> Vec<u8> {
     vault::blind_index(keys.index(), "customers.email", &normal_email(email)).to_vec()
 }
 
+/// The blind indexes that an e-mail address may be stored under.
+pub(crate) fn email_indexes(keys: &TenantKeys, email: &str) -> Vec<Vec<u8>> {
+    keys.indexes("customers.email", &normal_email(email))
+}
+
+/// The blind indexes that a telephone number may be stored under.
+pub(crate) fn phone_indexes(keys: &TenantKeys, phone: &str) -> Vec<Vec<u8>> {
+    keys.indexes("customers.phone", phone)
+}
+
 /// The blind index of a telephone number.
 pub(crate) fn phone_index(keys: &TenantKeys, phone: &str) -> Vec<u8> {
     vault::blind_index(keys.index(), "customers.phone", phone).to_vec()
@@ -112,10 +122,11 @@ pub(crate) fn seal(
     })
 }
 
-/// The key that a row's statement joined (`key_id, wrapped_key`).
+/// The key that a row's statement joined (`key_id, kek_epoch, wrapped_key`).
 pub(crate) fn subject_key(keys: &TenantKeys, row: &Row) -> Result<DataKey, KeyringError> {
     let key_id = row.try_get("key_id").map_err(DbError::from)?;
-    keys.open_subject_key(key_id, row.try_get("wrapped_key").map_err(DbError::from)?)
+    let kek_epoch = row.try_get("kek_epoch").map_err(DbError::from)?;
+    keys.open_subject_key(key_id, kek_epoch, row.try_get("wrapped_key").map_err(DbError::from)?)
 }
 
 /// Opens everything of a row. An erased person has an empty record; anything else

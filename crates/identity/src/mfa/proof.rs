@@ -64,8 +64,8 @@ fn config(keys: &TenantKeys, row: &Row) -> Result<Option<Config>, DbError> {
     let sealed: Option<Vec<u8>> = row.try_get("secret_sealed")?;
     let secret = match (sealed, row.try_get::<_, Option<Uuid>>("key_id")?) {
         (Some(sealed), Some(key_id)) => {
-            let subject =
-                keys.open_subject_key(key_id, row.try_get("wrapped_key")?).map_err(key_failure)?;
+            let (epoch, wrapped) = (row.try_get("kek_epoch")?, row.try_get("wrapped_key")?);
+            let subject = keys.open_subject_key(key_id, epoch, wrapped).map_err(key_failure)?;
             let cell = ("mfa_configs", "secret_sealed", id);
             Some(Zeroizing::new(keys.open(&subject, cell, sealed).map_err(key_failure)?))
         }

@@ -46,12 +46,12 @@ impl Identity {
         context: &OpContext,
     ) -> Result<Vec<PasskeyRecord>, OperationError> {
         let user = own_user(context)?;
-        let state = self.state(context).await?;
         let database = self.inner.operations.database();
         let tenant = context.tenant_id();
         let parameters: Parameters<'_, 2> = [&tenant, &user];
         let rows = database.read(context, &[Query::new(LIST, &parameters)]).await?;
-        let records = records(&state.keys, rows.first().map_or(&[][..], Vec::as_slice))?;
+        let rows = rows.first().map_or(&[][..], Vec::as_slice);
+        let records = self.opening(context, |keys| records(keys, rows)).await?;
         let access = Access {
             action: "passkey.list",
             resource: "passkey",
@@ -117,7 +117,11 @@ fn records(keys: &TenantKeys, rows: &[Row]) -> Result<Vec<PasskeyRecord>, DbErro
     let Some(first) = rows.first() else { return Ok(Vec::new()) };
     // All are one person's, and so is the key.
     let subject = keys
-        .open_subject_key(first.try_get("key_id")?, first.try_get("wrapped_key")?)
+        .open_subject_key(
+            first.try_get("key_id")?,
+            first.try_get("kek_epoch")?,
+            first.try_get("wrapped_key")?,
+        )
         .map_err(key_failure)?;
     rows.iter().map(|row| record(keys, &subject, row)).collect()
 }

@@ -73,7 +73,7 @@ impl Identity {
             if !is_known {
                 return;
             }
-            if let Err(error) = identity.send_reset(&context, &name, identifier).await {
+            if let Err(error) = identity.send_reset(&context, &name).await {
                 tracing::warn!(%error, "a link to set a new password was not sent");
             }
         });
@@ -84,10 +84,11 @@ impl Identity {
         &self,
         context: &OpContext,
         name: &str,
-        identifier: BlindIndex,
     ) -> Result<(), OperationError> {
-        let (tenant, index) = (context.tenant_id(), identifier.as_slice());
-        let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &name, &index];
+        let tenant = context.tenant_id();
+        let state = self.state(context).await?;
+        let indexes = state.keys.indexes("users.email", &email_key(name));
+        let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &name, &indexes];
         let database = self.inner.operations.database();
         let rows = database.look_up(context, Query::new(FIND_ACCOUNT, &parameters)).await?;
         let Some(row) = rows.first() else { return Ok(()) };

@@ -109,7 +109,7 @@ impl Identity {
             read => read?,
         };
         // Names that somebody signed up under are theirs with this password.
-        let wished = register::wished_names(&state.keys, &live)?;
+        let wished = self.opening(&context, |keys| register::wished_names(keys, &live)).await?;
         self.check_rules((&context, &state), user, &wished, &request.new).await?;
         let credentials = self.next_credentials(&state, credentials, &request.new).await?;
         let command = SetPasswordByLink {

@@ -178,16 +178,31 @@ impl NewToken {
 pub(crate) struct LiveToken {
     pub(crate) id: Uuid,
     pub(crate) user: Uuid,
-    /// [`Payload::sealed`], with the id of the key that opens it and that key, wrapped.
-    pub(crate) payload: Option<(Vec<u8>, Uuid, Vec<u8>)>,
+    pub(crate) payload: Option<LivePayload>,
+}
+
+/// [`Payload::sealed`], with the key that opens it.
+pub(crate) struct LivePayload {
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) key_id: Uuid,
+    pub(crate) kek_epoch: i32,
+    pub(crate) wrapped_key: Vec<u8>,
 }
 
 impl LiveToken {
     fn read(row: &Row) -> Result<Self, DbError> {
-        let (sealed, key, wrapped): (Option<Vec<u8>>, Option<Uuid>, Option<Vec<u8>>) =
-            (row.try_get("payload_sealed")?, row.try_get("key_id")?, row.try_get("wrapped_key")?);
-        let payload =
-            sealed.zip(key).zip(wrapped).map(|((sealed, key), wrapped)| (sealed, key, wrapped));
+        let sealed: Option<Vec<u8>> = row.try_get("payload_sealed")?;
+        // None where the person is erased.
+        let wrapped_key: Option<Vec<u8>> = row.try_get("wrapped_key")?;
+        let payload = match (sealed, wrapped_key) {
+            (Some(sealed), Some(wrapped_key)) => Some(LivePayload {
+                sealed,
+                key_id: row.try_get("key_id")?,
+                kek_epoch: row.try_get("kek_epoch")?,
+                wrapped_key,
+            }),
+            _ => None,
+        };
         Ok(Self { id: row.try_get("id")?, user: row.try_get("user_id")?, payload })
     }
 }

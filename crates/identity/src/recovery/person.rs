@@ -46,7 +46,8 @@ impl Person {
         let (key, wrapped): (Option<Uuid>, Option<Vec<u8>>) =
             (row.try_get("key_id")?, row.try_get("wrapped_key")?);
         let (Some(key), Some(wrapped)) = (key, wrapped) else { return Ok(None) };
-        let subject = keys.open_subject_key(key, Some(wrapped)).map_err(key_failure)?;
+        let subject = keys.open_subject_key(key, row.try_get("kek_epoch")?, Some(wrapped));
+        let subject = subject.map_err(key_failure)?;
         let open = |column: &str| -> Result<Option<String>, DbError> {
             let sealed: Option<Vec<u8>> = row.try_get(column)?;
             let opened = sealed.map(|sealed| keys.open(&subject, ("users", column, id), sealed));

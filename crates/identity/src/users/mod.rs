@@ -112,11 +112,11 @@ impl Identity {
         filter: UserFilter,
         page: &PageRequest,
     ) -> Result<Page<UserSummary>, OperationError> {
-        let email_index = match &filter.email {
-            Some(email) => Some(self.email_index(context, email, filter.deleted).await?),
+        let email_indexes = match &filter.email {
+            Some(email) => Some(self.email_indexes(context, email, filter.deleted).await?),
             None => None,
         };
-        let list = UserList { filter, email_index, page: page.clone() };
+        let list = UserList { filter, email_indexes, page: page.clone() };
         self.inner.operations.read(context, &list).await
     }
 

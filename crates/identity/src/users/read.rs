@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use tenancy::{Database, DbError, OpContext, Query, TenantTx, keyring::TenantKeys};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
-use vault::blind_index;
 
 use super::model::{UserFilter, UserRecord, UserSummary, email_key, is_email, username_key};
 use crate::{Identity, context::key_failure, mfa::Method, sessions::after_of};
@@ -26,8 +25,8 @@ const AFTER_ALL: char = '{';
 /// The users that the actor may see.
 pub(super) struct UserList {
     pub(super) filter: UserFilter,
-    /// Of the address in the filter.
-    pub(super) email_index: Option<Vec<u8>>,
+    /// Of the address in the filter, by every version of the index.
+    pub(super) email_indexes: Option<Vec<Vec<u8>>>,
     pub(super) page: PageRequest,
 }
 
@@ -67,12 +66,12 @@ impl View for UserList {
             [&tenant, &all, actor, &after, role, is_active, &fetch];
         let deleted: [&(dyn ToSql + Sync); 6] = [&tenant, &all, &after, role, is_active, &fetch];
         let searched: [&(dyn ToSql + Sync); 6] =
-            [&tenant, &all, actor, &self.email_index, role, is_active];
+            [&tenant, &all, actor, &self.email_indexes, role, is_active];
         let from = filter.username.as_deref().map(username_key);
         let to = from.as_ref().map(|from| format!("{from}{AFTER_ALL}"));
         let named: [&(dyn ToSql + Sync); 10] =
             [&tenant, &all, actor, &from, &to, role, is_active, &filter.deleted, &after, &fetch];
-        let query = match (&self.email_index, &from, filter.deleted) {
+        let query = match (&self.email_indexes, &from, filter.deleted) {
             (Some(_), ..) => Query::new(BY_EMAIL, &searched),
             (None, Some(_), _) => Query::new(BY_USERNAME, &named),
             (None, None, true) => Query::new(LIST_DELETED, &deleted),
@@ -94,12 +93,12 @@ impl View for UserList {
 
 impl Identity {
     /// What an address is found by.
-    pub(super) async fn email_index(
+    pub(super) async fn email_indexes(
         &self,
         context: &OpContext,
         email: &str,
         among_deleted: bool,
-    ) -> Result<Vec<u8>, OperationError> {
+    ) -> Result<Vec<Vec<u8>>, OperationError> {
         let fault = |message: &str| Refusal {
             errors: vec![FieldError {
                 field: "email".into(),
@@ -115,7 +114,7 @@ impl Identity {
             return Err(fault("Those who were deleted have no address left").into());
         }
         let state = self.state(context).await?;
-        Ok(blind_index(state.keys.index(), "users.email", &email_key(email)).to_vec())
+        Ok(state.keys.indexes("users.email", &email_key(email)))
     }
 
     /// A user right after a command that recorded the access itself.
@@ -129,8 +128,7 @@ impl Identity {
         let rows =
             self.inner.operations.database().look_up(context, Query::new(ONE, &parameters)).await?;
         let row = rows.first().ok_or_else(Refusal::not_found)?;
-        let state = self.state(context).await?;
-        Ok(record(&state.keys, row)?)
+        Ok(self.opening(context, |keys| record(keys, row)).await?)
     }
 }
 
@@ -150,7 +148,8 @@ pub(super) fn record(keys: &TenantKeys, row: &Row) -> Result<UserRecord, DbError
     let wrapped: Option<Vec<u8>> = row.try_get("wrapped_key")?;
     let subject = match (row.try_get::<_, Option<Uuid>>("key_id")?, wrapped) {
         (Some(key_id), Some(wrapped)) => {
-            Some(keys.open_subject_key(key_id, Some(wrapped)).map_err(key_failure)?)
+            let subject = keys.open_subject_key(key_id, row.try_get("kek_epoch")?, Some(wrapped));
+            Some(subject.map_err(key_failure)?)
         }
         _ => None,
     };

@@ -111,7 +111,7 @@ impl Identity {
         let identity = self.clone();
         tokio::spawn(async move {
             let _place = place;
-            if let Err(error) = identity.admit(&context, user, (email.as_str(), address)).await {
+            if let Err(error) = identity.admit(&context, user, &email).await {
                 tracing::warn!(%error, "a sign-up came to nothing");
             }
         });
@@ -123,22 +123,24 @@ impl Identity {
         &self,
         context: &OpContext,
         mut user: NewUser,
-        (email, address): (&str, BlindIndex),
+        email: &str,
     ) -> Result<(), OperationError> {
         let wishes = Wishes {
             username: user.username.clone(),
             full_name: user.full_name.take(),
             referral_code: user.referral_code.take(),
         };
-        let (tenant, index) = (context.tenant_id(), address.as_slice());
-        let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &email, &index];
+        let tenant = context.tenant_id();
+        let state = self.state(context).await?;
+        let indexes = state.keys.indexes("users.email", email);
+        let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &email, &indexes];
         let database = self.inner.operations.database();
         let rows = database.look_up(context, Query::new(FIND_ACCOUNT, &parameters)).await?;
         if let Some(row) = rows.first() {
             let known: Uuid = row.try_get("id").map_err(DbError::from)?;
             let password: Option<String> = row.try_get("password_hash").map_err(DbError::from)?;
             if password.is_some() {
-                return self.send_reset(context, &name_key(email), address).await;
+                return self.send_reset(context, &name_key(email)).await;
             }
             let token = NewToken::generate(context, Purpose::Invite, known)?;
             return self.send_welcome(context, (token, None), wishes).await;
@@ -323,9 +325,11 @@ impl Register {
 
 /// The names that somebody is about to bear, where this is the link of a sign-up.
 pub(crate) fn wished_names(keys: &TenantKeys, live: &LiveToken) -> Result<Vec<String>, DbError> {
-    let Some((sealed, key, wrapped)) = &live.payload else { return Ok(Vec::new()) };
-    let subject = keys.open_subject_key(*key, Some(wrapped.clone())).map_err(key_failure)?;
-    let wishes = Wishes::open((keys, &subject), (live.id, sealed.clone()))?;
+    let Some(payload) = &live.payload else { return Ok(Vec::new()) };
+    let wrapped = Some(payload.wrapped_key.clone());
+    let subject = keys.open_subject_key(payload.key_id, payload.kek_epoch, wrapped);
+    let subject = subject.map_err(key_failure)?;
+    let wishes = Wishes::open((keys, &subject), (live.id, payload.sealed.clone()))?;
     Ok([Some(wishes.username), wishes.full_name].into_iter().flatten().collect())
 }
 

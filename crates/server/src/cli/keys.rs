@@ -1,10 +1,10 @@
-//! `strongroom keys`: the keys that sign a tenant's tokens. Audited as the operator at
-//! the command line.
+//! `strongroom keys`: the keys that sign a tenant's tokens, and what is sealed under which
+//! others. Audited as the operator at the command line.
 
 use clap::Subcommand;
 use identity::{Identity, SigningKeyRecord};
-use operation::PageRequest;
-use tenancy::{ActorKind, OpContext};
+use operation::{InventoryLine, KeyInventory, PageRequest};
+use tenancy::{ActorKind, OpContext, cells::Sealed};
 use uuid::Uuid;
 
 use super::output::Output;
@@ -13,11 +13,17 @@ use crate::compose::Installation;
 use crate::config::Configuration;
 use crate::serve;
 
-/// List, rotate and revoke the keys that sign tokens.
+/// List, rotate and revoke the keys that sign tokens; count what is sealed under which others.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List a tenant's signing keys, newest first, retired ones included.
     List {
+        /// The tenant.
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+    },
+    /// Count the sealed values of every column by the keys that seal them, read from the values themselves. Reads all of them, so it takes a while on a large tenant.
+    Status {
         /// The tenant.
         #[arg(long, value_name = "SLUG")]
         tenant: String,
@@ -41,6 +47,10 @@ pub enum Command {
 
 const HEADERS: [&str; 7] =
     ["kid", "algorithm", "status", "created_at", "activated_at", "verify_until", "revoked_at"];
+const INVENTORY: [&str; 7] = ["table", "column", "purpose", "epoch", "status", "keys", "values"];
+
+/// What each domain seals.
+pub const SEALED: &[Sealed] = &[banking::SEALED, identity::SEALED, notify::SEALED];
 
 pub(super) async fn run(
     command: Command,
@@ -48,8 +58,10 @@ pub(super) async fn run(
     output: Output,
 ) -> anyhow::Result<()> {
     configuration.check_form()?;
-    let (Command::List { tenant } | Command::Rotate { tenant } | Command::Revoke { tenant, .. }) =
-        &command;
+    let (Command::List { tenant }
+    | Command::Status { tenant }
+    | Command::Rotate { tenant }
+    | Command::Revoke { tenant, .. }) = &command;
     let installation = Installation::assemble(serve::ingredients(configuration).await?)?;
     let context = installation.context(installation.tenant(tenant).await?, ActorKind::Cli);
     let identity = &installation.identity;
@@ -57,6 +69,11 @@ pub(super) async fn run(
         Command::List { .. } => {
             let keys = all(identity, &context).await?;
             output.list(&HEADERS, &keys, cells)?;
+        }
+        Command::Status { .. } => {
+            let inventory = KeyInventory { sealed: SEALED };
+            let lines = installation.operations.read(&context, &inventory).await;
+            output.list(&INVENTORY, &lines.map_err(refused)?, line)?;
         }
         Command::Rotate { .. } => {
             let key = identity.rotate_signing_key(&context).await.map_err(refused)?;
@@ -83,6 +100,18 @@ async fn all(identity: &Identity, context: &OpContext) -> anyhow::Result<Vec<Sig
             None => return Ok(keys),
         }
     }
+}
+
+fn line(line: &InventoryLine) -> Vec<String> {
+    vec![
+        line.table.clone(),
+        line.column.clone(),
+        line.purpose.clone(),
+        line.epoch.map(|epoch| epoch.to_string()).unwrap_or_default(),
+        line.status.clone(),
+        line.keys.to_string(),
+        line.values.to_string(),
+    ]
 }
 
 fn cells(key: &SigningKeyRecord) -> Vec<String> {

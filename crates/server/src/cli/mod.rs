@@ -12,7 +12,7 @@ mod docs;
 mod doctor;
 pub mod exit;
 mod import;
-mod keys;
+pub mod keys;
 mod ledger;
 mod logging;
 mod man;
@@ -76,7 +76,7 @@ pub enum Command {
     /// Create users.
     #[command(subcommand)]
     User(user::Command),
-    /// List, rotate and revoke the keys that sign tokens.
+    /// List, rotate and revoke the keys that sign tokens; count what is sealed under which others.
     #[command(subcommand)]
     Keys(keys::Command),
     /// Import another bank's customers, accounts and history from CSV files.

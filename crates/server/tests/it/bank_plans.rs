@@ -71,8 +71,8 @@ async fn hot_statements_never_scan_a_table() {
     let (limit, no_text, no_date) = (51_i64, None::<String>, None::<jiff::civil::Date>);
     let (number, day) = ("000000000777", jiff::civil::date(2026, 2, 1));
     let (end, amounts, none) = (i64::MAX, vec![1_i64], None::<i64>);
-    let index = [1_u8; 33].to_vec();
-    let (nobody, nothing) = (None::<Uuid>, None::<Vec<u8>>);
+    let index = vec![[1_u8; 33].to_vec()];
+    let (nobody, nothing) = (None::<Uuid>, None::<Vec<Vec<u8>>>);
     let statements: Vec<(&str, &str, Parameters<'_>)> = vec![
         ("lock", tenancy::sql!("ledger/posting.sql", "lock_accounts"), vec![&tenant, &ids]),
         ("read", tenancy::sql!("ledger/posting.sql", "read_accounts"), vec![&tenant, &ids]),

@@ -320,10 +320,10 @@ async fn sent_code(app: &App, username: &str) -> String {
     let notice = "SELECT id, values_sealed FROM notices WHERE user_id = $1 \
          AND template = 'sign_in_code' ORDER BY id DESC LIMIT 1";
     let notice = app.superuser.query_one(notice, &[&user]).await.unwrap();
-    let key = "SELECT key_id, wrapped_key FROM subject_keys WHERE subject_id = $1";
+    let key = "SELECT key_id, kek_epoch, wrapped_key FROM subject_keys WHERE subject_id = $1";
     let key = app.superuser.query_one(key, &[&user]).await.unwrap();
     let keys = app.keyring.tenant(&app.pool, &app.cli("bank").await).await.unwrap();
-    let subject = keys.open_subject_key(key.get(0), key.get(1)).unwrap();
+    let subject = keys.open_subject_key(key.get(0), key.get(1), key.get(2)).unwrap();
     let cell = ("notices", "values_sealed", notice.get(0));
     let values = keys.open(&subject, cell, notice.get(1)).unwrap();
     let values: Value = serde_json::from_str(&values).unwrap();

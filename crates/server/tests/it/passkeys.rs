@@ -44,9 +44,9 @@ pub(crate) async fn stored_for(app: &App, bank: &Bank, user: Uuid) -> Uuid {
 
 async fn sealed_name(app: &App, bank: &Bank, (user, passkey): (Uuid, Uuid)) -> Vec<u8> {
     let keys = app.keyring.tenant(&app.pool, &app.cli(&bank.slug).await).await.unwrap();
-    let sql = "SELECT key_id, wrapped_key FROM subject_keys WHERE subject_id = $1";
+    let sql = "SELECT key_id, kek_epoch, wrapped_key FROM subject_keys WHERE subject_id = $1";
     let row = app.superuser.query_one(sql, &[&user]).await.unwrap();
-    let subject = keys.open_subject_key(row.get(0), row.get(1)).unwrap();
+    let subject = keys.open_subject_key(row.get(0), row.get(1), row.get(2)).unwrap();
     keys.seal(&subject, ("webauthn_credentials", "name_sealed", passkey), "Key").unwrap()
 }
 

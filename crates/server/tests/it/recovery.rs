@@ -39,13 +39,15 @@ impl Told {
 pub(crate) async fn told(app: &App, bank: &Bank) -> Vec<Told> {
     let context = app.cli(&bank.slug).await;
     let keys = app.keyring.tenant(&app.pool, &context).await.unwrap();
-    let sql = "SELECT n.id, n.template, n.channel, n.recipient_sealed, n.values_sealed, s.key_id, s.wrapped_key \
+    let sql = "SELECT n.id, n.template, n.channel, n.recipient_sealed, n.values_sealed, s.key_id, s.kek_epoch, \
+        s.wrapped_key \
         FROM notices n JOIN subject_keys s ON s.tenant_id = n.tenant_id AND s.subject_id = n.user_id \
         WHERE n.tenant_id = $1 ORDER BY n.id";
     let rows = app.superuser.query(sql, &[&bank.id]).await.unwrap();
     let opened = rows.iter().map(|row| {
         let (id, key_id): (Uuid, Uuid) = (row.get("id"), row.get("key_id"));
-        let subject = keys.open_subject_key(key_id, row.get("wrapped_key")).unwrap();
+        let subject = keys.open_subject_key(key_id, row.get("kek_epoch"), row.get("wrapped_key"));
+        let subject = subject.unwrap();
         let open = |column: &str| keys.open(&subject, ("notices", column, id), row.get(column));
         Told {
             template: row.get("template"),

@@ -137,12 +137,12 @@ impl Bank {
         let notice = "SELECT id, values_sealed FROM notices WHERE user_id = $1 AND template = 'sign_in_code' \
              ORDER BY id DESC LIMIT 1";
         let notice = superuser.query_one(notice, &[&user]).await.unwrap();
-        let key = "SELECT key_id, wrapped_key FROM subject_keys WHERE subject_id = $1";
+        let key = "SELECT key_id, kek_epoch, wrapped_key FROM subject_keys WHERE subject_id = $1";
         let key = superuser.query_one(key, &[&user]).await.unwrap();
         let keyring = Keyring::new(RootKeys::new(RootKey::from_bytes(&[7; 32]), None));
         let database = self.node.operations().database();
         let keys = keyring.tenant(database, &self.cli).await.unwrap();
-        let subject = keys.open_subject_key(key.get(0), key.get(1)).unwrap();
+        let subject = keys.open_subject_key(key.get(0), key.get(1), key.get(2)).unwrap();
         let cell = ("notices", "values_sealed", notice.get(0));
         let values = keys.open(&subject, cell, notice.get(1)).unwrap();
         let values: serde_json::Value = serde_json::from_str(&values).unwrap();

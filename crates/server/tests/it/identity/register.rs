@@ -60,7 +60,7 @@ impl Door {
     /// The newest message of a template: what it says, opened as the worker opens it.
     async fn message(&self, template: &str) -> serde_json::Value {
         let superuser = self.world.superuser().await;
-        let sql = "SELECT n.id, n.values_sealed, s.key_id, s.wrapped_key FROM notices n \
+        let sql = "SELECT n.id, n.values_sealed, s.key_id, s.kek_epoch, s.wrapped_key FROM notices n \
              JOIN subject_keys s ON s.tenant_id = n.tenant_id AND s.subject_id = n.user_id \
              WHERE n.template = $1 ORDER BY n.id DESC LIMIT 1";
         let row = superuser.query_one(sql, &[&template]).await.unwrap();
@@ -68,7 +68,7 @@ impl Door {
         let keyring = tenancy::keyring::Keyring::new(roots);
         let database = self.world.identity.operations().database();
         let keys = keyring.tenant(database, &self.cli).await.unwrap();
-        let subject = keys.open_subject_key(row.get(2), row.get(3)).unwrap();
+        let subject = keys.open_subject_key(row.get(2), row.get(3), row.get(4)).unwrap();
         let values = keys.open(&subject, ("notices", "values_sealed", row.get(0)), row.get(1));
         serde_json::from_str(&values.unwrap()).unwrap()
     }

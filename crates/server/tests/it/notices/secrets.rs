@@ -169,12 +169,36 @@ async fn what_cannot_be_written_is_given_up_and_does_not_hold_up_the_next() {
     let shred =
         "UPDATE subject_keys SET wrapped_key = NULL, shredded_at = now() WHERE subject_id = $1";
     post.app.superuser.execute(shred, &[&second]).await.unwrap();
+    // The key of somebody does not open, and of another notice the header names a living key
+    // of another tenant.
+    let officer = post.app.bank.users["officer"];
+    let keyless = post.put_about(&Notice { user: Some(officer), ..notice.clone() }).await;
+    let tamper = "UPDATE subject_keys SET wrapped_key = (SELECT wrapped_key FROM subject_keys other \
+        WHERE other.wrapped_key IS NOT NULL AND other.subject_id <> $1 LIMIT 1) WHERE subject_id = $1";
+    post.app
+        .superuser
+        .batch_execute("ALTER TABLE subject_keys DISABLE TRIGGER USER")
+        .await
+        .unwrap();
+    assert_eq!(post.app.superuser.execute(tamper, &[&officer]).await.unwrap(), 1);
+    post.app.add_bank("elsewhere").await;
+    let theirs = post.news().await;
+    let tamper = "UPDATE notices SET values_sealed = overlay(values_sealed PLACING uuid_send((SELECT key_id \
+        FROM data_keys other WHERE other.tenant_id <> notices.tenant_id AND other.purpose = 'field_data')) FROM 2) \
+        WHERE id = $1";
+    post.app.superuser.execute(tamper, &[&theirs]).await.unwrap();
     let moved = post.news().await;
     let tamper = "UPDATE notices SET values_sealed = (SELECT values_sealed FROM notices WHERE id = $2) WHERE id = $1";
     let good = post.news().await;
     post.app.superuser.execute(tamper, &[&moved, &good]).await.unwrap();
     assert_eq!(post.send(&post.notices(mail_over(&server)), Channel::Email).await, 1);
-    for (id, error) in [(foreign, "foreign_link"), (erased, "erased"), (moved, "unreadable")] {
+    for (id, error) in [
+        (foreign, "foreign_link"),
+        (erased, "erased"),
+        (keyless, "unreadable"),
+        (theirs, "unreadable"),
+        (moved, "unreadable"),
+    ] {
         let row = post.row(id).await;
         assert_eq!((row.outcome(), row.wiped), (("failed", Some(error)), true));
     }

@@ -17,9 +17,9 @@ impl Scene {
         let user = self.app.bank.users["customer"];
         let (config, context) = (self.app.clock.new_id(), self.app.cli("bank").await);
         let keys = self.app.keyring.tenant(&self.app.pool, &context).await.unwrap();
-        let sql = "SELECT key_id, wrapped_key FROM subject_keys WHERE subject_id = $1";
+        let sql = "SELECT key_id, kek_epoch, wrapped_key FROM subject_keys WHERE subject_id = $1";
         let row = self.app.superuser.query_one(sql, &[&user]).await.unwrap();
-        let subject = keys.open_subject_key(row.get(0), row.get(1)).unwrap();
+        let subject = keys.open_subject_key(row.get(0), row.get(1), row.get(2)).unwrap();
         let sealed =
             keys.seal(&subject, ("mfa_configs", "secret_sealed", config), address).unwrap();
         let insert = "INSERT INTO mfa_configs (tenant_id, id, user_id, method, name, secret_sealed, device_fingerprint, \
@@ -40,9 +40,9 @@ impl Scene {
         let notice = self.app.superuser.query_one(notice, &[&user]).await.unwrap();
         let context = self.app.cli("bank").await;
         let keys = self.app.keyring.tenant(&self.app.pool, &context).await.unwrap();
-        let sql = "SELECT key_id, wrapped_key FROM subject_keys WHERE subject_id = $1";
+        let sql = "SELECT key_id, kek_epoch, wrapped_key FROM subject_keys WHERE subject_id = $1";
         let row = self.app.superuser.query_one(sql, &[&user]).await.unwrap();
-        let subject = keys.open_subject_key(row.get(0), row.get(1)).unwrap();
+        let subject = keys.open_subject_key(row.get(0), row.get(1), row.get(2)).unwrap();
         let cell = ("notices", "values_sealed", notice.get(0));
         let values = keys.open(&subject, cell, notice.get(1)).unwrap();
         serde_json::from_str(&values).unwrap()

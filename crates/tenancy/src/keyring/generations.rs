@@ -1,0 +1,131 @@
+//! All generations of a tenant's keys, opened from what is stored. Refuses to know where
+//! that is.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, atomic::AtomicBool},
+};
+
+use uuid::Uuid;
+use vault::{Kek, KeyError, Purpose, RootKeys, TenantKey, WrappingKey};
+
+use super::{
+    KeyName, KeyringError, TenantKeys,
+    stored::{Stored, StoredKey},
+};
+
+/// One generation of a key.
+pub(super) enum Kept<K> {
+    /// It opens what it sealed or wrapped.
+    Living(Arc<K>),
+    /// Only that there was one is known.
+    Destroyed,
+}
+
+impl<K> Kept<K> {
+    pub(super) fn living(&self) -> Option<&K> {
+        match self {
+            Self::Living(key) => Some(key),
+            Self::Destroyed => None,
+        }
+    }
+}
+
+type Keks = HashMap<(Purpose, u32), Kept<Kek>>;
+
+/// Opens everything that is not destroyed. `absent` are the keys that were asked for before
+/// `stored` was read.
+pub(super) fn open(
+    roots: &RootKeys,
+    tenant: Uuid,
+    stored: &Stored,
+    absent: HashSet<KeyName>,
+) -> Result<TenantKeys, KeyringError> {
+    let mut keks = Keks::new();
+    for row in &stored.keks {
+        let kept = match row.context.purpose {
+            Purpose::FieldKek => unwrapped(roots.field(), row)?,
+            _ => unwrapped(roots.encryption(), row)?,
+        };
+        keks.insert((row.context.purpose, row.context.epoch), kept);
+    }
+    let (mut data, mut indexes) = (HashMap::new(), BTreeMap::new());
+    for row in &stored.data_keys {
+        match row.context.purpose {
+            Purpose::FieldData | Purpose::AuditData => {
+                data.insert(row.context.key, generation(&keks, row)?);
+            }
+            Purpose::BlindIndex => {
+                let version = u8::try_from(row.context.epoch);
+                let version = version.map_err(|_| KeyError::EpochOutOfRange)?;
+                indexes.insert(version, generation(&keks, row)?);
+            }
+            _ => {}
+        }
+    }
+    Ok(TenantKeys {
+        tenant,
+        tenant_kek: current_kek(&keks, &stored.keks, Purpose::TenantKek)?,
+        field_kek: current_kek(&keks, &stored.keks, Purpose::FieldKek)?,
+        field: current(&keks, &stored.data_keys, Purpose::FieldData)?,
+        audit: current(&keks, &stored.data_keys, Purpose::AuditData)?,
+        index: current(&keks, &stored.data_keys, Purpose::BlindIndex)?,
+        refresh: current(&keks, &stored.data_keys, Purpose::RefreshSuccessor)?,
+        cursor: current(&keks, &stored.data_keys, Purpose::Cursor)?,
+        session: current(&keks, &stored.data_keys, Purpose::Session)?,
+        keks,
+        data,
+        indexes,
+        made_of: stored.made_of(),
+        absent,
+        wanted: Mutex::default(),
+        is_stale: AtomicBool::new(false),
+    })
+}
+
+fn unwrapped<K: TenantKey>(
+    by: &impl WrappingKey,
+    row: &StoredKey,
+) -> Result<Kept<K>, KeyringError> {
+    let Some(wrapped) = &row.wrapped else { return Ok(Kept::Destroyed) };
+    Ok(Kept::Living(Arc::new(by.unwrap_key(&row.context, wrapped)?)))
+}
+
+/// A data key under the KEK that it names.
+fn generation<K: TenantKey>(keks: &Keks, row: &StoredKey) -> Result<Kept<K>, KeyringError> {
+    let (purpose, epoch) = row.kek.ok_or(KeyringError::Missing("wrapping"))?;
+    match keks.get(&(purpose, epoch)) {
+        Some(Kept::Living(kek)) => unwrapped(kek.as_ref(), row),
+        Some(Kept::Destroyed) => Ok(Kept::Destroyed),
+        None => Err(KeyringError::Unknown(KeyName::Kek(purpose, epoch))),
+    }
+}
+
+fn current_kek(
+    keks: &Keks,
+    rows: &[StoredKey],
+    purpose: Purpose,
+) -> Result<Arc<Kek>, KeyringError> {
+    let row = active(rows, purpose)?;
+    living(keks.get(&(purpose, row.context.epoch)), purpose)
+}
+
+fn current<K: TenantKey>(
+    keks: &Keks,
+    rows: &[StoredKey],
+    purpose: Purpose,
+) -> Result<Arc<K>, KeyringError> {
+    living(Some(&generation(keks, active(rows, purpose)?)?), purpose)
+}
+
+fn active(rows: &[StoredKey], purpose: Purpose) -> Result<&StoredKey, KeyringError> {
+    let found = rows.iter().find(|row| row.context.purpose == purpose && row.is_active());
+    found.ok_or(KeyringError::Missing(purpose.as_str()))
+}
+
+fn living<K>(kept: Option<&Kept<K>>, purpose: Purpose) -> Result<Arc<K>, KeyringError> {
+    match kept {
+        Some(Kept::Living(key)) => Ok(Arc::clone(key)),
+        _ => Err(KeyringError::Missing(purpose.as_str())),
+    }
+}
