@@ -224,10 +224,14 @@ impl ComplianceFlag {
                 || matches!(
                     resource_type,
                     "account"
+                        | "approval"
                         | "transaction"
                         | "transfer"
                         | "deposit"
                         | "withdrawal"
+                        | "fee"
+                        | "journal"
+                        | "ledger"
                         | "entry"
                         | "hold"
                         | "loan"

@@ -12,7 +12,10 @@ use audit::{
 };
 use axum::extract::State;
 use jiff::Timestamp;
-use operation::{Found, Page, PageRequest, Refusal, RefusalKind, View, read::ViewFailure};
+use operation::{
+    Found, Page, PageRequest, Refusal, RefusalKind, View,
+    read::{ViewFailure, told_filter},
+};
 use serde::{Deserialize, Serialize};
 use tenancy::{Database, OpContext};
 use uuid::Uuid;
@@ -171,6 +174,10 @@ impl View for ListEvents {
 
     fn permission(&self) -> Permission {
         Permission::AuditRead
+    }
+
+    fn filter(&self) -> Option<Value> {
+        told_filter(self.filter.told())
     }
 
     async fn load(

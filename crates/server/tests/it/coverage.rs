@@ -696,6 +696,20 @@ async fn every_route_leaves_a_record() {
     let body = json!({ "refresh_token": tokens["refresh_token"] });
     assert_eq!(app.post("/v1/auth/refresh").json(&body).send().await.status, 200);
     assert!(app.audit_count(app.bank.id).await > before);
+    insta::assert_snapshot!("events_by_action", kinds_of_records(&app).await);
+}
+
+/// Of every action that left records: its types, how they ended, the flags, and whether what
+/// was before and after stands in them.
+async fn kinds_of_records(app: &App) -> String {
+    let sql = "SELECT action || ': ' || string_agg(DISTINCT event_type::text, ' ') || ', ' \
+            || string_agg(DISTINCT result::text, ' ') \
+            || coalesce(', ' || nullif(string_agg(DISTINCT array_to_string(compliance_flags, ' '), ' '), ''), '') \
+            || CASE WHEN bool_or(old_values IS NOT NULL) THEN ', old' ELSE '' END \
+            || CASE WHEN bool_or(new_values IS NOT NULL) THEN ', new' ELSE '' END \
+        FROM audit_log WHERE tenant_id = $1 GROUP BY action ORDER BY action";
+    let rows = app.superuser.query(sql, &[&app.bank.id]).await.unwrap();
+    rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test]
