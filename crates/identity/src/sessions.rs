@@ -261,7 +261,8 @@ impl Identity {
             let reply = identity.inner.operations.run_one(call).await;
             match forgotten {
                 Forgotten::Session(session) => identity.inner.sessions.forget(tenant, session),
-                Forgotten::User(user) => {
+                Forgotten::User(user) => identity.inner.sessions.forget_user(tenant, user),
+                Forgotten::Standing(user) => {
                     identity.inner.sessions.forget_user(tenant, user);
                     // Machines may fall with whoever answers for them.
                     identity.inner.api_keys.forget_tenant(tenant);
@@ -282,8 +283,10 @@ impl Identity {
 pub(crate) enum Forgotten {
     /// One session.
     Session(Uuid),
-    /// All of a person's, and the tenant's machines.
+    /// All of a person's.
     User(Uuid),
+    /// All of a person's, and the tenant's machines: roles, locks, disablement, deletion.
+    Standing(Uuid),
     /// The tenant's policy and signing keys.
     State,
     /// An API key, by whichever of its secrets it was found.

@@ -46,10 +46,11 @@ impl Settings {
     pub(crate) const NAMES: [&'static str; 4] =
         ["app.current_tenant", "app.current_user_id", "app.current_org_id", "app.now"];
 
-    /// One statement sets all of them, so that a begin stays one round trip.
+    /// One statement sets all of them, so that a begin stays one round trip. Whatever
+    /// changes rows without `app.operation` is recorded row by row (`audit_row_change`).
     pub(crate) const SQL: &'static str = "SELECT set_config('app.current_tenant', $1, true), \
          set_config('app.current_user_id', $2, true), set_config('app.current_org_id', $3, true), \
-         set_config('app.now', $4, true)";
+         set_config('app.now', $4, true), set_config('app.operation', 'yes', true)";
 
     pub(crate) fn of(context: &OpContext) -> Self {
         let actor = &context.actor;

@@ -251,6 +251,8 @@ const PEOPLED: &str = "\
     INSERT INTO security_policies (tenant_id, policy) VALUES ('00000000-0000-0000-0000-000000000001', \
         '{\"mfa\": {\"totp_interval_s\": 45}, \"address_block\": {\"doubling_to_s\": 900}, \
           \"token\": {\"access_lifetime_s\": 900}}'); \
+    INSERT INTO roles (tenant_id, name, rank) VALUES \
+        ('00000000-0000-0000-0000-000000000001', 'customer', 0); \
     INSERT INTO users (tenant_id, id, username, username_key, role, referral_code) VALUES \
         ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000002', 'jana', 'jana', \
          'customer', '0123456789'); \

@@ -79,7 +79,7 @@ impl Identity {
         expected_version: Option<i64>,
     ) -> Result<UserRecord, OperationError> {
         let command = RestoreUser { identity: self.clone(), user, expected_version };
-        self.run_and_forget(context, command, Forgotten::User(user)).await?;
+        self.run_and_forget(context, command, Forgotten::Standing(user)).await?;
         self.unaudited_user(context, user).await
     }
 
@@ -92,7 +92,7 @@ impl Identity {
     ) -> Result<(), OperationError> {
         let command = ChangeStanding { identity: self.clone(), user, expected_version, step };
         // Obeyed at the next request.
-        self.run_and_forget(context, command, Forgotten::User(user)).await
+        self.run_and_forget(context, command, Forgotten::Standing(user)).await
     }
 }
 

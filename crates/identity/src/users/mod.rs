@@ -86,7 +86,7 @@ impl Identity {
             update: update.checked()?,
         };
         // Obeyed at the next request, whatever of it concerns sessions.
-        self.run_and_forget(context, command, Forgotten::User(user)).await?;
+        self.run_and_forget(context, command, Forgotten::Standing(user)).await?;
         self.unaudited_user(context, user).await
     }
 

@@ -302,8 +302,8 @@ impl Register {
         if person.self_registered {
             // They are told the name that this link gives them, unless somebody takes it before
             // they follow it: then it is one like it, and their address signs them in.
-            let wished = (person.id, self.wishes.username.as_str());
-            person.username = free_name(transaction, wished).await?;
+            let asked = (person.id, self.wishes.username.as_str());
+            person.username = free_name(transaction, asked).await?;
             let wishes = Wishes { username: person.username.clone(), ..self.wishes.clone() };
             let cell = (PAYLOAD.0, PAYLOAD.1, token.id);
             let sealed = keys
@@ -347,8 +347,8 @@ pub(crate) async fn adopt(
     let referred_by: Option<Uuid> =
         referred_by.map(|row| row.try_get("id")).transpose().map_err(DbError::from)?;
     let referred_by = referred_by.filter(|referrer| *referrer != person.id);
-    let sealer = Sealer { keys, subject: &person.subject, user: person.id };
-    let full_name = sealer.seal("full_name_sealed", wishes.full_name.as_deref())?;
+    let whose = Sealer { keys, subject: &person.subject, user: person.id };
+    let full_name = whose.seal("full_name_sealed", wishes.full_name.as_deref())?;
     let key = username_key(&name);
     let parameters: [&(dyn ToSql + Sync); 6] =
         [&tenant, &person.id, &name, &key, &full_name, &referred_by];

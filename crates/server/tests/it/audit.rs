@@ -40,6 +40,8 @@ impl World {
     async fn tenant(&self, slug: &str) -> OpContext {
         let id = self.clock.new_id();
         let superuser = self.superuser().await;
+        // As the operation that makes tenants: the log begins empty.
+        superuser.batch_execute("SET app.operation = 'yes'").await.unwrap();
         superuser
             .execute(
                 "INSERT INTO tenants (id, slug, name, blueprint, modules) \

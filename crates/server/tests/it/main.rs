@@ -60,6 +60,7 @@ mod operation;
 mod outage;
 mod passkeys;
 mod recovery;
+mod row_changes;
 mod second_factors;
 mod serving;
 mod shared_state;

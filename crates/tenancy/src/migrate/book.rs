@@ -47,6 +47,10 @@ const REMEMBER: &str = "INSERT INTO schema_migrations_history \
     (version, name, direction, checksum, min_binary, applied_at, applied_by, execution_time_ms) \
     VALUES ($1, $2, $3, $4, $5, clock_timestamp(), session_user, $6)";
 
+/// False where the schema is older than what records its steps in the tenants' logs.
+const CAN_RECORD: &str =
+    "SELECT to_regprocedure('public.record_migration(text, integer, text)') IS NOT NULL";
+
 /// No row where the owner's role does not exist.
 const WHO: &str = "SELECT current_user = rolname AS is_owner, \
            pg_has_role(current_user, oid, 'MEMBER') AS may_become, \
@@ -210,9 +214,12 @@ async fn run_script(
     lock_timeout_ms: u32,
 ) -> Result<i64, tokio_postgres::Error> {
     // A backfill may take longer than a request may; waiting for a lock may not.
-    let limits =
-        format!("SET LOCAL lock_timeout = {lock_timeout_ms}; SET LOCAL statement_timeout = 0");
-    transaction.batch_execute(&limits).await?;
+    // One record of the step (`remember`) stands for the rows it changes.
+    let settings = format!(
+        "SET LOCAL lock_timeout = {lock_timeout_ms}; SET LOCAL statement_timeout = 0; \
+         SET LOCAL app.operation = 'yes'"
+    );
+    transaction.batch_execute(&settings).await?;
     let start = Instant::now();
     transaction.batch_execute(script).await?;
     Ok(i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX))
@@ -236,6 +243,11 @@ async fn remember(
             &[&version, &migration.name, &direction, &checksum, &min_binary, &elapsed_ms],
         )
         .await?;
+    if transaction.query_one(CAN_RECORD, &[]).await?.get(0) {
+        transaction
+            .execute("CALL record_migration($1, $2, $3)", &[&direction, &version, &migration.name])
+            .await?;
+    }
     Ok(())
 }
 

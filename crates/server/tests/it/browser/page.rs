@@ -30,6 +30,14 @@ document.addEventListener('securitypolicyviolation', (event) => harnessViolation
     `${event.effectiveDirective} refused ${event.blockedURI || 'inline'} ${event.sample} ` +
     `(${event.sourceFile || document.URL}:${event.lineNumber})`));
 ";
+/// No animation of ours lasts so long.
+const MOVING: Duration = Duration::from_secs(1);
+/// Ends when all animations that end have ended, and two frames are drawn.
+const STAND_STILL: &str = "(async () => { \
+    const ends = (one) => Number.isFinite(one.effect?.getComputedTiming().endTime); \
+    await Promise.allSettled(document.getAnimations().filter(ends).map((one) => one.finished)); \
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); \
+})()";
 /// Finds the visible element that a selector, and a text where given, mean.
 const FIND: &str = r"(selector, text) => [...document.querySelectorAll(selector)].find((element) =>
     element.checkVisibility({ visibilityProperty: true, opacityProperty: true })
@@ -168,17 +176,15 @@ impl Page {
             tokio::time::sleep(GLANCE).await;
         }
         // A navigation may begin meanwhile: the page it leads to is settled as well.
-        let _ = self
-            .try_eval(
-                "(async () => { \
-                    const ends = (one) => Number.isFinite(one.effect?.getComputedTiming().endTime); \
-                    await Promise.allSettled( \
-                        document.getAnimations().filter(ends).map((one) => one.finished)); \
-                    await new Promise((done) => \
-                        requestAnimationFrame(() => requestAnimationFrame(done))); \
-                })()",
-            )
-            .await;
+        self.stand_still().await;
+    }
+
+    /// Waits until nothing moves. While one page gives way to the next, clicks reach
+    /// neither.
+    async fn stand_still(&self) {
+        // Should the page go meanwhile, there is nothing left to wait for; where it may
+        // run no script, nothing says when.
+        let _ = tokio::time::timeout(MOVING, self.try_eval(STAND_STILL)).await;
     }
 
     /// Waits until an element is there and visible.
@@ -232,6 +238,7 @@ impl Page {
             quoted(selector),
             text.map_or("null".to_owned(), quoted),
         );
+        self.stand_still().await;
         let started = Instant::now();
         let place = loop {
             let found = self.try_eval(&script).await.unwrap_or_default();
