@@ -17,6 +17,7 @@ use operation::{
     read::{ViewFailure, told_filter},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tenancy::{Database, OpContext};
 use uuid::Uuid;
 

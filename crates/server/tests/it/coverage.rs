@@ -361,8 +361,12 @@ fn factor_plan(route: &Route, objects: &Objects) -> Option<Plan> {
         // Nobody's factor.
         "renameFactor" => (Some(objects.session), Some(json!({ "name": "Phone" })), ""),
         "removeFactor" => (Some(objects.session), None, ""),
-        "requestFactorReset" | "confirmFactorReset" | "rejectFactorReset" | "sendResetLink" => {
+        "requestFactorReset" | "rejectFactorReset" | "sendResetLink" => {
             (Some(objects.user), None, "")
+        }
+        // A request that does not wait.
+        "confirmFactorReset" => {
+            (Some(objects.user), Some(json!({ "request_id": objects.session })), "")
         }
         _ => return None,
     })

@@ -12,6 +12,7 @@ use operation::{
     Found, Page, PageRequest, Refusal, RefusalKind, View,
     read::{ViewFailure, told_filter},
 };
+use serde_json::Value;
 use tenancy::{Database, OpContext};
 use uuid::Uuid;
 
