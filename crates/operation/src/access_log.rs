@@ -37,7 +37,7 @@ pub struct Access {
 }
 
 /// Kinds of things of which every view shows somebody's data: names, addresses, devices.
-const PERSONAL: [&str; 5] = ["customer", "device", "passkey", "session", "user"];
+const PERSONAL: [&str; 6] = ["audit_event", "customer", "device", "passkey", "session", "user"];
 
 /// What makes two accesses the same. Session and address are part of it: a
 /// stolen token must not read in the shadow of its owner's record.
