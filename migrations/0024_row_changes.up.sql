@@ -5,14 +5,16 @@
 -- Whoever may write may set that as well: this finds the hasty and the careless, and `audit
 -- verify` and the ledger's proofs find what remains.
 
--- A row as its record may tell it. Bytes (ciphertext, hashes, wrapped keys) and hashes that
--- are kept as text are told by their SHA-256: that they changed is seen, what they are is not.
+-- A row as its record may tell it. Bytes (ciphertext, hashes, wrapped keys), hashes that are
+-- kept as text, people's names and what they write are told by their SHA-256: that they
+-- changed is seen, what they are is not, and a record outlives the person.
 CREATE FUNCTION row_for_audit(p_table regclass, p_row jsonb) RETURNS jsonb
 LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, public, pg_temp
 AS $$
     SELECT coalesce(jsonb_object_agg(a.attname, CASE
-        WHEN field.value <> 'null' AND (a.atttypid = 'bytea'::regtype OR a.attname LIKE '%\_hash')
+        WHEN field.value <> 'null' AND (a.atttypid = 'bytea'::regtype OR a.attname LIKE '%\_hash'
+                OR a.attname IN ('username', 'username_key', 'description', 'reference'))
             THEN to_jsonb('sha256:' || encode(sha256(convert_to(field.value #>> '{}', 'UTF8')), 'hex'))
         ELSE field.value END), '{}')
     FROM jsonb_each(p_row) AS field

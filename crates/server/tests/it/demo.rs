@@ -167,6 +167,8 @@ async fn a_demo_keeps_its_promises() {
     oddities_can_be_found(&ready);
     nobody_is_ever_beyond_their_limit(&demo).await;
     people_are_sealed(&demo).await;
+    let past = "SELECT count(*) FROM audit_log WHERE action LIKE 'row.%'";
+    assert_eq!(demo.number(past).await, 0, "no row was changed past the operations");
     demo.stop();
     demo.verify("ledger");
     demo.verify("audit");

@@ -132,6 +132,8 @@ impl App {
     pub(crate) async fn start_with(config: ApiConfig) -> Self {
         let database = TestDatabase::create().await;
         let superuser = connect(&database.superuser_url()).await;
+        // What a test arranges stands for what operations did, and leaves no record.
+        superuser.batch_execute("SET app.operation = 'yes'").await.unwrap();
         let app_database = open(&database, "strongroom_app");
         let clock = Clock::System;
         let policies = Arc::new(Policies::load().unwrap());

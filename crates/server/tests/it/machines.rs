@@ -73,7 +73,7 @@ async fn a_key_does_what_its_role_and_its_scopes_both_allow() {
     assert_eq!(listed.body["data"].as_array().unwrap().len(), 2);
     let read = app.get(format!("/v1/api-keys/{id}")).bearer(&admin).send().await;
     for answer in [listed, read] {
-        assert!(!answer.text.contains(secret.rsplit('_').next().unwrap()), "{}", answer.text);
+        assert!(!answer.text.contains(secret.splitn(3, '_').nth(2).unwrap()), "{}", answer.text);
         assert!(!answer.text.contains("hash"), "{}", answer.text);
     }
 }
@@ -125,7 +125,7 @@ async fn a_key_opens_nothing_but_the_interface_and_only_as_a_bearer() {
         "apikey_".to_owned(),
         "apikey__".to_owned(),
         moved,
-        secret.rsplit('_').next().unwrap().to_owned(),
+        secret.splitn(3, '_').nth(2).unwrap().to_owned(),
         format!("apikey_{}", "x".repeat(7_000)),
     ];
     for text in forged {

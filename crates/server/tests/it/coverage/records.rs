@@ -58,6 +58,10 @@ async fn every_route_leaves_a_record() {
     assert_eq!(answer.status, 200);
     write!(table, "refresh 200{}", records_of(&app, &answer).await).unwrap();
     insta::assert_snapshot!("records_by_route", table);
+    // And no route changes a row past the operations.
+    let past = "SELECT coalesce(string_agg(DISTINCT action || ' ' || resource_type, ', '), 'none') \
+        FROM audit_log WHERE action LIKE 'row.%'";
+    assert_eq!(app.superuser.query_one(past, &[]).await.unwrap().get::<_, String>(0), "none");
 }
 
 #[tokio::test]

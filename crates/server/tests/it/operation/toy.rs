@@ -371,6 +371,8 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 
 async fn make_tenant(superuser: &Client, clock: &Clock, slug: &str) -> Arc<TenantRef> {
     let id = clock.new_id();
+    // As the operation that makes tenants: the log begins empty.
+    superuser.batch_execute("SET app.operation = 'yes'").await.unwrap();
     superuser
         .execute(
             "INSERT INTO tenants (id, slug, name, blueprint, modules) VALUES ($1, $2, $2, 'core-bank', '{}')",
