@@ -267,9 +267,9 @@ async fn a_list_says_what_it_was_filtered_by_and_never_whom() {
     // The list, the action of its record, what is told of the filter
     let table = [
         (
-            format!("/v1/accounts?account_number={number}&currency=EUR"),
+            format!("/v1/accounts?account_number={number}&status=active"),
             "account.list",
-            json!({ "account_number": true, "currency": "EUR" }),
+            json!({ "account_number": true, "status": "active" }),
         ),
         ("/v1/accounts".to_owned(), "account.list", Value::Null),
         (
