@@ -182,18 +182,28 @@ SELECT failures, locks FROM record_mfa_attempt($1::uuid, $2::uuid, $3::uuid, $4:
 SELECT 1 AS done FROM (SELECT take_back_login_charges($1::uuid)) AS called;
 
 --! request_reset
-INSERT INTO mfa_reset_requests (tenant_id, id, user_id, requested_by, expires_at)
-VALUES ($1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::timestamptz);
+INSERT INTO mfa_reset_requests (tenant_id, id, user_id, requested_by, expires_at, factors, payload_hash)
+VALUES ($1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::timestamptz, $6::uuid[], $7::bytea);
+
+--! factors_to_reset
+-- Ids of what a reset takes: every factor and every passkey, under the lock on the person.
+SELECT ARRAY(
+    SELECT config.id FROM mfa_configs config
+    WHERE config.tenant_id = $1::uuid AND config.user_id = $2::uuid AND config.confirmed_at IS NOT NULL
+    UNION ALL
+    SELECT credential.id FROM webauthn_credentials credential
+    WHERE credential.tenant_id = $1::uuid AND credential.user_id = $2::uuid
+    ORDER BY 1) AS factors;
 
 --! pending_reset
-SELECT id, requested_by, expires_at FROM mfa_reset_requests
+SELECT id, user_id, requested_by, expires_at, factors, payload_hash FROM mfa_reset_requests
 WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND confirmed_at IS NULL AND rejected_at IS NULL
   AND expires_at > app_now()
 ORDER BY created_at DESC, id DESC LIMIT 1;
 
 --! waiting_resets
 -- Newest first by id, which is by time. Those of the deleted wait for nobody.
-SELECT request.id, request.user_id, request.requested_by, request.expires_at, request.created_at
+SELECT request.id, request.user_id, request.requested_by, request.expires_at, request.factors, request.payload_hash
 FROM mfa_reset_requests request
 JOIN users person ON person.tenant_id = request.tenant_id AND person.id = request.user_id
 WHERE request.tenant_id = $1::uuid AND request.confirmed_at IS NULL AND request.rejected_at IS NULL

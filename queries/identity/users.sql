@@ -80,13 +80,14 @@ LEFT JOIN subject_keys subject ON subject.tenant_id = person.tenant_id AND subje
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NULL;
 
 --! list
--- Newest first by id, which is by time. $2 asks for all, otherwise only $3, oneself.
+-- Newest first by id, which is by time. $2 asks for all, otherwise for $3, oneself, and for
+-- those of the organisation $8, each where it is given.
 SELECT person.id, person.username, person.role, person.is_active, person.mfa_enabled, person.department,
     person.organization_id, person.last_login_at, person.locked_until, person.staff_lock_reason, person.deleted_at,
     person.created_at, person.updated_at, person.version
 FROM users person
 WHERE person.tenant_id = $1::uuid AND person.deleted_at IS NULL
-  AND ($2::boolean OR person.id = $3::uuid)
+  AND ($2::boolean OR person.id = $3::uuid OR person.organization_id = $8::uuid)
   AND ($4::uuid IS NULL OR person.id < $4)
   AND ($5::text IS NULL OR person.role = $5)
   AND ($6::boolean IS NULL OR person.is_active = $6)
@@ -105,28 +106,27 @@ WHERE person.tenant_id = $1::uuid AND person.deleted_at IS NOT NULL AND $2::bool
 ORDER BY person.id DESC LIMIT $6::bigint;
 
 --! by_email
--- At most one: an address belongs to one person of a tenant. $2 asks for anybody,
--- otherwise only $3, oneself.
+-- At most one: an address belongs to one person of a tenant. $2, $3 and $7 are the scope, as
+-- in the whole list.
 SELECT person.id, person.username, person.role, person.is_active, person.mfa_enabled, person.department,
     person.organization_id, person.last_login_at, person.locked_until, person.staff_lock_reason, person.deleted_at,
     person.created_at, person.updated_at, person.version
 FROM users person
 WHERE person.tenant_id = $1::uuid AND person.deleted_at IS NULL AND person.email_index = ANY ($4::bytea[])
-  AND ($2::boolean OR person.id = $3::uuid)
+  AND ($2::boolean OR person.id = $3::uuid OR person.organization_id = $7::uuid)
   AND ($5::text IS NULL OR person.role = $5)
   AND ($6::boolean IS NULL OR person.is_active = $6);
 
 --! by_username
 -- Those whose name begins so: from $4 up to, and not including, $5, in the order of bytes.
--- Newest first like the whole list; $8 asks for the deleted. $2 asks for anybody, otherwise
--- only $3, oneself.
+-- Newest first like the whole list; $8 asks for the deleted. $2, $3 and $11 are the scope.
 SELECT person.id, person.username, person.role, person.is_active, person.mfa_enabled, person.department,
     person.organization_id, person.last_login_at, person.locked_until, person.staff_lock_reason, person.deleted_at,
     person.created_at, person.updated_at, person.version
 FROM users person
 WHERE person.tenant_id = $1::uuid AND person.username_key ~>=~ $4::text AND person.username_key ~<~ $5::text
   AND (person.deleted_at IS NOT NULL) = $8::boolean
-  AND ($2::boolean OR (NOT $8 AND person.id = $3::uuid))
+  AND ($2::boolean OR (NOT $8 AND (person.id = $3::uuid OR person.organization_id = $11::uuid)))
   AND ($6::text IS NULL OR person.role = $6)
   AND ($7::boolean IS NULL OR person.is_active = $7)
   AND ($9::uuid IS NULL OR person.id < $9)
@@ -154,12 +154,12 @@ UPDATE users SET
 WHERE tenant_id = $1::uuid AND id = $2::uuid;
 
 --! names
--- User names by id, and ids by user name; $2 asks for all, otherwise only $3, oneself.
+-- User names by id, and ids by user name; $2, $3 and $6 are the scope, as in the list.
 -- Those who were removed keep the name under which they acted.
 SELECT person.id, person.username
 FROM users person
 WHERE person.tenant_id = $1::uuid
-  AND ($2::boolean OR person.id = $3::uuid)
+  AND ($2::boolean OR person.id = $3::uuid OR person.organization_id = $6::uuid)
   AND (person.id = ANY ($4::uuid[]) OR person.username_key = ANY ($5::text[]));
 
 --! staff_lock

@@ -224,10 +224,14 @@ impl ComplianceFlag {
                 || matches!(
                     resource_type,
                     "account"
+                        | "approval"
                         | "transaction"
                         | "transfer"
                         | "deposit"
                         | "withdrawal"
+                        | "fee"
+                        | "journal"
+                        | "ledger"
                         | "entry"
                         | "hold"
                         | "loan"
@@ -235,6 +239,7 @@ impl ComplianceFlag {
                         | "financial_statement"
                         | "settings"
                         | "policy"
+                        | "policy_change"
                         | "tenant"
                 );
         let cards = matches!(resource_type, "card" | "card_token" | "card_authorization");
@@ -303,6 +308,12 @@ mod tests {
             (EventType::LedgerPosting, "card", false, "PCI_DSS SOX"),
             (EventType::ConfigurationChange, "anything", false, "SOX"),
             (EventType::DataAccess, "account", false, "SOX"),
+            (EventType::PermissionDenied, "approval", false, "SOX"),
+            (EventType::DataAccess, "journal", false, "SOX"),
+            (EventType::JobRun, "ledger", false, "SOX"),
+            (EventType::ApiAccess, "fee", false, "SOX"),
+            (EventType::DataQuery, "policy_change", false, "SOX"),
+            (EventType::DataQuery, "audit_event", true, "GDPR"),
         ];
         for (kind, resource, personal, expected) in cases {
             let flags = ComplianceFlag::by_rule(kind, resource, personal);

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tenancy::{Database, DbError, OpContext, Query};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -54,6 +54,29 @@ pub struct Filter {
     pub from: Option<Timestamp>,
     /// Before this instant, exclusive, to the millisecond.
     pub to: Option<Timestamp>,
+}
+
+impl Filter {
+    /// What of it an access record may tell: an address and a request are somebody's, so
+    /// that they were asked for is said, and not which.
+    pub fn told(&self) -> Value {
+        json!({
+            "user_id": self.user_id,
+            "event_type": self.event_type.map(EventType::as_str),
+            "severity": self.severity.map(Severity::as_str),
+            "result": self.outcome.map(Outcome::as_str),
+            "action": self.action,
+            "resource_type": self.resource_type,
+            "resource_id": self.resource_id,
+            "session_id": self.session_id,
+            "request_id": self.request_id.as_ref().map(|_| true),
+            "organization_id": self.organization_id,
+            "compliance_flag": self.compliance_flag.map(ComplianceFlag::as_str),
+            "ip_address": self.ip_address.map(|_| true),
+            "from": self.from.map(|from| from.to_string()),
+            "to": self.to.map(|to| to.to_string()),
+        })
+    }
 }
 
 /// One event as stored. Serialises with the field names of the interface.

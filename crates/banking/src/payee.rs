@@ -5,6 +5,7 @@ use access::{Permission, Resource, Scope};
 use ledger::PostingError;
 use money::{AMOUNT_MAX, Currency};
 use operation::{Found, OperationError, Operations, Refusal, RefusalKind, View, read::ViewFailure};
+use serde_json::{Value, json};
 use tenancy::{Database, DbError, OpContext, Query};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
@@ -44,6 +45,10 @@ impl View for PayeeByNumber {
 
     fn permission(&self) -> Permission {
         Permission::TransactionCreate
+    }
+
+    fn filter(&self) -> Option<Value> {
+        Some(json!({ "account_number": true }))
     }
 
     async fn load(

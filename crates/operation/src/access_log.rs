@@ -36,6 +36,9 @@ pub struct Access {
     pub count: usize,
 }
 
+/// Kinds of things of which every view shows somebody's data: names, addresses, devices.
+const PERSONAL: [&str; 6] = ["audit_event", "customer", "device", "passkey", "session", "user"];
+
 /// What makes two accesses the same. Session and address are part of it: a
 /// stolen token must not read in the shadow of its owner's record.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -292,6 +295,9 @@ fn access_event(
         AuditEvent::new(&shared, event_type, access.action, access.resource).outcome(outcome);
     if let Some(object) = access.object {
         record = record.resource_id(object);
+    }
+    if access.allowed && PERSONAL.contains(&access.resource) {
+        record = record.personal_fields();
     }
     let mut details = Map::new();
     if let Some(tally) = repeats {

@@ -207,7 +207,11 @@ fn refused_event<C: Command>(
     let record =
         plain_event(call, object).details(json!({ "code": refusal.code, "fields": fields }));
     if denied {
-        record.event_type(EventType::PermissionDenied).outcome(Outcome::Denied)
+        // Somebody reached for more than they hold: an attack, or somebody about to make one.
+        let escalates = refusal.code == "privilege_escalation";
+        let kind =
+            if escalates { EventType::PrivilegeEscalation } else { EventType::PermissionDenied };
+        record.event_type(kind).outcome(Outcome::Denied)
     } else {
         record.outcome(Outcome::Failed)
     }

@@ -63,6 +63,14 @@ pub trait View: Send + Sync {
     ) -> impl Future<Output = Result<Found<Self::Output>, ViewFailure>> + Send;
 }
 
+/// A filter as its access record tells it: what is not filtered by is left out, and a filter
+/// of nothing is none.
+pub fn told_filter(mut filter: Value) -> Option<Value> {
+    let members = filter.as_object_mut()?;
+    members.retain(|_, value| !value.is_null());
+    (!members.is_empty()).then_some(filter)
+}
+
 /// Why a view could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewFailure {

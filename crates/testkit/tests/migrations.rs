@@ -45,8 +45,8 @@ async fn every_migration_can_be_taken_back_and_applied_again() {
     migrator.up(&mut client, None).await.unwrap();
     assert_eq!(catalogue(&database), first, "and up makes the same again");
 
-    for step in (1..=count).rev() {
-        assert_eq!(migrator.down(&mut client, 1).await.unwrap()[0].version, step);
+    for step in migrator.migrations().iter().rev() {
+        assert_eq!(migrator.down(&mut client, 1).await.unwrap()[0].version, step.version);
     }
     assert_eq!(catalogue(&database), empty, "one by one as well");
     let verified = migrator.verify(&client).await.unwrap();

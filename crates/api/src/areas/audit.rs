@@ -12,8 +12,12 @@ use audit::{
 };
 use axum::extract::State;
 use jiff::Timestamp;
-use operation::{Found, Page, PageRequest, Refusal, RefusalKind, View, read::ViewFailure};
+use operation::{
+    Found, Page, PageRequest, Refusal, RefusalKind, View,
+    read::{ViewFailure, told_filter},
+};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tenancy::{Database, OpContext};
 use uuid::Uuid;
 
@@ -171,6 +175,10 @@ impl View for ListEvents {
 
     fn permission(&self) -> Permission {
         Permission::AuditRead
+    }
+
+    fn filter(&self) -> Option<Value> {
+        told_filter(self.filter.told())
     }
 
     async fn load(

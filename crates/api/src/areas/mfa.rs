@@ -26,9 +26,9 @@ use crate::{
         List,
         auth::Nothing,
         mfa::{
-            BackupCodes, Challenge, Confirm, Confirmed, Enrol, Enrolled, EnrolmentBegun, Factor,
-            FactorReset, FinishEnrolment, FirstProof, Method, Payment, Presented, Rename, SendTo,
-            SetUp, Setup, StepUp, SteppedUp, Verified, Verify,
+            BackupCodes, Challenge, Confirm, ConfirmReset, Confirmed, Enrol, Enrolled,
+            EnrolmentBegun, Factor, FactorReset, FinishEnrolment, FirstProof, Method, Payment,
+            Presented, Rename, SendTo, SetUp, Setup, StepUp, SteppedUp, Verified, Verify,
         },
         passkeys::RequestOptions,
     },
@@ -234,8 +234,9 @@ pub(crate) async fn confirm_reset(
     State(state): State<ApiState>,
     Caller(context): Caller,
     Id(user): Id,
+    Json(reset): Json<ConfirmReset>,
 ) -> Answer {
-    state.identity.confirm_factor_reset(&context, user).await?;
+    state.identity.confirm_factor_reset(&context, (user, reset.request_id)).await?;
     nothing()
 }
 
@@ -276,9 +277,9 @@ pub(crate) mod docs {
             EXAMPLE_ID, List, OTHER_ID,
             auth::Nothing,
             mfa::{
-                BackupCodes, Challenge, Confirm, Confirmed, Enrol, Enrolled, EnrolmentBegun,
-                Factor, FactorReset, FinishEnrolment, Rename, SendTo, SetUp, Setup, StepUp,
-                SteppedUp, Verified, Verify,
+                BackupCodes, Challenge, Confirm, ConfirmReset, Confirmed, Enrol, Enrolled,
+                EnrolmentBegun, Factor, FactorReset, FinishEnrolment, Rename, SendTo, SetUp, Setup,
+                StepUp, SteppedUp, Verified, Verify,
             },
             passkeys::RequestOptions,
         },
@@ -462,9 +463,15 @@ pub(crate) mod docs {
 
     pub(crate) fn confirm_reset() -> Doc {
         Doc::new("confirmFactorReset", "users", "Removes somebody's second factors")
-            .describe("By another admin than the one who asked. All of the person's sessions end.")
+            .describe(
+                "By another admin than the one who asked, of the factors that the person had \
+                 then. All of the person's sessions end.",
+            )
+            .body::<ConfirmReset>(json!({ "request_id": EXAMPLE_ID }))
             .answers_nothing("Removed.")
             .problem(403, &["permission_denied", "privilege_escalation", "not_independent"])
+            .problem(409, &["factors_changed"])
+            .problem(422, &["reset_tampered"])
     }
 
     pub(crate) fn reject_reset() -> Doc {

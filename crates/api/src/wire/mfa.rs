@@ -654,6 +654,16 @@ pub(crate) struct FactorReset {
     requested_by: Uuid,
     /// Until when another admin may confirm it.
     expires_at: String,
+    /// SHA-256 over the request and the factors that it takes; what is confirmed is this.
+    payload_hash: String,
+}
+
+/// A reset that another admin asked for, to be done.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConfirmReset {
+    /// Which request: one that has taken its place since is not confirmed.
+    pub(crate) request_id: Uuid,
 }
 
 impl From<ResetRequest> for FactorReset {
@@ -663,6 +673,7 @@ impl From<ResetRequest> for FactorReset {
             user_id: request.user_id,
             requested_by: request.requested_by,
             expires_at: instant(request.expires_at),
+            payload_hash: request.payload_hash,
         }
     }
 }
@@ -674,6 +685,7 @@ impl Example for FactorReset {
             user_id: OTHER_ID,
             requested_by: EXAMPLE_ID,
             expires_at: EXAMPLE_INSTANT.to_owned(),
+            payload_hash: "9f2c7a5e".repeat(8),
         }
     }
 }

@@ -60,7 +60,7 @@ pub(crate) struct ServerProblemBody {
 
 /// The sentence of each code that always says the same, as the code that refuses says
 /// it; a test holds the two together.
-pub(crate) const DETAILS: [(&str, &str); 86] = [
+pub(crate) const DETAILS: [(&str, &str); 88] = [
     ("account_closed", "The account is closed"),
     ("account_frozen", "The account is frozen"),
     ("account_locked", "Too many failures. Try again later"),
@@ -88,6 +88,7 @@ pub(crate) const DETAILS: [(&str, &str); 86] = [
     ("email_missing", "There is no e-mail address to send it to"),
     ("email_taken", "This e-mail address is taken"),
     ("factor_exists", "This factor is enrolled already; remove it first"),
+    ("factors_changed", "Their second factors changed since this was asked for; turn it down"),
     ("hold_captured", "The hold has been captured and is over"),
     ("hold_expired", "The hold has expired and is over"),
     ("hold_released", "The hold has been released and is over"),
@@ -130,6 +131,7 @@ pub(crate) const DETAILS: [(&str, &str); 86] = [
     ("registration_closed", "Nobody signs up here without an invitation"),
     ("request_timeout", "The body did not come within 10 seconds"),
     ("reset_pending", "A reset is waiting for a second admin already"),
+    ("reset_tampered", "The request is not the one that was made"),
     ("same_account", "Money cannot be moved to the account it comes from"),
     ("sign_in_required", "Sign in again first"),
     ("step_up_required", "Prove a second factor first (POST /v1/auth/step-up)"),

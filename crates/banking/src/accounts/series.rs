@@ -7,7 +7,11 @@ use access::{Permission, Scope};
 use jiff::{ToSpan as _, civil::Date};
 use ledger::TransactionType;
 use money::Currency;
-use operation::{Found, Page, PageRequest, Refusal, RefusalKind, View, read::ViewFailure};
+use operation::{
+    Found, Page, PageRequest, Refusal, RefusalKind, View,
+    read::{ViewFailure, told_filter},
+};
+use serde_json::{Value, json};
 use tenancy::{Database, DbError, OpContext, Query};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
@@ -159,6 +163,16 @@ impl View for EntrySearch {
 
     fn object(&self) -> Option<Uuid> {
         Some(self.account_id)
+    }
+
+    fn filter(&self) -> Option<Value> {
+        let EntryFilter { base, amount_min, amount_max, text } = &self.filter;
+        let mut told = base.told();
+        told["amount_min"] = json!(amount_min);
+        told["amount_max"] = json!(amount_max);
+        // What was typed may be somebody's name: that something was is enough.
+        told["text"] = json!(text.as_ref().map(|_| true));
+        told_filter(told)
     }
 
     async fn load(

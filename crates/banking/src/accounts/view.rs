@@ -3,7 +3,11 @@
 use access::{Permission, Resource, Scope};
 use ledger::AccountStatus;
 use money::Currency;
-use operation::{Found, Page, PageRequest, View, read::ViewFailure};
+use operation::{
+    Found, Page, PageRequest, View,
+    read::{ViewFailure, told_filter},
+};
+use serde_json::{Value, json};
 use tenancy::{Database, DbError, Gathered, OpContext, Query, TenantTx};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
@@ -84,6 +88,18 @@ impl View for AccountList {
 
     fn permission(&self) -> Permission {
         Permission::AccountRead
+    }
+
+    fn filter(&self) -> Option<Value> {
+        let AccountFilter { account_number, customer_id, status, account_type, currency } =
+            &self.filter;
+        told_filter(json!({
+            "account_number": account_number.as_ref().map(|_| true),
+            "customer_id": customer_id,
+            "status": status.map(AccountStatus::as_str),
+            "account_type": account_type,
+            "currency": currency,
+        }))
     }
 
     async fn load(

@@ -4,6 +4,7 @@ use jiff::{Timestamp, civil::Date};
 use ledger::{Posted, Posting, TransactionType, TransferKind};
 use money::Currency;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tenancy::DbError;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -216,6 +217,17 @@ pub struct TransactionFilter {
     pub to: Option<Date>,
     /// Of this type.
     pub transaction_type: Option<TransactionType>,
+}
+
+impl TransactionFilter {
+    /// As an access record tells it.
+    pub(crate) fn told(&self) -> Value {
+        json!({
+            "from": self.from.map(|from| from.to_string()),
+            "to": self.to.map(|to| to.to_string()),
+            "transaction_type": self.transaction_type.map(TransactionType::as_str),
+        })
+    }
 }
 
 /// An account's balance at the end of a day.

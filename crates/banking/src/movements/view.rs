@@ -2,7 +2,11 @@
 
 use access::{Permission, Scope};
 use jiff::civil::Date;
-use operation::{Found, Page, PageRequest, View, read::ViewFailure};
+use operation::{
+    Found, Page, PageRequest, View,
+    read::{ViewFailure, told_filter},
+};
+use serde_json::Value;
 use tenancy::{Database, OpContext, Query};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -65,6 +69,10 @@ impl View for TransactionList {
 
     fn object(&self) -> Option<Uuid> {
         Some(self.account_id)
+    }
+
+    fn filter(&self) -> Option<Value> {
+        told_filter(self.filter.told())
     }
 
     async fn load(

@@ -209,7 +209,11 @@ async fn ask(
         Act::Invite => identity.invite_user(context, id).await.map(drop),
         Act::SendReset => identity.send_reset_link(context, id).await.map(drop),
         Act::RequestReset => identity.request_factor_reset(context, id).await.map(drop),
-        Act::ConfirmReset => identity.confirm_factor_reset(context, id).await,
+        Act::ConfirmReset => {
+            // The one that was drawn.
+            let request = form.id("request")?.ok_or_else(|| Fault::malformed("request"))?;
+            identity.confirm_factor_reset(context, (id, request)).await
+        }
         Act::RejectReset => identity.reject_factor_reset(context, id).await,
         Act::EndSession => {
             let session = form.id("session")?.ok_or_else(|| Fault::malformed("session"))?;

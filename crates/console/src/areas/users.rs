@@ -107,6 +107,7 @@ struct Resets {
 
 /// A removal of factors that waits.
 pub(crate) struct Waiting {
+    pub(crate) request: Uuid,
     pub(crate) user: Uuid,
     pub(crate) username: String,
     pub(crate) requested_by: String,
@@ -220,6 +221,7 @@ pub(crate) async fn waiting(
     let named = |id: Uuid| found.get(&id).cloned().unwrap_or_else(|| "Somebody".to_owned());
     let zone = visitor.zone();
     let of = |request: &ResetRequest| Waiting {
+        request: request.id,
         user: request.user_id,
         username: named(request.user_id),
         requested_by: named(request.requested_by),

@@ -4,8 +4,8 @@
 
 use access::{Permission, Scope};
 use operation::{Found, OperationError, Page, PageRequest, Refusal, View, read::ViewFailure};
-use tenancy::{Database, DbError, OpContext, Query};
-use tokio_postgres::{Row, types::ToSql};
+use tenancy::{Database, OpContext, Query};
+use tokio_postgres::types::ToSql;
 
 use super::reset::ResetRequest;
 use crate::{Identity, sessions::after_of};
@@ -39,20 +39,12 @@ impl View for WaitingResets {
             (context.tenant_id(), after_of(&self.page)?, self.page.fetch());
         let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &after, &fetch];
         let rows = database.read(context, &[Query::new(WAITING, &parameters)]).await?;
-        let requests = rows.iter().flatten().map(request).collect::<Result<Vec<_>, _>>()?;
+        let requests =
+            rows.iter().flatten().map(ResetRequest::read).collect::<Result<Vec<_>, _>>()?;
         let page = Page::of(requests, &self.page, |request| request.id.to_string());
         let count = page.data.len();
         Ok(Found::List { value: page, count })
     }
-}
-
-fn request(row: &Row) -> Result<ResetRequest, DbError> {
-    Ok(ResetRequest {
-        id: row.try_get("id")?,
-        user_id: row.try_get("user_id")?,
-        requested_by: row.try_get("requested_by")?,
-        expires_at: row.try_get("expires_at")?,
-    })
 }
 
 impl Identity {

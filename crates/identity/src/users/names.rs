@@ -6,7 +6,7 @@ use tenancy::{Database, DbError, OpContext, Query};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::model::username_key;
+use super::{model::username_key, read::Reach};
 use crate::Identity;
 
 const NAMES: &str = tenancy::sql!("identity/users.sql", "names");
@@ -34,9 +34,9 @@ impl View for UserNames {
         context: &OpContext,
         scope: Scope,
     ) -> Result<Found<Self::Output>, ViewFailure> {
-        let (tenant, all) = (context.tenant_id(), scope.is_all());
-        let parameters: [&(dyn ToSql + Sync); 5] =
-            [&tenant, &all, &context.actor.id, &self.ids, &self.keys];
+        let (tenant, reach) = (context.tenant_id(), Reach::of(context, scope));
+        let parameters: [&(dyn ToSql + Sync); 6] =
+            [&tenant, &reach.all, &reach.own, &self.ids, &self.keys, &reach.organization];
         let answers = database.read(context, &[Query::new(NAMES, &parameters)]).await?;
         let value: Vec<_> = answers
             .iter()

@@ -22,6 +22,28 @@ const BY_USERNAME: &str = tenancy::sql!("identity/users.sql", "by_username");
 /// Stands after every character that a user name may hold.
 const AFTER_ALL: char = '{';
 
+/// A scope as the lists of people ask for it: the conditions under which reading one person
+/// is allowed, and no other. Of a person no department is known to the policies.
+pub(super) struct Reach {
+    /// Everybody of the tenant.
+    pub(super) all: bool,
+    /// Oneself.
+    pub(super) own: Option<Uuid>,
+    /// Those of one's organisation.
+    pub(super) organization: Option<Uuid>,
+}
+
+impl Reach {
+    pub(super) fn of(context: &OpContext, scope: Scope) -> Self {
+        let actor = &context.actor;
+        Self {
+            all: scope.is_all(),
+            own: scope.includes(Scope::OWN).then_some(actor.id),
+            organization: actor.organization.filter(|_| scope.includes(Scope::ORGANISATION)),
+        }
+    }
+}
+
 /// The users that the actor may see.
 pub(super) struct UserList {
     pub(super) filter: UserFilter,
@@ -59,18 +81,30 @@ impl View for UserList {
         scope: Scope,
     ) -> Result<Found<Self::Output>, ViewFailure> {
         let after = after_of(&self.page)?;
-        let (tenant, all, fetch) = (context.tenant_id(), scope.is_all(), self.page.fetch());
-        let filter = &self.filter;
-        let (actor, role, is_active) = (&context.actor.id, &filter.role, &filter.is_active);
-        let everybody: [&(dyn ToSql + Sync); 7] =
-            [&tenant, &all, actor, &after, role, is_active, &fetch];
+        let (tenant, fetch, filter) = (context.tenant_id(), self.page.fetch(), &self.filter);
+        let Reach { all, own, organization } = Reach::of(context, scope);
+        let (role, is_active) = (&filter.role, &filter.is_active);
+        let everybody: [&(dyn ToSql + Sync); 8] =
+            [&tenant, &all, &own, &after, role, is_active, &fetch, &organization];
         let deleted: [&(dyn ToSql + Sync); 6] = [&tenant, &all, &after, role, is_active, &fetch];
-        let searched: [&(dyn ToSql + Sync); 6] =
-            [&tenant, &all, actor, &self.email_indexes, role, is_active];
+        let searched: [&(dyn ToSql + Sync); 7] =
+            [&tenant, &all, &own, &self.email_indexes, role, is_active, &organization];
         let from = filter.username.as_deref().map(username_key);
         let to = from.as_ref().map(|from| format!("{from}{AFTER_ALL}"));
-        let named: [&(dyn ToSql + Sync); 10] =
-            [&tenant, &all, actor, &from, &to, role, is_active, &filter.deleted, &after, &fetch];
+        let among_deleted = &filter.deleted;
+        let named: [&(dyn ToSql + Sync); 11] = [
+            &tenant,
+            &all,
+            &own,
+            &from,
+            &to,
+            role,
+            is_active,
+            among_deleted,
+            &after,
+            &fetch,
+            &organization,
+        ];
         let query = match (&self.email_indexes, &from, filter.deleted) {
             (Some(_), ..) => Query::new(BY_EMAIL, &searched),
             (None, Some(_), _) => Query::new(BY_USERNAME, &named),

@@ -33,6 +33,12 @@ async fn act(app: &App, browser: &mut Browser, person: Uuid, fields: &[(&str, &s
     browser.post(app, &format!("/users/{person}"), &whole).await
 }
 
+/// The newest request to remove somebody's factors.
+async fn reset_of(app: &App, person: Uuid) -> String {
+    let sql = "SELECT id FROM mfa_reset_requests WHERE user_id = $1 ORDER BY id DESC LIMIT 1";
+    app.superuser.query_one(sql, &[&person]).await.unwrap().get::<_, Uuid>(0).to_string()
+}
+
 async fn signs_in(app: &App, username: &str, password: &str) -> bool {
     let body = json!({ "tenant": "bank", "username": username, "password": password });
     app.post("/v1/auth/login").json(&body).send().await.status == 200
@@ -404,25 +410,33 @@ async fn factors_are_removed_by_two_and_the_one_who_asked_decides_nothing() {
     let page = admin.get(&app, &path).await;
     assert!(page.text.contains("You asked, so somebody else decides"), "{}", page.text);
     assert!(!page.text.contains("ask-confirm-reset") && !page.text.contains("ask-reject-reset"));
+    let first = reset_of(&app, customer).await;
     for deed in ["confirm_reset", "reject_reset"] {
-        let own = act(&app, &mut admin, customer, &[("act", deed)]).await;
+        let own = act(&app, &mut admin, customer, &[("act", deed), ("request", &first)]).await;
         assert_eq!(own.status, 403, "{deed}: {}", own.text);
     }
     assert!(admin.get(&app, "/users/resets").await.text.contains("Another decides"));
     assert_eq!(factors(&app, customer).await, 1);
     // Nor does the person themselves, nor somebody who manages nobody.
     let mut own = Browser::signed_in(&app, "bank", "second").await;
-    assert_eq!(act(&app, &mut own, customer, &[("act", "confirm_reset")]).await.status, 403);
+    let confirm_first = [("act", "confirm_reset"), ("request", first.as_str())];
+    assert_eq!(act(&app, &mut own, customer, &confirm_first).await.status, 403);
     // A second administrator turns it down; then there is nothing to decide.
     let mut second = at(&app, "manager", customer).await;
     let waiting = second.get(&app, "/users/resets").await;
     assert!(waiting.text.contains(&path) && waiting.text.contains(">admin<"), "{}", waiting.text);
     assert_eq!(act(&app, &mut second, customer, &[("act", "reject_reset")]).await.status, 303);
-    assert_eq!(act(&app, &mut second, customer, &[("act", "confirm_reset")]).await.status, 404);
+    assert_eq!(act(&app, &mut second, customer, &confirm_first).await.status, 404);
     assert_eq!(factors(&app, customer).await, 1);
-    // Asked again and confirmed.
+    // Asked again and confirmed: that one, and none that was drawn before it.
     assert_eq!(act(&app, &mut admin, customer, &[("act", "request_reset")]).await.status, 303);
-    assert_eq!(act(&app, &mut second, customer, &[("act", "confirm_reset")]).await.status, 303);
+    let newest = reset_of(&app, customer).await;
+    let drawn = second.get(&app, &path).await.text;
+    assert!(drawn.contains(&format!("name=\"request\" value=\"{newest}\"")), "{drawn}");
+    assert_eq!(act(&app, &mut second, customer, &[("act", "confirm_reset")]).await.status, 400);
+    assert_eq!(act(&app, &mut second, customer, &confirm_first).await.status, 404);
+    let confirm = [("act", "confirm_reset"), ("request", newest.as_str())];
+    assert_eq!(act(&app, &mut second, customer, &confirm).await.status, 303);
     assert_eq!(factors(&app, customer).await, 0);
     assert_eq!(act(&app, &mut second, customer, &[("act", "reject_reset")]).await.status, 404);
 }

@@ -8,7 +8,11 @@ use audit::{
     query::{self, Filter, StoredEvent},
 };
 use jiff::Timestamp;
-use operation::{Found, Page, PageRequest, Refusal, RefusalKind, View, read::ViewFailure};
+use operation::{
+    Found, Page, PageRequest, Refusal, RefusalKind, View,
+    read::{ViewFailure, told_filter},
+};
+use serde_json::Value;
 use tenancy::{Database, OpContext};
 use uuid::Uuid;
 
@@ -41,6 +45,10 @@ impl View for ListEvents {
     type Output = Page<StoredEvent>;
 
     audit_view!();
+
+    fn filter(&self) -> Option<Value> {
+        told_filter(self.filter.told())
+    }
 
     async fn load(
         &self,

@@ -2,6 +2,7 @@
 
 use identity::{Method, Regenerate, SetupRequest, SignIn};
 use tenancy::Blueprint;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::harness::another_factor;
@@ -465,8 +466,8 @@ async fn a_reset_takes_two_admins_and_never_the_person() {
     let (adam, anna) = (&admins[0], &admins[1]);
     let (_, own) = bank.signed_in(&alice).await;
     let ask = |context| bank.node.request_factor_reset(context, alice.id);
-    let confirm = |context| bank.node.confirm_factor_reset(context, alice.id);
-    assert_eq!(code(confirm(anna).await), "not_found", "nobody asked");
+    let confirm = |context, request| bank.node.confirm_factor_reset(context, (alice.id, request));
+    assert_eq!(code(confirm(anna, Uuid::nil()).await), "not_found", "nobody asked");
     assert_eq!(code(ask(&own).await), "permission_denied");
     assert_eq!(
         code(bank.node.request_factor_reset(adam, adam.actor.id).await),
@@ -476,8 +477,8 @@ async fn a_reset_takes_two_admins_and_never_the_person() {
     let asked = ask(adam).await.unwrap();
     assert_eq!((asked.status, asked.output.requested_by), (202, adam.actor.id));
     assert_eq!(code(ask(anna).await), "reset_pending");
-    assert_eq!(code(confirm(adam).await), "permission_denied", "the same eyes");
-    assert_eq!(code(confirm(&own).await), "permission_denied");
+    assert_eq!(code(confirm(adam, asked.output.id).await), "permission_denied", "the same eyes");
+    assert_eq!(code(confirm(&own, asked.output.id).await), "permission_denied");
     bank.world.advance_s(24 * 3_600 + 1);
     let mut fresh = Vec::new();
     for name in ["adam", "anna"] {
@@ -485,16 +486,18 @@ async fn a_reset_takes_two_admins_and_never_the_person() {
         fresh.push(bank.context(&grant).await);
         bank.world.advance_s(1);
     }
-    assert_eq!(code(confirm(&fresh[1]).await), "not_found", "a day is over");
-    ask(&fresh[0]).await.unwrap();
+    assert_eq!(code(confirm(&fresh[1], asked.output.id).await), "not_found", "a day is over");
+    let asked_late = asked.output.id;
+    let asked = ask(&fresh[0]).await.unwrap().output.id;
     // A login that one of them made is in the same hand.
     let puppet = bank.node.create_user(&fresh[0], None, new_user("puppet", "admin")).await;
     let puppet = puppet.unwrap().output.username;
     let grant = bank.sign_in(&puppet).await.unwrap().into_tokens().unwrap();
     let puppet = bank.context(&grant).await;
-    assert_eq!(code(confirm(&puppet).await), "not_independent");
-    confirm(&fresh[1]).await.unwrap();
-    assert_eq!(code(confirm(&fresh[1]).await), "not_found", "done once");
+    assert_eq!(code(confirm(&puppet, asked).await), "not_independent");
+    assert_eq!(code(confirm(&fresh[1], asked_late).await), "not_found", "the one of yesterday");
+    confirm(&fresh[1], asked).await.unwrap();
+    assert_eq!(code(confirm(&fresh[1], asked).await), "not_found", "done once");
     assert!(matches!(bank.sign_in("alice").await.unwrap(), SignIn::Tokens(_)));
     let live = format!(
         "SELECT count(*) FROM user_sessions WHERE user_id = '{}' AND revocation_reason = 'factors_reset'",
@@ -506,6 +509,72 @@ async fn a_reset_takes_two_admins_and_never_the_person() {
     let forged = "UPDATE mfa_reset_requests SET confirmed_by = requested_by, confirmed_at = now()";
     let refused = bank.world.superuser().await.batch_execute(forged).await.unwrap_err();
     assert_eq!(refused.as_db_error().unwrap().constraint(), Some("mfa_reset_requests_four_eyes"));
+}
+
+#[tokio::test]
+async fn a_reset_takes_what_it_was_asked_for_and_nothing_else() {
+    let bank = Bank::new(1_000).await;
+    let alice = bank.holder("alice", "customer").await;
+    let mut admins = Vec::new();
+    for name in ["adam", "anna"] {
+        bank.user(name, "admin").await;
+        let grant = bank.sign_in(name).await.unwrap().into_tokens().unwrap();
+        admins.push(bank.context(&grant).await);
+        bank.world.advance_s(1);
+    }
+    let (adam, anna) = (&admins[0], &admins[1]);
+    let superuser = bank.world.superuser().await;
+    let confirm = |request| bank.node.confirm_factor_reset(anna, (alice.id, request));
+    let factors = format!(
+        "SELECT count(*) FROM mfa_configs WHERE user_id = '{}' AND confirmed_at IS NOT NULL",
+        alice.id
+    );
+    let asked = bank.node.request_factor_reset(adam, alice.id).await.unwrap().output;
+    assert_eq!((asked.factors.len(), asked.payload_hash.len()), (1, 64));
+    // Somebody writes to the database: another maker, a longer life, more to take, another hash.
+    let forgeries = [
+        "requested_by = gen_random_uuid()",
+        "expires_at = expires_at + interval '1 day'",
+        "factors = '{}'",
+        "payload_hash = sha256('forged')",
+        "id = gen_random_uuid()",
+    ];
+    for forgery in forgeries {
+        let write = async |change: &str| {
+            let sql =
+                format!("UPDATE mfa_reset_requests SET {change} WHERE user_id = $1 RETURNING id");
+            superuser.query_one(&sql, &[&alice.id]).await.unwrap().get::<_, Uuid>(0)
+        };
+        let id = write(forgery).await;
+        assert_eq!(code(confirm(id).await), "reset_tampered", "{forgery}");
+        let (hash, until) = (&asked.payload_hash, asked.expires_at);
+        write(&format!(
+            "id = '{}', requested_by = '{}', expires_at = '{until}', factors = ARRAY['{}'::uuid], \
+             payload_hash = decode('{hash}', 'hex')",
+            asked.id, asked.requested_by, asked.factors[0],
+        ))
+        .await;
+    }
+    let recorded = "SELECT count(*) FROM audit_log WHERE event_type = 'security_violation' \
+        AND action = 'mfa.reset' AND result = 'failed'";
+    assert_eq!(bank.count(recorded).await, 5, "each is kept, though nothing was done");
+    // A factor that came since was not asked for: nothing is taken, and nothing is lost.
+    another_factor(&superuser, bank.cli.tenant_id(), "alice").await;
+    assert_eq!(code(confirm(asked.id).await), "factors_changed");
+    assert_eq!(bank.count(&factors).await, 2);
+    bank.node.reject_factor_reset(anna, alice.id).await.unwrap();
+    let anew = bank.node.request_factor_reset(adam, alice.id).await.unwrap().output;
+    assert_eq!(anew.factors.len(), 2);
+    assert_ne!(anew.payload_hash, asked.payload_hash);
+    // Who saw the first one confirms the first one.
+    assert_eq!(code(confirm(asked.id).await), "not_found");
+    confirm(anew.id).await.unwrap();
+    assert_eq!(bank.count(&factors).await, 0);
+    let unbound = "INSERT INTO mfa_reset_requests (tenant_id, id, user_id, requested_by, expires_at) \
+        SELECT tenant_id, gen_random_uuid(), user_id, requested_by, expires_at \
+        FROM mfa_reset_requests LIMIT 1";
+    let refused = superuser.batch_execute(unbound).await.unwrap_err();
+    assert_eq!(refused.as_db_error().unwrap().constraint(), Some("mfa_reset_requests_bound"));
 }
 
 #[tokio::test]

@@ -24,8 +24,9 @@ async fn a_machine_is_no_second_admin() {
     let machine = bank.node.authenticate(&made.secret, here()).await.unwrap();
     let node = &bank.node;
     assert_eq!(code(node.request_factor_reset(&machine, alice.id).await), "permission_denied");
-    node.request_factor_reset(&adam, alice.id).await.unwrap();
-    assert_eq!(code(node.confirm_factor_reset(&machine, alice.id).await), "permission_denied");
+    let asked = node.request_factor_reset(&adam, alice.id).await.unwrap().output;
+    let confirmed = node.confirm_factor_reset(&machine, (alice.id, asked.id)).await;
+    assert_eq!(code(confirmed), "permission_denied");
     assert!(matches!(bank.sign_in("alice").await.unwrap(), SignIn::SecondFactor(_)));
 }
 

@@ -170,6 +170,7 @@ async fn a_passkey_of_any_algorithm_signs_in_by_itself() {
     let stored = "SELECT count(*) FROM webauthn_credentials WHERE position('ring'::bytea IN name_sealed) > 0";
     assert_eq!(world.scalar::<i64>(stored).await, 0, "names are sealed");
     assert!(world.audited(&tenant, "credential_change").await >= 3);
+    assert_eq!(world.audited(&tenant, "key_use").await, 3, "each sign-in used a key");
 }
 
 #[tokio::test]

@@ -235,3 +235,66 @@ async fn many_users_share_one_hash_and_one_transaction() {
     let local = from("127.0.0.1", "tests");
     world.login_from("bank", "load-49", super::support::PASSWORD, local).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_list_of_people_is_whom_one_may_read() {
+    let world = World::new().await;
+    let superuser = world.superuser().await;
+    let organization = world.clock.new_id();
+    for blueprint in Blueprint::ALL.into_iter().filter(|one| *one != Blueprint::Platform) {
+        let slug = format!("{blueprint}-one");
+        let tenant = world.tenant(&slug, blueprint).await;
+        let name = |role: &str| format!("the-{}", role.replace('_', "-"));
+        let mut people = Vec::new();
+        for role in blueprint.roles() {
+            people.push(world.user(&tenant, &name(role), role).await);
+        }
+        for confined in [false, true] {
+            let organization = confined.then_some(organization);
+            let confine = "UPDATE users SET organization_id = $2 WHERE tenant_id = $1";
+            superuser.execute(confine, &[&tenant.tenant_id(), &organization]).await.unwrap();
+            for role in blueprint.roles() {
+                let (_, context) = world.signed_in(&slug, &name(role)).await;
+                let mut readable = Vec::new();
+                for person in &people {
+                    if world.identity.user(&context, *person).await.is_ok() {
+                        readable.push(*person);
+                    }
+                }
+                readable.sort_unstable();
+                let case = format!("{role} of {blueprint}, confined: {confined}");
+                let page = PageRequest { limit: 100, after: None };
+                let filters = [
+                    UserFilter::default(),
+                    UserFilter { username: Some("the-".to_owned()), ..UserFilter::default() },
+                ];
+                for filter in filters {
+                    let listed = match world.identity.users(&context, filter, &page).await {
+                        Ok(page) => page.data.into_iter().map(|user| user.id).collect(),
+                        Err(error) => {
+                            assert_eq!(code::<()>(Err(error)), "permission_denied", "{case}");
+                            Vec::new()
+                        }
+                    };
+                    assert_eq!(sorted(listed), readable, "{case}");
+                }
+                let named = world.identity.user_names(&context, &people, &[]).await;
+                let named = named.unwrap_or_default().into_iter().map(|(id, _)| id).collect();
+                assert_eq!(sorted(named), readable, "{case}");
+                let own = UserFilter {
+                    email: Some(format!("{}@example.com", name(role))),
+                    ..UserFilter::default()
+                };
+                let found = world.identity.users(&context, own, &page).await;
+                let found = found.map_or(0, |page| page.data.len());
+                let is_readable = readable.contains(&context.actor.id);
+                assert_eq!(found, usize::from(is_readable), "by their own address: {case}");
+            }
+        }
+    }
+}
+
+fn sorted(mut ids: Vec<uuid::Uuid>) -> Vec<uuid::Uuid> {
+    ids.sort_unstable();
+    ids
+}
