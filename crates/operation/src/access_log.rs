@@ -303,7 +303,8 @@ fn access_event(
     if let Some(tally) = repeats {
         details.insert("repeats".to_owned(), json!(tally.accesses));
     }
-    if access.allowed && access.object.is_none() {
+    // What is filtered is a list, also where it is one object's: an account's entries.
+    if access.allowed && (access.object.is_none() || filter.is_some()) {
         details
             .insert("count".to_owned(), json!(repeats.map_or(access.count, |tally| tally.objects)));
     }

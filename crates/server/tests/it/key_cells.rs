@@ -60,6 +60,7 @@ const UNSEALED: &[(&str, &[&str], &str)] = &[
     ("webauthn_challenges", &["challenge_hash"], "a digest"),
     ("api_keys", &["secret_hash", "previous_hash"], "digests"),
     ("user_devices", &["fingerprint"], "a MAC"),
+    ("mfa_reset_requests", &["payload_hash"], "a digest"),
     ("policy_changes", &["payload_hash"], "a digest"),
 ];
 
