@@ -1,6 +1,7 @@
 //! Published vectors (C2SP, NIST, RFC, Wycheproof), read in place; absent files are skipped aloud.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+use std::collections::HashMap;
 use std::process::Command;
 
 use aws_lc_rs::aead::Nonce;
@@ -79,6 +80,16 @@ fn xaes_256_gcm_cases() {
 
 #[test]
 fn xaes_256_gcm_accumulated_10000() {
+    accumulated(10_000);
+}
+
+#[test]
+#[ignore = "takes a minute: scripts/nightly"]
+fn xaes_256_gcm_accumulated_1000000() {
+    accumulated(1_000_000);
+}
+
+fn accumulated(messages: u32) {
     let Some(file) = read_json("xaes/xaes-256-gcm.json") else {
         return;
     };
@@ -89,7 +100,7 @@ fn xaes_256_gcm_accumulated_10000() {
         source.read(&mut bytes);
         bytes
     };
-    for _ in 0..10_000 {
+    for _ in 0..messages {
         let key = XaesKey::new(&take(32).try_into().unwrap());
         let nonce = take(24).try_into().unwrap();
         let length = take(1)[0];
@@ -102,7 +113,7 @@ fn xaes_256_gcm_accumulated_10000() {
     }
     let mut accumulated = vec![0; 32];
     sink.finalize_xof().read(&mut accumulated);
-    assert_eq!(accumulated, hex(&file["accumulated"]["after_10000"]));
+    assert_eq!(accumulated, hex(&file["accumulated"][format!("after_{messages}")]));
 }
 
 #[test]
@@ -178,6 +189,70 @@ fn cmac_derivation_equals_the_library() {
         };
         let expected = [block(1).as_ref(), block(2).as_ref()].concat();
         assert_eq!(XaesKey::new(&key).derive(&nonce).0.as_slice(), expected);
+    }
+}
+
+/// The cases of a file of `NAME = value` lines, each begun by `COUNT`.
+fn counted(name: &str) -> Vec<HashMap<String, String>> {
+    let mut cases = Vec::new();
+    for line in read(name).unwrap_or_default().lines().filter(|line| !line.starts_with('#')) {
+        let Some((member, value)) = line.split_once('=') else { continue };
+        if member.trim() == "COUNT" {
+            cases.push(HashMap::new());
+        }
+        let case: &mut HashMap<_, _> = cases.last_mut().unwrap();
+        case.insert(member.trim().to_owned(), value.trim().to_owned());
+    }
+    cases
+}
+
+#[test]
+fn nist_800_38b_aes_256_cmac() {
+    for case in counted("nist/nist-800-38b-aes256.txt") {
+        let key = unhex(&case["KEY"]);
+        let key = aws_lc_rs::cmac::Key::new(aws_lc_rs::cmac::AES_256, &key).unwrap();
+        let tag = aws_lc_rs::cmac::sign(&key, &unhex(&case["MESSAGE"])).unwrap();
+        assert_eq!(tag.as_ref(), unhex(&case["OUTPUT"]), "{}", case["COUNT"]);
+    }
+}
+
+#[test]
+fn rfc_5869_hkdf_sha256() {
+    for case in counted("nist/rfc-5869-HKDF-SHA256.txt") {
+        let mut output = vec![0; case["L"].parse().unwrap()];
+        let (salt, material) = (unhex(&case["salt"]), unhex(&case["IKM"]));
+        primitives::hkdf_expand(&salt, &material, &unhex(&case["info"]), &mut output).unwrap();
+        assert_eq!(output, unhex(&case["OKM"]), "{}", case["COUNT"]);
+        // Extraction is HMAC of the key material under the salt.
+        assert_eq!(
+            hmac_sha256(&salt, &material).as_ref(),
+            unhex(&case["PRK"]),
+            "{}",
+            case["COUNT"]
+        );
+    }
+}
+
+#[test]
+fn rfc_9106_argon2id() {
+    for case in counted("nist/argon2id.txt") {
+        let of = |name: &str| case.get(name).map(|value| unhex(value)).unwrap_or_default();
+        let number = |name: &str| case[name].parse::<u32>().unwrap();
+        let mut parameters = argon2::ParamsBuilder::new();
+        parameters.m_cost(number("memcost")).t_cost(number("iter")).p_cost(number("lanes"));
+        parameters.data(argon2::AssociatedData::new(&of("ad")).unwrap());
+        parameters.output_len(case["length"].parse().unwrap());
+        let (secret, version) = (of("secret"), argon2::Version::V0x13);
+        let parameters = parameters.build().unwrap();
+        let hasher = argon2::Argon2::new_with_secret(
+            &secret,
+            argon2::Algorithm::Argon2id,
+            version,
+            parameters,
+        );
+        let mut output = vec![0; case["length"].parse().unwrap()];
+        hasher.unwrap().hash_password_into(&of("pass"), &of("salt"), &mut output).unwrap();
+        assert_eq!(output, of("output"), "{}", case["COUNT"]);
     }
 }
 
