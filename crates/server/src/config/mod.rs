@@ -31,6 +31,8 @@ use tracing_subscriber::EnvFilter;
 use vault::{RootKey, RootKeys, SecretBytes};
 use zeroize::Zeroizing;
 
+use crate::serve::tls::{Certificate, Pair};
+
 /// Something wrong with the configuration. Never carries a secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
@@ -174,7 +176,7 @@ impl Configuration {
     pub fn check_serving(&self) -> Result<(), Faults> {
         let mut faults = self.faults.clone();
         faults.extend(if self.deployment().is_strict() {
-            safety::faults(&self.values)
+            safety::faults(&self.values, self.deployment())
         } else {
             safety::missing(&self.values)
         });
@@ -184,7 +186,7 @@ impl Configuration {
     /// What is refused outside development, whatever `ENV` says.
     pub fn check_production(&self) -> Result<(), Faults> {
         let mut faults = self.faults.clone();
-        faults.extend(safety::faults(&self.values));
+        faults.extend(safety::faults(&self.values, Deployment::Production));
         Faults::unless_empty(faults)
     }
 
@@ -244,6 +246,27 @@ impl Configuration {
     /// Where the API listens.
     pub fn listen_address(&self) -> Result<SocketAddr, Faults> {
         self.address("LISTEN_ADDRESS")
+    }
+
+    /// Where people are sent to `PUBLIC_URL` from.
+    pub fn redirect_address(&self) -> Result<Option<SocketAddr>, Faults> {
+        self.values
+            .contains_key("HTTP_REDIRECT_ADDRESS")
+            .then(|| self.address("HTTP_REDIRECT_ADDRESS"))
+            .transpose()
+    }
+
+    /// The files of the certificate of our own listener.
+    pub fn pair(&self) -> Option<Pair> {
+        safety::pair_of(&self.values)
+    }
+
+    /// What our own listener speaks TLS under; none where it does not.
+    pub fn certificate(&self) -> Result<Option<Certificate>, Faults> {
+        let opened = self.pair().map(Certificate::open);
+        opened
+            .transpose()
+            .map_err(|error| Faults::one(Fault::new(error.setting(), error.to_string())))
     }
 
     /// Where metrics are answered.

@@ -5,7 +5,8 @@
 use hotstate::shared::{AddressError, StoreAddress};
 
 use super::source::Values;
-use super::{Fault, value};
+use super::{Deployment, Fault, value};
+use crate::serve::tls::Pair;
 
 /// Keys an installation cannot do without.
 const REQUIRED: [(&str, &str); 2] = [
@@ -85,6 +86,17 @@ fn half_named(values: &Values) -> Vec<Fault> {
             Fault::new(*name, "is not set, and other settings of the SMS gateway are")
         }));
     }
+    let pair = ["SSL_CERT_PATH", "SSL_KEY_PATH"];
+    if pair.iter().any(|name| is_set(name)) {
+        let missing = pair.iter().filter(|name| !is_set(name));
+        faults
+            .extend(missing.map(|name| {
+                Fault::new(*name, "is not set: a certificate and its key go together")
+            }));
+    }
+    if let Some(Err(error)) = pair_of(values).map(|pair| pair.load()) {
+        faults.push(Fault::new(error.setting(), error.to_string()));
+    }
     faults
 }
 
@@ -108,10 +120,11 @@ fn plain_notices(values: &Values) -> Vec<Fault> {
 }
 
 /// Everything that must not be served with outside development.
-pub(super) fn faults(values: &Values) -> Vec<Fault> {
+pub(super) fn faults(values: &Values, deployment: Deployment) -> Vec<Fault> {
     let mut faults = missing(values);
     faults.extend(weak_keys(values));
     faults.extend(plain_http(values));
+    faults.extend(untrusted_certificate(values, deployment));
     faults.extend(plain_notices(values));
     faults.extend(DATABASE_URLS.iter().flat_map(|name| unsafe_database(name, values)));
     faults.extend(unsafe_store(values));
@@ -183,8 +196,34 @@ fn decoded(key: &str) -> Vec<u8> {
         .unwrap_or_else(|| key.as_bytes().to_vec())
 }
 
-/// This binary speaks plain HTTP: outside development a proxy in front of it
-/// ends TLS, and must be named so that its word on the client is believed.
+/// The certificate and key of our own listener.
+pub(super) fn pair_of(values: &Values) -> Option<Pair> {
+    Some(Pair {
+        certificate: text(values, "SSL_CERT_PATH")?.into(),
+        key: text(values, "SSL_KEY_PATH")?.into(),
+        is_tls12_allowed: text(values, "TLS_MINIMUM") == Some("1.2"),
+    })
+}
+
+/// Staging may vouch for itself.
+fn untrusted_certificate(values: &Values, deployment: Deployment) -> Vec<Fault> {
+    // One that cannot be read is among what is missing.
+    let Some(Ok(loaded)) = pair_of(values).map(|pair| pair.load()) else { return Vec::new() };
+    let mut faults = Vec::new();
+    if loaded.expires_at <= jiff::Timestamp::now() {
+        faults.push(Fault::new("SSL_CERT_PATH", "names a certificate that has expired"));
+    }
+    if loaded.is_self_signed && deployment == Deployment::Production {
+        faults.push(Fault::new(
+            "SSL_CERT_PATH",
+            "names a certificate that is signed by itself: clients would have to trust anybody's",
+        ));
+    }
+    faults
+}
+
+/// Without a certificate of our own a proxy in front ends TLS, and must be named so that
+/// its word on the client is believed.
 fn plain_http(values: &Values) -> Vec<Fault> {
     let mut faults = Vec::new();
     if !text(values, "PUBLIC_URL").is_some_and(|url| url.starts_with("https://")) {
@@ -193,10 +232,11 @@ fn plain_http(values: &Values) -> Vec<Fault> {
             "must begin with https://: tokens and passwords would travel in the clear",
         ));
     }
-    if text(values, "TRUSTED_PROXIES").is_none() {
+    if text(values, "TRUSTED_PROXIES").is_none() && pair_of(values).is_none() {
         faults.push(Fault::new(
             "TRUSTED_PROXIES",
-            "is not set: name the proxy that ends TLS in front of this plain HTTP listener",
+            "is not set: name the proxy that ends TLS in front of this listener, or give the listener a certificate \
+             of its own (SSL_CERT_PATH, SSL_KEY_PATH)",
         ));
     }
     let insecure = text(values, "CORS_ORIGINS").map(value::list).unwrap_or_default();

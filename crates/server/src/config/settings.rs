@@ -123,6 +123,26 @@ const LISTENING: &[Setting] = &[
         "The origin that people and clients see. Token issuers are `{PUBLIC_URL}/t/{tenant}`.",
     ),
     unset(
+        "SSL_CERT_PATH",
+        Kind::File,
+        "A PEM file with the certificate that `LISTEN_ADDRESS` speaks TLS under, and those between it and a root. \
+         With `SSL_KEY_PATH`; both are read again when they change and on SIGHUP, without a restart. `dev` speaks plain \
+         HTTP on the loopback whatever stands here.",
+    ),
+    unset("SSL_KEY_PATH", Kind::File, "A PEM file with the private key of that certificate."),
+    plain(
+        "TLS_MINIMUM",
+        Kind::Choice(&["1.3", "1.2"]),
+        "1.3",
+        "The oldest version of TLS that clients may speak to our own listener.",
+    ),
+    unset(
+        "HTTP_REDIRECT_ADDRESS",
+        Kind::Address,
+        "Where requests in the clear are sent to `PUBLIC_URL` (308); anything but GET and HEAD is refused there. \
+         Nowhere by default.",
+    ),
+    unset(
         "TRUSTED_PROXIES",
         Kind::Networks,
         "Addresses or networks (`10.0.0.0/8`), comma-separated, whose `X-Forwarded-For` and `X-Forwarded-Proto` are \

@@ -54,6 +54,8 @@ pub enum Kind {
     HttpUrl,
     /// Letters and digits.
     Identifier,
+    /// The path of a file.
+    File,
 }
 
 impl Kind {
@@ -81,6 +83,7 @@ impl Kind {
             Self::MailAddress => "e-mail address".to_owned(),
             Self::HttpUrl => "address, as `https://gateway.example`".to_owned(),
             Self::Identifier => "letters and digits".to_owned(),
+            Self::File => "path of a file, not what stands in it".to_owned(),
         }
     }
 
@@ -117,6 +120,9 @@ impl Kind {
             }
             Self::Identifier => {
                 !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            }
+            Self::File => {
+                !text.is_empty() && !text.contains("-----BEGIN") && !text.contains(['\n', '\0'])
             }
         };
         if fits { Ok(()) } else { Err(format!("must be: {}", self.describe())) }

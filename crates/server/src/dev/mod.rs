@@ -183,7 +183,8 @@ async fn installed(
     let max_connections = configuration.max_connections();
     let figures = record_metrics()?;
     shared::begin(&installation, configuration, secret).await?;
-    let listening = Listening { public, operator, max_connections };
+    let listening =
+        Listening { public, operator, max_connections, certificate: None, redirect: Vec::new() };
     let running = Running::start(installation, listening, figures);
     let ready = Ready {
         base_url,

@@ -14,13 +14,16 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::activity::{Activity, Answered, InFlight, Patience};
+use super::tls::Certificate;
 
 /// A client that has not sent its headers by then is cut off (slowloris), and so is one
 /// that sends nothing or pings alone; also how long a connection may stay idle between
@@ -41,6 +44,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     router: Router,
+    certificate: Option<Arc<Certificate>>,
     patience: Patience,
     places: Arc<Semaphore>,
     connections: TaskTracker,
@@ -53,11 +57,18 @@ impl Acceptor {
     pub fn new(router: Router, max_connections: usize) -> Self {
         Self {
             router,
+            certificate: None,
             patience: PATIENCE,
             places: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
             connections: TaskTracker::new(),
             stop: CancellationToken::new(),
         }
+    }
+
+    /// Speaks TLS alone, under what is served of that certificate when a connection begins.
+    #[must_use]
+    pub fn under(self, certificate: Option<Arc<Certificate>>) -> Self {
+        Self { certificate, ..self }
     }
 
     /// Accepts on a listener in a task of its own.
@@ -85,7 +96,7 @@ impl Acceptor {
                 Ok((stream, peer)) => {
                     let own = self.clone();
                     self.connections.spawn(async move {
-                        own.converse(stream, peer).await;
+                        own.greet(stream, peer).await;
                         drop(place);
                     });
                 }
@@ -97,9 +108,29 @@ impl Acceptor {
         }
     }
 
-    async fn converse(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn greet(&self, stream: TcpStream, peer: SocketAddr) {
         // Answers are small and whole: waiting to fill a packet only costs time.
         let _ = stream.set_nodelay(true);
+        let Some(certificate) = &self.certificate else {
+            return self.converse(stream, peer).await;
+        };
+        // Whoever does not finish the handshake has asked nothing.
+        let handshake = TlsAcceptor::from(certificate.config()).accept(stream);
+        let shaken = tokio::select! {
+            () = self.stop.cancelled() => return,
+            shaken = tokio::time::timeout(self.patience.asking, handshake) => shaken,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.converse(stream, peer).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+            Err(_) => tracing::debug!("a handshake took too long"),
+        }
+    }
+
+    async fn converse<S>(&self, stream: S, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let activity = Activity::new();
         let service =
             service_fn(|request| answer(self.router.clone(), request, peer, activity.begin()));
@@ -183,6 +214,7 @@ pub async fn bind_loopbacks(port: u16) -> std::io::Result<(u16, Vec<TcpListener>
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     use axum::Router;
@@ -191,7 +223,8 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
 
-    use super::{Acceptor, Patience, bind_loopbacks};
+    use super::{Acceptor, Certificate, Patience, bind_loopbacks};
+    use crate::serve::tls::Pair;
 
     const SHORT: Patience = Patience {
         asking: Duration::from_millis(200),
@@ -293,6 +326,38 @@ mod tests {
             let request = "GET /peer HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
             let next = tokio::time::timeout(Duration::from_secs(10), exchange(port, request)).await;
             assert!(next.is_ok_and(|answer| answer.ends_with("127.0.0.1")), "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn half_a_handshake_loses_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let pair = Pair { certificate, key, is_tls12_allowed: false };
+        let certificate = Arc::new(Certificate::open(pair).unwrap());
+        for sent in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+            let (port, listeners) = bind_loopbacks(0).await.unwrap();
+            let acceptor = Acceptor::new(slow_router(), 1).under(Some(Arc::clone(&certificate)));
+            let acceptor = Acceptor { patience: SHORT, ..acceptor };
+            listeners.into_iter().take(1).for_each(|listener| acceptor.listen(listener));
+            let mut silent = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            silent.write_all(sent).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            // The one place is free again when the silent one is hung up on.
+            let mut rest = Vec::new();
+            let ended =
+                tokio::time::timeout(Duration::from_secs(10), silent.read_to_end(&mut rest));
+            assert!(ended.await.is_ok());
+            let mut next = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            next.write_all(b"GET /peer HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            // It speaks no TLS: told so at once, and nothing is served to it.
+            let mut answer = Vec::new();
+            let told = tokio::time::timeout(Duration::from_secs(10), next.read_to_end(&mut answer));
+            assert!(told.await.is_ok());
+            assert!(!String::from_utf8_lossy(&answer).contains("127.0.0.1"));
         }
     }
 

@@ -5,12 +5,15 @@ mod activity;
 pub mod listener;
 mod notices;
 pub mod proofs;
+mod redirect;
 pub mod roles;
 pub mod shared;
 mod signals;
+pub mod tls;
 pub mod workers;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -19,12 +22,14 @@ use api::{ApiConfig, ApiState, HealthState};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tenancy::migrate::Migrator;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::exit::SchemaNotReady;
 use crate::compose::{Ingredients, Installation};
 use crate::config::{Configuration, Faults};
 use crate::connect::connect;
 use listener::Acceptor;
+use tls::Certificate;
 use workers::Workers;
 
 pub use signals::Termination;
@@ -33,6 +38,8 @@ pub use signals::Termination;
 const DRAIN: Duration = Duration::from_secs(20);
 /// How long operations whose clients have hung up may take to finish after that.
 const DRAIN_OPERATIONS: Duration = Duration::from_secs(10);
+/// Connections that are sent from the clear to TLS, at once.
+const REDIRECT_CONNECTIONS: usize = 256;
 /// Connections of the operator's listener: scrapes and health checks.
 const OPERATOR_CONNECTIONS: usize = 64;
 
@@ -68,7 +75,17 @@ pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Res
         public: vec![bind(configuration.listen_address()?).await?],
         operator: bind(configuration.metrics_address()?).await?,
         max_connections: configuration.max_connections(),
+        certificate: configuration.certificate()?,
+        redirect: match configuration.redirect_address()? {
+            Some(address) => vec![bind(address).await?],
+            None => Vec::new(),
+        },
     };
+    if configuration.deployment().is_strict() && listening.is_unreachable_in_the_clear() {
+        tracing::warn!(
+            "whoever types the address without https reaches nobody: set HTTP_REDIRECT_ADDRESS"
+        );
+    }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = %configuration.listen_address()?,
@@ -143,6 +160,16 @@ pub struct Listening {
     pub operator: TcpListener,
     /// Connections of the API at once.
     pub max_connections: usize,
+    /// What the API's listeners speak TLS under; in the clear where there is none.
+    pub certificate: Option<Certificate>,
+    /// In the clear, for sending people to `PUBLIC_URL`.
+    pub redirect: Vec<TcpListener>,
+}
+
+impl Listening {
+    fn is_unreachable_in_the_clear(&self) -> bool {
+        self.certificate.is_some() && self.redirect.is_empty()
+    }
 }
 
 /// An installation that serves.
@@ -150,8 +177,10 @@ pub struct Running {
     installation: Installation,
     api: ApiState,
     public: Acceptor,
+    redirect: Acceptor,
     operator: Acceptor,
     workers: Workers,
+    watching: CancellationToken,
 }
 
 impl Running {
@@ -170,12 +199,25 @@ impl Running {
         };
         let routes = api::router_with_pages(api.clone(), console::router(installation.console()))
             .merge(api::probe_router(health.clone()));
-        let public = Acceptor::new(routes, listening.max_connections);
+        let watching = CancellationToken::new();
+        let certificate = listening.certificate.map(Arc::new);
+        if let Some(certificate) = certificate.clone() {
+            let watch = certificate.watch(watching.clone());
+            tokio::spawn(async move {
+                if let Err(error) = watch.await {
+                    tracing::error!(%error, "a renewed certificate needs a restart to be served");
+                }
+            });
+        }
+        let redirect = redirect::router(&api.config.public_url);
+        let redirect = Acceptor::new(redirect, REDIRECT_CONNECTIONS);
+        let public = Acceptor::new(routes, listening.max_connections).under(certificate);
         let operator = Acceptor::new(api::health_router(health), OPERATOR_CONNECTIONS);
         let workers = Workers::start(&installation);
         listening.public.into_iter().for_each(|listener| public.listen(listener));
+        listening.redirect.into_iter().for_each(|listener| redirect.listen(listener));
         operator.listen(listening.operator);
-        Self { installation, api, public, operator, workers }
+        Self { installation, api, public, redirect, operator, workers, watching }
     }
 
     /// Goes down in order: not ready any more, requests finish, what was read is
@@ -183,6 +225,8 @@ impl Running {
     pub async fn stop(self) {
         self.installation.draining.store(true, Ordering::Relaxed);
         tracing::info!("stopping");
+        self.watching.cancel();
+        self.redirect.stop(Duration::ZERO).await;
         if !self.public.stop(DRAIN).await {
             tracing::warn!("requests were still running after {} s", DRAIN.as_secs());
         }

@@ -72,5 +72,6 @@ mod shared_state;
 mod statements;
 mod step_up_payments;
 mod tenancy;
+mod tls;
 mod wire;
 mod wire_requests;

@@ -36,11 +36,17 @@ async fn drop_logins(database: &TestDatabase) {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn serve(app: &str, sealer: &str, port: u16, metrics: u16, arguments: &[&str]) -> Command {
+pub(crate) fn serve(
+    app: &str,
+    sealer: &str,
+    port: u16,
+    metrics: u16,
+    arguments: &[&str],
+) -> Command {
     let mut command = Command::new(BINARY);
     command
         .env_clear()
@@ -58,7 +64,7 @@ fn serve(app: &str, sealer: &str, port: u16, metrics: u16, arguments: &[&str]) -
     command
 }
 
-fn wait_for(child: &mut Child, port: u16) {
+pub(crate) fn wait_for(child: &mut Child, port: u16) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(child.try_wait().unwrap().is_none(), "serve ended");

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::report::{Finding, Verdict};
 use super::service::Answer;
-use super::{Patient, tenants};
+use super::{Patient, environment, tenants};
 use crate::config::Fault;
 
 /// One line of the checklist.
@@ -51,7 +51,7 @@ pub(super) fn answer(
         patient.configuration.check_production().err().map(|faults| faults.0).unwrap_or_default();
     vec![
         Line::of("Use strong JWT secret (256+ bits entropy)", secret(patient, &faults, findings)),
-        Line::of("Enable HTTPS with valid certificates", https(patient, &faults)),
+        Line::of("Enable HTTPS with valid certificates", https(patient, &faults, findings)),
         Line::of("Configure proper CORS policies", cors(patient, &faults)),
         Line::of("Set up database encryption at rest", at_rest(findings)),
         Line::of("Implement request rate limiting", rates(patient, findings)),
@@ -103,11 +103,13 @@ fn secret(patient: &Patient<'_>, faults: &[Fault], findings: &[Finding]) -> Find
     }
 }
 
-fn https(patient: &Patient<'_>, faults: &[Fault]) -> Finding {
-    if let Some(fault) =
-        faults_of(faults, "PUBLIC_URL").or_else(|| faults_of(faults, "TRUSTED_PROXIES"))
-    {
+fn https(patient: &Patient<'_>, faults: &[Fault], findings: &[Finding]) -> Finding {
+    const SETTINGS: [&str; 4] = ["PUBLIC_URL", "TRUSTED_PROXIES", "SSL_CERT_PATH", "SSL_KEY_PATH"];
+    if let Some(fault) = SETTINGS.iter().find_map(|setting| faults_of(faults, setting)) {
         return fault;
+    }
+    if let Some(finding) = worst(findings, environment::CERTIFICATE) {
+        return finding;
     }
     let url = patient.configuration.public_url();
     Finding::warning(

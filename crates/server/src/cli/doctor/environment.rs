@@ -17,9 +17,13 @@ pub(super) const VALID: &str = "configuration.valid";
 pub(super) const SECRET_FILES: &str = "configuration.secret_files";
 /// How old those are.
 pub(super) const SECRET_AGE: &str = "configuration.secret_age";
+/// The certificate of our own listener.
+pub(super) const CERTIFICATE: &str = "configuration.certificate";
 
 /// Secrets in files should be renewed within this.
 const SECRET_AGE_MAX_S: i64 = 365 * 86_400;
+/// A certificate should be renewed before so little is left of it.
+const CERTIFICATE_LEFT_MIN_S: i64 = 14 * 86_400;
 /// Rights of others on a file.
 const OTHERS: u32 = 0o007;
 /// Rights of a file's group.
@@ -36,7 +40,27 @@ pub(super) fn check(
     let files = secret_files(configuration, folder);
     findings.extend(readable(&files));
     findings.push(aged(&files, now));
+    findings.extend(certificate(configuration, now));
     findings
+}
+
+/// Nothing where a proxy ends TLS; a pair that cannot be read is among the faults of the
+/// settings.
+fn certificate(configuration: &Configuration, now: Timestamp) -> Option<Finding> {
+    let loaded = configuration.pair()?.load().ok()?;
+    let left_s = loaded.expires_at.as_second() - now.as_second();
+    let day = loaded.expires_at.strftime("%Y-%m-%d");
+    let mend = "strongroom config explain SSL_CERT_PATH";
+    Some(if left_s <= 0 {
+        Finding::fault(CERTIFICATE, format!("it has expired on {day}"), mend)
+    } else if left_s < CERTIFICATE_LEFT_MIN_S {
+        Finding::warning(CERTIFICATE, format!("it expires on {day}"), mend)
+    } else if matches!(configuration.redirect_address(), Ok(None)) {
+        let found = "whoever types the address without https reaches nobody";
+        Finding::warning(CERTIFICATE, found, "strongroom config explain HTTP_REDIRECT_ADDRESS")
+    } else {
+        Finding::ok(CERTIFICATE, format!("it is good until {day}"))
+    })
 }
 
 fn valid(configuration: &Configuration, folder: &Path, production: bool) -> Vec<Finding> {
@@ -101,6 +125,9 @@ fn secret_files(configuration: &Configuration, folder: &Path) -> Vec<SecretFile>
         if files.iter().all(|known: &SecretFile| known.path != path) {
             files.push(SecretFile { what, path });
         }
+    }
+    if let Some(pair) = configuration.pair() {
+        files.push(SecretFile { what: "SSL_KEY_PATH".to_owned(), path: pair.key });
     }
     let development = folder.join("development.key");
     if configuration.running().is_some() && development.exists() {
