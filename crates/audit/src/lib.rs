@@ -22,6 +22,7 @@ mod fault;
 mod record;
 mod rows;
 mod sealing;
+mod walk;
 
 pub use event::{AuditEvent, EventContext, EventError, SealedEvent};
 pub use kind::{ComplianceFlag, EventType, Outcome, Severity};
