@@ -7,10 +7,12 @@
 
 pub mod canonical;
 pub mod event;
+pub mod export;
 pub mod keys;
 pub mod kind;
 pub mod merkle;
 pub mod note;
+pub mod offline;
 pub mod proof;
 pub mod query;
 pub mod sealer;

@@ -33,7 +33,7 @@ const WRONG_NODES: &str = tenancy::sql!("audit/verify.sql", "wrong_nodes");
 const CHECKPOINTS_BETWEEN: &str = tenancy::sql!("audit/verify.sql", "checkpoints_between");
 const PUBLIC_KEYS: &str = tenancy::sql!("audit/verify.sql", "public_keys");
 
-const SET_TENANT: &str = "SELECT set_config('app.current_tenant', $1::text, true)";
+pub(crate) const SET_TENANT: &str = "SELECT set_config('app.current_tenant', $1::text, true)";
 
 /// What to verify.
 #[derive(Debug, Clone)]
