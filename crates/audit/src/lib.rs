@@ -13,6 +13,7 @@ pub mod kind;
 pub mod merkle;
 pub mod note;
 pub mod offline;
+pub mod portable;
 pub mod proof;
 pub mod query;
 pub mod sealer;

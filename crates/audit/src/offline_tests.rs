@@ -100,12 +100,24 @@ fn a_file_proves_itself_and_says_whose_keys_it_was_held_against() {
     assert_eq!(summary(&verify(&empty, &Trusted::default())), "good");
 }
 
+/// What it is, how it is done to the lines, and what is found.
+type Tampering<'a> = (&'a str, Box<dyn Fn(&mut Vec<String>) + 'a>, &'a str);
+
+fn all_are_found(log: &Log, table: &[Tampering<'_>]) {
+    for (name, tamper, expected) in table {
+        let mut lines = log.lines();
+        tamper(&mut lines);
+        let report = verify(&lines, &Trusted::default());
+        assert_eq!(summary(&report), *expected, "{name}: {report:?}");
+    }
+}
+
+// Lines: 0 header, 1–3 records 0–2, 4 checkpoint, 5–11 records 3–9, 12 checkpoint, 13 end.
+
 #[test]
-fn every_tampering_with_a_file_names_the_first_bad_record() {
+fn tampering_with_records_and_notes_names_the_first_bad_record() {
     let (log, other) = (Log::new(1), Log::new(2));
     let own = |number: u64| log.record(number);
-    // Lines: 0 header, 1–3 records 0–2, 4 checkpoint, 5–11 records 3–9, 12 checkpoint, 13 end.
-    type Tampering<'a> = (&'a str, Box<dyn Fn(&mut Vec<String>) + 'a>, &'a str);
     let table: Vec<Tampering<'_>> = vec![
         ("edited", Box::new(|l| l[2] = l[2].replace("create", "delete")), "1 record_changed"),
         (
@@ -149,10 +161,18 @@ fn every_tampering_with_a_file_names_the_first_bad_record() {
             Box::new(|l| l[4] = signed(&log.note(3).replace("\n3\n", "\n4\n"))),
             "0 checkpoint_bad",
         ),
+    ];
+    all_are_found(&log, &table);
+}
+
+#[test]
+fn tampering_with_the_frame_of_a_file_is_found() {
+    let (log, other) = (Log::new(1), Log::new(2));
+    let table: Vec<Tampering<'_>> = vec![
         (
             "record gone",
             Box::new(|l| {
-                let leaf = STANDARD.encode(leaf_hash(own(3).as_bytes()));
+                let leaf = STANDARD.encode(leaf_hash(log.record(3).as_bytes()));
                 l[5] = format!(r#"{{"i":3,"leaf":"{leaf}","event_id":"{}"}}"#, Uuid::nil());
             }),
             "3 record_missing",
@@ -167,11 +187,7 @@ fn every_tampering_with_a_file_names_the_first_bad_record() {
             "10 line_malformed",
         ),
         ("white space", Box::new(|l| l[2] = l[2].replace("{\"i\"", "{ \"i\"")), "1 line_malformed"),
-        (
-            "another spelling",
-            Box::new(|l| l[2] = l[2].replace("é", "\\u00e9")),
-            "1 line_malformed",
-        ),
+        ("another spelling", Box::new(|l| l[2] = l[2].replace("é", "\\u00e9")), "1 line_malformed"),
         ("an empty line", Box::new(|l| l.insert(3, String::new())), "2 line_malformed"),
         ("no first line", Box::new(|l| drop(l.remove(0))), "- line_malformed"),
         ("another first line", Box::new(|l| l[0] = other.header()), "0 record_foreign"),
@@ -181,12 +197,7 @@ fn every_tampering_with_a_file_names_the_first_bad_record() {
             "- key_of_another_log",
         ),
     ];
-    for (name, tamper, expected) in &table {
-        let mut lines = log.lines();
-        tamper(&mut lines);
-        let report = verify(&lines, &Trusted::default());
-        assert_eq!(summary(&report), *expected, "{name}: {report:?}");
-    }
+    all_are_found(&log, &table);
     assert_eq!(summary(&verify_export(&b""[..], &Trusted::default()).unwrap()), "- file_cut");
 }
 
