@@ -1,3 +1,4 @@
+//! Files tampered with line by line and bit by bit.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use base64::Engine as _;

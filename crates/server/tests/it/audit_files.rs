@@ -178,7 +178,7 @@ async fn one_proof_file_serves_the_command_line_and_the_api_and_lies_are_found()
         ("proof.json", "hashes", |p| drop(p["hashes"].as_array_mut().unwrap().pop())),
         ("proof.json", "tree_size", |p| p["checkpoint"]["tree_size"] = 7.into()),
         ("proof.json", "note", |p| {
-            let note = p["checkpoint"]["note"].as_str().unwrap().replacen('A', "B", 1);
+            let note = p["checkpoint"]["note"].as_str().unwrap().replacen("room", "r00m", 1);
             p["checkpoint"]["note"] = note.into();
         }),
         ("growth.json", "first", |p| p["first"] = p["second"].clone()),
