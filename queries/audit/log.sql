@@ -53,8 +53,20 @@ WHERE log.tenant_id = $1::uuid
   AND ($13::uuid IS NULL OR log.organization_id = $13)
   AND ($14::text IS NULL OR log.compliance_flags @> ARRAY[$14::text])
   AND ($15::inet IS NULL OR log.ip_address = $15)
+  AND ($16::text IS NULL OR log.actor_kind = $16)
+  AND ($17::text IS NULL OR log.user_agent = $17)
 ORDER BY log.event_id DESC
-LIMIT $16::bigint;
+LIMIT $18::bigint;
+
+--! window
+-- The oldest of the next so many records, none where fewer are left: as far as a page of a
+-- filter without an index looks, so that a rare value never takes the whole log in one statement.
+SELECT event_id FROM audit_log
+WHERE tenant_id = $1::uuid
+  AND ($2::uuid IS NULL OR event_id < $2)
+  AND ($3::uuid IS NULL OR event_id >= $3)
+ORDER BY event_id DESC
+OFFSET $4::bigint LIMIT 1;
 
 --! one
 SELECT log.event_id, log.occurred_at, log.event_type::text, log.severity::text, log.result::text,

@@ -91,7 +91,7 @@ install_base() {
     have cargo || die "cargo is missing: install Rust with rustup, then run this again"
 }
 
-# The stacks of others that verify our tokens and messages (crates/server/tests/it/interop) and
+# The stacks of others that verify our tokens, messages and logs (crates/server/tests/it/interop) and
 # make passkeys for us (…/passkeys), beside the build and from the package indexes that this
 # machine is set up for. Where they cannot be had, those tests say so; in CI they fail.
 install_interop() {
@@ -102,6 +102,7 @@ install_interop() {
     install_python_stacks "$tests/interop/requirements.txt" "$folder/python"
     install_python_stacks "$tests/passkeys/requirements.txt" "$folder/passkeys"
     install_python_stacks "$tests/interop/signatures.txt" "$folder/signatures"
+    install_python_stacks "$tests/interop/audit.txt" "$folder/audit"
     if ! cmp -s "$tests/interop/package.json" "$folder/node/package.json"; then
         say "installing Node libraries for the interop tests"
         have npm || install_packages nodejs npm

@@ -194,6 +194,11 @@ impl Doc {
         self.answers_empty(204, description)
     }
 
+    /// A file, of whichever media type was asked for.
+    pub(crate) fn answers_file(self, description: &'static str) -> Self {
+        self.answers_empty(200, description)
+    }
+
     /// An answer without a body: it will be done.
     pub(crate) fn answers_accepted(self, description: &'static str) -> Self {
         self.answers_empty(202, description)

@@ -195,6 +195,7 @@ fn business() -> Vec<Route> {
         POST   "/v1/approvals/{id}/approve"                Write   Needs(TransactionApprove),  "banking",  approvals::approve;
         POST   "/v1/approvals/{id}/reject"                 Write   Needs(TransactionApprove),  "banking",  approvals::reject;
         GET    "/v1/audit/events"                          Admin   Needs(AuditRead),           "audit",    audit::list;
+        GET    "/v1/audit/export"                          Admin   Needs(AuditRead),           "audit",    audit::export;
         GET    "/v1/audit/events/{id}"                     Admin   Needs(AuditRead),           "audit",    audit::read;
         GET    "/v1/audit/events/{id}/proof"               Admin   Needs(AuditRead),           "audit",    audit::prove;
         GET    "/v1/audit/checkpoints"                     Admin   Needs(AuditRead),           "audit",    audit::checkpoints;

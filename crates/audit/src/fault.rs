@@ -60,6 +60,30 @@ pub enum FaultKind {
     /// The numbering has a hole.
     #[error("a leaf is missing: its number was skipped")]
     LeafMissing,
+    /// A file numbers its leaves otherwise.
+    #[error("the leaf of place {found} stands here: one was added, dropped or moved")]
+    LeafMisplaced {
+        /// The place that it claims.
+        found: u64,
+    },
+    /// A record that is not of the log's tenant.
+    #[error("the record is another tenant's")]
+    RecordForeign,
+    /// A line of a file that no export has, or not there, or in another spelling.
+    #[error("line {line} of the file is not as an export writes it")]
+    LineMalformed {
+        /// Its number, from 1.
+        line: u64,
+    },
+    /// A file without its last line.
+    #[error("the file was cut off: its last line is missing")]
+    FileCut,
+    /// A key of another name than the log's.
+    #[error("the key is of another log: {name}")]
+    KeyOfAnotherLog {
+        /// The key's name.
+        name: String,
+    },
     /// A stored hash is no hash.
     #[error("a stored hash is malformed")]
     HashMalformed,

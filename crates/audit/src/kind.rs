@@ -207,6 +207,9 @@ pub enum ComplianceFlag {
 }
 
 impl ComplianceFlag {
+    /// All of them, in the order of their names.
+    pub const ALL: [Self; 4] = [Self::Gdpr, Self::KycAml, Self::PciDss, Self::Sox];
+
     /// The name on the wire and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {

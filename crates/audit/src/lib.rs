@@ -7,10 +7,13 @@
 
 pub mod canonical;
 pub mod event;
+pub mod export;
 pub mod keys;
 pub mod kind;
 pub mod merkle;
 pub mod note;
+pub mod offline;
+pub mod portable;
 pub mod proof;
 pub mod query;
 pub mod sealer;
@@ -22,6 +25,7 @@ mod fault;
 mod record;
 mod rows;
 mod sealing;
+mod walk;
 
 pub use event::{AuditEvent, EventContext, EventError, SealedEvent};
 pub use kind::{ComplianceFlag, EventType, Outcome, Severity};

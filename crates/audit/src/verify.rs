@@ -2,7 +2,8 @@
 //! log was changed, removed, inserted or moved, and naming the first record
 //! where it was.
 //!
-//! Refuses to know: the application. It needs any connection that may read
+//! Refuses to know: the application, and how leaves lead to signed roots (the
+//! walk). It needs any connection that may read
 //! (owner, superuser, app or auditor), works in one read-only snapshot a tenant,
 //! in pages of bounded memory, and trusts nothing but the signing keys.
 
@@ -15,10 +16,12 @@ use uuid::Uuid;
 use crate::compare::{first_difference, is_as_written};
 use crate::fault::whole_log;
 pub use crate::fault::{Fault, FaultKind, TenantReport};
-use crate::merkle::{self, Frontier, Hash, NodeId, STORED_LEVEL_MIN};
-use crate::note::{Checkpoint, NoteVerifier};
+use crate::keys::log_name;
+use crate::merkle::{self, Hash, NodeId, STORED_LEVEL_MIN};
+use crate::note::NoteVerifier;
 use crate::proof::verifier_of;
 use crate::rows::{hash_of, signed, unsigned};
+use crate::walk::{self, Walk};
 
 const TENANTS: &str = tenancy::sql!("audit/verify.sql", "tenants");
 const COUNTS: &str = tenancy::sql!("audit/verify.sql", "counts");
@@ -30,7 +33,7 @@ const WRONG_NODES: &str = tenancy::sql!("audit/verify.sql", "wrong_nodes");
 const CHECKPOINTS_BETWEEN: &str = tenancy::sql!("audit/verify.sql", "checkpoints_between");
 const PUBLIC_KEYS: &str = tenancy::sql!("audit/verify.sql", "public_keys");
 
-const SET_TENANT: &str = "SELECT set_config('app.current_tenant', $1::text, true)";
+pub(crate) const SET_TENANT: &str = "SELECT set_config('app.current_tenant', $1::text, true)";
 
 /// What to verify.
 #[derive(Debug, Clone)]
@@ -100,12 +103,14 @@ async fn tenant_report(
     let mut state =
         Progress { tenant: slug.clone(), checked: 0, total: counts.leaves + counts.waiting };
     progress(&state);
-    let fault = match known_roots(&keys, &options.known_checkpoints, counts.leaves) {
+    let known = notes_of(tenant_id, &options.known_checkpoints);
+    let walk = Walk::new(keys, known).and_then(|walk| walk.reaches(counts.leaves).map(|()| walk));
+    let fault = match walk {
         Err(kind) => Some(whole_log(kind)),
-        Ok(known) => {
+        Ok(walk) => {
             let page_rows = i64::from(options.page_rows.max(1));
             let written = Vec::with_capacity(1_024);
-            let mut run = Verification { client, tenant_id, page_rows, keys, known, written };
+            let mut run = Verification { client, tenant_id, page_rows, walk, written };
             run.first_fault(&counts, &mut state, progress).await?
         }
     };
@@ -144,8 +149,7 @@ struct Verification<'client> {
     client: &'client Client,
     tenant_id: Uuid,
     page_rows: i64,
-    keys: Vec<NoteVerifier>,
-    known: BTreeMap<u64, Hash>,
+    walk: Walk,
     /// The buffer of comparisons.
     written: Vec<u8>,
 }
@@ -183,9 +187,8 @@ impl Verification<'_> {
         progress: &mut (dyn FnMut(&Progress) + Send),
     ) -> Result<Option<Fault>, DbError> {
         let statement = self.client.prepare(SEALED_RECORDS).await?;
-        let mut tree = Frontier::default();
         loop {
-            let from = tree.size();
+            let from = self.walk.size();
             let page = self
                 .client
                 .query(&statement, &[&self.tenant_id, &signed(from)?, &self.page_rows])
@@ -197,21 +200,16 @@ impl Verification<'_> {
             let mut checkpoints = self.checkpoints(from, until).await?;
             let mut nodes = Nodes::default();
             for row in &page {
-                let leaf = match self.check_leaf(row, tree.size())? {
+                let leaf = match self.check_leaf(row)? {
                     Ok(leaf) => leaf,
                     Err(fault) => return Ok(Some(fault)),
                 };
-                tree.append(leaf, |id, hash| nodes.push(id, hash));
-                if self.known.get(&tree.size()).is_some_and(|root| *root != tree.root()) {
-                    return Ok(Some(about_leaf(
-                        row,
-                        FaultKind::RootDiffers { tree_size: tree.size() },
-                    )?));
+                let mut step = self.walk.leaf(leaf, |id, hash| nodes.push(id, hash));
+                if let Some(point) = checkpoints.remove(&self.walk.size()) {
+                    step = step.and_then(|()| self.judge(&point));
                 }
-                if let Some(fault) =
-                    checkpoints.remove(&tree.size()).and_then(|point| self.judge(&point, &tree))
-                {
-                    return Ok(Some(about_leaf(row, fault)?));
+                if let Err(kind) = step {
+                    return Ok(Some(about_leaf(row, kind)?));
                 }
             }
             if let Some(fault) = self.wrong_node(&nodes).await? {
@@ -222,15 +220,11 @@ impl Verification<'_> {
         }
     }
 
-    fn check_leaf(
-        &mut self,
-        row: &Row,
-        expected_index: u64,
-    ) -> Result<Result<Hash, Fault>, DbError> {
-        let index = unsigned(row.try_get("log_index")?)?;
-        if index != expected_index {
+    fn check_leaf(&mut self, row: &Row) -> Result<Result<Hash, Fault>, DbError> {
+        let expected = self.walk.size();
+        if unsigned(row.try_get("log_index")?)? != expected {
             let kind = FaultKind::LeafMissing;
-            return Ok(Err(Fault { event_id: None, log_index: Some(expected_index), kind }));
+            return Ok(Err(Fault { event_id: None, log_index: Some(expected), kind }));
         }
         match self.check_record(row)? {
             Ok(leaf) => Ok(Ok(leaf)),
@@ -241,12 +235,10 @@ impl Verification<'_> {
     /// The bytes against the hash, then the columns against the bytes.
     fn check_record(&mut self, row: &Row) -> Result<Result<Hash, FaultKind>, DbError> {
         let Ok(leaf) = hash_of(row, 2) else { return Ok(Err(FaultKind::HashMalformed)) };
-        let Some(record) = row.try_get::<_, Option<&[u8]>>("record")? else {
-            return Ok(Err(FaultKind::RecordMissing));
+        let record = match walk::record_of(row.try_get("record")?, &leaf) {
+            Ok(record) => record,
+            Err(kind) => return Ok(Err(kind)),
         };
-        if merkle::leaf_hash(record) != leaf {
-            return Ok(Err(FaultKind::RecordChanged));
-        }
         if is_as_written(self.tenant_id, row, record, &mut self.written) {
             return Ok(Ok(leaf));
         }
@@ -296,22 +288,12 @@ impl Verification<'_> {
             .collect()
     }
 
-    /// A checkpoint against the tree of its size and against its own note.
-    fn judge(&self, point: &StoredPoint, tree: &Frontier) -> Option<FaultKind> {
-        let tree_size = point.size;
-        let bad = |reason: String| FaultKind::CheckpointBad { tree_size, reason };
-        if point.root != tree.root() {
-            return Some(FaultKind::RootDiffers { tree_size });
+    /// A stored checkpoint: its columns, then its note.
+    fn judge(&mut self, point: &StoredPoint) -> Result<(), FaultKind> {
+        if point.root != self.walk.root() {
+            return Err(FaultKind::RootDiffers { tree_size: point.size });
         }
-        let mut reason = "the tenant has no signing key".to_owned();
-        for key in &self.keys {
-            match Checkpoint::open(&point.note, key) {
-                Ok(signed) if signed.size == tree_size && signed.root == point.root => return None,
-                Ok(_) => return Some(bad("the note says otherwise than its columns".to_owned())),
-                Err(error) => reason = error.to_string(),
-            }
-        }
-        Some(bad(reason))
+        self.walk.checkpoint(&point.note)
     }
 
     async fn wrong_node(&self, nodes: &Nodes) -> Result<Option<Fault>, DbError> {
@@ -357,37 +339,11 @@ impl Nodes {
     }
 }
 
-/// The roots that checkpoints kept elsewhere promise, by size. Notes of other
-/// logs are passed over.
-fn known_roots(
-    keys: &[NoteVerifier],
-    notes: &[String],
-    leaves: u64,
-) -> Result<BTreeMap<u64, Hash>, FaultKind> {
-    let mut known = BTreeMap::new();
-    for note in notes {
-        let origin = note.lines().next().unwrap_or_default();
-        let mut opened = None;
-        for key in keys.iter().filter(|key| key.name() == origin) {
-            opened = Some(Checkpoint::open(note, key));
-            if matches!(opened, Some(Ok(_))) {
-                break;
-            }
-        }
-        match opened {
-            None => {}
-            Some(Err(error)) => {
-                return Err(FaultKind::KnownCheckpointBad { reason: error.to_string() });
-            }
-            Some(Ok(point)) if point.size > leaves => {
-                return Err(FaultKind::RolledBack { leaves, known_size: point.size });
-            }
-            Some(Ok(point)) => {
-                known.insert(point.size, point.root);
-            }
-        }
-    }
-    Ok(known)
+/// The notes that bear the tenant's log's name; those of other logs are theirs.
+fn notes_of(tenant_id: Uuid, notes: &[String]) -> impl Iterator<Item = &str> {
+    let name = log_name(tenant_id);
+    let is_ours = move |note: &&str| note.lines().next() == Some(name.as_str());
+    notes.iter().map(String::as_str).filter(is_ours)
 }
 
 /// What the sizes alone betray, after every leaf was found good.

@@ -20,7 +20,6 @@
 mod areas;
 mod assets;
 mod cookies;
-mod csv;
 mod device;
 mod docs;
 mod fault;

@@ -82,6 +82,7 @@ pages! {
     get  "/approvals"                    banking  approvals::list;
     get  "/audit"                        audit    audit::list;
     get  "/audit.csv"                    audit    audit::csv;
+    get  "/audit.jsonl"                  audit    audit::json_lines;
     get  "/audit/verify"                 audit    audit::verify;
     get  "/audit/{id}"                   audit    audit::show;
     get  "/audit/{id}/proof.json"        audit    audit::proof;

@@ -10,8 +10,11 @@
 
 pub mod access_log;
 mod answer;
+pub mod audit_export;
+pub mod audit_views;
 mod authorise;
 pub mod command;
+pub mod csv;
 pub mod group;
 mod idempotency;
 mod judge;

@@ -3,21 +3,24 @@
 
 use std::{net::IpAddr, str::FromStr};
 
-use access::{Permission, Resource, Scope};
+use access::{Permission, Scope};
 use audit::{
     ComplianceFlag, EventType, Outcome, Severity,
     note::NoteVerifier,
-    proof::{self, ConsistencyProof, Inclusion, StoredCheckpoint},
-    query::{self, Filter, StoredEvent},
+    portable::PortableInclusion,
+    proof::{self, Inclusion, StoredCheckpoint},
+    query::{ACTOR_KINDS, Filter},
 };
-use axum::extract::State;
+use axum::{body::Body, extract::State, response::IntoResponse as _};
+use http::header;
 use jiff::Timestamp;
 use operation::{
     Found, Page, PageRequest, Refusal, RefusalKind, View,
-    read::{ViewFailure, told_filter},
+    audit_export::{LogExport, LogFormat},
+    audit_views::{ListEvents, ProveConsistency, ProveEvent, ReadEvent},
+    read::ViewFailure,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tenancy::{Database, OpContext};
 use uuid::Uuid;
 
@@ -29,7 +32,8 @@ use crate::{
     wire::{List, audit as wire},
 };
 
-/// The filters of the list, each optional; all have to hold.
+/// The filters of list and export, each optional; all have to hold. The list is paged, the
+/// export has a format.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EventQuery {
@@ -45,12 +49,16 @@ pub(crate) struct EventQuery {
     organization_id: Option<Uuid>,
     compliance_flag: Option<String>,
     ip_address: Option<IpAddr>,
+    actor_kind: Option<String>,
+    user_agent: Option<String>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
     #[serde(skip_serializing)]
     limit: Option<u32>,
     #[serde(skip_serializing)]
     cursor: Option<String>,
+    #[serde(skip_serializing)]
+    format: Option<String>,
 }
 
 impl PageParameters for EventQuery {
@@ -64,6 +72,15 @@ impl PageParameters for EventQuery {
 }
 
 impl EventQuery {
+    /// Refuses parameters that the other of list and export has.
+    fn takes_no(&self, others: &[(&'static str, bool)]) -> Result<(), Problem> {
+        let other = others.iter().find(|(_, is_there)| *is_there);
+        let message = "This parameter is not known here";
+        other.map_or(Ok(()), |(name, _)| {
+            Err(Problem::malformed_field(*name, "unknown_field", message))
+        })
+    }
+
     fn filter(self) -> Result<Filter, Problem> {
         Ok(Filter {
             user_id: self.user_id,
@@ -78,6 +95,8 @@ impl EventQuery {
             organization_id: self.organization_id,
             compliance_flag: flag(self.compliance_flag.as_deref())?,
             ip_address: self.ip_address,
+            actor_kind: actor_kind(self.actor_kind)?,
+            user_agent: self.user_agent,
             from: self.from,
             to: self.to,
         })
@@ -85,13 +104,18 @@ impl EventQuery {
 }
 
 fn flag(text: Option<&str>) -> Result<Option<ComplianceFlag>, Problem> {
-    use ComplianceFlag::{Gdpr, KycAml, PciDss, Sox};
     let Some(text) = text else { return Ok(None) };
-    let found = [Gdpr, KycAml, PciDss, Sox].into_iter().find(|flag| flag.as_str() == text);
-    let message = "Expected GDPR, KYC_AML, PCI_DSS or SOX";
-    found
-        .map(Some)
-        .ok_or_else(|| Problem::malformed_field("compliance_flag", "invalid_value", message))
+    let found = ComplianceFlag::ALL.into_iter().find(|flag| flag.as_str() == text);
+    found.map(Some).ok_or_else(|| unknown("compliance_flag", "GDPR, KYC_AML, PCI_DSS or SOX"))
+}
+
+fn actor_kind(text: Option<String>) -> Result<Option<String>, Problem> {
+    let known = text.as_ref().is_none_or(|kind| ACTOR_KINDS.contains(&kind.as_str()));
+    known.then_some(text).ok_or_else(|| unknown("actor_kind", &ACTOR_KINDS.join(", ")))
+}
+
+fn unknown(field: &'static str, expected: &str) -> Problem {
+    Problem::malformed_field(field, "invalid_value", format!("Expected {expected}"))
 }
 
 pub(crate) async fn list(
@@ -99,6 +123,7 @@ pub(crate) async fn list(
     Caller(context): Caller,
     Parameters(query): Parameters<EventQuery>,
 ) -> Answer {
+    query.takes_no(&[("format", query.format.is_some())])?;
     let paging = Paging::of(&state, &context, "/v1/audit/events", &query).await?;
     let view = ListEvents { filter: query.filter()?, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;
@@ -106,6 +131,25 @@ pub(crate) async fn list(
         data: page.data.into_iter().map(wire::Event::from).collect(),
         next_cursor: paging.cursor(page.next.as_deref()),
     })
+}
+
+/// The file of an export, a piece at a time; what breaks off, breaks the answer off.
+pub(crate) async fn export(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Parameters(query): Parameters<EventQuery>,
+) -> Answer {
+    query.takes_no(&[("limit", query.limit.is_some()), ("cursor", query.cursor.is_some())])?;
+    let named = query.format.as_deref().unwrap_or_default();
+    let format = LogFormat::ALL.into_iter().find(|format| format.as_str() == named);
+    let format = format.ok_or_else(|| unknown("format", "csv or jsonl"))?;
+    let export = LogExport::begin(&state.operations, &context, query.filter()?, format).await?;
+    let name = format!("attachment; filename=\"audit-log.{}\"", format.as_str());
+    let headers = [
+        (header::CONTENT_TYPE, format.media_type().to_owned()),
+        (header::CONTENT_DISPOSITION, name),
+    ];
+    Ok((headers, Body::from_stream(export.into_stream())).into_response())
 }
 
 pub(crate) async fn read(
@@ -123,9 +167,12 @@ pub(crate) async fn prove(
     Id(id): Id,
 ) -> Answer {
     match state.operations.read(&context, &ProveEvent(id)).await? {
-        Inclusion::Proven(proof) => ok(wire::Inclusion::from(*proof)),
-        Inclusion::Unknown => Err(Problem::not_found()),
-        Inclusion::Waiting => {
+        (Inclusion::Proven(proof), keys) => {
+            let file = PortableInclusion::of(context.tenant_id(), *proof, &keys);
+            ok(wire::Inclusion::from(file))
+        }
+        (Inclusion::Unknown, _) => Err(Problem::not_found()),
+        (Inclusion::Waiting, _) => {
             let detail = "The event is being sealed: try again in a second";
             Err(Refusal::new(RefusalKind::Conflict, "not_sealed_yet", detail).retry_after(1).into())
         }
@@ -163,102 +210,10 @@ pub(crate) async fn consistency(
     ok(wire::Consistency::from(proof))
 }
 
-struct ListEvents {
-    filter: Filter,
-    page: PageRequest,
-}
-
-impl View for ListEvents {
-    const NAME: &'static str = "audit.list";
-    const RESOURCE: &'static str = "audit_event";
-    type Output = Page<StoredEvent>;
-
-    fn permission(&self) -> Permission {
-        Permission::AuditRead
-    }
-
-    fn filter(&self) -> Option<Value> {
-        told_filter(self.filter.told())
-    }
-
-    async fn load(
-        &self,
-        database: &Database,
-        context: &OpContext,
-        scope: Scope,
-    ) -> Result<Found<Self::Output>, ViewFailure> {
-        let before = self.page.after.as_deref().map(position::<Uuid>).transpose()?;
-        // The log is the tenant's: it is read whole or not at all.
-        let rows = if scope.is_all() {
-            query::list(database, context, &self.filter, before, self.page.limit + 1).await?
-        } else {
-            Vec::new()
-        };
-        let value = Page::of(rows, &self.page, |event| event.event_id.to_string());
-        let count = value.data.len();
-        Ok(Found::List { value, count })
-    }
-}
-
 /// A position that the cursor vouches for; anything else is another list's.
 fn position<T: FromStr>(text: &str) -> Result<T, Refusal> {
     let detail = "The cursor belongs to another list";
     text.parse().map_err(|_| Refusal::new(RefusalKind::Malformed, "invalid_cursor", detail))
-}
-
-struct ReadEvent(Uuid);
-
-impl View for ReadEvent {
-    const NAME: &'static str = "audit.read";
-    const RESOURCE: &'static str = "audit_event";
-    type Output = StoredEvent;
-
-    fn permission(&self) -> Permission {
-        Permission::AuditRead
-    }
-
-    fn object(&self) -> Option<Uuid> {
-        Some(self.0)
-    }
-
-    async fn load(
-        &self,
-        database: &Database,
-        context: &OpContext,
-        _: Scope,
-    ) -> Result<Found<Self::Output>, ViewFailure> {
-        let event = query::one(database, context, self.0).await?;
-        Ok(event
-            .map_or(Found::Missing, |value| Found::Object { value, resource: log(Some(self.0)) }))
-    }
-}
-
-struct ProveEvent(Uuid);
-
-impl View for ProveEvent {
-    const NAME: &'static str = "audit.prove";
-    const RESOURCE: &'static str = "audit_event";
-    type Output = Inclusion;
-
-    fn permission(&self) -> Permission {
-        Permission::AuditRead
-    }
-
-    fn object(&self) -> Option<Uuid> {
-        Some(self.0)
-    }
-
-    async fn load(
-        &self,
-        database: &Database,
-        context: &OpContext,
-        _: Scope,
-    ) -> Result<Found<Self::Output>, ViewFailure> {
-        match proof::inclusion(database, context, self.0).await? {
-            Inclusion::Unknown => Ok(Found::Missing),
-            value => Ok(Found::Object { value, resource: log(Some(self.0)) }),
-        }
-    }
 }
 
 struct ListCheckpoints {
@@ -289,43 +244,11 @@ impl View for ListCheckpoints {
     }
 }
 
-struct ProveConsistency {
-    from: u64,
-    to: u64,
-}
-
-impl View for ProveConsistency {
-    const NAME: &'static str = "audit.consistency";
-    const RESOURCE: &'static str = "audit_checkpoint";
-    type Output = ConsistencyProof;
-
-    fn permission(&self) -> Permission {
-        Permission::AuditRead
-    }
-
-    async fn load(
-        &self,
-        database: &Database,
-        context: &OpContext,
-        _: Scope,
-    ) -> Result<Found<Self::Output>, ViewFailure> {
-        let proof = proof::consistency(database, context, self.from, self.to).await?;
-        let sizes = || {
-            Refusal::rule("invalid_sizes", "to", "Expected 0 < from ≤ to ≤ the log's signed size")
-        };
-        let value = proof.ok_or_else(sizes)?;
-        Ok(Found::Object { value, resource: log(None) })
-    }
-}
-
-fn log(id: Option<Uuid>) -> Resource<'static> {
-    Resource::for_permission(Permission::AuditRead, id)
-}
-
 pub(crate) mod docs {
     //! What the handlers say of themselves.
 
-    use audit::{EventType, Outcome, Severity};
+    use audit::{ComplianceFlag, EventType, Outcome, Severity, query::ACTOR_KINDS};
+    use operation::audit_export::LogFormat;
 
     use crate::{
         openapi_parts::{Doc, instant, one_of, text, uuid, whole_number},
@@ -333,10 +256,33 @@ pub(crate) mod docs {
     };
 
     pub(crate) fn list() -> Doc {
+        filters(Doc::new("listAuditEvents", "audit", "The audit log, newest first"))
+            .describe(
+                "A page may hold fewer events than asked for, or none, and yet have a \
+                 `next_cursor`: for a filter other than by user or object it looks through a \
+                 bounded part of the log.",
+            )
+            .paged()
+            .answers::<List<wire::Event>>(200, "A page of events.")
+    }
+
+    pub(crate) fn export() -> Doc {
+        let formats = LogFormat::ALL.map(LogFormat::as_str);
+        filters(Doc::new("exportAuditEvents", "audit", "The audit log as a file, newest first"))
+            .required_query("format", one_of(formats), "CSV or JSON Lines.")
+            .describe(
+                "Streamed, with no bound on its length; recorded as a `data_export` before its \
+                 first byte. An event that commits while the file is made may be missing: ids are \
+                 in the order in which operations begin. `strongroom audit export` writes the \
+                 file that proves the log.",
+            )
+            .answers_file("The file.")
+    }
+
+    fn filters(doc: Doc) -> Doc {
         let severities = Severity::ALL.map(Severity::as_str);
-        let flags = ["GDPR", "KYC_AML", "PCI_DSS", "SOX"];
-        Doc::new("listAuditEvents", "audit", "The audit log, newest first")
-            .query("user_id", uuid(), "By the acting user.")
+        let flags = ComplianceFlag::ALL.map(ComplianceFlag::as_str);
+        doc.query("user_id", uuid(), "By the acting user.")
             .query(
                 "event_type",
                 one_of(EventType::ALL.iter().map(|kind| kind.as_str())),
@@ -352,10 +298,10 @@ pub(crate) mod docs {
             .query("organization_id", uuid(), "By organisation.")
             .query("compliance_flag", one_of(flags), "By the rules it falls under.")
             .query("ip_address", text(), "By the client's address.")
+            .query("actor_kind", one_of(ACTOR_KINDS), "By the sort of actor.")
+            .query("user_agent", text(), "By the client's user agent, as a whole.")
             .query("from", instant(), "From this instant, inclusive.")
             .query("to", instant(), "Before this instant.")
-            .paged()
-            .answers::<List<wire::Event>>(200, "A page of events.")
     }
 
     pub(crate) fn read() -> Doc {
@@ -364,7 +310,11 @@ pub(crate) mod docs {
 
     pub(crate) fn prove() -> Doc {
         Doc::new("proveAuditEvent", "audit", "The proof that an event stands in the log")
-            .describe("An RFC 6962 inclusion proof against the latest signed checkpoint.")
+            .describe(
+                "An RFC 6962 inclusion proof against the latest signed checkpoint. The answer is \
+                 a file that proves it to whoever has the log's key: `strongroom audit \
+                 check-proof`.",
+            )
             .answers::<wire::Inclusion>(200, "The proof.")
             .problem(409, &["not_sealed_yet"])
     }

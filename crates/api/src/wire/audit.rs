@@ -2,7 +2,8 @@
 
 use audit::{
     note::NoteVerifier,
-    proof::{ConsistencyProof, InclusionProof, StoredCheckpoint},
+    portable::{PortableCheckpoint, PortableInclusion},
+    proof::{ConsistencyProof, StoredCheckpoint},
     query::StoredEvent,
 };
 use base64::Engine as _;
@@ -201,6 +202,8 @@ impl Example for Checkpoints {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = InclusionProof)]
 pub(crate) struct Inclusion {
+    /// Whose log it is; the name of its keys follows from it.
+    pub(crate) tenant_id: Uuid,
     /// The event.
     pub(crate) event_id: Uuid,
     /// The exact record, a text: hash these bytes and not a reformatted copy.
@@ -213,17 +216,23 @@ pub(crate) struct Inclusion {
     pub(crate) hashes: Vec<String>,
     /// The signed tree head that the path leads to.
     pub(crate) checkpoint: Checkpoint,
+    /// The log's verifier keys, oldest first. A proof is as good as the way its keys came:
+    /// hold them against those that you have from elsewhere.
+    pub(crate) verifier_keys: Vec<String>,
 }
 
-impl From<InclusionProof> for Inclusion {
-    fn from(proof: InclusionProof) -> Self {
+impl From<PortableInclusion> for Inclusion {
+    fn from(proof: PortableInclusion) -> Self {
+        let PortableCheckpoint { tree_size, root_hash, note, created_at } = proof.checkpoint;
         Self {
+            tenant_id: proof.tenant_id,
             event_id: proof.event_id,
             record: proof.record,
-            leaf_hash: STANDARD.encode(proof.leaf_hash),
+            leaf_hash: proof.leaf_hash,
             log_index: proof.log_index,
-            hashes: proof.hashes.iter().map(|hash| STANDARD.encode(hash)).collect(),
-            checkpoint: proof.checkpoint.into(),
+            hashes: proof.hashes,
+            checkpoint: Checkpoint { tree_size, root_hash, note, created_at: instant(created_at) },
+            verifier_keys: proof.verifier_keys,
         }
     }
 }
@@ -231,12 +240,14 @@ impl From<InclusionProof> for Inclusion {
 impl Example for Inclusion {
     fn example() -> Self {
         Self {
+            tenant_id: EXAMPLE_ID,
             event_id: EXAMPLE_ID,
             record: format!(r#"{{"action":"auth.login","event_id":"{EXAMPLE_ID}"}}"#),
             leaf_hash: STANDARD.encode([1; 32]),
             log_index: 41,
             hashes: vec![STANDARD.encode([2; 32])],
             checkpoint: Checkpoint::example(),
+            verifier_keys: Checkpoints::example().verifier_keys,
         }
     }
 }

@@ -10,13 +10,12 @@ use access::{Permission, Resource};
 use audit::EventType;
 use axum::response::IntoResponse as _;
 use http::{HeaderValue, header};
-use operation::{Applied, Command, PageRequest, Target, command::Outcome, event};
+use operation::{Applied, Command, PageRequest, Target, command::Outcome, csv, event};
 use serde_json::{Map, Value, json};
 use tenancy::{DbError, OpContext, TenantTx};
 use uuid::Uuid;
 
 use crate::{
-    csv,
     fault::{Answer, Fault},
     params::Params,
     visitor::Visitor,

@@ -9,10 +9,10 @@ use banking::{
     TransferView,
 };
 use http::StatusCode;
-use operation::PageRequest;
+use operation::{PageRequest, audit_views::ReadEvent};
 use uuid::Uuid;
 
-use super::{audit::views::ReadEvent, moving::number_of};
+use super::moving::number_of;
 use crate::{
     fault::{Answer, Fault},
     kit,

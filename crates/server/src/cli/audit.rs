@@ -1,11 +1,16 @@
-//! `strongroom audit`: needs nothing but a database, and trusts nothing but the
-//! signing keys.
+//! `strongroom audit`: proves the log, over a database or over a file alone, and makes the
+//! files that others prove it by. Trusts nothing but the signing keys.
+
+mod files;
+mod list;
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use audit::verify::{Options, TenantReport};
+use audit::keys::log_name;
+use audit::verify::{Fault, Options, TenantReport};
 use clap::Subcommand;
+use uuid::Uuid;
 
 use super::exit::Found;
 use super::output::Output;
@@ -16,14 +21,71 @@ use crate::connect::connect;
 /// Prove the audit log.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Re-hash every record, rebuild every tree, check every signature; names the first bad record of each tenant. Ends with 1 where there is one.
+    /// Re-hash every record, rebuild every tree, check every signature; names the first bad record of each tenant. Ends with 1 where there is one. With --from, over an exported file alone: no database, no server.
     Verify {
         /// Only this tenant.
-        #[arg(long, value_name = "SLUG")]
+        #[arg(long, value_name = "SLUG", conflicts_with = "from")]
         tenant: Option<String>,
+        /// A file of `audit export`, instead of the database.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+        /// A verifier key of the log, `name+hash+key`, got from elsewhere than the file. May be repeated. Without one the file's own keys are used: that proves that nothing was changed since it was made, and not who made it.
+        #[arg(long, value_name = "KEY", requires = "from")]
+        key: Vec<String>,
         /// A file with a checkpoint kept elsewhere: the log must extend it. May be repeated.
         #[arg(long, value_name = "FILE")]
         checkpoint: Vec<PathBuf>,
+    },
+    /// Print records, newest first, as they happened, sealed or not; for people and their tools, while `export` is for proofs. Leaves a record that they left.
+    List {
+        /// The tenant.
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+        /// How records are written.
+        #[arg(long, value_enum, default_value_t = list::Format::Jsonl, value_name = "FORMAT")]
+        format: list::Format,
+        /// Which.
+        #[command(flatten)]
+        filters: Box<list::Filters>,
+    },
+    /// Write a tenant's sealed log to a file that is verified without this database: JSON Lines with the exact bytes of every record, every checkpoint, and the keys. Leaves a record that it left.
+    Export {
+        /// The tenant.
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+        /// Where to; never over a file that is there.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print the proof that an event stands in the log, as the API answers it.
+    Proof {
+        /// The event's id.
+        #[arg(value_name = "EVENT")]
+        event: Uuid,
+        /// The tenant.
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+    },
+    /// Print the proof that the log only grew between two sizes that were signed.
+    Consistency {
+        /// The earlier size.
+        #[arg(value_name = "FROM")]
+        from: u64,
+        /// The later size.
+        #[arg(value_name = "TO")]
+        to: u64,
+        /// The tenant.
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+    },
+    /// Check a proof from its file alone: no database, no server. Ends with 1 where it proves nothing.
+    CheckProof {
+        /// A file of `audit proof`, of `audit consistency`, of the API or of the console.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// A verifier key of the log, `name+hash+key`, got from elsewhere than the file. May be repeated.
+        #[arg(long, value_name = "KEY", required = true)]
+        key: Vec<String>,
     },
 }
 
@@ -32,12 +94,43 @@ pub(super) async fn run(
     configuration: &Configuration,
     output: Output,
 ) -> anyhow::Result<()> {
-    let Command::Verify { tenant, checkpoint } = command;
-    configuration.check_form()?;
-    let known_checkpoints = checkpoint
+    match command {
+        Command::Verify { from: Some(file), key, checkpoint, .. } => {
+            files::verify(&file, &key, notes(&checkpoint)?, output)
+        }
+        Command::Verify { tenant, checkpoint, .. } => {
+            verify(tenant, notes(&checkpoint)?, configuration, output).await
+        }
+        Command::List { tenant, format, filters } => {
+            list::run(&tenant, format, *filters, configuration).await
+        }
+        Command::Export { tenant, file } => {
+            files::export(&tenant, &file, configuration, output).await
+        }
+        Command::Proof { event, tenant } => {
+            files::proof(&tenant, event, configuration, output).await
+        }
+        Command::Consistency { from, to, tenant } => {
+            files::consistency(&tenant, from, to, configuration, output).await
+        }
+        Command::CheckProof { file, key } => files::check(&file, &key, output),
+    }
+}
+
+fn notes(files: &[PathBuf]) -> anyhow::Result<Vec<String>> {
+    files
         .iter()
         .map(|path| std::fs::read_to_string(path).with_context(|| path.display().to_string()))
-        .collect::<Result<_, _>>()?;
+        .collect()
+}
+
+async fn verify(
+    tenant: Option<String>,
+    known_checkpoints: Vec<String>,
+    configuration: &Configuration,
+    output: Output,
+) -> anyhow::Result<()> {
+    configuration.check_form()?;
     let client = connect(&configuration.auditor_database()?).await?;
     let options = Options { tenant: tenant.clone(), known_checkpoints, ..Options::default() };
     let progress = Progress::new("records", 0);
@@ -54,10 +147,16 @@ pub(super) async fn run(
             report.sealed.to_string(),
             report.waiting.to_string(),
             report.checkpoints.to_string(),
-            fault(report),
+            told(report.fault.as_ref()),
         ]
     })?;
-    match reports.iter().filter(|report| report.fault.is_some()).count() {
+    // A checkpoint that was held against nothing has proven nothing.
+    let origin = |note: &String| note.lines().next().unwrap_or_default().to_owned();
+    let names: Vec<_> = reports.iter().map(|report| log_name(report.tenant_id)).collect();
+    if let Some(other) = options.known_checkpoints.iter().map(origin).find(|o| !names.contains(o)) {
+        return Err(Found(format!("a checkpoint is of none of these logs: {other}")).into());
+    }
+    match reports.iter().filter(|report: &&TenantReport| report.fault.is_some()).count() {
         0 => Ok(()),
         bad => {
             Err(Found(format!("the audit log of {bad} tenants is not as it was written")).into())
@@ -65,8 +164,9 @@ pub(super) async fn run(
     }
 }
 
-fn fault(report: &TenantReport) -> String {
-    report.fault.as_ref().map_or_else(
+/// A fault in a line.
+fn told(fault: Option<&Fault>) -> String {
+    fault.map_or_else(
         || "none".to_owned(),
         |fault| {
             let index =

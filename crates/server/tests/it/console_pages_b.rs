@@ -383,9 +383,10 @@ async fn the_audit_log_is_filtered_verified_and_taken_along() {
     assert!(page.text.contains("verdict--good"), "{}", page.text);
     assert_eq!(page.text.matches("check--good").count(), 4);
     let proof = admin.get(&app, &format!("/audit/{event}/proof.json")).await;
-    let proof: serde_json::Value = serde_json::from_str(&proof.text).unwrap();
-    assert_eq!(proof["proof"]["event_id"], event.to_string());
-    assert!(proof["verifier_keys"][0].as_str().unwrap().contains('+'));
+    let proof: audit::portable::PortableInclusion = serde_json::from_str(&proof.text).unwrap();
+    assert_eq!((proof.event_id, proof.tenant_id), (event, app.bank.id));
+    let key = audit::note::NoteVerifier::parse(&proof.verifier_keys[0]).unwrap();
+    assert_eq!(proof.verify(&[key]), Ok(()));
     let page = admin.get(&app, "/audit/verify").await;
     assert!(page.text.contains("verdict--good"), "{}", page.text);
     // Another tenant's record is nobody's here.

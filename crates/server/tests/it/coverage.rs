@@ -287,6 +287,7 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         "readPasswordPolicy" => (None, None, "?tenant=bank"),
         "endSession" => (Some(objects.session), None, ""),
         "createUser" => (None, Some(json!({ "username": user_name, "role": "customer" })), ""),
+        "exportAuditEvents" => (None, None, "?format=jsonl"),
         "readUser" | "deleteUser" | "listUserSessions" => (Some(objects.user), None, ""),
         "restoreUser" | "unlockUser" | "endUserSessions" => {
             (Some(objects.user), Some(json!({})), "")

@@ -434,17 +434,21 @@ impl Ask<'_> {
     }
 
     pub(crate) async fn send(self) -> Answered {
+        let (parts, body) = self.begin().await.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answered { status: parts.status.as_u16(), headers: parts.headers, body, text }
+    }
+
+    /// The answer with its body yet to be read.
+    pub(crate) async fn begin(self) -> axum::response::Response {
         let mut request =
             Request::builder().method(self.method).uri(&self.path).body(self.body).unwrap();
         *request.headers_mut() = self.headers;
         request.headers_mut().entry("host").or_insert(HeaderValue::from_static("localhost"));
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.peer, 40_000)));
-        let response = self.app.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answered { status: parts.status.as_u16(), headers: parts.headers, body, text }
+        self.app.router.clone().oneshot(request).await.unwrap()
     }
 }
 

@@ -10,6 +10,8 @@ mod approvals;
 mod approvals_abuse;
 mod approvals_clock;
 mod audit;
+mod audit_export;
+mod audit_files;
 mod bank_duties;
 mod bank_lists;
 mod bank_plans;

@@ -9,25 +9,24 @@ use std::{collections::BTreeMap, net::IpAddr};
 use access::Permission;
 use askama::Template;
 use audit::{
-    EventType, Outcome, Severity,
+    ComplianceFlag, EventType, Outcome, Severity,
+    portable::PortableInclusion,
     proof::{Inclusion, InclusionProof, StoredCheckpoint},
-    query::{Filter, StoredEvent},
+    query::{ACTOR_KINDS, Filter, StoredEvent},
 };
-use axum::{extract::Path, response::IntoResponse as _};
+use axum::{body::Body, extract::Path, response::IntoResponse as _};
 use http::{HeaderValue, header};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use serde_json::json;
+use operation::audit_export::{LogExport, LogFormat};
+use operation::audit_views::{ListEvents, ProveEvent, ReadEvent};
 use uuid::Uuid;
 
 use self::{
     checks::Check,
-    views::{Evidence, ExamineLog, ListEvents, ProveEvent, ReadEvent},
+    views::{Evidence, ExamineLog},
     words::{Change, changes, place, sentence},
 };
-use super::{
-    as_api::{AsApi, address},
-    export::{self, Bounds, File},
-};
+use super::as_api::{AsApi, address};
 use crate::{
     fault::{Answer, Fault},
     kit::{self, Markup},
@@ -35,35 +34,6 @@ use crate::{
     params::Params,
     visitor::Visitor,
 };
-
-const CSV_PATH: &str = "/audit.csv";
-const CSV: Bounds = Bounds { page_rows: 250, rows: 5_000, reads: 20 };
-/// The log as a file.
-struct EventsFile;
-
-impl File for EventsFile {
-    const ACTION: &'static str = "audit.export";
-    const RESOURCE: &'static str = "audit_event";
-    const PERMISSION: Permission = Permission::AuditRead;
-    const PERSONAL: bool = true;
-    const COLUMNS: &'static [&'static str] = &[
-        "When",
-        "Who",
-        "Action",
-        "Type",
-        "Severity",
-        "Result",
-        "Resource",
-        "Resource id",
-        "Address",
-        "Log index",
-        "Event id",
-    ];
-    const TOLD: &'static [&'static str] =
-        &["event_type", "severity", "result", "resource_id", "session_id", "from", "to"];
-    const NAMED: &'static [&'static str] =
-        &["who", "action", "resource_type", "request_id", "ip_address"];
-}
 
 /// Said where a filter names a person who is not there.
 const NOBODY: &str = "There is nobody of that name, and so no id to ask for.";
@@ -101,6 +71,7 @@ struct TimelineList {
     first: Option<String>,
     next: Option<String>,
     csv: String,
+    json_lines: String,
     api: AsApi,
     is_filtered: bool,
 }
@@ -113,6 +84,8 @@ struct Options {
     kinds: Vec<(String, String)>,
     severities: Vec<(String, String)>,
     results: Vec<(String, String)>,
+    flags: Vec<(String, String)>,
+    actors: Vec<(String, String)>,
 }
 
 #[derive(Template)]
@@ -167,7 +140,8 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
         next: visitor.next_page("/audit", &params, found.next.as_deref()).await?,
         first: params.get("cursor").map(|_| params.link("/audit", "cursor", "")),
         days: days(&visitor, found.data).await?,
-        csv: params.link(CSV_PATH, "cursor", ""),
+        csv: params.link("/audit.csv", "cursor", ""),
+        json_lines: params.link("/audit.jsonl", "cursor", ""),
         api,
         is_filtered: !params.without(&["cursor"]).is_empty(),
     };
@@ -178,37 +152,28 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
     visitor.show(&Timeline { page, list, options: options(), more_filters, params })
 }
 
-/// `GET /audit.csv`: what the filters let through.
+/// `GET /audit.csv`: what the filters let through, as long as that is.
 pub(crate) async fn csv(visitor: Visitor, params: Params) -> Answer {
-    let asked = filter(&visitor, &params).await?;
-    let lines = export::lines::<EventsFile, _>(&visitor, CSV_PATH, &params, &CSV, |page| {
-        let (visitor, asked) = (&visitor, asked.clone());
-        async move {
-            let Some(filter) = asked else { return Ok((Vec::new(), None)) };
-            let found = visitor.read(&ListEvents { filter, page }).await?;
-            let names = names(visitor, &found.data).await?;
-            Ok((found.data.iter().map(|event| exported(event, &names)).collect(), found.next))
-        }
-    })
-    .await?;
-    export::send::<EventsFile>(&visitor, "audit-log", &params, None, &lines).await
+    file(&visitor, &params, LogFormat::Csv).await
 }
 
-fn exported(event: &StoredEvent, names: &BTreeMap<Uuid, String>) -> Vec<String> {
-    let text = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
-    vec![
-        event.occurred_at.to_string(),
-        actor(event, names),
-        event.action.clone(),
-        event.event_type.clone(),
-        event.severity.clone(),
-        event.result.clone(),
-        event.resource_type.clone(),
-        text(event.resource_id),
-        event.ip_address.clone().unwrap_or_default(),
-        event.log_index.map(|index| index.to_string()).unwrap_or_default(),
-        event.event_id.to_string(),
-    ]
+/// `GET /audit.jsonl`: the same, for programs.
+pub(crate) async fn json_lines(visitor: Visitor, params: Params) -> Answer {
+    file(&visitor, &params, LogFormat::JsonLines).await
+}
+
+async fn file(visitor: &Visitor, params: &Params, format: LogFormat) -> Answer {
+    // Nobody of that name: nothing of theirs.
+    let nobody = || Filter { user_id: Some(Uuid::nil()), ..Filter::default() };
+    let filter = filter(visitor, params).await?.unwrap_or_else(nobody);
+    let operations = &visitor.console.operations;
+    let export = LogExport::begin(operations, visitor.context(), filter, format).await?;
+    let name = format!("attachment; filename=\"audit-log.{}\"", format.as_str());
+    let headers = [
+        (header::CONTENT_TYPE, format.media_type().to_owned()),
+        (header::CONTENT_DISPOSITION, name),
+    ];
+    Ok((headers, Body::from_stream(export.into_stream())).into_response())
 }
 
 /// `GET /audit/{id}?verify=yes`.
@@ -267,11 +232,8 @@ pub(crate) async fn proof(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
             "Not sealed yet: there is no proof to download",
         );
     };
-    let keys: Vec<String> = keys.iter().map(audit::note::NoteVerifier::to_text).collect();
-    let whole = json!({
-        "tenant": visitor.context().tenant.slug, "proof": proof, "verifier_keys": keys,
-    });
-    let text = serde_json::to_string_pretty(&whole).map_err(|_| Fault::internal())?;
+    let file = PortableInclusion::of(visitor.context().tenant_id(), *proof, &keys);
+    let text = serde_json::to_string_pretty(&file).map_err(|_| Fault::internal())?;
     let name = HeaderValue::from_str(&format!("attachment; filename=\"audit-proof-{id}.json\""));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
@@ -332,10 +294,28 @@ async fn filter(visitor: &Visitor, params: &Params) -> Result<Option<Filter>, Fa
         resource_id: params.id("resource_id")?,
         session_id: params.id("session_id")?,
         request_id: params.get("request_id").map(str::to_owned),
+        organization_id: params.id("organization_id")?,
+        compliance_flag: params
+            .get("compliance_flag")
+            .map(|name| {
+                ComplianceFlag::ALL
+                    .into_iter()
+                    .find(|flag| flag.as_str() == name)
+                    .ok_or_else(|| Fault::malformed("compliance_flag"))
+            })
+            .transpose()?,
+        actor_kind: params
+            .get("actor_kind")
+            .map(|name| {
+                let known = ACTOR_KINDS.into_iter().find(|kind| *kind == name);
+                known.map(str::to_owned).ok_or_else(|| Fault::malformed("actor_kind"))
+            })
+            .transpose()?,
+        user_agent: params.get("user_agent").map(str::to_owned),
         ip_address: params.parsed::<IpAddr>("ip_address")?,
         from: midnight(params, "from", &zone, false)?,
         to: midnight(params, "to", &zone, true)?,
-        ..Filter::default()
+        user_id: None,
     };
     if let Some(who) = params.get("who") {
         filter.user_id = match who.parse::<Uuid>() {
@@ -469,6 +449,13 @@ fn options() -> Options {
         kinds,
         severities: with_any(Severity::ALL.iter().map(|severity| severity.as_str()).collect()),
         results: with_any(Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect()),
+        flags: std::iter::once(any())
+            .chain(ComplianceFlag::ALL.map(|flag| {
+                let name = flag.as_str();
+                (name.to_owned(), name.replace('_', " "))
+            }))
+            .collect(),
+        actors: with_any(ACTOR_KINDS.to_vec()),
     }
 }
 
@@ -490,6 +477,10 @@ fn api_of(asked: Option<&Filter>) -> String {
         ("resource_id", text(filter.resource_id)),
         ("session_id", text(filter.session_id)),
         ("request_id", filter.request_id.clone()),
+        ("organization_id", text(filter.organization_id)),
+        ("compliance_flag", filter.compliance_flag.map(|flag| flag.as_str().to_owned())),
+        ("actor_kind", filter.actor_kind.clone()),
+        ("user_agent", filter.user_agent.clone()),
         ("ip_address", filter.ip_address.map(|address| address.to_string())),
         ("from", filter.from.map(|from| from.to_string())),
         ("to", filter.to.map(|to| to.to_string())),

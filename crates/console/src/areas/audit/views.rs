@@ -1,28 +1,23 @@
-//! Reads of the audit log under policy. The log is the tenant's: it is read whole or not
-//! at all. Every look leaves a record of its own, under the names that the API uses too.
+//! Looks at the state of the audit log, for pages alone; its events are read by
+//! `operation::audit_views`. Every look leaves a record of its own.
 
 use access::{Permission, Resource, Scope};
 use audit::{
     note::NoteVerifier,
     proof::{self, ConsistencyProof, Inclusion, StoredCheckpoint},
-    query::{self, Filter, StoredEvent},
+    query::{self, Filter},
 };
 use jiff::Timestamp;
-use operation::{
-    Found, Page, PageRequest, Refusal, RefusalKind, View,
-    read::{ViewFailure, told_filter},
-};
-use serde_json::Value;
+use operation::{Found, View, read::ViewFailure};
 use tenancy::{Database, OpContext};
-use uuid::Uuid;
 
 /// Events looked at for those that wait to be sealed.
 const RECENT: u32 = 100;
 /// Checkpoints looked at for an earlier state of the log.
 const CHECKPOINTS: u32 = 50;
 
-fn log(id: Option<Uuid>) -> Resource<'static> {
-    Resource::for_permission(Permission::AuditRead, id)
+fn log() -> Resource<'static> {
+    Resource::for_permission(Permission::AuditRead, None)
 }
 
 macro_rules! audit_view {
@@ -31,102 +26,6 @@ macro_rules! audit_view {
             Permission::AuditRead
         }
     };
-}
-
-/// A page of events.
-pub(crate) struct ListEvents {
-    pub(crate) filter: Filter,
-    pub(crate) page: PageRequest,
-}
-
-impl View for ListEvents {
-    const NAME: &'static str = "audit.list";
-    const RESOURCE: &'static str = "audit_event";
-    type Output = Page<StoredEvent>;
-
-    audit_view!();
-
-    fn filter(&self) -> Option<Value> {
-        told_filter(self.filter.told())
-    }
-
-    async fn load(
-        &self,
-        database: &Database,
-        context: &OpContext,
-        scope: Scope,
-    ) -> Result<Found<Self::Output>, ViewFailure> {
-        let position = |text: &str| {
-            let detail = "The cursor belongs to another list";
-            let foreign = || Refusal::new(RefusalKind::Malformed, "invalid_cursor", detail);
-            text.parse::<Uuid>().map_err(|_| foreign())
-        };
-        let before = self.page.after.as_deref().map(position).transpose()?;
-        let rows = if scope.is_all() {
-            query::list(database, context, &self.filter, before, self.page.limit + 1).await?
-        } else {
-            Vec::new()
-        };
-        let value = Page::of(rows, &self.page, |event| event.event_id.to_string());
-        let count = value.data.len();
-        Ok(Found::List { value, count })
-    }
-}
-
-/// One event.
-pub(crate) struct ReadEvent(pub(crate) Uuid);
-
-impl View for ReadEvent {
-    const NAME: &'static str = "audit.read";
-    const RESOURCE: &'static str = "audit_event";
-    type Output = StoredEvent;
-
-    audit_view!();
-
-    fn object(&self) -> Option<Uuid> {
-        Some(self.0)
-    }
-
-    async fn load(
-        &self,
-        database: &Database,
-        context: &OpContext,
-        _: Scope,
-    ) -> Result<Found<Self::Output>, ViewFailure> {
-        let event = query::one(database, context, self.0).await?;
-        Ok(event
-            .map_or(Found::Missing, |value| Found::Object { value, resource: log(Some(self.0)) }))
-    }
-}
-
-/// The proof that an event stands in the log, and the keys that verify it.
-pub(crate) struct ProveEvent(pub(crate) Uuid);
-
-impl View for ProveEvent {
-    const NAME: &'static str = "audit.prove";
-    const RESOURCE: &'static str = "audit_event";
-    type Output = (Inclusion, Vec<NoteVerifier>);
-
-    audit_view!();
-
-    fn object(&self) -> Option<Uuid> {
-        Some(self.0)
-    }
-
-    async fn load(
-        &self,
-        database: &Database,
-        context: &OpContext,
-        _: Scope,
-    ) -> Result<Found<Self::Output>, ViewFailure> {
-        match proof::inclusion(database, context, self.0).await? {
-            Inclusion::Unknown => Ok(Found::Missing),
-            inclusion => {
-                let keys = proof::verifier_keys(database, context).await?;
-                Ok(Found::Object { value: (inclusion, keys), resource: log(Some(self.0)) })
-            }
-        }
-    }
 }
 
 /// How far the log is sealed.
@@ -164,7 +63,7 @@ impl View for ReadLogState {
             waiting_more: u32::try_from(waiting).is_ok_and(|waiting| waiting >= RECENT),
             now: context.clock.now(),
         };
-        Ok(Found::Object { value, resource: log(None) })
+        Ok(Found::Object { value, resource: log() })
     }
 }
 
@@ -215,6 +114,6 @@ impl View for ExamineLog {
             samples.push(proof::inclusion(database, context, event.event_id).await?);
         }
         let value = Evidence { latest, earlier, growth, keys, samples, waiting };
-        Ok(Found::Object { value, resource: log(None) })
+        Ok(Found::Object { value, resource: log() })
     }
 }

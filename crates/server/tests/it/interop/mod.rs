@@ -2,7 +2,8 @@
 //! `jose`, each a process of its own that reads the keys over HTTP from a real listener.
 //! Over a rotation and a revocation, for every algorithm; what has no public half (HS256) they
 //! verify by keys handed over, as to a service that knows `JWT_SECRET_KEY`. And what we
-//! refuse, they refuse. Signatures of HTTP messages are beside them (`signatures`).
+//! refuse, they refuse. Signatures of HTTP messages are beside them (`signatures`); the audit log
+//! is verified by others in `audit_files`.
 //!
 //! `scripts/test` installs them beside the build (`install_interop`). Where they are not,
 //! a test fails in CI and says loudly elsewhere that it has tested nothing.
@@ -41,6 +42,11 @@ pub(crate) fn passkeys_python() -> Option<PathBuf> {
     is_there("fido2").then(|| folder().join("passkeys/bin/python"))
 }
 
+/// The Python that has what verifies logs.
+pub(crate) fn audit_python() -> Option<PathBuf> {
+    is_there("pymerkle").then(|| folder().join("audit/bin/python"))
+}
+
 /// Where `install_interop` puts things: beside the build that this test is part of.
 fn folder() -> PathBuf {
     let program = std::env::current_exe().unwrap();
@@ -55,6 +61,7 @@ fn is_there(stack: &str) -> bool {
     let library = match stack {
         "jose" => folder().join("node/node_modules/jose/package.json"),
         "fido2" => folder().join("passkeys/bin/python"),
+        "pymerkle" => folder().join("audit/bin/python"),
         "http-message-signatures" => folder().join("signatures/bin/python"),
         _ => folder().join("python/bin/python"),
     };

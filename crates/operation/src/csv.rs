@@ -13,7 +13,7 @@ const SIGNS: [char; 12] = ['=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦'
 const SEPARATORS: [char; 4] = [';', '\t', '\r', '\n'];
 
 /// Appends one line.
-pub(crate) fn line<'a>(text: &mut String, cells: impl IntoIterator<Item = &'a str>) {
+pub fn line<'a>(text: &mut String, cells: impl IntoIterator<Item = &'a str>) {
     for (index, cell) in cells.into_iter().enumerate() {
         if index > 0 {
             text.push(',');
