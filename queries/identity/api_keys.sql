@@ -38,7 +38,8 @@ WHERE held.tenant_id = $1::uuid AND held.user_id = $2::uuid
 ORDER BY held.role <> person.role, held.role;
 
 --! lock
-SELECT role, revoked_at, expires_at FROM api_keys WHERE tenant_id = $1::uuid AND id = $2::uuid FOR NO KEY UPDATE;
+SELECT role, revoked_at, expires_at, version FROM api_keys
+WHERE tenant_id = $1::uuid AND id = $2::uuid FOR NO KEY UPDATE;
 
 --! rotate
 -- $6 seconds of overlap; none leaves no earlier secret.

@@ -1,5 +1,9 @@
 --! methods
-SELECT method, config_id, name, confirmed_at, last_used_at, remaining FROM get_user_mfa_methods($1::uuid);
+SELECT held.method, held.config_id, held.name, held.confirmed_at, held.last_used_at, held.remaining, config.version
+FROM get_user_mfa_methods($1::uuid) WITH ORDINALITY
+    AS held (method, config_id, name, confirmed_at, last_used_at, remaining, place)
+LEFT JOIN mfa_configs config ON config.id = held.config_id
+ORDER BY held.place;
 
 --! tenant_name
 -- What authenticator apps show where the policy names no issuer.
@@ -46,10 +50,16 @@ RETURNING id;
 UPDATE mfa_configs SET last_used_at = app_now()
 WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND method = $3::text;
 
+--! lock_own
+-- Whoever removes it locks its owner's row before.
+SELECT version FROM mfa_configs
+WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND id = $3::uuid AND confirmed_at IS NOT NULL FOR UPDATE;
+
 --! rename
+-- The table's trigger counts the version up.
 UPDATE mfa_configs SET name = $4::text
-WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND id = $3::uuid AND confirmed_at IS NOT NULL
-RETURNING id;
+WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND id = $3::uuid
+RETURNING version;
 
 --! disable
 SELECT disable_mfa_method($1::uuid, $2::text::varchar) AS removed;

@@ -50,7 +50,7 @@ SELECT user_handle FROM webauthn_users WHERE tenant_id = $1::uuid AND user_id = 
 -- With the owner's key, which opens the names.
 SELECT credential.id, credential.credential_id, credential.algorithm, credential.transports, credential.aaguid,
     credential.backup_eligible, credential.backed_up, credential.name_sealed, credential.last_used_at,
-    credential.created_at, credential.updated_at, subject.key_id, subject.kek_epoch, subject.wrapped_key
+    credential.created_at, credential.updated_at, credential.version, subject.key_id, subject.kek_epoch, subject.wrapped_key
 FROM webauthn_credentials credential
 JOIN subject_keys subject ON subject.tenant_id = credential.tenant_id AND subject.subject_id = credential.user_id
 WHERE credential.tenant_id = $1::uuid AND credential.user_id = $2::uuid
@@ -100,7 +100,13 @@ WHERE tenant_id = $1::uuid AND id = $2::uuid;
 UPDATE mfa_configs SET last_used_at = app_now()
 WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND method = 'passkey';
 
+--! lock_own
+-- Whoever removes it locks its owner's row before.
+SELECT version FROM webauthn_credentials
+WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND id = $3::uuid FOR UPDATE;
+
 --! rename
+-- The table's trigger counts the version up.
 UPDATE webauthn_credentials SET name_sealed = $4::bytea
 WHERE tenant_id = $1::uuid AND user_id = $2::uuid AND id = $3::uuid
 RETURNING id;

@@ -254,6 +254,11 @@ impl Policies {
         })
     }
 
+    /// The policies that bear on a permission.
+    pub(crate) fn slice_of(&self, blueprint: Blueprint, permission: Permission) -> &PolicySet {
+        &self.blueprints[blueprint as usize].slices[permission as usize]
+    }
+
     /// What the role alone may do to a made-up object.
     pub(crate) fn probe(
         &self,

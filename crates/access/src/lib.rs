@@ -27,7 +27,7 @@ mod tests;
 
 pub use blueprint::Blueprint;
 pub use decision::{Decision, Effect, Principal, Resource};
-pub use diff::{Difference, differences};
+pub use diff::{Difference, NamesSomething, differences};
 pub use engine::Policies;
 pub use explain::{Explanation, Missing};
 pub use load::PolicyError;

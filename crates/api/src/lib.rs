@@ -11,6 +11,8 @@ mod config;
 mod cursor;
 mod extract;
 mod floods;
+#[cfg(test)]
+mod golden;
 mod health;
 mod json;
 mod middleware;

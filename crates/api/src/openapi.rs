@@ -158,9 +158,10 @@ fn parameters(route: &Route, doc: &Doc) -> Vec<Parameter> {
         let required = if demanded { Required::True } else { Required::False };
         all.push(parameter("Idempotency-Key", ParameterIn::Header, required, text(), description));
     }
-    if doc.if_match {
-        let description = "The `ETag` of the object as it was read.";
-        all.push(parameter("If-Match", ParameterIn::Header, Required::True, text(), description));
+    if let Some(demanded) = doc.if_match {
+        let description = "The `ETag` of the object as it was read, or its `version` in quotes.";
+        let required = if demanded { Required::True } else { Required::False };
+        all.push(parameter("If-Match", ParameterIn::Header, required, text(), description));
     }
     all
 }
@@ -229,12 +230,12 @@ fn problems(route: &Route, doc: &Doc) -> BTreeMap<u16, Vec<&'static str>> {
         (route.module == "banking", 404, &["module_not_enabled"]),
         (doc.key.is_some(), 409, &["idempotency_in_flight"]),
         (doc.body.is_some(), 408, &["request_timeout"]),
-        (doc.if_match, 412, &["version_conflict"]),
+        (doc.if_match.is_some(), 412, &["version_conflict"]),
         (doc.body.is_some(), 413, &["body_too_large"]),
         (doc.body.is_some(), 415, &["unsupported_media_type"]),
         (doc.body.is_some(), 422, &["validation_failed"]),
         (doc.key.is_some(), 422, &["idempotency_key_reused"]),
-        (doc.if_match, 428, &["precondition_required"]),
+        (doc.if_match == Some(true), 428, &["precondition_required"]),
         (true, 429, &["rate_limited"]),
         (true, 500, &["internal_error"]),
         (true, 503, &["unavailable"]),

@@ -49,7 +49,7 @@ pub(crate) struct Doc {
     /// Whether the command is idempotent by key: optional or demanded.
     pub(crate) key: Option<bool>,
     /// Whether `If-Match` is demanded.
-    pub(crate) if_match: bool,
+    pub(crate) if_match: Option<bool>,
 }
 
 /// A request's body.
@@ -87,7 +87,7 @@ impl Doc {
             problems: Vec::new(),
             schemas: Vec::new(),
             key: None,
-            if_match: false,
+            if_match: None,
         }
     }
 
@@ -225,7 +225,13 @@ impl Doc {
 
     /// Says that `If-Match` is demanded.
     pub(crate) fn if_match(mut self) -> Self {
-        self.if_match = true;
+        self.if_match = Some(true);
+        self
+    }
+
+    /// Says that `If-Match` is honoured where it is sent.
+    pub(crate) fn honours_if_match(mut self) -> Self {
+        self.if_match = Some(false);
         self
     }
 

@@ -71,7 +71,9 @@ impl Identity {
         actor.organization = facts.organization;
         actor.department.clone_from(&facts.department);
         let operations = &self.inner.operations;
-        actor.sees_all_users = operations.sees_all_users(context.tenant.blueprint, &facts.roles);
+        let blueprint = context.tenant.blueprint;
+        actor.sees_all_users = operations.sees_all_users(blueprint, &facts.roles);
+        actor.sees_organization_users = operations.sees_organization_users(blueprint, &facts.roles);
         OpContext { actor, session: Some(SessionId(session)), ..context }
     }
 

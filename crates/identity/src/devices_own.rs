@@ -5,7 +5,7 @@ use access::Permission;
 use audit::EventType;
 use jiff::Timestamp;
 use operation::{
-    Applied, Command, Failure, FieldError, OperationError, Page, PageRequest, Refusal, RefusalKind,
+    Applied, Command, Failure, FieldError, OperationError, Page, PageRequest, Refusal,
     access_log::Access, event,
 };
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::{
     Identity, devices,
     sessions::{Forgotten, after_of, own_user},
+    version,
 };
 
 const LIST_OWN: &str = tenancy::sql!("identity/devices.sql", "list_own");
@@ -126,13 +127,7 @@ async fn locked(
 ) -> Result<(), Failure> {
     let (tenant, user) = (context.tenant_id(), own_user(context)?);
     let row = transaction.query_opt(LOCK_OWN, &[&tenant, &device, &user]).await?;
-    let row = row.ok_or_else(Refusal::not_found)?;
-    let version: i64 = row.try_get("version").map_err(DbError::from)?;
-    if expected.is_none_or(|expected| expected == version) {
-        return Ok(());
-    }
-    let detail = "The device was changed since it was read";
-    Err(Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", detail).into())
+    version::check(row.as_ref(), expected, "The device was changed since it was read")
 }
 
 struct RenameDevice {

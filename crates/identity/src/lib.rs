@@ -40,6 +40,7 @@ mod strength;
 mod tenant_state;
 mod tenants;
 mod users;
+mod version;
 mod webauthn;
 
 use std::{

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use tenancy::{Database, DbError, OpContext, RequestInfo};
 use uuid::Uuid;
 
-use crate::event_context;
+use crate::{event_context, failed_decisions::FailedDecisions};
 
 /// One access to record.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +89,7 @@ struct Entries {
 #[derive(Clone, Default)]
 pub struct AccessLog {
     entries: Arc<Mutex<Entries>>,
+    failed_decisions: FailedDecisions,
     /// One flush at a time: two would write the same records.
     flushing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -151,7 +152,16 @@ impl AccessLog {
                 }
             }
         }
+        match self.failed_decisions.flush(database, everything).await {
+            Ok(told) => count += told,
+            Err(error) => failure = failure.or(Some(error)),
+        }
         failure.map_or(Ok(count), Err)
+    }
+
+    /// What policy failed to decide; written by the same worker.
+    pub(crate) const fn failed_decisions(&self) -> &FailedDecisions {
+        &self.failed_decisions
     }
 
     fn remember(&self, context: &OpContext, access: Access, filter: Option<&Value>) -> bool {
@@ -314,7 +324,7 @@ fn access_event(
     if details.is_empty() { record } else { record.details(Value::Object(details)) }
 }
 
-async fn write(
+pub(crate) async fn write(
     database: &Database,
     context: &OpContext,
     events: Vec<AuditEvent>,

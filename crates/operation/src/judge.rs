@@ -3,11 +3,9 @@
 //! are refused what is theirs.
 
 use access::{Permission, Principal, Resource, Scope};
-use audit::{EventType, Outcome};
-use serde_json::json;
 use tenancy::OpContext;
 
-use crate::{Operations, event, principal};
+use crate::{Operations, principal};
 
 impl Operations {
     /// On which objects the actor has a permission: by their roles, and for an API key only
@@ -51,27 +49,18 @@ impl Operations {
         decision.allowed()
     }
 
-    /// A metric that alerts, and a critical record in the tenant's log. The refusal waits for
-    /// neither: the record is a task that a shutdown waits for.
+    /// A metric that alerts, and a critical record in the tenant's log, one a minute. The
+    /// refusal waits for neither: the record is a task that a shutdown waits for.
     fn tell_of_failure(&self, context: &OpContext, permission: Permission) {
         let (blueprint, name) = (context.tenant.blueprint.as_str(), permission.as_str());
         metrics::counter!(
             "strongroom_access_errors_total", "blueprint" => blueprint, "permission" => name
         )
         .increment(1);
-        let (database, context) = (self.database().clone(), context.clone());
-        self.tasks().spawn(async move {
-            let record = event(&context, EventType::SecurityViolation, "access.decide", "policy")
-                .outcome(Outcome::Failed)
-                .details(json!({ "code": "policy_failed", "permission": name }));
-            let written = async {
-                let transaction = database.begin(&context).await?;
-                audit::store::append(&transaction, vec![record]).await?;
-                transaction.commit().await
-            };
-            if let Err(error) = written.await {
-                tracing::error!(%error, permission = name, "a failed decision could not be recorded");
-            }
-        });
+        let failed = self.access_log().failed_decisions().clone();
+        if failed.is_news(context, permission) {
+            let (database, context) = (self.database().clone(), context.clone());
+            self.tasks().spawn(async move { failed.tell(&database, &context, permission).await });
+        }
     }
 }

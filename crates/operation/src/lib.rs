@@ -15,6 +15,7 @@ pub mod audit_views;
 mod authorise;
 pub mod command;
 pub mod csv;
+mod failed_decisions;
 pub mod group;
 mod idempotency;
 mod judge;
@@ -35,7 +36,7 @@ pub use page::{Page, PageRequest};
 pub use read::{Found, View};
 pub use refusal::{FieldError, OperationError, Refusal, RefusalKind};
 
-use access::{Permission, Policies, Principal};
+use access::{Permission, Policies, Principal, Scope};
 use audit::{AuditEvent, EventContext, EventType};
 use tenancy::{Actor, ActorKind, Blueprint, Database, OpContext};
 use tokio_util::task::TaskTracker;
@@ -69,6 +70,12 @@ impl Operations {
     /// security shows them follows it.
     pub fn sees_all_users(&self, blueprint: Blueprint, roles: &[String]) -> bool {
         self.policies.scope(blueprint, roles, Permission::UserRead).is_all()
+    }
+
+    /// The same of the people of their organisation.
+    pub fn sees_organization_users(&self, blueprint: Blueprint, roles: &[String]) -> bool {
+        let scope = self.policies.scope(blueprint, roles, Permission::UserRead);
+        scope.includes(Scope::ORGANISATION)
     }
 
     /// Where reads are recorded.

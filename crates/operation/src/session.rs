@@ -144,7 +144,9 @@ impl Operations {
             actor.roles = person.roles.as_slice().into();
             actor.organization = person.organization;
             actor.department.clone_from(&person.department);
-            actor.sees_all_users = self.sees_all_users(context.tenant.blueprint, &person.roles);
+            let blueprint = context.tenant.blueprint;
+            actor.sees_all_users = self.sees_all_users(blueprint, &person.roles);
+            actor.sees_organization_users = self.sees_organization_users(blueprint, &person.roles);
             renewed = true;
         }
         renewed

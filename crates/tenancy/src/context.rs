@@ -72,6 +72,8 @@ pub struct Actor {
     pub department: Option<String>,
     /// When the actor's user row may be the only one they see.
     pub sees_all_users: bool,
+    /// Whether they see the people of their organisation.
+    pub sees_organization_users: bool,
     /// The access token they came with (`jti`), if any; writes look whether it was revoked.
     pub token: Option<Uuid>,
     /// The key that signed that token (`kid`); writes look whether it still verifies.
@@ -91,6 +93,7 @@ impl Actor {
             organization: None,
             department: None,
             sees_all_users: false,
+            sees_organization_users: false,
             token: None,
             signing_key: None,
             scopes: None,
@@ -114,6 +117,7 @@ impl Actor {
             organization: None,
             department: None,
             sees_all_users: true,
+            sees_organization_users: false,
             token: None,
             signing_key: None,
             scopes: None,

@@ -38,19 +38,27 @@ pub(crate) struct Settings {
     tenant: String,
     user: String,
     organization: String,
+    /// The organisation whose people the actor may see; empty for none.
+    visible_organization: String,
     now: String,
 }
 
 impl Settings {
     /// What is set, in the order of [`Settings::parameters`].
-    pub(crate) const NAMES: [&'static str; 4] =
-        ["app.current_tenant", "app.current_user_id", "app.current_org_id", "app.now"];
+    pub(crate) const NAMES: [&'static str; 5] = [
+        "app.current_tenant",
+        "app.current_user_id",
+        "app.current_org_id",
+        "app.visible_org_id",
+        "app.now",
+    ];
 
     /// One statement sets all of them, so that a begin stays one round trip. Whatever
     /// changes rows without `app.operation` is recorded row by row (`audit_row_change`).
     pub(crate) const SQL: &'static str = "SELECT set_config('app.current_tenant', $1, true), \
          set_config('app.current_user_id', $2, true), set_config('app.current_org_id', $3, true), \
-         set_config('app.now', $4, true), set_config('app.operation', 'yes', true)";
+         set_config('app.visible_org_id', $4, true), set_config('app.now', $5, true), \
+         set_config('app.operation', 'yes', true)";
 
     pub(crate) fn of(context: &OpContext) -> Self {
         let actor = &context.actor;
@@ -66,10 +74,12 @@ impl Settings {
             (None, ActorKind::User | ActorKind::ApiKey) => String::new(),
             (None, _) => "*".to_owned(),
         };
+        let visible = actor.organization.filter(|_| actor.sees_organization_users);
         Self {
             tenant: context.tenant.id.to_string(),
             user,
             organization,
+            visible_organization: visible.map(|id| id.to_string()).unwrap_or_default(),
             now: context.clock.sql_setting(),
         }
     }
@@ -91,12 +101,16 @@ impl Settings {
                 common.organization.clear();
                 differ = true;
             }
+            if other.visible_organization != common.visible_organization {
+                common.visible_organization.clear();
+                differ = true;
+            }
         }
         (common, differ)
     }
 
-    pub(crate) fn parameters(&self) -> [&(dyn ToSql + Sync); 4] {
-        [&self.tenant, &self.user, &self.organization, &self.now]
+    pub(crate) fn parameters(&self) -> [&(dyn ToSql + Sync); 5] {
+        [&self.tenant, &self.user, &self.organization, &self.visible_organization, &self.now]
     }
 }
 

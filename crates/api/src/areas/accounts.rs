@@ -301,10 +301,9 @@ pub(crate) mod docs {
 
     pub(crate) fn close() -> Doc {
         Doc::new("closeAccount", "accounts", "Closes an empty account for ever")
-            .describe("`If-Match` is honoured where it is sent.")
             .answers::<Account>(200, "The account, closed.")
             .etag()
-            .problem(412, &["version_conflict"])
+            .honours_if_match()
             .problem(422, &["account_not_empty", "account_closed"])
     }
 

@@ -8,9 +8,9 @@ use axum::{
 use http::StatusCode;
 use identity::IssuedApiKey;
 
-use super::{Answer, nothing, ok};
+use super::{Answer, nothing, ok, ok_versioned, tag};
 use crate::{
-    extract::{Caller, Id, PageQuery, Paging, Parameters},
+    extract::{Caller, Id, MaybeIfMatch, PageQuery, Paging, Parameters},
     json::{Json, OptionalJson},
     problem::Problem,
     state::ApiState,
@@ -47,17 +47,20 @@ pub(crate) async fn read(
     Caller(context): Caller,
     Id(id): Id,
 ) -> Answer {
-    ok(ApiKey::from(state.identity.api_key(&context, id).await?))
+    let key = state.identity.api_key(&context, id).await?;
+    let version = key.version;
+    ok_versioned(ApiKey::from(key), version)
 }
 
 pub(crate) async fn rotate(
     State(state): State<ApiState>,
     Caller(context): Caller,
     Id(id): Id,
+    MaybeIfMatch(expected): MaybeIfMatch,
     OptionalJson(rotation): OptionalJson<RotateApiKey>,
 ) -> Answer {
     let rotation = rotation.try_into()?;
-    let issued = state.identity.rotate_api_key(&context, id, rotation).await?;
+    let issued = state.identity.rotate_api_key(&context, (id, expected), rotation).await?;
     Ok(shown(StatusCode::OK, issued))
 }
 
@@ -65,14 +68,18 @@ pub(crate) async fn revoke(
     State(state): State<ApiState>,
     Caller(context): Caller,
     Id(id): Id,
+    MaybeIfMatch(expected): MaybeIfMatch,
 ) -> Answer {
-    state.identity.revoke_api_key(&context, id).await?;
+    state.identity.revoke_api_key(&context, (id, expected)).await?;
     nothing()
 }
 
 /// The one answer that holds the secret.
 fn shown(status: StatusCode, issued: IssuedApiKey) -> Response {
-    (status, Body(ApiKeyWithSecret::from(issued))).into_response()
+    let version = issued.record.version;
+    let mut response = (status, Body(ApiKeyWithSecret::from(issued))).into_response();
+    tag(&mut response, version);
+    response
 }
 
 /// An instant of a body.
@@ -121,12 +128,13 @@ pub(crate) mod docs {
                 "allowed_networks": ["192.0.2.0/24"],
             }))
             .answers::<ApiKeyWithSecret>(201, "The key with its secret.")
+            .etag()
             .problem(403, &["permission_denied", "privilege_escalation", "step_up_required"])
             .problem(422, &["validation_failed", "unknown_role"])
     }
 
     pub(crate) fn read() -> Doc {
-        Doc::new("readApiKey", "api-keys", "One API key").answers::<ApiKey>(200, "The key.")
+        Doc::new("readApiKey", "api-keys", "One API key").answers::<ApiKey>(200, "The key.").etag()
     }
 
     pub(crate) fn rotate() -> Doc {
@@ -135,6 +143,8 @@ pub(crate) mod docs {
             .body::<RotateApiKey>(json!({ "overlap_s": 600 }))
             .body_optional()
             .answers::<ApiKeyWithSecret>(200, "The key with its new secret.")
+            .etag()
+            .honours_if_match()
             .problem(403, &["permission_denied", "privilege_escalation", "step_up_required"])
             .problem(409, &["api_key_over"])
     }
@@ -142,5 +152,6 @@ pub(crate) mod docs {
     pub(crate) fn revoke() -> Doc {
         Doc::new("revokeApiKey", "api-keys", "Ends an API key at once")
             .answers_nothing("Ended; it is refused from the next request on.")
+            .honours_if_match()
     }
 }

@@ -4,7 +4,7 @@ use axum::extract::State;
 
 use super::{Answer, nothing, ok, ok_versioned};
 use crate::{
-    extract::{Caller, Id, MaybeIfMatch, PageQuery, Paging, Parameters},
+    extract::{Caller, Id, IfMatch, MaybeIfMatch, PageQuery, Paging, Parameters},
     json::Json,
     state::ApiState,
     wire::{
@@ -30,7 +30,7 @@ pub(crate) async fn rename(
     State(state): State<ApiState>,
     Caller(context): Caller,
     Id(id): Id,
-    MaybeIfMatch(version): MaybeIfMatch,
+    IfMatch(version): IfMatch,
     Json(body): Json<RenameDevice>,
 ) -> Answer {
     let device = state.identity.rename_device(&context, id, version, &body.name).await?;
@@ -73,21 +73,17 @@ pub(crate) mod docs {
 
     pub(crate) fn rename() -> Doc {
         Doc::new("renameDevice", "auth", "Gives one of your devices a name")
-            .describe("`If-Match` is honoured where it is sent.")
             .body::<RenameDevice>(json!({ "name": "Laptop at home" }))
             .answers::<Device>(200, "The device.")
             .etag()
-            .problem(412, &["version_conflict"])
+            .if_match()
             .problem(422, &["validation_failed"])
     }
 
     pub(crate) fn revoke() -> Doc {
         Doc::new("revokeDevice", "auth", "Revokes one of your devices and ends its sessions")
-            .describe(
-                "Who signs in from it again is on a new device, and you are told. `If-Match` is honoured \
-                 where it is sent.",
-            )
+            .describe("Who signs in from it again is on a new device, and you are told.")
             .answers_nothing("Revoked.")
-            .problem(412, &["version_conflict"])
+            .honours_if_match()
     }
 }

@@ -15,10 +15,10 @@ use zeroize::Zeroizing;
 use super::{
     Answer,
     auth::{limited_in, tenant_hinted},
-    nothing, ok, reply,
+    nothing, ok, reply, tag,
 };
 use crate::{
-    extract::{Caller, Id, PageQuery, Paging, Parameters, Source},
+    extract::{Caller, Id, IfMatch, MaybeIfMatch, PageQuery, Paging, Parameters, Source},
     json::{Json, OptionalJson},
     route::Class,
     state::ApiState,
@@ -140,18 +140,22 @@ pub(crate) async fn rename(
     State(state): State<ApiState>,
     Caller(context): Caller,
     Id(factor): Id,
+    IfMatch(expected): IfMatch,
     Json(Rename { name }): Json<Rename>,
 ) -> Answer {
-    state.identity.rename_factor(&context, factor, &name).await?;
-    nothing()
+    let version = state.identity.rename_factor(&context, (factor, expected), &name).await?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    tag(&mut response, version);
+    Ok(response)
 }
 
 pub(crate) async fn remove(
     State(state): State<ApiState>,
     Caller(context): Caller,
     Id(factor): Id,
+    MaybeIfMatch(expected): MaybeIfMatch,
 ) -> Answer {
-    state.identity.remove_factor(&context, factor).await?;
+    state.identity.remove_factor(&context, (factor, expected)).await?;
     nothing()
 }
 
@@ -387,6 +391,8 @@ pub(crate) mod docs {
         Doc::new("renameFactor", "mfa", "Gives one of your factors another name")
             .body::<Rename>(json!({ "name": "Work phone" }))
             .answers_nothing("Renamed.")
+            .etag()
+            .if_match()
             .problem(422, &["validation_failed"])
     }
 
@@ -396,6 +402,7 @@ pub(crate) mod docs {
                 "The only one stays: add another one first. Where it is lost, two administrators reset it.",
             )
             .answers_nothing("Removed.")
+            .honours_if_match()
             .problem(403, &["step_up_required"])
             .problem(422, &["last_factor"])
     }

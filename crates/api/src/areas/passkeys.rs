@@ -11,10 +11,10 @@ use http::StatusCode;
 use super::{
     Answer,
     auth::{limited_in, tenant_named},
-    nothing, ok,
+    nothing, ok, ok_versioned,
 };
 use crate::{
-    extract::{Caller, Id, Source},
+    extract::{Caller, Id, IfMatch, MaybeIfMatch, Source},
     json::{Json, OptionalJson},
     problem::Problem,
     route::Class,
@@ -94,18 +94,22 @@ pub(crate) async fn rename(
     State(state): State<ApiState>,
     Caller(context): Caller,
     Id(passkey): Id,
+    IfMatch(expected): IfMatch,
     Json(body): Json<RenamePasskey>,
 ) -> Answer {
+    let passkey = (passkey, expected);
     let renamed = state.identity.rename_passkey(&context, passkey, &body.name).await?;
-    ok(Passkey::from(renamed))
+    let version = renamed.version;
+    ok_versioned(Passkey::from(renamed), version)
 }
 
 pub(crate) async fn remove(
     State(state): State<ApiState>,
     Caller(context): Caller,
     Id(passkey): Id,
+    MaybeIfMatch(expected): MaybeIfMatch,
 ) -> Answer {
-    state.identity.remove_passkey(&context, passkey).await?;
+    state.identity.remove_passkey(&context, (passkey, expected)).await?;
     nothing()
 }
 
@@ -211,6 +215,8 @@ pub(crate) mod docs {
         Doc::new("renamePasskey", "auth", "Gives one of your passkeys another name")
             .body::<RenamePasskey>(json!({ "name": "Key in the safe" }))
             .answers::<Passkey>(200, "The passkey.")
+            .etag()
+            .if_match()
             .problem(422, &["validation_failed"])
     }
 
@@ -220,6 +226,7 @@ pub(crate) mod docs {
                 "Needs a second factor used within five minutes. The only second factor stays.",
             )
             .answers_nothing("It proves nothing any more.")
+            .honours_if_match()
             .problem(403, &["step_up_required"])
             .problem(422, &["last_factor"])
     }

@@ -187,7 +187,7 @@ pub(crate) mod docs {
             .answers::<PolicyChange>(201, "The change, which waits.")
             .etag()
             .problem(403, &["permission_denied", "step_up_required"])
-            .problem(412, &["version_conflict"])
+            .honours_if_match()
             .problem(422, &["validation_failed", "nothing_changes", "too_many_pending"])
     }
 

@@ -183,8 +183,6 @@ pub(crate) mod docs {
         },
     };
 
-    const IF_MATCH: &str = "`If-Match` is honoured where it is sent.";
-
     pub(crate) fn list() -> Doc {
         Doc::new("listUsers", "users", "Users, newest first")
             .describe("Without personal data. A customer sees themselves.")
@@ -242,11 +240,11 @@ pub(crate) mod docs {
             .describe(
                 "Their key is destroyed: e-mail, phone, name, passwords, factors, devices and sessions are \
                  gone at once and for good. The id and the user name stay, so that records still say who \
-                 acted; nobody else can take the name. `If-Match` is honoured where it is sent.",
+                 acted; nobody else can take the name.",
             )
             .answers_nothing("Deleted.")
             .problem(403, &["permission_denied", "own_account", "privilege_escalation"])
-            .problem(412, &["version_conflict"])
+            .honours_if_match()
             .problem(422, &["last_administrator"])
     }
 
@@ -254,40 +252,38 @@ pub(crate) mod docs {
         Doc::new("restoreUser", "users", "Restores a deleted user's name and roles")
             .describe(
                 "What was shredded stays shredded: they need an address, and an invitation or a password. \
-                 404 where nobody of that id is deleted. `If-Match` is honoured where it is sent.",
+                 404 where nobody of that id is deleted.",
             )
             .body::<Nothing>(json!({}))
             .body_optional()
             .answers::<User>(200, "The user.")
             .etag()
             .problem(403, &["permission_denied", "privilege_escalation"])
-            .problem(412, &["version_conflict"])
+            .honours_if_match()
     }
 
     pub(crate) fn lock() -> Doc {
         Doc::new("lockUser", "users", "Locks an account until it is unlocked")
             .describe(
                 "Its password opens nothing, its sessions and tokens end at once. No lock blocks the \
-                 owner's passkey; to keep somebody out altogether, disable them. `If-Match` is honoured \
-                 where it is sent.",
+                 owner's passkey; to keep somebody out altogether, disable them.",
             )
             .body::<LockUser>(json!({ "reason": "suspected_fraud" }))
             .answers::<User>(200, "The user as they are now.")
             .etag()
             .problem(403, &["permission_denied", "own_account", "privilege_escalation"])
-            .problem(412, &["version_conflict"])
+            .honours_if_match()
             .problem(422, &["last_administrator"])
     }
 
     pub(crate) fn unlock() -> Doc {
         Doc::new("unlockUser", "users", "Unlocks an account and forgets its failed sign-ins")
-            .describe(IF_MATCH)
             .body::<Nothing>(json!({}))
             .body_optional()
             .answers::<User>(200, "The user as they are now.")
             .etag()
             .problem(403, &["permission_denied", "own_account", "privilege_escalation"])
-            .problem(412, &["version_conflict"])
+            .honours_if_match()
     }
 
     pub(crate) fn sessions() -> Doc {

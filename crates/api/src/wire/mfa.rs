@@ -505,6 +505,8 @@ pub(crate) struct Factor {
     remaining: Option<i32>,
     /// Since when it counts.
     created_at: Option<String>,
+    /// Counts changes, not uses; its `ETag`. Backup codes have none.
+    version: Option<i64>,
 }
 
 impl From<FactorRecord> for Factor {
@@ -516,6 +518,7 @@ impl From<FactorRecord> for Factor {
             last_used_at: factor.last_used_at.map(instant),
             remaining: factor.remaining,
             created_at: factor.confirmed_at.map(instant),
+            version: factor.version,
         }
     }
 }
@@ -529,6 +532,7 @@ impl Example for Factor {
             last_used_at: Some(EXAMPLE_INSTANT.to_owned()),
             remaining: None,
             created_at: Some(EXAMPLE_INSTANT.to_owned()),
+            version: Some(2),
         }
     }
 }

@@ -407,6 +407,8 @@ pub(crate) struct Passkey {
     created_at: String,
     /// When it was last renamed or used.
     updated_at: String,
+    /// Counts changes, not uses; its `ETag`.
+    version: i64,
 }
 
 impl From<PasskeyRecord> for Passkey {
@@ -422,6 +424,7 @@ impl From<PasskeyRecord> for Passkey {
             last_used_at: passkey.last_used_at.map(instant),
             created_at: instant(passkey.created_at),
             updated_at: instant(passkey.updated_at),
+            version: passkey.version,
         }
     }
 }
@@ -439,6 +442,7 @@ impl Example for Passkey {
             last_used_at: Some(EXAMPLE_INSTANT.to_owned()),
             created_at: EXAMPLE_INSTANT.to_owned(),
             updated_at: EXAMPLE_INSTANT.to_owned(),
+            version: 1,
         }
     }
 }

@@ -59,6 +59,7 @@ struct Line {
     /// Until when the secret before is good as well.
     previous: Option<Markup>,
     revoked: Option<Markup>,
+    version: i64,
 }
 
 #[derive(Template)]
@@ -165,8 +166,9 @@ pub(crate) async fn create(visitor: Visitor, form: Params) -> Answer {
 pub(crate) async fn rotate(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -> Answer {
     let once = visitor.once_of(&form)?;
     let rotation = ApiKeyRotation { overlap_s: form.parsed::<i64>("overlap_s")?, expires_at: None };
+    let wish = (id, form.parsed("version")?, rotation);
     let (identity, context) = (&visitor.console.identity, visitor.context());
-    let make = || identity.rotate_api_key_once(context, once.clone(), (id, rotation));
+    let make = || identity.rotate_api_key_once(context, once.clone(), wish);
     match under_way::settled(make, is_under_way).await {
         Ok(issued) => secret(&visitor, issued, StatusCode::OK),
         Err(OperationError::Refused(refusal)) if under_way::is_under_way(&refusal) => {
@@ -180,8 +182,9 @@ pub(crate) async fn rotate(visitor: Visitor, Path(id): Path<Uuid>, form: Params)
 }
 
 /// `POST /keys/api/{id}/revoke`.
+/// Whatever its version: what leaks is ended first and read again afterwards.
 pub(crate) async fn revoke(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
-    visitor.console.identity.revoke_api_key(visitor.context(), id).await?;
+    visitor.console.identity.revoke_api_key(visitor.context(), (id, None)).await?;
     visitor.redirect_saying(&format!("{PATH}/{id}"), "Revoked. It opens nothing any more")
 }
 
@@ -190,11 +193,15 @@ fn is_under_way<T>(done: &Result<T, OperationError>) -> bool {
 }
 
 fn is_for_the_form(refusal: &Refusal) -> bool {
-    matches!(refusal.kind, RefusalKind::Rule | RefusalKind::Conflict)
+    use RefusalKind::{Conflict, PreconditionFailed, Rule};
+    matches!(refusal.kind, Rule | Conflict | PreconditionFailed)
 }
 
 /// The refusal in words that tell the next step, under the names of the form.
 fn kindly(mut refusal: Refusal) -> Refusal {
+    if refusal.code == "version_conflict" {
+        refusal.detail = String::from("The key was changed meanwhile. Here is how it stands now.");
+    }
     if refusal.code == "api_key_over" {
         refusal.detail = String::from("This key is revoked or has expired. Make another one.");
     }
@@ -385,6 +392,7 @@ async fn lines(visitor: &Visitor, records: Vec<ApiKeyRecord>) -> Result<Vec<Line
         revoked: key.revoked_at.map(|at| kit::time(at, &zone)),
         name: key.name,
         hint: key.hint,
+        version: key.version,
     };
     Ok(records.into_iter().map(line).collect())
 }

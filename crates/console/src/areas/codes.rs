@@ -40,6 +40,10 @@ pub(super) fn told(refusal: &Refusal) -> Option<Told> {
         (_, RefusalKind::Unavailable) => {
             "We are very busy at the moment. Try again in a few seconds.".to_owned()
         }
+        ("version_conflict", _) => {
+            "It was changed meanwhile. Here is how it stands now; nothing of yours was done."
+                .to_owned()
+        }
         (_, RefusalKind::Rule | RefusalKind::Conflict) => format!("{}.", refusal.detail),
         _ => return None,
     };

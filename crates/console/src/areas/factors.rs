@@ -57,6 +57,8 @@ pub(super) struct FactorPage {
     pub(super) page: Page,
     pub(super) form: Form,
     pub(super) path: String,
+    /// The version that is shown, so that nobody changes what they have not seen.
+    pub(super) version: i64,
     pub(super) facts: Vec<(&'static str, kit::Markup)>,
     /// What becomes of it, in words.
     pub(super) removal: &'static str,
@@ -78,19 +80,21 @@ pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
 pub(crate) async fn rename(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -> Answer {
     let factor = found(&visitor, id).await?;
     let identity = &visitor.console.identity;
-    match identity.rename_factor(visitor.context(), id, form.text("name")).await {
-        Ok(()) => visitor.redirect_saying(PATH, "Renamed"),
+    let named = (id, form.parsed("version")?);
+    match identity.rename_factor(visitor.context(), named, form.text("name")).await {
+        Ok(_) => visitor.redirect_saying(PATH, "Renamed"),
         Err(OperationError::Refused(refusal)) if !refusal.errors.is_empty() => {
             let form = Form::refused(&form, &refusal);
             visitor.show_as(StatusCode::UNPROCESSABLE_ENTITY, &one(&visitor, &factor, form))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => refused(&visitor, error).await,
     }
 }
 
 /// `POST /security/factors/{id}/remove`.
-pub(crate) async fn remove(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
-    match visitor.console.identity.remove_factor(visitor.context(), id).await {
+pub(crate) async fn remove(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -> Answer {
+    let factor = (id, form.parsed("version")?);
+    match visitor.console.identity.remove_factor(visitor.context(), factor).await {
         Ok(()) => visitor.redirect_saying(PATH, "Removed"),
         Err(error) => refused(&visitor, error).await,
     }
@@ -140,6 +144,7 @@ fn one(visitor: &Visitor, factor: &FactorRecord, form: Form) -> FactorPage {
         page,
         form,
         path: format!("{PATH}/{id}"),
+        version: factor.version.unwrap_or_default(),
         facts: vec![
             ("Kind", kit::Markup::made(words(factor.method).to_owned())),
             ("Added", moment(factor.confirmed_at, &zone)),

@@ -90,19 +90,21 @@ pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
 pub(crate) async fn rename(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -> Answer {
     let passkey = found(&visitor, id).await?;
     let identity = &visitor.console.identity;
-    match identity.rename_passkey(visitor.context(), id, form.text("name")).await {
+    let named = (id, form.parsed("version")?);
+    match identity.rename_passkey(visitor.context(), named, form.text("name")).await {
         Ok(_) => visitor.redirect_saying(factors::PATH, "Renamed"),
         Err(OperationError::Refused(refusal)) if !refusal.errors.is_empty() => {
             let form = Form::refused(&form, &refusal);
             visitor.show_as(StatusCode::UNPROCESSABLE_ENTITY, &one(&visitor, &passkey, form))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => factors::refused(&visitor, error).await,
     }
 }
 
 /// `POST /security/passkeys/{id}/remove`.
-pub(crate) async fn remove(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
-    match visitor.console.identity.remove_passkey(visitor.context(), id).await {
+pub(crate) async fn remove(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -> Answer {
+    let passkey = (id, form.parsed("version")?);
+    match visitor.console.identity.remove_passkey(visitor.context(), passkey).await {
         Ok(()) => visitor.redirect_saying(factors::PATH, "Passkey removed"),
         Err(error) => factors::refused(&visitor, error).await,
     }
@@ -143,6 +145,7 @@ fn one(visitor: &Visitor, passkey: &PasskeyRecord, form: Form) -> FactorPage {
         page,
         form,
         path: format!("{PATH}/{}", passkey.id),
+        version: passkey.version,
         facts: vec![
             ("Kind", kit::Markup::made(kind(passkey).to_owned())),
             ("Added", moment(Some(passkey.created_at), &zone)),
@@ -216,6 +219,7 @@ mod tests {
                 last_used_at: None,
                 created_at: Timestamp::UNIX_EPOCH,
                 updated_at: Timestamp::UNIX_EPOCH,
+                version: 1,
             };
             assert_eq!(kind(&passkey), words);
         }

@@ -10,7 +10,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{ApiKeyRecord, ApiKeyRotation, NewApiKey, ONE, no_machine};
-use crate::{Identity, claims::token_revoked};
+use crate::{Identity, claims::token_revoked, version};
 
 const CREATE: &str = tenancy::sql!("identity/api_keys.sql", "create");
 const LOCK_MAKER: &str = tenancy::sql!("identity/api_keys.sql", "lock_maker");
@@ -18,6 +18,9 @@ const ROLES_OF_MAKER: &str = tenancy::sql!("identity/api_keys.sql", "roles_of_ma
 const LOCK: &str = tenancy::sql!("identity/api_keys.sql", "lock");
 const ROTATE: &str = tenancy::sql!("identity/api_keys.sql", "rotate");
 const REVOKE: &str = tenancy::sql!("identity/api_keys.sql", "revoke");
+
+/// Of a `version_conflict`.
+const CHANGED: &str = "The key was changed since it was read";
 
 /// A key as policy sees it: nobody's own.
 pub(super) fn resource(key: Uuid) -> Resource<'static> {
@@ -129,6 +132,7 @@ impl Command for CreateApiKey {
 pub(super) struct RotateApiKey {
     pub(super) identity: Identity,
     pub(super) key: Uuid,
+    pub(super) expected_version: Option<i64>,
     pub(super) rotation: ApiKeyRotation,
     pub(super) hash: [u8; 32],
     pub(super) hint: String,
@@ -145,7 +149,10 @@ impl Command for RotateApiKey {
 
     fn fingerprint(&self) -> Value {
         let ApiKeyRotation { overlap_s, expires_at } = self.rotation;
-        json!({ "key": self.key, "overlap_s": overlap_s, "expires_at": expires_at })
+        json!({
+            "key": self.key, "expected_version": self.expected_version, "overlap_s": overlap_s,
+            "expires_at": expires_at,
+        })
     }
 
     async fn target(&self, transaction: &TenantTx, _: &OpContext) -> Result<Target, DbError> {
@@ -161,6 +168,7 @@ impl Command for RotateApiKey {
         still_holds_roles(transaction, context).await?;
         let tenant = context.tenant_id();
         let row = transaction.query_opt(LOCK, &[&tenant, &self.key]).await?;
+        version::check(row.as_ref(), self.expected_version, CHANGED)?;
         let row = row.ok_or_else(Refusal::not_found)?;
         let role: String = row.try_get("role").map_err(DbError::from)?;
         // Whoever rotates holds the secret: it may be no more than they are.
@@ -191,6 +199,7 @@ impl Command for RotateApiKey {
 /// Ends one.
 pub(super) struct RevokeApiKey {
     pub(super) key: Uuid,
+    pub(super) expected_version: Option<i64>,
 }
 
 impl Command for RevokeApiKey {
@@ -213,6 +222,8 @@ impl Command for RevokeApiKey {
     ) -> Result<Applied<()>, Failure> {
         no_machine(context)?;
         let tenant = context.tenant_id();
+        let row = transaction.query_opt(LOCK, &[&tenant, &self.key]).await?;
+        version::check(row.as_ref(), self.expected_version, CHANGED)?;
         let ended = transaction.query_opt(REVOKE, &[&tenant, &self.key]).await?.is_some();
         let event = event(context, EventType::CredentialChange, Self::NAME, Self::RESOURCE)
             .resource_id(self.key)

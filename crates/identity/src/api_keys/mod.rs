@@ -106,14 +106,16 @@ impl Identity {
     }
 
     /// Gives a key a new secret; the one before is good for the overlap asked for, a day at
-    /// most. Refused as [`Self::create_api_key`], and where the key is revoked or expired.
+    /// most. Refused as [`Self::create_api_key`], and where the key is revoked or expired, or
+    /// not at the version expected (`version_conflict`).
     pub async fn rotate_api_key(
         &self,
         context: &OpContext,
-        key: Uuid,
+        (key, expected_version): (Uuid, Option<i64>),
         rotation: ApiKeyRotation,
     ) -> Result<IssuedApiKey, OperationError> {
-        self.renew_api_key(context, None, (key, rotation)).await?.into_issued()
+        let wish = (key, expected_version, rotation);
+        self.renew_api_key(context, None, wish).await?.into_issued()
     }
 
     /// As [`Self::rotate_api_key`], once for one idempotency key.
@@ -121,23 +123,23 @@ impl Identity {
         &self,
         context: &OpContext,
         once: String,
-        (key, rotation): (Uuid, ApiKeyRotation),
+        wish: (Uuid, Option<i64>, ApiKeyRotation),
     ) -> Result<IssuedOnce, OperationError> {
-        self.renew_api_key(context, Some(once), (key, rotation)).await
+        self.renew_api_key(context, Some(once), wish).await
     }
 
     async fn renew_api_key(
         &self,
         context: &OpContext,
         idempotency_key: Option<String>,
-        (key, rotation): (Uuid, ApiKeyRotation),
+        (key, expected_version, rotation): (Uuid, Option<i64>, ApiKeyRotation),
     ) -> Result<IssuedOnce, OperationError> {
         if self.may(context, Permission::KeyRotate) {
             self.require_factor_of_people(context).await?;
         }
         let (token, hint) = issue(context.tenant_id())?;
-        let command =
-            RotateApiKey { identity: self.clone(), key, rotation, hash: token.hash(), hint };
+        let (identity, hash) = (self.clone(), token.hash());
+        let command = RotateApiKey { identity, key, expected_version, rotation, hash, hint };
         let call = Call { context: context.clone(), idempotency_key, command };
         let reply = self.call_and_forget(call, Forgotten::ApiKey(key)).await?;
         Ok(IssuedOnce::of(reply, &token))
@@ -149,12 +151,13 @@ impl Identity {
     pub async fn revoke_api_key(
         &self,
         context: &OpContext,
-        key: Uuid,
+        (key, expected_version): (Uuid, Option<i64>),
     ) -> Result<(), OperationError> {
         if self.may(context, Permission::KeyRevoke) {
             self.require_recent_factor_of_people(context).await?;
         }
-        self.run_and_forget(context, RevokeApiKey { key }, Forgotten::ApiKey(key)).await
+        let command = RevokeApiKey { key, expected_version };
+        self.run_and_forget(context, command, Forgotten::ApiKey(key)).await
     }
 }
 

@@ -26,8 +26,10 @@ use crate::{
     Identity, session_begin,
     sessions::{Forgotten, own_user},
     tenant_state::TenantState,
+    version,
 };
 
+const LOCK_OWN: &str = tenancy::sql!("identity/mfa.sql", "lock_own");
 const RENAME: &str = tenancy::sql!("identity/mfa.sql", "rename");
 const DISABLE: &str = tenancy::sql!("identity/mfa.sql", "disable");
 
@@ -46,6 +48,8 @@ pub struct FactorRecord {
     pub last_used_at: Option<Timestamp>,
     /// Of backup codes: how many are left.
     pub remaining: Option<i32>,
+    /// Counts changes, not uses; backup codes have none.
+    pub version: Option<i64>,
 }
 
 impl Identity {
@@ -65,6 +69,7 @@ impl Identity {
                 confirmed_at: held.confirmed_at,
                 last_used_at: held.last_used_at,
                 remaining: held.remaining,
+                version: held.version,
             })
             .collect();
         let access = Access {
@@ -89,30 +94,36 @@ impl Identity {
         held_of(&database.look_up(context, Query::new(super::METHODS, &parameters)).await?)
     }
 
-    /// Gives one of the person's own factors another name; 404 where it is not theirs.
+    /// Gives one of the person's own factors another name, and says its new version.
+    /// Refused, first found, with `validation_failed`, `not_found` where it is not theirs,
+    /// `version_conflict` where it is not at the version expected.
     pub async fn rename_factor(
         &self,
         context: &OpContext,
-        factor: Uuid,
+        (factor, expected_version): (Uuid, Option<i64>),
         name: &str,
-    ) -> Result<(), OperationError> {
-        let command = RenameFactor { user: own_user(context)?, factor, name: checked_name(name)? };
+    ) -> Result<i64, OperationError> {
+        let command = RenameFactor {
+            user: own_user(context)?,
+            factor,
+            expected_version,
+            name: checked_name(name)?,
+        };
         let call = Call { context: context.clone(), idempotency_key: None, command };
-        self.inner.operations.run_one(call).await?;
-        Ok(())
+        Ok(self.inner.operations.run_one(call).await?.output)
     }
 
-    /// Removes one of the person's own factors. 403 `step_up_required`; 404; 422
-    /// `last_factor` where it is the only one.
+    /// Removes one of the person's own factors. 403 `step_up_required`; 404; 412
+    /// `version_conflict`; 422 `last_factor` where it is the only one.
     pub async fn remove_factor(
         &self,
         context: &OpContext,
-        factor: Uuid,
+        (factor, expected_version): (Uuid, Option<i64>),
     ) -> Result<(), OperationError> {
         let user = own_user(context)?;
         self.require_recent_factor(context, RECENT).await?;
         let state = self.state(context).await?;
-        let command = RemoveFactor { user, factor, state };
+        let command = RemoveFactor { user, factor, expected_version, state };
         self.run_and_forget(context, command, Forgotten::User(user)).await
     }
 
@@ -138,9 +149,21 @@ pub(super) fn no_factor() -> Refusal {
     Refusal::rule("no_factor", "method", "You have no second factor: enrol one first")
 }
 
+/// Locks one of somebody's own factors that is at the version they have seen.
+async fn locked(
+    transaction: &TenantTx,
+    (user, factor): (Uuid, Uuid),
+    expected: Option<i64>,
+) -> Result<(), Failure> {
+    let parameters: super::Parameters<'_, 3> = [&transaction.tenant(), &user, &factor];
+    let row = transaction.query_opt(LOCK_OWN, &parameters).await?;
+    version::check(row.as_ref(), expected, "The factor was changed since it was read")
+}
+
 struct RenameFactor {
     user: Uuid,
     factor: Uuid,
+    expected_version: Option<i64>,
     name: String,
 }
 
@@ -149,7 +172,7 @@ impl Command for RenameFactor {
     const RESOURCE: &'static str = "user";
     /// One's own factor, whatever the role; `own_user` made sure of it.
     const ANONYMOUS: bool = true;
-    type Output = ();
+    type Output = i64;
 
     fn permission(&self) -> Permission {
         Permission::UserUpdate
@@ -159,20 +182,24 @@ impl Command for RenameFactor {
         &self,
         transaction: &TenantTx,
         context: &OpContext,
-    ) -> Result<Applied<()>, Failure> {
+    ) -> Result<Applied<i64>, Failure> {
+        locked(transaction, (self.user, self.factor), self.expected_version).await?;
         let parameters: super::Parameters<'_, 4> =
             [&context.tenant_id(), &self.user, &self.factor, &self.name];
-        transaction.query_opt(RENAME, &parameters).await?.ok_or_else(Refusal::not_found)?;
+        let row = transaction.query_opt(RENAME, &parameters).await?;
+        let row = row.ok_or_else(Refusal::not_found)?;
+        let output = row.try_get("version").map_err(DbError::from)?;
         let event = event(context, EventType::DataModification, Self::NAME, Self::RESOURCE)
             .resource_id(self.user)
             .details(json!({ "factor": self.factor }));
-        Ok(Applied { output: (), status: 204, events: vec![event] })
+        Ok(Applied { output, status: 204, events: vec![event] })
     }
 }
 
 struct RemoveFactor {
     user: Uuid,
     factor: Uuid,
+    expected_version: Option<i64>,
     state: Arc<TenantState>,
 }
 
@@ -198,6 +225,7 @@ impl Command for RemoveFactor {
         let factors = || held.iter().filter(|held| held.config.is_some());
         let removed = factors().find(|held| held.config == Some(self.factor));
         let removed = removed.ok_or_else(Refusal::not_found)?;
+        locked(transaction, (self.user, self.factor), self.expected_version).await?;
         if factors().count() == 1 {
             let detail = "The only second factor stays: add another one first";
             return Err(Refusal::rule("last_factor", "id", detail).into());

@@ -167,6 +167,7 @@ pub(crate) struct Held {
     pub(crate) confirmed_at: Option<Timestamp>,
     pub(crate) last_used_at: Option<Timestamp>,
     pub(crate) remaining: Option<i32>,
+    pub(crate) version: Option<i64>,
 }
 
 /// What `get_user_mfa_methods` says of somebody.
@@ -188,6 +189,7 @@ pub(crate) fn held_of(rows: &[tokio_postgres::Row]) -> Result<Vec<Held>, tenancy
             confirmed_at: row.try_get("confirmed_at")?,
             last_used_at: row.try_get("last_used_at")?,
             remaining: row.try_get("remaining")?,
+            version: row.try_get("version")?,
         }))
     };
     Ok(rows.iter().filter_map(|row| read(row).transpose()).collect::<Result<_, _>>()?)

@@ -31,9 +31,11 @@ use crate::{
     session_begin,
     sessions::{Forgotten, own_user},
     tenant_state::TenantState,
+    version,
 };
 
 const LIST: &str = tenancy::sql!("identity/passkeys.sql", "list");
+const LOCK_OWN: &str = tenancy::sql!("identity/passkeys.sql", "lock_own");
 const RENAME: &str = tenancy::sql!("identity/passkeys.sql", "rename");
 const REMOVE: &str = tenancy::sql!("identity/passkeys.sql", "remove");
 const ANY_LEFT: &str = tenancy::sql!("identity/passkeys.sql", "any_left");
@@ -63,32 +65,35 @@ impl Identity {
         Ok(records)
     }
 
-    /// Gives one of the caller's passkeys another name; 404 where it is not theirs.
+    /// Gives one of the caller's passkeys another name; 404 where it is not theirs, 412
+    /// `version_conflict` where it is not at the version expected.
     pub async fn rename_passkey(
         &self,
         context: &OpContext,
-        passkey: Uuid,
+        (passkey, expected_version): (Uuid, Option<i64>),
         name: &str,
     ) -> Result<PasskeyRecord, OperationError> {
         let command = Rename {
             state: self.state(context).await?,
             user: own_user(context)?,
             passkey,
+            expected_version,
             name: checked_name(name)?,
         };
         let call = Call { context: context.clone(), idempotency_key: None, command };
         Ok(self.inner.operations.run_one(call).await?.output)
     }
 
-    /// Takes one of the caller's passkeys away. 403 `step_up_required`; 404 where it is
-    /// not theirs; 422 `last_factor` where it is the only one.
+    /// Takes one of the caller's passkeys away. 404 where it is not theirs; 412
+    /// `version_conflict`; 403 `step_up_required`; 422 `last_factor` where it is the only one.
     pub async fn remove_passkey(
         &self,
         context: &OpContext,
-        passkey: Uuid,
+        (passkey, expected_version): (Uuid, Option<i64>),
     ) -> Result<(), OperationError> {
         let (user, session) = own_session(context)?;
-        let command = Remove { state: self.state(context).await?, user, session, passkey };
+        let state = self.state(context).await?;
+        let command = Remove { state, user, session, passkey, expected_version };
         self.run_and_forget(context, command, Forgotten::User(user)).await
     }
 }
@@ -142,13 +147,26 @@ fn record(keys: &TenantKeys, subject: &DataKey, row: &Row) -> Result<PasskeyReco
         last_used_at: row.try_get("last_used_at")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
+        version: row.try_get("version")?,
     })
+}
+
+/// Locks one of somebody's own passkeys that is at the version they have seen.
+async fn locked(
+    transaction: &TenantTx,
+    (user, passkey): (Uuid, Uuid),
+    expected: Option<i64>,
+) -> Result<(), Failure> {
+    let parameters: Parameters<'_, 3> = [&transaction.tenant(), &user, &passkey];
+    let row = transaction.query_opt(LOCK_OWN, &parameters).await?;
+    version::check(row.as_ref(), expected, "The passkey was changed since it was read")
 }
 
 struct Rename {
     state: Arc<TenantState>,
     user: Uuid,
     passkey: Uuid,
+    expected_version: Option<i64>,
     name: String,
 }
 
@@ -168,6 +186,7 @@ impl Command for Rename {
         transaction: &TenantTx,
         context: &OpContext,
     ) -> Result<Applied<PasskeyRecord>, Failure> {
+        locked(transaction, (self.user, self.passkey), self.expected_version).await?;
         let keys = &self.state.keys;
         let subjects =
             load_subject_keys(transaction, keys, &[self.user]).await.map_err(key_failure)?;
@@ -191,6 +210,7 @@ struct Remove {
     user: Uuid,
     session: Uuid,
     passkey: Uuid,
+    expected_version: Option<i64>,
 }
 
 impl Command for Remove {
@@ -212,6 +232,7 @@ impl Command for Remove {
         let account = session_begin::lock(transaction, context, self.user).await?;
         account.ok_or_else(token_revoked)?;
         let (tenant, keys) = (transaction.tenant(), &self.state.keys);
+        locked(transaction, (self.user, self.passkey), self.expected_version).await?;
         let removed = load(transaction, keys, (self.user, self.passkey)).await?;
         let parameters: Parameters<'_, 3> = [&tenant, &self.user, &self.passkey];
         require_fresh(transaction, context, (self.user, self.session), true).await?;

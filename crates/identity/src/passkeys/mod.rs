@@ -96,6 +96,8 @@ pub struct PasskeyRecord {
     pub created_at: Timestamp,
     /// When its name was last changed, or it was last used.
     pub updated_at: Timestamp,
+    /// Counts changes, not uses.
+    pub version: i64,
 }
 
 /// Stands for the parts of a ceremony in `Debug`: they hold challenges and signatures.

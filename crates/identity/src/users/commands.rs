@@ -32,6 +32,7 @@ use crate::{
         person::{Person, Teller},
     },
     sessions::revoke_all,
+    version,
 };
 
 const CREATE: &str = tenancy::sql!("identity/users.sql", "create");
@@ -432,15 +433,9 @@ impl UpdateUser {
     }
 }
 
-/// Whether a row under its lock is there, and at the version that the caller has seen.
+/// Whether a user's row under its lock is there, and at the version that the caller has seen.
 pub(super) fn check_version(row: Option<&Row>, expected: Option<i64>) -> Result<(), Failure> {
-    let version: i64 =
-        row.ok_or_else(Refusal::not_found)?.try_get("version").map_err(DbError::from)?;
-    if expected.is_none_or(|expected| expected == version) {
-        return Ok(());
-    }
-    let detail = "The user was changed since it was read";
-    Err(Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", detail).into())
+    version::check(row, expected, "The user was changed since it was read")
 }
 
 /// Reads one user, personal data included.

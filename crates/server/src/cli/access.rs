@@ -27,7 +27,7 @@ pub enum Command {
         #[arg(long, value_name = "BLUEPRINT", default_value = "core-bank")]
         blueprint: Blueprint,
     },
-    /// Compare this binary's policies with others, cell by cell. Ends with 1 where anybody could do more than before.
+    /// Compare this binary's policies with others: what each role, and whoever holds several, may do to objects of every relation. Ends with 1 where anybody could do more than before. Policies that name a person, an object, a department or an organisation are refused.
     Diff {
         /// A folder with the files of `policies/`, changed.
         #[arg(long, value_name = "FOLDER")]
@@ -82,7 +82,9 @@ struct Row {
 struct Change {
     blueprint: Blueprint,
     permission: Permission,
-    role: &'static str,
+    /// Several, joined by `+`, where it is about whoever holds all of them.
+    role: String,
+    object: String,
     old: String,
     new: String,
     widens: bool,
@@ -138,17 +140,21 @@ fn diff(folder: &Path, only: Option<Blueprint>, output: Output) -> anyhow::Resul
     for blueprint in
         Blueprint::ALL.into_iter().filter(|one| only.is_none_or(|wanted| wanted == *one))
     {
-        changes.extend(differences(&ours, &others, blueprint).into_iter().map(|found| Change {
+        changes.extend(differences(&ours, &others, blueprint)?.into_iter().map(|found| Change {
             blueprint,
             permission: found.permission,
-            role: found.role,
+            role: match found.roles.as_slice() {
+                [] => "(no role)".to_owned(),
+                roles => roles.join(" + "),
+            },
+            object: found.object,
             old: found.old,
             new: found.new,
             widens: found.widens,
             narrows: found.narrows,
         }));
     }
-    let headers = ["blueprint", "permission", "role", "old", "new", "effect"];
+    let headers = ["blueprint", "permission", "role", "object", "old", "new", "effect"];
     output.list(&headers, &changes, |change| {
         let effect = match (change.widens, change.narrows) {
             (true, true) => "widens and narrows",
@@ -158,7 +164,8 @@ fn diff(folder: &Path, only: Option<Blueprint>, output: Output) -> anyhow::Resul
         vec![
             change.blueprint.to_string(),
             change.permission.to_string(),
-            change.role.to_owned(),
+            change.role.clone(),
+            change.object.clone(),
             change.old.clone(),
             change.new.clone(),
             effect.to_owned(),

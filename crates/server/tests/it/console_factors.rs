@@ -184,8 +184,14 @@ async fn an_app_is_set_up_named_and_taken_away_by_who_proves_it() {
         let answer = holder.browser.post(&app, &one, &[("name", name)]).await;
         assert_eq!(answer.status, 422, "{}", answer.text);
     }
-    let renamed = holder.browser.post(&app, &one, &[("name", "Work <phone>")]).await;
+    assert!(holder.browser.get(&app, &one).await.text.contains(r#"name="version" value="2""#));
+    let seen = [("name", "Work <phone>"), ("version", "2")];
+    let renamed = holder.browser.post(&app, &one, &seen).await;
     assert_eq!((renamed.status, renamed.header("location")), (303, LIST));
+    // Drawn before that, sent after it: nothing is done.
+    let stale = holder.browser.post(&app, &one, &[("name", "Late"), ("version", "2")]).await;
+    assert_eq!(stale.status, 412, "{}", stale.text);
+    assert!(stale.text.contains("It was changed meanwhile") && !stale.text.contains("Late"));
     let list = holder.browser.get(&app, LIST).await;
     assert!(list.text.contains("Work &#60;phone&#62;") || list.text.contains("Work &lt;phone&gt;"));
     // Not proven in this session: to the step-up, and back to the form, which is sent anew.

@@ -2,7 +2,9 @@
 //! objects stay hidden, what each role gets (a golden table), and what record it leaves
 //! (another one). A new route fails here until [`plan`] says how to call it.
 
+mod precedence;
 mod records;
+mod versions;
 
 use std::fmt::Write as _;
 
@@ -63,8 +65,13 @@ struct Route {
     method: Method,
     path: String,
     keyed: bool,
+    /// Whether it demands `If-Match`.
     versioned: bool,
+    /// Whether it heeds `If-Match` without demanding it.
+    honours_version: bool,
     public: bool,
+    /// Whether it asks for a permission.
+    needs: bool,
 }
 
 fn routes() -> Vec<Route> {
@@ -74,13 +81,20 @@ fn routes() -> Vec<Route> {
         for (method, operation) in item.as_object().unwrap() {
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
             let has = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
+            let demands = |name: &str| {
+                let is_it =
+                    |parameter: &Value| parameter["name"] == name && parameter["required"] == true;
+                parameters.iter().any(is_it)
+            };
             routes.push(Route {
                 id: operation["operationId"].as_str().unwrap().to_owned(),
                 method: method.to_uppercase().parse().unwrap(),
                 path: path.clone(),
                 keyed: has("Idempotency-Key"),
-                versioned: has("If-Match"),
+                versioned: demands("If-Match"),
+                honours_version: has("If-Match") && !demands("If-Match"),
                 public: operation["x-strongroom"]["access"].get("public").is_some(),
+                needs: operation["x-strongroom"]["access"].get("permission").is_some(),
             });
         }
     }
@@ -492,7 +506,11 @@ async fn version(app: &App, route: &Route, objects: &Objects, reader: &str) -> S
     }
     let (Some(id), ..) = plan(route, objects) else { return String::new() };
     let read = app.get(route.path.replace("{id}", &id.to_string())).bearer(reader).send().await;
-    read.header("etag").to_owned()
+    match read.header("etag") {
+        // One's own things are listed, not read one by one: any version will do.
+        "" => "*".to_owned(),
+        version => version.to_owned(),
+    }
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ mod key_epochs;
 mod key_races;
 mod ledger;
 mod ledger_model;
+mod lists_obey_policy;
 mod machines;
 mod money_accounts;
 mod money_batches;

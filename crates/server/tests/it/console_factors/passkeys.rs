@@ -86,8 +86,9 @@ async fn a_passkey_is_made_named_signs_in_and_is_taken_away() {
     let one = first_listed(&list);
     assert!(one.starts_with("/security/passkeys/") && list.text.contains("Ring"), "{}", list.text);
     assert!(list.text.contains("10 codes are left"));
-    let renamed = browser.post(&app, &one, &[("name", "Key in the safe")]).await;
-    assert_eq!(renamed.status, 303);
+    let seen = [("name", "Key in the safe"), ("version", "1")];
+    assert_eq!(browser.post(&app, &one, &seen).await.status, 303);
+    assert_eq!(browser.post(&app, &one, &seen).await.status, 412, "it is at the next one");
     assert!(browser.get(&app, &one).await.text.contains("Key in the safe"));
 
     let (mut entered, answer, proof) = sign_in(&app, &bank, &mut passkey).await;

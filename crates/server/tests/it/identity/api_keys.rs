@@ -91,16 +91,18 @@ async fn a_revoked_key_is_refused_at_once_here_and_within_a_second_elsewhere() {
     let elsewhere = from("192.0.2.1", "tests");
     world.authenticate(&made.secret).await.unwrap();
     let at_twin = twin.authenticate(&made.secret, Arc::clone(&elsewhere)).await.unwrap();
-    world.identity.revoke_api_key(&admin, made.record.id).await.unwrap();
+    world.identity.revoke_api_key(&admin, (made.record.id, None)).await.unwrap();
     assert_eq!(world.authenticate(&made.secret).await.unwrap_err().code, "token_revoked");
     // The other node may still know it as good, but writes nothing for it.
     let write = twin.create_user(&at_twin, None, nobody("mallory", "customer")).await;
     assert_eq!(code(write), "token_revoked");
     tokio::time::sleep(Duration::from_millis(1_050)).await;
     assert_eq!(twin.authenticate(&made.secret, elsewhere).await.unwrap_err().code, "token_revoked");
-    world.identity.revoke_api_key(&admin, made.record.id).await.unwrap();
-    let rotated =
-        world.identity.rotate_api_key(&admin, made.record.id, ApiKeyRotation::default()).await;
+    world.identity.revoke_api_key(&admin, (made.record.id, None)).await.unwrap();
+    let rotated = world
+        .identity
+        .rotate_api_key(&admin, (made.record.id, None), ApiKeyRotation::default())
+        .await;
     assert_eq!(code(rotated), "api_key_over");
 }
 
@@ -111,7 +113,7 @@ async fn secrets_overlap_for_as_long_as_was_said_and_keys_end() {
     let id = first.record.id;
     let rotate = async |overlap_s| {
         let rotation = ApiKeyRotation { overlap_s: Some(overlap_s), expires_at: None };
-        world.identity.rotate_api_key(&admin, id, rotation).await.unwrap().secret
+        world.identity.rotate_api_key(&admin, (id, None), rotation).await.unwrap().secret
     };
     let second = rotate(600).await;
     for secret in [&first.secret, &second] {
@@ -126,7 +128,7 @@ async fn secrets_overlap_for_as_long_as_was_said_and_keys_end() {
     assert_eq!(world.authenticate(&second).await.unwrap_err().code, "invalid_token");
     let (_, admin) = world.signed_in_by_factor("bank", "admin").await;
     let none = ApiKeyRotation { overlap_s: Some(0), expires_at: None };
-    let fourth = world.identity.rotate_api_key(&admin, id, none).await.unwrap().secret;
+    let fourth = world.identity.rotate_api_key(&admin, (id, None), none).await.unwrap().secret;
     assert_eq!(world.authenticate(&third).await.unwrap_err().code, "invalid_token");
     world.authenticate(&fourth).await.unwrap();
     world.advance_s(90 * 86_400);
@@ -152,7 +154,8 @@ async fn nobody_makes_a_key_of_more_than_they_are_and_no_key_makes_another() {
     // The operator at the command line may make what an admin may not take over.
     let mighty = identity.create_api_key(&bank, wish("super_admin", &[])).await.unwrap();
     assert_eq!(mighty.record.created_by, None);
-    let taken = identity.rotate_api_key(&admin, mighty.record.id, ApiKeyRotation::default()).await;
+    let taken =
+        identity.rotate_api_key(&admin, (mighty.record.id, None), ApiKeyRotation::default()).await;
     assert_eq!(code(taken), "privilege_escalation");
     let machine = world.authenticate(&mighty.secret).await.unwrap();
     let own = mighty.record.id;
@@ -160,9 +163,9 @@ async fn nobody_makes_a_key_of_more_than_they_are_and_no_key_makes_another() {
         code(identity.create_api_key(&machine, wish("customer", &[])).await),
         "permission_denied"
     );
-    let rotated = identity.rotate_api_key(&machine, own, ApiKeyRotation::default()).await;
+    let rotated = identity.rotate_api_key(&machine, (own, None), ApiKeyRotation::default()).await;
     assert_eq!(code(rotated), "permission_denied");
-    assert_eq!(code(identity.revoke_api_key(&machine, own).await), "permission_denied");
+    assert_eq!(code(identity.revoke_api_key(&machine, (own, None)).await), "permission_denied");
     // Nor does it get past that by way of a person.
     let taken =
         UserUpdate { full_name: Change::Set(Some("x".to_owned())), ..UserUpdate::default() };

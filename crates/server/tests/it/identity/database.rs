@@ -3,6 +3,7 @@
 use tenancy::Blueprint;
 use testkit::connect;
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 use super::support::World;
 
@@ -234,6 +235,41 @@ async fn plain_text_and_short_indexes_are_refused_by_the_table() {
         let error =
             superuser.batch_execute(&format!("UPDATE users SET {change}")).await.unwrap_err();
         assert_eq!(error.as_db_error().unwrap().constraint(), Some(constraint), "{change}");
+    }
+}
+
+/// The setting that shows an organisation's people is given by policy alone; belonging to
+/// one shows nothing.
+#[tokio::test]
+async fn whoever_reads_an_organisation_sees_its_rows_and_no_others() {
+    let world = World::new().await;
+    let bank = world.tenant("risk", Blueprint::CreditRisk).await;
+    let other = world.tenant("other", Blueprint::CreditRisk).await;
+    let [one, two] = [world.clock.new_id(), world.clock.new_id()];
+    let superuser = world.superuser().await;
+    for (tenant, name, organization) in
+        [(&bank, "ann", one), (&bank, "ben", one), (&bank, "cid", two), (&other, "dan", one)]
+    {
+        let person = world.user(tenant, name, "user").await;
+        let confine = "UPDATE users SET organization_id = $2 WHERE id = $1";
+        superuser.execute(confine, &[&person, &organization]).await.unwrap();
+    }
+    let app = connect(&world.database.url_as("strongroom_app")).await;
+    act_as(&app, &bank.tenant_id().to_string(), &Uuid::from_u128(1).to_string()).await;
+    // app.current_org_id, app.visible_org_id, people seen
+    let table = [
+        (one.to_string(), String::new(), 0),
+        (one.to_string(), one.to_string(), 2),
+        (one.to_string(), two.to_string(), 1),
+        ("*".to_owned(), String::new(), 0),
+    ];
+    for (own, visible, expected) in table {
+        let set = "SELECT set_config('app.current_org_id', $1, false), \
+             set_config('app.visible_org_id', $2, false)";
+        app.execute(set, &[&own, &visible]).await.unwrap();
+        assert_eq!(count_users(&app).await, expected, "{own} {visible}");
+        let theirs = "UPDATE users SET department = 'x' WHERE username_key = 'dan'";
+        assert_eq!(app.execute(theirs, &[]).await.unwrap(), 0, "another tenant's");
     }
 }
 

@@ -397,7 +397,7 @@ async fn a_role_that_requires_a_factor_enrols_one_before_anything_else() {
     }
     let factors = bank.node.factors(&context).await.unwrap();
     let only = factors[0].id.unwrap();
-    assert_eq!(code(bank.node.remove_factor(&context, only).await), "last_factor");
+    assert_eq!(code(bank.node.remove_factor(&context, (only, None)).await), "last_factor");
     bank.world.advance_s(60);
     let due = bank.first_step("audrey").await;
     assert_eq!(due.methods, [Method::Totp, Method::Backup]);
@@ -413,7 +413,7 @@ async fn stepping_up_puts_another_session_in_the_place_of_the_one_that_asked() {
     let factor = bank.node.factors(&context).await.unwrap()[0].id.unwrap();
     bank.world.advance_s(5 * 60);
     // Everything that is sensitive asks for a factor used lately.
-    assert_eq!(code(bank.node.remove_factor(&context, factor).await), "step_up_required");
+    assert_eq!(code(bank.node.remove_factor(&context, (factor, None)).await), "step_up_required");
     assert_eq!(code(bank.node.regenerate_backup_codes(&context).await), "step_up_required");
     let setup = SetupRequest { method: Method::Totp, name: None };
     assert_eq!(code(bank.node.setup_factor(&context, setup).await), "step_up_required");
@@ -432,18 +432,18 @@ async fn stepping_up_puts_another_session_in_the_place_of_the_one_that_asked() {
     let context = bank.context(&stepped.tokens).await;
     // Another's factor is not found, by whoever.
     let (_, theirs) = bank.signed_in(&mallory).await;
-    assert_eq!(code(bank.node.remove_factor(&theirs, factor).await), "not_found");
-    assert_eq!(code(bank.node.rename_factor(&theirs, factor, "Mine").await), "not_found");
-    bank.node.rename_factor(&context, factor, "Old phone").await.unwrap();
+    assert_eq!(code(bank.node.remove_factor(&theirs, (factor, None)).await), "not_found");
+    assert_eq!(code(bank.node.rename_factor(&theirs, (factor, None), "Mine").await), "not_found");
+    bank.node.rename_factor(&context, (factor, None), "Old phone").await.unwrap();
     assert_eq!(bank.node.factors(&context).await.unwrap()[0].name, "Old phone");
     for name in ["", " ", "a\u{0}b", &"x".repeat(65)] {
-        let renamed = bank.node.rename_factor(&context, factor, name).await;
+        let renamed = bank.node.rename_factor(&context, (factor, None), name).await;
         assert_eq!(code(renamed), "validation_failed", "{name:?}");
     }
     // The only one stays, whoever asks; the codes live as long as any factor does.
-    assert_eq!(code(bank.node.remove_factor(&context, factor).await), "last_factor");
+    assert_eq!(code(bank.node.remove_factor(&context, (factor, None)).await), "last_factor");
     another_factor(&bank.world.superuser().await, bank.cli.tenant_id(), "alice").await;
-    bank.node.remove_factor(&context, factor).await.unwrap();
+    bank.node.remove_factor(&context, (factor, None)).await.unwrap();
     let left = bank.node.factors(&context).await.unwrap();
     assert!(left.iter().all(|left| left.id != Some(factor)), "{left:?}");
     let left = format!("SELECT count(*) FROM mfa_backup_codes WHERE user_id = '{}'", alice.id);
@@ -597,7 +597,7 @@ async fn one_tenants_factor_opens_nothing_in_another() {
     assert_eq!(code(bank.verify(&moved, TOTP, &now).await), "invalid_token");
     let (_, own) = bank.signed_in(&alice).await;
     let factor = bank.node.factors(&own).await.unwrap()[0].id.unwrap();
-    assert_eq!(code(bank.node.rename_factor(&theirs, factor, "Mine").await), "not_found");
+    assert_eq!(code(bank.node.rename_factor(&theirs, (factor, None), "Mine").await), "not_found");
     assert!(bank.node.factors(&theirs).await.unwrap().is_empty());
     assert_eq!(totp(&alice.secret, 1).len(), 6);
 }

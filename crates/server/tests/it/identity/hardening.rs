@@ -117,7 +117,10 @@ async fn a_hand_in_somebodys_access_stays_whatever_comes_after() {
     let (_, holder) = world.signed_in_by_factor("bank", "holder").await;
     let (_, checker) = world.signed_in_by_factor("bank", "checker").await;
     for actor in [&holder, &checker] {
-        identity.rotate_api_key(actor, key.record.id, ApiKeyRotation::default()).await.unwrap();
+        identity
+            .rotate_api_key(actor, (key.record.id, None), ApiKeyRotation::default())
+            .await
+            .unwrap();
     }
     for person in ["maker", "holder", "checker"] {
         assert!(!independent(people[person], key.record.id).await, "{person}");

@@ -260,29 +260,32 @@ async fn whoever_registers_or_removes_has_lately_proven_to_be_there() {
     let record = world.register(&fresh, &mut passkey).await.unwrap();
 
     // From here on a factor is asked for: neither session has shown one.
-    let removed = world.identity.remove_passkey(&fresh, record.id).await;
+    let removed = world.identity.remove_passkey(&fresh, (record.id, None)).await;
     assert_eq!(code(removed), "step_up_required");
     let more = world.identity.passkey_creation_options(&fresh).await.map(drop);
     assert_eq!(code(more), "step_up_required");
     let grant = world.sign_in(&tenant, &mut passkey).await.unwrap();
     let proven = context_of(&world, &grant).await;
     world.advance_s(301);
-    assert_eq!(code(world.identity.remove_passkey(&proven, record.id).await), "step_up_required");
+    assert_eq!(
+        code(world.identity.remove_passkey(&proven, (record.id, None)).await),
+        "step_up_required"
+    );
     let grant = world.sign_in(&tenant, &mut passkey).await.unwrap();
     let proven = context_of(&world, &grant).await;
     let mut second = Passkey::new(KeyKind::Es256, SITE);
     let other = world.register(&proven, &mut second).await.unwrap();
-    world.identity.remove_passkey(&proven, record.id).await.unwrap();
+    world.identity.remove_passkey(&proven, (record.id, None)).await.unwrap();
     assert_eq!(code(world.sign_in(&tenant, &mut passkey).await), NOT_ACCEPTED);
-    assert_eq!(code(world.identity.remove_passkey(&proven, record.id).await), "not_found");
+    assert_eq!(code(world.identity.remove_passkey(&proven, (record.id, None)).await), "not_found");
     let has_factor = format!("SELECT mfa_enabled FROM users WHERE id = '{alice}'");
     assert!(world.scalar::<bool>(&has_factor).await);
     assert!(world.sign_in(&tenant, &mut second).await.is_ok());
     // The last one goes where another factor is left, and what it was goes with it.
-    assert_eq!(code(world.identity.remove_passkey(&proven, other.id).await), "last_factor");
+    assert_eq!(code(world.identity.remove_passkey(&proven, (other.id, None)).await), "last_factor");
     assert!(world.sign_in(&tenant, &mut second).await.is_ok(), "nothing was changed");
     another_factor(&world.superuser().await, tenant.tenant_id(), "alice").await;
-    world.identity.remove_passkey(&proven, other.id).await.unwrap();
+    world.identity.remove_passkey(&proven, (other.id, None)).await.unwrap();
     assert!(world.scalar::<bool>(&has_factor).await);
     assert_eq!(code(world.sign_in(&tenant, &mut second).await), NOT_ACCEPTED);
     assert_eq!(world.scalar::<i64>("SELECT count(*) FROM mfa_configs").await, 1);
@@ -440,11 +443,11 @@ async fn others_passkeys_and_other_tenants_are_nothing() {
     let grant = world.sign_in(&cards, &mut passkey).await.unwrap();
     assert_eq!(grant.user_id, alice);
     let context = context_of(&world, &grant).await;
-    assert_eq!(code(world.identity.remove_passkey(&context, record.id).await), "not_found");
-    let renamed = world.identity.rename_passkey(&context, record.id, "Mine").await;
+    assert_eq!(code(world.identity.remove_passkey(&context, (record.id, None)).await), "not_found");
+    let renamed = world.identity.rename_passkey(&context, (record.id, None), "Mine").await;
     assert_eq!(code(renamed), "not_found");
     assert_eq!(world.identity.passkeys(&context).await.unwrap().len(), 1);
-    let renamed = world.identity.rename_passkey(&bob, record.id, " Ring ").await.unwrap();
+    let renamed = world.identity.rename_passkey(&bob, (record.id, None), " Ring ").await.unwrap();
     assert_eq!(renamed.name, "Ring");
 }
 

@@ -138,7 +138,8 @@ async fn a_key_works_while_somebody_answers_for_it() {
     let kept = world.identity.create_api_key(&admin, wish("kept")).await.unwrap();
     let handed = world.identity.create_api_key(&admin, wish("handed")).await.unwrap();
     let rotation = identity::ApiKeyRotation { overlap_s: Some(3_600), ..Default::default() };
-    let rotated = world.identity.rotate_api_key(&second, handed.record.id, rotation).await.unwrap();
+    let rotated =
+        world.identity.rotate_api_key(&second, (handed.record.id, None), rotation).await.unwrap();
     let operators = world.identity.create_api_key(&cli, wish("operator's")).await.unwrap();
     let works =
         async |secret: &str| world.another_node().authenticate(secret, here()).await.is_ok();
@@ -216,7 +217,8 @@ async fn a_demotion_ends_the_keys_of_what_was_held() {
     make(&admin, "low", "officer").await;
     let handed = make(&admin, "handed", "admin").await;
     let rotation = identity::ApiKeyRotation { overlap_s: None, expires_at: None };
-    let rotated = world.identity.rotate_api_key(&second, handed.record.id, rotation).await.unwrap();
+    let rotated =
+        world.identity.rotate_api_key(&second, (handed.record.id, None), rotation).await.unwrap();
     for secret in [&handed.secret, &rotated.secret] {
         world.authenticate(secret).await.unwrap();
     }

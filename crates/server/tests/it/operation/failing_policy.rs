@@ -81,10 +81,10 @@ async fn a_command_is_refused_and_its_neighbour_is_not() {
 }
 
 #[tokio::test]
-async fn a_read_is_refused_and_told_every_time() {
+async fn a_read_is_refused_every_time_and_told_with_a_count() {
     let world = world(ERRING).await;
     let officer = world.user(&["officer"]);
-    for _ in 0..2 {
+    for _ in 0..50 {
         match world.operations.read(&officer, &Look(What::Own)).await {
             Err(OperationError::Refused(refusal)) => {
                 assert_eq!(refusal.kind, RefusalKind::NotFound);
@@ -95,7 +95,21 @@ async fn a_read_is_refused_and_told_every_time() {
     world.operations.read(&officer, &Look(What::Another)).await.unwrap();
     let told = told(&world).await;
     let failed = told.iter().filter(|line| line.starts_with("access.decide")).count();
-    assert_eq!(failed, 2, "{told:?}");
+    assert_eq!(failed, 1, "the first at once: {told:?}");
+    let log = world.operations.access_log();
+    assert_eq!(log.flush(world.operations.database(), true).await.unwrap(), 2, "and one list");
+    let audited = world.audited().await;
+    let failed: Vec<_> =
+        audited.iter().filter(|record| record.summary().starts_with("access.decide")).collect();
+    let told: Vec<_> = failed.iter().map(|record| record.details["repeats"].as_u64()).collect();
+    assert_eq!(told, [None, Some(49)]);
+    // What was told is told no more, and what comes next is news again.
+    log.flush(world.operations.database(), true).await.unwrap();
+    assert!(world.operations.read(&officer, &Look(What::Own)).await.is_err());
+    assert_eq!(
+        self::told(&world).await.iter().filter(|line| line.starts_with("access.decide")).count(),
+        3
+    );
 }
 
 #[tokio::test]
