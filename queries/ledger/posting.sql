@@ -16,6 +16,11 @@ SELECT id, class, currency, balance, held, overdraft_limit, minimum_balance, sta
 FROM ledger_accounts
 WHERE tenant_id = $1::uuid AND id = ANY ($2::uuid[]);
 
+--! name_record
+-- The record that tells of a whole batch of movements: those that have none of their own are
+-- looked for in it (refuse_unrecorded_transfers).
+SELECT set_config('app.posting_record', $1::text, true);
+
 --! insert_transfers
 INSERT INTO transfers (tenant_id, id, kind, amount, currency, from_account_id, to_account_id, description, reference,
     value_date, booking_date, posted_at, created_by, reverses_transfer_id, hold_id)

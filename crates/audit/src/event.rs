@@ -81,6 +81,7 @@ pub struct AuditEvent {
     new_values: Option<Value>,
     details: Option<Value>,
     personal_fields: bool,
+    is_recorded: bool,
     context: EventContext,
 }
 
@@ -119,6 +120,7 @@ impl AuditEvent {
             new_values: None,
             details: None,
             personal_fields: false,
+            is_recorded: false,
             context,
         }
     }
@@ -170,6 +172,18 @@ impl AuditEvent {
     #[must_use]
     pub fn personal_fields(mut self) -> Self {
         self.personal_fields = true;
+        self
+    }
+
+    /// Whether its record was written ahead of what it tells of: [`Batch`] leaves it out.
+    ///
+    /// [`Batch`]: crate::store::Batch
+    pub fn is_recorded(&self) -> bool {
+        self.is_recorded
+    }
+
+    pub(crate) fn recorded(mut self) -> Self {
+        self.is_recorded = true;
         self
     }
 

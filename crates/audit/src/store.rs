@@ -40,15 +40,27 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Writes and hashes the records. An event of another tenant, or one that
-    /// has no canonical form, is an error of ours and refuses the batch.
+    /// Writes and hashes the records of those that do not stand in the log already. An
+    /// event of another tenant, or one that has no canonical form, is an error of ours
+    /// and refuses the batch.
     pub fn seal(tenant_id: Uuid, events: Vec<AuditEvent>) -> Result<Self, DbError> {
         if events.iter().any(|event| event.tenant_id() != tenant_id) {
             return Err(DbError::Corrupt("audit event of another tenant".to_owned()));
         }
-        let events = (events.into_iter().map(AuditEvent::seal).collect::<Result<Vec<_>, _>>())
+        let due = events.into_iter().filter(|event| !event.is_recorded());
+        let events = (due.map(AuditEvent::seal).collect::<Result<Vec<_>, _>>())
             .map_err(|error| DbError::Corrupt(error.to_string()))?;
         Ok(Self { tenant_id, events })
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// The events, behind the insert: a batch that they stand in again leaves them out.
+    pub fn into_recorded(self) -> Vec<AuditEvent> {
+        self.events.into_iter().map(|sealed| sealed.event.recorded()).collect()
     }
 
     /// The parameters of [`Batch::SQL`], borrowed from this batch.

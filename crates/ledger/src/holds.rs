@@ -17,6 +17,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
+use audit::AuditEvent;
 use jiff::{Timestamp, civil::Date};
 use money::Currency;
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ use uuid::Uuid;
 use crate::{
     accounts,
     model::{InternalAccount, UnknownName, names, stored_currency},
-    posting::{Book, Posted, Posting, PostingError, Wanted},
+    posting::{Book, Posted, Posting, PostingError, Records, Wanted, without_record},
 };
 
 const DUE: &str = tenancy::sql!("ledger/holds.sql", "due");
@@ -301,7 +302,7 @@ pub async fn authorise(
         });
     }
     make_destinations(transaction, &mut book, batch, &mut results).await?;
-    book.close(transaction).await?;
+    book.close(transaction, Records::None).await?;
     Ok(results)
 }
 
@@ -340,14 +341,16 @@ async fn make_destinations(
 
 /// Pays out of holds: a result for each, in order. What is not `admitted` of a hold by
 /// what a question of the caller's is answered, asked as in [`authorise`], is refused.
-/// Nothing is committed here.
+/// Each movement that is made has the `record` that is said for its position. Nothing is
+/// committed here.
 pub async fn capture(
     transaction: &TenantTx,
     clock: &Clock,
     batch: &[Capture],
     question: Query<'_>,
     mut admitted: impl FnMut(&[Row], &Capture, &Hold) -> Result<bool, DbError>,
-) -> Result<Vec<Result<Captured, HoldError>>, DbError> {
+    mut record: impl FnMut(usize, &Captured) -> AuditEvent,
+) -> Result<Vec<Result<(Captured, AuditEvent), HoldError>>, DbError> {
     let captured = batch.iter().map(|order| order.hold_id).collect();
     let wanted = Wanted { captured, ..Wanted::default() };
     let (mut book, answer) = Book::open_asking(transaction, &wanted, question).await?;
@@ -361,11 +364,22 @@ pub async fn capture(
             book.check_capture(order).and(Err(HoldError::NotAdmitted))
         });
     }
-    let written = book.close(transaction).await?;
-    for done in results.iter_mut().flatten() {
+    let made = results.iter().enumerate();
+    let made = made.filter_map(|(position, done)| Some(record(position, done.as_ref().ok()?)));
+    let records = Records::Each(made.collect());
+    let mut written = book.close(transaction, records).await?;
+    let mut records = std::mem::take(&mut written.records).into_iter();
+    let mut enter = |mut done: Captured| {
         written.date(&mut done.change.after);
-    }
-    Ok(results)
+        Ok((done, records.next().ok_or_else(without_record)?))
+    };
+    results
+        .into_iter()
+        .map(|result| match result {
+            Ok(done) => enter(done).map(Ok),
+            Err(error) => Ok(Err(error)),
+        })
+        .collect()
 }
 
 /// Lets holds go: a result for each, in order. Nothing is committed here.
@@ -399,7 +413,7 @@ async fn let_go(
     let wanted = Wanted { released, ..Wanted::default() };
     let mut book = Book::open(transaction, &wanted).await?;
     let mut results: Vec<_> = batch.iter().map(|order| decide(&mut book, *order)).collect();
-    let written = book.close(transaction).await?;
+    let written = book.close(transaction, Records::None).await?;
     for done in results.iter_mut().flatten() {
         written.date(&mut done.after);
     }

@@ -1,5 +1,5 @@
 //! The ledger: double entry in integer minor units, one posting engine behind one
-//! entry point ([`posting::post`]: a batch of postings in, a result each out), [`holds`]
+//! module ([`posting`]: a batch of postings in, a result each out), [`holds`]
 //! that it decides under the same locks, and the proof that the books are right ([`verify`]).
 //!
 //! Signs are the bank's: a credit is positive, so a customer's balance is what the
@@ -16,4 +16,4 @@ pub mod verify;
 
 pub use holds::{Hold, HoldStatus};
 pub use model::{AccountState, AccountStatus, InternalAccount, TransactionType, TransferKind};
-pub use posting::{Leg, Posted, PostedEntry, Posting, PostingError, post};
+pub use posting::{Leg, Posted, PostedEntry, Posting, PostingError};

@@ -80,14 +80,16 @@ pub(crate) async fn finish<C: Command>(
     let batch = Batch::seal(tenant, outcome.events)?;
     let columns = batch.columns()?;
     let audit_parameters = columns.parameters();
-    let audit = Query::new(Batch::SQL, &audit_parameters);
-    match keys.answers(outcome.remembered) {
-        Some(stored) => {
-            let parameters = stored.parameters(&tenant, &C::NAME);
-            transaction.commit_with(&[audit, Query::new(StoredAnswers::SQL, &parameters)]).await?;
-        }
-        None => drop(transaction.commit_with(&[audit]).await?),
+    let mut queries = Vec::with_capacity(2);
+    if !batch.is_empty() {
+        queries.push(Query::new(Batch::SQL, &audit_parameters));
     }
+    let stored = keys.answers(outcome.remembered);
+    let parameters = stored.as_ref().map(|stored| stored.parameters(&tenant, &C::NAME));
+    if let Some(parameters) = &parameters {
+        queries.push(Query::new(StoredAnswers::SQL, parameters));
+    }
+    transaction.commit_with(&queries).await?;
     Ok(outcome.answers)
 }
 

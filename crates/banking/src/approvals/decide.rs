@@ -2,7 +2,7 @@
 
 use access::{Permission, Principal, Resource};
 use audit::{AuditEvent, EventType};
-use ledger::{Posting, TransactionType, TransferKind};
+use ledger::{Posting, TransactionType, TransferKind, posting::post_one};
 use operation::{
     Applied, Command, Failure, Operations, Refusal, RefusalKind, Target, command::Outcome, event,
 };
@@ -79,14 +79,11 @@ impl Command for ApproveRequest {
         check_independence(transaction, context, approval.requested_by).await?;
         self.check_maker(transaction, context, &approval, &order).await?;
         let posting = posting(context, &approval, order)?;
-        let batch = std::slice::from_ref(&posting);
-        let result = ledger::post(transaction, &context.clock, batch).await?.pop();
-        let result =
-            result.ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
-        result.map_err(|error| Fields::APPROVAL.refusal(error))?;
+        let record = |_: &_| posting_event(context, Self::NAME, &Transfer::of(&posting));
+        let result = post_one(transaction, &context.clock, &posting, record).await?;
+        let posted = result.map_err(|error| Fields::APPROVAL.refusal(error))?.record;
         let verdict = (ApprovalStatus::Approved, note, Some(posting.transfer_id));
         let decided = decide(transaction, context, &approval, verdict).await?;
-        let posted = posting_event(context, Self::NAME, &Transfer::of(&posting));
         let events = vec![posted, decided_event(context, Self::NAME, &approval, &decided)];
         Ok(Applied { output: decided, status: 200, events })
     }

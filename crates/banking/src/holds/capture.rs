@@ -1,7 +1,7 @@
 //! Paying out of a hold. A batch is one call of the ledger, decided in memory.
 
 use access::Permission;
-use audit::EventType;
+use audit::{AuditEvent, EventType};
 use ledger::{
     Hold,
     holds::{Capture, Captured, HoldError},
@@ -110,7 +110,9 @@ impl Command for CaptureHold {
             let is_allowed = ceiling.allows_alone(order.created_by, hold.amount);
             Ok(is_allowed || order.created_by != hold.created_by)
         };
-        let results = ledger::holds::capture(transaction, clock, &orders, question, admitted);
+        let record = |position: usize, done: &Captured| posted(&calls[position].context, done);
+        let results =
+            ledger::holds::capture(transaction, clock, &orders, question, admitted, record);
         let results = results.await?;
         let outcomes = calls.iter().zip(results);
         Ok(outcomes.map(|(call, result)| answer(&call.context, result, ceiling)).collect())
@@ -127,17 +129,9 @@ impl Grouped for CaptureHold {
     }
 }
 
-/// Two records: what became of the hold, and the movement, found by its own id.
-fn answer(
-    context: &OpContext,
-    result: Result<Captured, HoldError>,
-    ceiling: Ceiling,
-) -> Outcome<CapturedHold> {
-    let Captured { change, posting, .. } = result.map_err(|error| match error {
-        HoldError::NotAdmitted => ceiling.refusal_of_own_promise(),
-        error => refusal(error),
-    })?;
-    let posted = event(context, EventType::LedgerPosting, CaptureHold::NAME, "transfer")
+/// The record of the movement, found by its own id.
+fn posted(context: &OpContext, Captured { change, posting, .. }: &Captured) -> AuditEvent {
+    event(context, EventType::LedgerPosting, CaptureHold::NAME, "transfer")
         .resource_id(posting.transfer_id)
         .new_values(json!({
             "kind": posting.kind,
@@ -147,7 +141,19 @@ fn answer(
             "to_account_id": change.after.to_account_id,
             "value_date": posting.value_date.to_string(),
             "hold_id": change.after.id,
-        }));
+        }))
+}
+
+/// Two records: what became of the hold, and the movement's.
+fn answer(
+    context: &OpContext,
+    result: Result<(Captured, AuditEvent), HoldError>,
+    ceiling: Ceiling,
+) -> Outcome<CapturedHold> {
+    let (Captured { change, posting, .. }, posted) = result.map_err(|error| match error {
+        HoldError::NotAdmitted => ceiling.refusal_of_own_promise(),
+        error => refusal(error),
+    })?;
     let changed = changed_event(context, CaptureHold::NAME, &change.before, &change.after);
     let (transfer_id, amount) = (posting.transfer_id, posting.amount);
     let output = CapturedHold { hold: change.after, transfer_id, amount };

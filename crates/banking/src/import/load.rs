@@ -8,9 +8,9 @@ use std::{
 };
 
 use access::Permission;
-use audit::EventType;
+use audit::{AuditEvent, EventType};
 use jiff::civil::Date;
-use ledger::{InternalAccount, Posting, TransactionType, TransferKind, post};
+use ledger::{InternalAccount, Posting, TransactionType, TransferKind, posting::post_whole};
 use money::Currency;
 use operation::{
     Applied, Call, Command, OperationError, Operations, Refusal, RefusalKind, command::Outcome,
@@ -339,7 +339,8 @@ impl Command for ImportCustomers {
         {
             chunk.add(source_id, record.id);
         }
-        chunk.finish(transaction, context, Self::NAME, Self::RESOURCE).await
+        let record = chunk.record(context, Self::NAME, Self::RESOURCE);
+        chunk.finish(transaction, record).await
     }
 }
 
@@ -367,7 +368,8 @@ impl Command for ImportAccounts {
         for ((source_id, _), id) in left.iter().zip(ids) {
             chunk.add(source_id, id);
         }
-        chunk.finish(transaction, context, Self::NAME, Self::RESOURCE).await
+        let record = chunk.record(context, Self::NAME, Self::RESOURCE);
+        chunk.finish(transaction, record).await
     }
 }
 
@@ -400,16 +402,19 @@ impl Command for ImportTransactions {
             })
             .collect();
         let mut chunk = Chunk::new(&self.source, "transaction");
-        let results = post(transaction, &context.clock, &postings).await?;
-        for ((posting, (_, planned)), result) in postings.iter().zip(&left).zip(results) {
-            match result {
-                Ok(_) => chunk.add_movement(posting, planned),
-                Err(error) => {
-                    chunk.loaded.refused.push((planned.source_id.clone(), error.to_string()));
+        let posted = post_whole(transaction, &context.clock, &postings, |results| {
+            for ((posting, (_, planned)), result) in postings.iter().zip(&left).zip(results) {
+                match result {
+                    Ok(_) => chunk.add_movement(posting, planned),
+                    Err(error) => {
+                        chunk.loaded.refused.push((planned.source_id.clone(), error.to_string()));
+                    }
                 }
             }
-        }
-        chunk.finish(transaction, context, Self::NAME, Self::RESOURCE).await
+            chunk.record(context, Self::NAME, Self::RESOURCE)
+        });
+        let (_, record) = posted.await?;
+        chunk.finish(transaction, record).await
     }
 }
 
@@ -503,31 +508,35 @@ impl<'a> Chunk<'a> {
         self.add(&planned.source_id, posting.transfer_id);
     }
 
-    async fn finish(
-        mut self,
-        transaction: &TenantTx,
+    /// What the log says of the chunk, once it is whole.
+    fn record(
+        &mut self,
         context: &OpContext,
         name: &'static str,
         resource: &'static str,
-    ) -> Outcome<ChunkLoaded> {
-        self.loaded.imported = self.source_ids.len();
-        let parameters: [&(dyn ToSql + Sync); 5] =
-            [&transaction.tenant(), &self.source, &self.kind, &self.source_ids, &self.object_ids];
-        transaction.execute(REMEMBER, &parameters).await?;
+    ) -> AuditEvent {
         let mut details = json!({
             "source": self.source,
-            "imported": self.loaded.imported,
+            "imported": self.source_ids.len(),
             "refused": self.loaded.refused.len(),
         });
         let record = if self.kind == "transaction" {
-            details["digests"] = Value::Array(self.digests);
+            details["digests"] = Value::Array(std::mem::take(&mut self.digests));
             event(context, EventType::LedgerPosting, name, resource)
         } else {
             details["object_ids"] = json!(self.object_ids);
             event(context, EventType::AdminAction, name, resource)
         };
         let record = if self.kind == "customer" { record.personal_fields() } else { record };
-        Ok(Applied { output: self.loaded, status: 200, events: vec![record.details(details)] })
+        record.details(details)
+    }
+
+    async fn finish(mut self, transaction: &TenantTx, record: AuditEvent) -> Outcome<ChunkLoaded> {
+        self.loaded.imported = self.source_ids.len();
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&transaction.tenant(), &self.source, &self.kind, &self.source_ids, &self.object_ids];
+        transaction.execute(REMEMBER, &parameters).await?;
+        Ok(Applied { output: self.loaded, status: 200, events: vec![record] })
     }
 }
 

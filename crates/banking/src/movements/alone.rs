@@ -8,12 +8,16 @@
 //! journal may have a hundred. What a teller pays in or out is counted at a desk and is not
 //! asked for it.
 
-use ledger::{Posted, Posting, posting::post_admitted};
+use audit::AuditEvent;
+use ledger::{
+    Posted, Posting,
+    posting::{Entered, post_admitted},
+};
 use operation::{Applied, Failure, Refusal, RefusalKind};
 use tenancy::{DbError, OpContext, Query, TenantTx};
 use tokio_postgres::{Row, types::ToSql};
 
-use super::{Transfer, error::Fields, error::rule, posting_event};
+use super::{Transfer, error::Fields, error::rule};
 use crate::approvals::{CEILING, Ceiling, session_to_prove_in};
 
 const CEILING_AND_FACTOR: &str = tenancy::sql!("banking/approvals.sql", "ceiling_and_factor");
@@ -27,19 +31,19 @@ enum Verdict {
     NeedsFactor,
 }
 
-/// Posts one movement of a teller's. Refusals, first found: the ledger's in the order of
+/// Posts one movement of a teller's with its `record`. Refusals, first found: the ledger's in the order of
 /// [`ledger::PostingError`], `approval_required` before those about the balance.
 pub(super) async fn post_alone(
     transaction: &TenantTx,
     context: &OpContext,
-    posting: &Posting,
-    fields: Fields,
-) -> Result<Posted, Failure> {
+    (posting, fields): (&Posting, Fields),
+    record: impl Fn(&Posted) -> AuditEvent,
+) -> Result<Entered, Failure> {
     let tenant = transaction.tenant();
     let parameters: [&(dyn ToSql + Sync); 1] = [&tenant];
     let question = Query::new(CEILING, &parameters);
     let within = |_: &[Row]| Ok(false);
-    post(transaction, context, (posting, fields), (question, within)).await
+    post(transaction, context, (posting, fields), (question, within), record).await
 }
 
 /// As [`post_alone`] for what moves the money of others from a desk: `step_up_required`
@@ -47,9 +51,9 @@ pub(super) async fn post_alone(
 pub(super) async fn post_alone_by_factor(
     transaction: &TenantTx,
     context: &OpContext,
-    posting: &Posting,
-    fields: Fields,
-) -> Result<Posted, Failure> {
+    (posting, fields): (&Posting, Fields),
+    record: impl Fn(&Posted) -> AuditEvent,
+) -> Result<Entered, Failure> {
     let tenant = transaction.tenant();
     let session = session_to_prove_in(context);
     let parameters: [&(dyn ToSql + Sync); 2] = [&tenant, &session];
@@ -60,7 +64,7 @@ pub(super) async fn post_alone_by_factor(
         let proven: bool = row.try_get("proven")?;
         Ok(!proven && limit.is_some_and(|limit| posting.amount > limit))
     };
-    post(transaction, context, (posting, fields), (question, due)).await
+    post(transaction, context, (posting, fields), (question, due), record).await
 }
 
 /// `factor_due` reads from the answer whether a factor has to be used first.
@@ -69,7 +73,8 @@ async fn post(
     context: &OpContext,
     (posting, fields): (&Posting, Fields),
     (question, factor_due): (Query<'_>, impl FnOnce(&[Row]) -> Result<bool, DbError>),
-) -> Result<Posted, Failure> {
+    record: impl Fn(&Posted) -> AuditEvent,
+) -> Result<Entered, Failure> {
     let mut ceiling = Ceiling::default();
     let mut verdict = Verdict::default();
     let results = post_admitted(
@@ -86,10 +91,11 @@ async fn post(
             }
             Ok(vec![verdict == Verdict::Allowed])
         },
+        |_, posted| record(posted),
     )
     .await?;
     match results.into_iter().next() {
-        Some(Ok(Some(posted))) => Ok(posted),
+        Some(Ok(Some(entered))) => Ok(entered),
         Some(Ok(None)) if verdict == Verdict::NeedsFactor => Err(factor_due_refusal().into()),
         Some(Ok(None)) => Err(rule("approval_required", fields.whole(), &ceiling.detail()).into()),
         Some(Err(error)) => Err(fields.refusal(error).into()),
@@ -104,12 +110,6 @@ fn factor_due_refusal() -> Refusal {
 }
 
 /// The answer to an order that is posted.
-pub(super) fn posted_answer(
-    context: &OpContext,
-    action: &'static str,
-    posting: &Posting,
-) -> Applied<Transfer> {
-    let transfer = Transfer::of(posting);
-    let events = vec![posting_event(context, action, &transfer)];
-    Applied { output: transfer, status: 201, events }
+pub(super) fn posted_answer(posting: &Posting, entered: Entered) -> Applied<Transfer> {
+    Applied { output: Transfer::of(posting), status: 201, events: vec![entered.record] }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use access::{Permission, Resource};
 use audit::EventType;
 use jiff::civil::Date;
-use ledger::{InternalAccount, Leg, Posting, TransactionType, TransferKind};
+use ledger::{InternalAccount, Leg, Posted, Posting, TransactionType, TransferKind};
 use money::{AMOUNT_MAX, Currency};
 use operation::{Applied, Command, Failure, Refusal, Target, command::Outcome, event};
 use serde_json::{Value, json};
@@ -134,10 +134,11 @@ impl Command for PostJournal {
             reverses_transfer_id: None,
             waive_limits: false,
         };
-        let posted = post_alone_by_factor(transaction, context, &posting, Fields::JOURNAL).await?;
-        let movement = Movement::of(&posting, &posted);
-        let events = vec![journal_event(context, &movement)];
-        Ok(Applied { output: movement, status: 201, events })
+        let record = |posted: &Posted| journal_event(context, &Movement::of(&posting, posted));
+        let order = (&posting, Fields::JOURNAL);
+        let entered = post_alone_by_factor(transaction, context, order, record).await?;
+        let output = Movement::of(&posting, &entered.posted);
+        Ok(Applied { output, status: 201, events: vec![entered.record] })
     }
 }
 

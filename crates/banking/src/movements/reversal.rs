@@ -16,7 +16,7 @@
 
 use access::{Permission, Resource};
 use jiff::civil::Date;
-use ledger::{Leg, Posting, TransactionType, TransferKind};
+use ledger::{Leg, Posted, Posting, TransactionType, TransferKind};
 use money::Currency;
 use operation::{Command, Failure, Refusal, RefusalKind, Target, command::Outcome};
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ use super::{
     alone::{post_alone_by_factor, posted_answer},
     business_date,
     error::Fields,
+    posting_event,
 };
 use crate::{approvals::approval_required, text::check_note};
 
@@ -122,8 +123,10 @@ impl Command for ReverseTransaction {
             return Err(approval_required(detail).into());
         }
         let posting = self.posting(context, original, legs)?;
-        post_alone_by_factor(transaction, context, &posting, Fields::REVERSAL).await?;
-        Ok(posted_answer(context, Self::NAME, &posting))
+        let record = |_: &Posted| posting_event(context, Self::NAME, &Transfer::of(&posting));
+        let order = (&posting, Fields::REVERSAL);
+        let entered = post_alone_by_factor(transaction, context, order, record).await?;
+        Ok(posted_answer(&posting, entered))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use access::Permission;
 use jiff::civil::Date;
-use ledger::{InternalAccount, Posting, TransactionType, TransferKind};
+use ledger::{InternalAccount, Posted, Posting, TransactionType, TransferKind};
 use money::Currency;
 use operation::{Command, Failure, Refusal, Target, command::Outcome};
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use super::{
     alone::{post_alone, posted_answer},
     business_date,
     error::Fields,
+    posting_event,
     transfer::check_texts,
 };
 use crate::accounts::path_target;
@@ -167,8 +168,10 @@ impl Order<'_> {
             reverses_transfer_id: None,
             waive_limits: false,
         };
-        post_alone(transaction, context, &posting, Fields::TELLER).await?;
-        Ok(posted_answer(context, action, &posting))
+        let record = |_: &Posted| posting_event(context, action, &Transfer::of(&posting));
+        let order = (&posting, Fields::TELLER);
+        let entered = post_alone(transaction, context, order, record).await?;
+        Ok(posted_answer(&posting, entered))
     }
 
     fn legs(&self, counter: Uuid, kind: TransferKind) -> Vec<ledger::Leg> {

@@ -6,16 +6,16 @@
 use access::{Permission, Resource};
 use ledger::{
     Posting, TransactionType, TransferKind,
-    posting::{Posted, PostingError},
+    posting::{Entered, Posted, PostingError, post_admitted},
 };
 use money::Currency;
 use operation::{Applied, Call, Command, Grouped, Refusal, Target, command::Outcome};
 use serde_json::{Value, json};
-use tenancy::{DbError, OpContext, TenantTx};
+use tenancy::{Clock, DbError, OpContext, TenantTx};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Transfer, alone::posted_answer, business_date, error::Fields};
+use super::{Transfer, alone::posted_answer, business_date, error::Fields, posting_event};
 use crate::{accounts::facts, approvals, text::check_note};
 
 /// Moves money from one account to another. Answers 201; over the tenant's ceiling with
@@ -134,6 +134,7 @@ impl Command for CreateTransfer {
         calls: &[&Call<Self>],
     ) -> Result<Vec<Outcome<Transfer>>, DbError> {
         let mut postings = Vec::with_capacity(calls.len());
+        let mut contexts = Vec::with_capacity(calls.len());
         let mut orders = approvals::Orders::default();
         let checked: Vec<Result<(), Refusal>> =
             calls.iter().map(|call| call.command.check()).collect();
@@ -142,10 +143,12 @@ impl Command for CreateTransfer {
                 let posting = call.command.posting(&call.context)?;
                 orders.push(&call.context, &posting)?;
                 postings.push(posting);
+                contexts.push(&call.context);
             }
         }
         let Some(first) = calls.first() else { return Ok(Vec::new()) };
-        let (results, admission) = post(transaction, first, &postings, &orders).await?;
+        let batch = (&first.context.clock, contexts, &postings[..]);
+        let (results, admission) = post(transaction, batch, &orders).await?;
         let waits =
             (postings.iter().zip(&results).enumerate()).filter(|(position, (_, result))| {
                 matches!(result, Ok(None)) && admission.waits(*position)
@@ -164,7 +167,7 @@ impl Command for CreateTransfer {
                 .next()
                 .ok_or_else(|| DbError::Corrupt("a posting without a result".to_owned()))?;
             let outcome = match result {
-                Ok(Some(_)) => Ok(posted_answer(&call.context, Self::NAME, posting)),
+                Ok(Some(entered)) => Ok(posted_answer(posting, entered)),
                 Ok(None) if !admission.waits(position) => Err(approvals::unproven().into()),
                 Ok(None) => {
                     let waits = waiting.add(&call.context, Self::NAME, posting);
@@ -186,23 +189,25 @@ impl Command for CreateTransfer {
     }
 }
 
-type Results = Vec<Result<Option<Posted>, PostingError>>;
+type Results = Vec<Result<Option<Entered>, PostingError>>;
 
 /// Posts what may be posted at once; the rest waits, or has to be proven.
 async fn post(
     transaction: &TenantTx,
-    first: &Call<CreateTransfer>,
-    postings: &[Posting],
+    (clock, contexts, postings): (&Clock, Vec<&OpContext>, &[Posting]),
     orders: &approvals::Orders,
 ) -> Result<(Results, approvals::Admission), DbError> {
-    let (tenant, clock) = (transaction.tenant(), &first.context.clock);
+    let tenant = transaction.tenant();
     let parameters = orders.parameters(&tenant);
     let question = approvals::Orders::question(&parameters);
     let mut admission = None;
     let admitted =
         |answer: &[Row], _: &[Posting]| Ok(admission.insert(orders.admission(answer)?).at_once());
-    let results =
-        ledger::posting::post_admitted(transaction, clock, postings, question, admitted).await?;
+    let record = |position: usize, _: &Posted| {
+        let transfer = Transfer::of(&postings[position]);
+        posting_event(contexts[position], CreateTransfer::NAME, &transfer)
+    };
+    let results = post_admitted(transaction, clock, postings, question, admitted, record).await?;
     let admission =
         admission.ok_or_else(|| DbError::Corrupt("a question unanswered".to_owned()))?;
     Ok((results, admission))

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use audit::{AuditEvent, store::Batch};
 use jiff::Timestamp;
 use tenancy::{Clock, DbError, Query, TenantTx};
 use tokio_postgres::{Row, types::ToSql};
@@ -20,6 +21,7 @@ const READ: &str = tenancy::sql!("ledger/posting.sql", "read_accounts");
 const LOCK_OF_HOLDS: &str = tenancy::sql!("ledger/holds.sql", "lock_accounts");
 const READ_OF_HOLDS: &str = tenancy::sql!("ledger/holds.sql", "read_accounts");
 const READ_HOLDS: &str = tenancy::sql!("ledger/holds.sql", "read_holds");
+const NAME_RECORD: &str = tenancy::sql!("ledger/posting.sql", "name_record");
 const INSERT_TRANSFERS: &str = tenancy::sql!("ledger/posting.sql", "insert_transfers");
 const INSERT_TRANSACTIONS: &str = tenancy::sql!("ledger/posting.sql", "insert_transactions");
 const UPDATE_ACCOUNTS: &str = tenancy::sql!("ledger/posting.sql", "update_accounts");
@@ -54,6 +56,34 @@ pub(crate) struct Book {
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     changed_at: HashMap<Uuid, Timestamp>,
+    /// The records that were written ahead, in their order.
+    pub(crate) records: Vec<AuditEvent>,
+}
+
+/// What the log tells of the movements of a batch. It goes in ahead of them, in the same
+/// flush: the database refuses entries that the log does not know of.
+#[derive(Debug)]
+pub(crate) enum Records {
+    /// There are no movements.
+    None,
+    /// One for each movement, found by the movement's id.
+    Each(Vec<AuditEvent>),
+    /// One for all of them, with a digest of each.
+    Whole(Box<AuditEvent>),
+}
+
+impl Records {
+    /// The records, and the id of the one that stands for the whole batch.
+    fn into_events(self) -> (Vec<AuditEvent>, Option<Uuid>) {
+        match self {
+            Self::None => (Vec::new(), None),
+            Self::Each(events) => (events, None),
+            Self::Whole(event) => {
+                let id = event.event_id();
+                (vec![*event], Some(id))
+            }
+        }
+    }
 }
 
 impl Written {
@@ -231,8 +261,12 @@ impl Book {
         self.journal.accounts().chain(held.map(|hold| hold.account_id))
     }
 
-    /// Writes what was decided, in one round trip; none where nothing was.
-    pub(crate) async fn close(self, transaction: &TenantTx) -> Result<Written, DbError> {
+    /// Writes what was decided, its records first, in one round trip; none where nothing was.
+    pub(crate) async fn close(
+        self,
+        transaction: &TenantTx,
+        records: Records,
+    ) -> Result<Written, DbError> {
         let accounts = rows::Changed::of(self.touched(), &self.accounts);
         // One that was authorised in this batch is inserted as it is by now.
         let changed: Vec<Uuid> = self.changed.difference(&self.authorised).copied().collect();
@@ -241,21 +275,35 @@ impl Book {
         };
         let new_holds = columns(&mut self.authorised.iter());
         let changed_holds = columns(&mut changed.iter());
-        if accounts.ids.is_empty() {
+        let tenant = transaction.tenant();
+        let (events, whole) = records.into_events();
+        let batch = Batch::seal(tenant, events)?;
+        if accounts.ids.is_empty() && batch.is_empty() {
             return Ok(Written::default());
         }
-        let tenant = transaction.tenant();
+        let record_columns = batch.columns()?;
+        let record_parameters = record_columns.parameters();
+        let whole = whole.map(|id| id.to_string());
+        let named: [&(dyn ToSql + Sync); 1] = [&whole];
         let transfers = self.journal.transfer_parameters(&tenant);
         let entries = self.journal.entry_parameters(&tenant);
         let balances = accounts.parameters(&tenant);
         let inserted = new_holds.insert_parameters(&tenant);
         let updated = changed_holds.update_parameters(&tenant);
-        let mut queries = Vec::with_capacity(5);
+        let mut queries = Vec::with_capacity(7);
+        if !batch.is_empty() {
+            queries.push(Query::new(Batch::SQL, &record_parameters));
+        }
+        if whole.is_some() {
+            queries.push(Query::new(NAME_RECORD, &named));
+        }
         if !self.journal.is_empty() {
             queries.push(Query::new(INSERT_TRANSFERS, &transfers));
             queries.push(Query::new(INSERT_TRANSACTIONS, &entries));
         }
-        queries.push(Query::new(UPDATE_ACCOUNTS, &balances));
+        if !accounts.ids.is_empty() {
+            queries.push(Query::new(UPDATE_ACCOUNTS, &balances));
+        }
         if !new_holds.is_empty() {
             queries.push(Query::new(INSERT_HOLDS, &inserted));
         }
@@ -269,7 +317,7 @@ impl Book {
             .flatten()
             .map(|row| Ok((row.try_get("id")?, row.try_get("updated_at")?)))
             .collect::<Result<_, DbError>>()?;
-        Ok(Written { changed_at })
+        Ok(Written { changed_at, records: batch.into_recorded() })
     }
 }
 

@@ -5,9 +5,10 @@
 //! 1. `lock_accounts` takes the row locks of every account of the batch **in id
 //!    order**; `read_accounts` (and `read_holds`) read in a **later statement** of the
 //!    same flush, whose snapshot is therefore newer than the locks;
-//! 2. `insert_transfers`, `insert_transactions`, `update_accounts`, `insert_holds` and
+//! 2. the records of the movements for the audit log, then `insert_transfers`, `insert_transactions`, `update_accounts`, `insert_holds` and
 //!    `update_holds`: one array statement each where there is anything to write,
-//!    pipelined. The caller's audit, answers and COMMIT follow.
+//!    pipelined. The caller's other records, answers and COMMIT follow. The order matters:
+//!    a trigger refuses transfers that have no record in the log yet.
 //!
 //! In between, `decide` and `holding` decide order after order in memory, in the
 //! order of arrival, against the locked accounts. A refused one changes nothing
@@ -34,6 +35,7 @@ mod tests;
 
 use std::collections::HashMap;
 
+use audit::AuditEvent;
 use jiff::{Timestamp, civil::Date};
 use money::Currency;
 use serde::{Deserialize, Serialize};
@@ -46,7 +48,7 @@ use crate::model::{AccountState, TransactionType, TransferKind};
 const LOCK: &str = tenancy::sql!("ledger/posting.sql", "lock_accounts");
 const READ: &str = tenancy::sql!("ledger/posting.sql", "read_accounts");
 
-pub(crate) use book::{Book, Wanted};
+pub(crate) use book::{Book, Records, Wanted};
 
 /// One side of a posting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +114,15 @@ pub struct Posted {
     pub transfer_id: Uuid,
     /// Its entries, in the order of the legs.
     pub entries: Vec<PostedEntry>,
+}
+
+/// A posting that was made, and its record, which stands in the log.
+#[derive(Clone, Debug)]
+pub struct Entered {
+    /// What was posted.
+    pub posted: Posted,
+    /// For the command's outcome.
+    pub record: AuditEvent,
 }
 
 /// One entry that was posted.
@@ -187,23 +198,52 @@ pub enum PostingError {
     },
 }
 
-/// Posts a batch: a result for each posting, in order. Nothing is committed here.
-pub async fn post(
+/// Posts one movement with its `record`. Nothing is committed here.
+pub async fn post_one(
+    transaction: &TenantTx,
+    clock: &Clock,
+    posting: &Posting,
+    record: impl FnOnce(&Posted) -> AuditEvent,
+) -> Result<Result<Entered, PostingError>, DbError> {
+    let mut book = Book::open(transaction, &wanted(std::slice::from_ref(posting))).await?;
+    let posted = match book.post(posting, clock) {
+        Ok(posted) => posted,
+        Err(error) => return Ok(Err(error)),
+    };
+    let records = Records::Each(vec![record(&posted)]);
+    let record = book.close(transaction, records).await?.records.pop();
+    let record = record.ok_or_else(without_record)?;
+    Ok(Ok(Entered { posted, record }))
+}
+
+/// Posts a batch: a result for each posting, in order, and the one `record` of all of them,
+/// whose details have a digest of each movement that was made: `digests`, pairs of the
+/// movement's id and the digest. Nothing is committed here.
+pub async fn post_whole(
     transaction: &TenantTx,
     clock: &Clock,
     batch: &[Posting],
-) -> Result<Vec<Result<Posted, PostingError>>, DbError> {
-    let accounts =
-        batch.iter().flat_map(|posting| posting.legs.iter().map(|leg| leg.account_id)).collect();
-    let wanted = Wanted { accounts, ..Wanted::default() };
-    let mut book = Book::open(transaction, &wanted).await?;
-    let results = batch.iter().map(|posting| book.post(posting, clock)).collect();
-    book.close(transaction).await?;
-    Ok(results)
+    record: impl FnOnce(&[Result<Posted, PostingError>]) -> AuditEvent,
+) -> Result<(Vec<Result<Posted, PostingError>>, AuditEvent), DbError> {
+    let mut book = Book::open(transaction, &wanted(batch)).await?;
+    let results: Vec<_> = batch.iter().map(|posting| book.post(posting, clock)).collect();
+    let records = Records::Whole(Box::new(record(&results)));
+    let record = book.close(transaction, records).await?.records.pop();
+    Ok((results, record.ok_or_else(without_record)?))
 }
 
-/// [`post`] of those postings that are `admitted` by what a question of the caller's is
-/// answered, asked in the round trip of the locks; it costs none of its own.
+fn wanted(batch: &[Posting]) -> Wanted {
+    let legs = batch.iter().flat_map(|posting| &posting.legs);
+    Wanted { accounts: legs.map(|leg| leg.account_id).collect(), ..Wanted::default() }
+}
+
+pub(crate) fn without_record() -> DbError {
+    DbError::Corrupt("a posting without a record".to_owned())
+}
+
+/// Posts those of a batch that are `admitted` by what a question of the caller's is
+/// answered, asked in the round trip of the locks; it costs none of its own. Each that is
+/// made has the `record` that is said for its position. Nothing is committed here.
 ///
 /// A posting that is not admitted moves nothing: it is checked for everything that needs
 /// no balance, in the same order, and is `None` where it could be made.
@@ -213,16 +253,14 @@ pub async fn post_admitted(
     batch: &[Posting],
     question: Query<'_>,
     admitted: impl FnOnce(&[Row], &[Posting]) -> Result<Vec<bool>, DbError>,
-) -> Result<Vec<Result<Option<Posted>, PostingError>>, DbError> {
-    let accounts =
-        batch.iter().flat_map(|posting| posting.legs.iter().map(|leg| leg.account_id)).collect();
-    let wanted = Wanted { accounts, ..Wanted::default() };
-    let (mut book, answer) = Book::open_asking(transaction, &wanted, question).await?;
+    mut record: impl FnMut(usize, &Posted) -> AuditEvent,
+) -> Result<Vec<Result<Option<Entered>, PostingError>>, DbError> {
+    let (mut book, answer) = Book::open_asking(transaction, &wanted(batch), question).await?;
     let admitted = admitted(&answer, batch)?;
     if admitted.len() != batch.len() {
         return Err(DbError::Corrupt("another number of admissions than postings".to_owned()));
     }
-    let results = (batch.iter().zip(admitted))
+    let results: Vec<Result<Option<Posted>, PostingError>> = (batch.iter().zip(admitted))
         .map(|(posting, admitted)| {
             if admitted {
                 book.post(posting, clock).map(Some)
@@ -231,8 +269,22 @@ pub async fn post_admitted(
             }
         })
         .collect();
-    book.close(transaction).await?;
-    Ok(results)
+    let made = results.iter().enumerate().filter_map(|(position, result)| {
+        result.as_ref().ok().and_then(Option::as_ref).map(|posted| record(position, posted))
+    });
+    let records = Records::Each(made.collect());
+    let mut records = book.close(transaction, records).await?.records.into_iter();
+    let mut enter = |posted| {
+        let record = records.next().ok_or_else(without_record)?;
+        Ok(Entered { posted, record })
+    };
+    results
+        .into_iter()
+        .map(|result| match result {
+            Ok(posted) => posted.map(&mut enter).transpose().map(Ok),
+            Err(error) => Ok(Err(error)),
+        })
+        .collect()
 }
 
 /// Locks accounts in id order and reads them; those that do not exist are absent.

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use access::Permission;
-use audit::EventType;
+use audit::{AuditEvent, EventType};
 use banking::accounts::{self, Opening};
 use banking::{CustomerType, NewAccount, NewCustomer, PersonalData, customers};
 use jiff::ToSpan as _;
-use ledger::{InternalAccount, Posting, TransactionType, TransferKind};
+use ledger::{InternalAccount, Posting, TransactionType, TransferKind, posting::post_whole};
 use money::Currency;
 use operation::{Applied, Call, Command, Refusal, command::Outcome, event};
 use serde_json::json;
@@ -17,6 +17,7 @@ use tenancy::keyring::Keyring;
 use tenancy::{ActorKind, DbError, OpContext, Query, TenantRef, TenantTx};
 use uuid::Uuid;
 
+use super::digest::digests_of;
 use super::ready::{Manifest, ManifestUser};
 use crate::cli::progress::Progress;
 use crate::cli::tenant::refused;
@@ -167,11 +168,11 @@ impl Command for SeedCustomers {
             })
             .collect();
         let accounts = accounts::store(transaction, context, &openings).await?;
-        let entries = self.post(transaction, context, &accounts, currency).await?;
         let seeded = event(context, EventType::LedgerPosting, Self::NAME, Self::RESOURCE)
             .personal_fields()
-            .details(json!({ "customers": records.len(), "accounts": accounts.len(), "transfers": entries }));
-        Ok(Applied { output: records.len(), status: 201, events: vec![seeded] })
+            .details(json!({ "customers": records.len(), "accounts": accounts.len() }));
+        let posted = self.post(transaction, context, &accounts, currency).await?;
+        Ok(Applied { output: records.len(), status: 201, events: vec![seeded, posted] })
     }
 }
 
@@ -182,7 +183,7 @@ impl SeedCustomers {
         context: &OpContext,
         accounts: &[Uuid],
         currency: Currency,
-    ) -> Result<usize, operation::Failure> {
+    ) -> Result<AuditEvent, operation::Failure> {
         let cash = ledger::accounts::internal(
             transaction,
             &context.clock,
@@ -218,10 +219,14 @@ impl SeedCustomers {
                 }
             }));
         }
-        for result in ledger::post(transaction, &context.clock, &batch).await? {
+        let record = event(context, EventType::LedgerPosting, Self::NAME, "transfer")
+            .details(digests_of(&batch));
+        let posted = post_whole(transaction, &context.clock, &batch, |_| record);
+        let (results, record) = posted.await?;
+        for result in results {
             result.map_err(|error| Refusal::rule("seed_refused", "history", error.to_string()))?;
         }
-        Ok(batch.len())
+        Ok(record)
     }
 }
 

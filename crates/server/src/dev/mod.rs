@@ -3,6 +3,7 @@
 
 mod bank;
 mod demo;
+mod digest;
 mod greeting;
 mod people;
 mod place;

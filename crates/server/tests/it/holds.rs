@@ -359,9 +359,14 @@ async fn a_transaction_that_dies_leaves_what_is_held_as_it_was() {
     };
     let question = Query::new("SELECT 1", &[]);
     let admitted = |_: &[Row], _: &ledger::holds::Capture, _: &Hold| Ok(true);
+    let record = |_: usize, done: &ledger::holds::Captured| {
+        operation::event(&tenant, audit::EventType::LedgerPosting, "hold.capture", "transfer")
+            .resource_id(done.posting.transfer_id)
+    };
+    let orders = [order];
     let done =
-        ledger::holds::capture(&transaction, &world.clock, &[order], question, admitted).await;
-    assert!(done.unwrap()[0].is_ok());
+        ledger::holds::capture(&transaction, &world.clock, &orders, question, admitted, record);
+    assert!(done.await.unwrap()[0].is_ok());
     // The connection is closed as a crash would close it.
     drop(transaction);
     assert_eq!(world.dump().await, before);

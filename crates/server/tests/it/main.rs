@@ -63,6 +63,7 @@ mod notices;
 mod operation;
 mod outage;
 mod passkeys;
+mod recorded;
 mod recovery;
 mod row_changes;
 mod second_factors;

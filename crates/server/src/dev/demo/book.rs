@@ -3,21 +3,20 @@
 //! record, so that every movement stays provable.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use access::Permission;
 use audit::EventType;
 use banking::{TransactionType, TransferKind};
 use jiff::Timestamp;
-use ledger::{InternalAccount, Posting};
+use ledger::{InternalAccount, Posting, posting::post_whole};
 use operation::{Applied, Command, Failure, Refusal, command::Outcome, event};
-use serde_json::{Value, json};
 use tenancy::{DbError, OpContext, TenantTx};
 use uuid::Uuid;
 
 use super::memory::{remember, step_mark};
 use super::plan::{Movement, Side};
+use crate::dev::digest::digests_of;
 
 /// Books a run of movements, all or none.
 pub(super) struct Book {
@@ -47,9 +46,11 @@ impl Command for Book {
         for (posted_at, movement) in &self.movements {
             batch.push(self.posting(context, &internals, *posted_at, movement)?);
         }
-        for (posting, result) in
-            batch.iter().zip(ledger::post(transaction, &context.clock, &batch).await?)
-        {
+        let record = event(context, EventType::LedgerPosting, Self::NAME, Self::RESOURCE);
+        let record = record.details(digests_of(&batch));
+        let posted = post_whole(transaction, &context.clock, &batch, |_| record);
+        let (results, record) = posted.await?;
+        for (posting, result) in batch.iter().zip(results) {
             result.map_err(|error| {
                 let detail =
                     format!("{} of {}: {error}", posting.description, posting.booking_date);
@@ -58,9 +59,6 @@ impl Command for Book {
         }
         let mark = batch.first().map_or_else(|| context.clock.new_id(), |first| first.transfer_id);
         remember(transaction, &vec![step_mark(self.first_step, mark)]).await?;
-        let digests: Vec<Value> = batch.iter().map(digest).collect();
-        let record = event(context, EventType::LedgerPosting, Self::NAME, Self::RESOURCE)
-            .details(json!({ "transfers": batch.len(), "digests": digests }));
         Ok(Applied { output: batch.len(), status: 200, events: vec![record] })
     }
 }
@@ -144,22 +142,4 @@ fn entries(kind: TransferKind) -> (TransactionType, TransactionType) {
         TransferKind::Import => (TransactionType::TransferOut, TransactionType::Deposit),
         TransferKind::Transfer => (TransactionType::TransferOut, TransactionType::TransferIn),
     }
-}
-
-/// A movement's id with the digest of what it says.
-fn digest(posting: &Posting) -> Value {
-    let content = format!(
-        "{} {} {} {} {}",
-        posting.transfer_id,
-        posting.amount,
-        posting.currency,
-        posting.value_date,
-        posting.description
-    );
-    let mut hexadecimal = String::with_capacity(64);
-    for byte in vault::sha256(content.as_bytes()) {
-        // Writing to a String cannot fail.
-        let _ = write!(hexadecimal, "{byte:02x}");
-    }
-    json!([posting.transfer_id, hexadecimal])
 }
