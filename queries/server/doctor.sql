@@ -52,13 +52,13 @@ JOIN pg_attribute tenant ON tenant.attrelid = relation.oid AND tenant.attname = 
 WHERE space.nspname = 'public' AND relation.relkind IN ('r', 'p')
 ORDER BY relation.relname;
 
---! disabled_triggers
--- The triggers that keep the ledger and the audit log as they were written.
-SELECT relation.relname::text AS name, rule.tgname::text AS trigger
+--! triggers
+-- How each is enabled: A always, O not where session_replication_role is replica, R only there, D never.
+SELECT relation.relname::text AS name, rule.tgname::text AS trigger, rule.tgenabled::text AS mode
 FROM pg_trigger rule
 JOIN pg_class relation ON relation.oid = rule.tgrelid
 JOIN pg_namespace space ON space.oid = relation.relnamespace
-WHERE space.nspname = 'public' AND NOT rule.tgisinternal AND rule.tgenabled = 'D'
+WHERE space.nspname = 'public' AND NOT rule.tgisinternal
 ORDER BY relation.relname, rule.tgname;
 
 --! tables

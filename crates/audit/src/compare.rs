@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tokio_postgres::types::FromSqlOwned;
+use tokio_postgres::types::{FromSql, FromSqlOwned, Type};
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
@@ -68,7 +68,7 @@ fn write_again(tenant_id: Uuid, row: &Row, buffer: Vec<u8>) -> Result<Option<Vec
         details: details.as_ref(),
         event_id: row.try_get(place::EVENT_ID)?,
         event_type: row.try_get(place::EVENT_TYPE)?,
-        ip_address: row.try_get(place::IP_ADDRESS)?,
+        ip_address: row.try_get::<_, Option<Host>>(place::IP_ADDRESS)?.map(|host| host.0),
         new_values: new_values.as_ref(),
         occurred_at: row.try_get(place::OCCURRED_AT)?,
         old_values: old_values.as_ref(),
@@ -122,7 +122,7 @@ fn difference(
     if !agrees::<Timestamp>(row, "occurred_at", members) {
         return Some("occurred_at");
     }
-    if !agrees::<IpAddr>(row, "ip_address", members) {
+    if !agrees::<Host>(row, "ip_address", members) {
         return Some("ip_address");
     }
     let flags = column::<Vec<String>>(row, "compliance_flags").ok().flatten();
@@ -155,6 +155,37 @@ const TEXT_COLUMNS: [&str; 8] = [
     "user_agent",
     "request_id",
 ];
+
+/// A host's address. A column of `inet` may hold a network as well, whose mask an
+/// [`IpAddr`] drops; no record ever had one.
+#[derive(Debug, PartialEq)]
+struct Host(IpAddr);
+
+impl FromStr for Host {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+impl<'row> FromSql<'row> for Host {
+    fn from_sql(
+        kind: &Type,
+        raw: &'row [u8],
+    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        // Family, bits of the mask, a flag, the number of bytes, and the bytes.
+        let [_, mask_bits, _, bytes, ..] = raw else { return Err("a short address".into()) };
+        if u16::from(*mask_bits) != u16::from(*bytes) * 8 {
+            return Err("a network, and no host".into());
+        }
+        IpAddr::from_sql(kind, raw).map(Self)
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::INET
+    }
+}
 
 fn column<T: FromSqlOwned>(row: &Row, name: &str) -> Result<Option<T>, Error> {
     row.try_get(name)

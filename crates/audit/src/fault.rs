@@ -103,11 +103,18 @@ pub enum FaultKind {
         /// Nodes that the leaves make.
         expected: u64,
     },
-    /// The leaves do not lead to a root that was signed over them.
-    #[error("the leaves do not lead to the root signed at size {tree_size}")]
+    /// The leaves do not lead to a root that was signed over them. No record of the range
+    /// contradicts its own leaf, so that nothing tells which of them is another.
+    #[error(
+        "the leaves do not lead to the root signed at size {tree_size}: of the records {after} to \
+         {}, one was changed, dropped, added or moved",
+        .tree_size.saturating_sub(1)
+    )]
     RootDiffers {
         /// The checkpoint's size.
         tree_size: u64,
+        /// The size of the last good root: what lies below it is as it was signed.
+        after: u64,
     },
     /// The note beside a checkpoint's columns is forged or says otherwise.
     #[error("the checkpoint of size {tree_size} is not good: {reason}")]

@@ -25,6 +25,7 @@ mod fault;
 mod record;
 mod rows;
 mod sealing;
+mod trust;
 mod walk;
 
 pub use event::{AuditEvent, EventContext, EventError, SealedEvent};

@@ -205,7 +205,7 @@ impl Reading {
             let event_id = event_id_of(&self.record);
             return Err(Fault { event_id, ..self.here(FaultKind::RecordForeign) });
         }
-        if self.walk.size() == self.signed_size {
+        if self.walk.size() == self.walk.proven() {
             self.first_unsigned = event_id_of(&self.record);
         }
         self.walk.leaf(leaf, |_, _| {}).map_err(|kind| self.behind_the_signed(kind))
@@ -234,7 +234,7 @@ impl Reading {
 
     /// About a root: the first record that it covers and no good signature does.
     fn behind_the_signed(&self, kind: FaultKind) -> Fault {
-        Fault { event_id: self.first_unsigned, log_index: Some(self.signed_size), kind }
+        Fault { event_id: self.first_unsigned, log_index: Some(self.walk.proven()), kind }
     }
 }
 

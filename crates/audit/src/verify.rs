@@ -16,11 +16,12 @@ use uuid::Uuid;
 use crate::compare::{first_difference, is_as_written};
 use crate::fault::whole_log;
 pub use crate::fault::{Fault, FaultKind, TenantReport};
-use crate::keys::log_name;
 use crate::merkle::{self, Hash, NodeId, STORED_LEVEL_MIN};
 use crate::note::NoteVerifier;
 use crate::proof::verifier_of;
 use crate::rows::{hash_of, signed, unsigned};
+pub use crate::trust::logs_without_report;
+use crate::trust::{keys_of, notes_of};
 use crate::walk::{self, Walk};
 
 const TENANTS: &str = tenancy::sql!("audit/verify.sql", "tenants");
@@ -45,11 +46,20 @@ pub struct Options {
     /// Signed notes of earlier checkpoints, kept outside the database: the log
     /// must extend each of those that bear one of its names.
     pub known_checkpoints: Vec<String>,
+    /// Verifier keys of logs, got from elsewhere than the database. A log of which one is
+    /// given is held against those alone: whoever owns the database can store a key of
+    /// their own in it, and sign all anew.
+    pub trusted_keys: Vec<NoteVerifier>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tenant: None, page_rows: 2_000, known_checkpoints: Vec::new() }
+        Self {
+            tenant: None,
+            page_rows: 2_000,
+            known_checkpoints: Vec::new(),
+            trusted_keys: Vec::new(),
+        }
     }
 }
 
@@ -94,23 +104,23 @@ async fn tenant_report(
 ) -> Result<TenantReport, DbError> {
     client.execute(SET_TENANT, &[&tenant_id.to_string()]).await?;
     let counts = Counts::of(&client.query_one(COUNTS, &[&tenant_id]).await?)?;
-    let keys: Vec<NoteVerifier> = client
-        .query(PUBLIC_KEYS, &[&tenant_id])
-        .await?
-        .iter()
-        .map(verifier_of)
-        .collect::<Result<_, _>>()?;
+    let stored = client.query(PUBLIC_KEYS, &[&tenant_id]).await?;
+    let stored = stored.iter().map(verifier_of).collect::<Result<_, _>>()?;
     let mut state =
         Progress { tenant: slug.clone(), checked: 0, total: counts.leaves + counts.waiting };
     progress(&state);
     let known = notes_of(tenant_id, &options.known_checkpoints);
-    let walk = Walk::new(keys, known).and_then(|walk| walk.reaches(counts.leaves).map(|()| walk));
+    let walk = keys_of(tenant_id, stored, &options.trusted_keys)
+        .and_then(|keys| Walk::new(keys, known))
+        .and_then(|walk| walk.reaches(counts.leaves).map(|()| walk));
     let fault = match walk {
         Err(kind) => Some(whole_log(kind)),
         Ok(walk) => {
             let page_rows = i64::from(options.page_rows.max(1));
             let written = Vec::with_capacity(1_024);
-            let mut run = Verification { client, tenant_id, page_rows, walk, written };
+            let first_unproven = None;
+            let mut run =
+                Verification { client, tenant_id, page_rows, walk, first_unproven, written };
             run.first_fault(&counts, &mut state, progress).await?
         }
     };
@@ -150,6 +160,8 @@ struct Verification<'client> {
     tenant_id: Uuid,
     page_rows: i64,
     walk: Walk,
+    /// The event of the first record that no good signature covers.
+    first_unproven: Option<Uuid>,
     /// The buffer of comparisons.
     written: Vec<u8>,
 }
@@ -204,12 +216,17 @@ impl Verification<'_> {
                     Ok(leaf) => leaf,
                     Err(fault) => return Ok(Some(fault)),
                 };
+                if self.walk.size() == self.walk.proven() {
+                    self.first_unproven = Some(row.try_get("event_id")?);
+                }
+                let from_proven = self.walk.proven();
                 let mut step = self.walk.leaf(leaf, |id, hash| nodes.push(id, hash));
                 if let Some(point) = checkpoints.remove(&self.walk.size()) {
                     step = step.and_then(|()| self.judge(&point));
                 }
                 if let Err(kind) = step {
-                    return Ok(Some(about_leaf(row, kind)?));
+                    let (event_id, log_index) = (self.first_unproven, Some(from_proven));
+                    return Ok(Some(Fault { event_id, log_index, kind }));
                 }
             }
             if let Some(fault) = self.wrong_node(&nodes).await? {
@@ -242,8 +259,11 @@ impl Verification<'_> {
         if is_as_written(self.tenant_id, row, record, &mut self.written) {
             return Ok(Ok(leaf));
         }
-        let difference = first_difference(self.tenant_id, row, record);
-        Ok(difference.map_or(Ok(leaf), |column| Err(FaultKind::ColumnChanged { column })))
+        Ok(match first_difference(self.tenant_id, row, record) {
+            None => Ok(leaf),
+            Some(column) if column == "tenant_id" => Err(FaultKind::RecordForeign),
+            Some(column) => Err(FaultKind::ColumnChanged { column }),
+        })
     }
 
     async fn waiting(
@@ -288,12 +308,14 @@ impl Verification<'_> {
             .collect()
     }
 
-    /// A stored checkpoint: its columns, then its note.
+    /// A stored checkpoint: its note, then the columns beside it.
     fn judge(&mut self, point: &StoredPoint) -> Result<(), FaultKind> {
+        self.walk.checkpoint(&point.note)?;
         if point.root != self.walk.root() {
-            return Err(FaultKind::RootDiffers { tree_size: point.size });
+            let reason = "its column root_hash says otherwise than its note".to_owned();
+            return Err(FaultKind::CheckpointBad { tree_size: point.size, reason });
         }
-        self.walk.checkpoint(&point.note)
+        Ok(())
     }
 
     async fn wrong_node(&self, nodes: &Nodes) -> Result<Option<Fault>, DbError> {
@@ -337,13 +359,6 @@ impl Nodes {
         self.indices.push(i64::try_from(id.index).unwrap_or(i64::MAX));
         self.hashes.push(hash.to_vec());
     }
-}
-
-/// The notes that bear the tenant's log's name; those of other logs are theirs.
-fn notes_of(tenant_id: Uuid, notes: &[String]) -> impl Iterator<Item = &str> {
-    let name = log_name(tenant_id);
-    let is_ours = move |note: &&str| note.lines().next() == Some(name.as_str());
-    notes.iter().map(String::as_str).filter(is_ours)
 }
 
 /// What the sizes alone betray, after every leaf was found good.

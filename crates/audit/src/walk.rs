@@ -17,6 +17,8 @@ pub(crate) struct Walk {
     keys: Vec<NoteVerifier>,
     /// The roots that checkpoints kept elsewhere promise, by size.
     known: BTreeMap<u64, Hash>,
+    /// The size of the last signed root that the leaves led to.
+    proven: u64,
 }
 
 impl Walk {
@@ -32,7 +34,7 @@ impl Walk {
                 open(note, &keys).map_err(|reason| FaultKind::KnownCheckpointBad { reason })?;
             known.insert(point.size, point.root);
         }
-        Ok(Self { tree: Frontier::default(), keys, known })
+        Ok(Self { tree: Frontier::default(), keys, known, proven: 0 })
     }
 
     /// The leaves so far.
@@ -43,6 +45,11 @@ impl Walk {
     /// The root over them.
     pub(crate) fn root(&self) -> Hash {
         self.tree.root()
+    }
+
+    /// How many of them a good signature covers: none of those is another than was signed.
+    pub(crate) fn proven(&self) -> u64 {
+        self.proven
     }
 
     /// Whether a log of so many leaves is as large as each checkpoint kept elsewhere.
@@ -62,10 +69,9 @@ impl Walk {
         completed: impl FnMut(NodeId, Hash),
     ) -> Result<(), FaultKind> {
         self.tree.append(leaf, completed);
-        let tree_size = self.size();
-        match self.known.get(&tree_size) {
-            Some(root) if *root != self.root() => Err(FaultKind::RootDiffers { tree_size }),
-            _ => Ok(()),
+        match self.known.get(&self.size()).copied() {
+            Some(root) => self.is_root(root),
+            None => Ok(()),
         }
     }
 
@@ -77,9 +83,16 @@ impl Walk {
         if signed.size != tree_size {
             return Err(bad(format!("its note is of size {}", signed.size)));
         }
-        if signed.root != self.root() {
-            return Err(FaultKind::RootDiffers { tree_size });
+        self.is_root(signed.root)
+    }
+
+    /// A root that was signed at this very size.
+    fn is_root(&mut self, signed: Hash) -> Result<(), FaultKind> {
+        let tree_size = self.size();
+        if signed != self.root() {
+            return Err(FaultKind::RootDiffers { tree_size, after: self.proven });
         }
+        self.proven = tree_size;
         Ok(())
     }
 }

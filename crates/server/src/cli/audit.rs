@@ -7,8 +7,7 @@ mod list;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use audit::keys::log_name;
-use audit::verify::{Fault, Options, TenantReport};
+use audit::verify::{Fault, Options, TenantReport, logs_without_report};
 use clap::Subcommand;
 use uuid::Uuid;
 
@@ -29,12 +28,12 @@ pub enum Command {
         /// A file of `audit export`, instead of the database.
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
-        /// A verifier key of the log, `name+hash+key`, got from elsewhere than the file. May be repeated. Without one the file's own keys are used: that proves that nothing was changed since it was made, and not who made it.
-        #[arg(long, value_name = "KEY", requires = "from")]
-        key: Vec<String>,
         /// A file with a checkpoint kept elsewhere: the log must extend it. May be repeated.
         #[arg(long, value_name = "FILE")]
         checkpoint: Vec<PathBuf>,
+        /// A verifier key, `name+hash+key`, got from elsewhere than the database or the file: the log of its name is held against it, and not against the keys stored beside it. May be repeated. Without one a file's own keys are used: that proves that nothing was changed since it was made, and not who made it.
+        #[arg(long, value_name = "KEY")]
+        key: Vec<String>,
     },
     /// Print records, newest first, as they happened, sealed or not; for people and their tools, while `export` is for proofs. Leaves a record that they left.
     List {
@@ -98,8 +97,14 @@ pub(super) async fn run(
         Command::Verify { from: Some(file), key, checkpoint, .. } => {
             files::verify(&file, &key, notes(&checkpoint)?, output)
         }
-        Command::Verify { tenant, checkpoint, .. } => {
-            verify(tenant, notes(&checkpoint)?, configuration, output).await
+        Command::Verify { tenant, checkpoint, key, .. } => {
+            let options = Options {
+                tenant,
+                known_checkpoints: notes(&checkpoint)?,
+                trusted_keys: files::parsed(&key)?,
+                ..Options::default()
+            };
+            verify(&options, configuration, output).await
         }
         Command::List { tenant, format, filters } => {
             list::run(&tenant, format, *filters, configuration).await
@@ -125,20 +130,18 @@ fn notes(files: &[PathBuf]) -> anyhow::Result<Vec<String>> {
 }
 
 async fn verify(
-    tenant: Option<String>,
-    known_checkpoints: Vec<String>,
+    options: &Options,
     configuration: &Configuration,
     output: Output,
 ) -> anyhow::Result<()> {
     configuration.check_form()?;
     let client = connect(&configuration.auditor_database()?).await?;
-    let options = Options { tenant: tenant.clone(), known_checkpoints, ..Options::default() };
     let progress = Progress::new("records", 0);
     let reports =
-        audit::verify::verify(&client, &options, &mut |at| progress.set_of(at.checked, at.total))
+        audit::verify::verify(&client, options, &mut |at| progress.set_of(at.checked, at.total))
             .await?;
     drop(progress);
-    if let Some(slug) = tenant.filter(|_| reports.is_empty()) {
+    if let Some(slug) = options.tenant.as_ref().filter(|_| reports.is_empty()) {
         return Err(Found(format!("there is no tenant {slug}")).into());
     }
     output.list(&["tenant", "sealed", "waiting", "checkpoints", "fault"], &reports, |report| {
@@ -150,18 +153,20 @@ async fn verify(
             told(report.fault.as_ref()),
         ]
     })?;
-    // A checkpoint that was held against nothing has proven nothing.
-    let origin = |note: &String| note.lines().next().unwrap_or_default().to_owned();
-    let names: Vec<_> = reports.iter().map(|report| log_name(report.tenant_id)).collect();
-    if let Some(other) = options.known_checkpoints.iter().map(origin).find(|o| !names.contains(o)) {
-        return Err(Found(format!("a checkpoint is of none of these logs: {other}")).into());
+    found(&reports, options)
+}
+
+/// What ends the command with 1: faults, and logs that were given and that are not there.
+fn found(reports: &[TenantReport], options: &Options) -> anyhow::Result<()> {
+    let mut told = Vec::new();
+    let bad = reports.iter().filter(|report| report.fault.is_some()).count();
+    if bad > 0 {
+        told.push(format!("the audit log of {bad} tenants is not as it was written"));
     }
-    match reports.iter().filter(|report: &&TenantReport| report.fault.is_some()).count() {
-        0 => Ok(()),
-        bad => {
-            Err(Found(format!("the audit log of {bad} tenants is not as it was written")).into())
-        }
-    }
+    told.extend(logs_without_report(reports, options).iter().map(|name| {
+        format!("a checkpoint or key was given of the log {name:?}, which no verified tenant has")
+    }));
+    if told.is_empty() { Ok(()) } else { Err(Found(told.join("; ")).into()) }
 }
 
 /// A fault in a line.

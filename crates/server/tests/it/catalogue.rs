@@ -350,3 +350,18 @@ async fn functions_with_the_owners_rights_are_pinned() {
     .await;
     assert_eq!(loose, Vec::<String>::new(), "SECURITY DEFINER without a pinned search_path");
 }
+
+/// What `strongroom doctor` holds an installation against.
+#[tokio::test]
+async fn the_doctor_knows_every_trigger() {
+    let (_database, client) = migrated().await;
+    let triggers = "SELECT c.relname || ' ' || string_agg( \
+            t.tgname || CASE t.tgenabled WHEN 'A' THEN '!' WHEN 'O' THEN '' ELSE '?' END, ' ' \
+            ORDER BY t.tgname COLLATE \"C\") \
+        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid \
+        WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal \
+        GROUP BY c.relname ORDER BY c.relname COLLATE \"C\"";
+    let made = names(&client, triggers).await.join("\n");
+    let known = include_str!("../../src/cli/doctor/triggers.txt");
+    assert_eq!(made, known.trim_end(), "src/cli/doctor/triggers.txt: it has to be\n{made}\n");
+}

@@ -247,6 +247,14 @@ fn verifiers_agree(dev: &Dev) {
     assert_eq!(lines.lines().count(), 8, "{lines}");
     let unknown = dev.command(&["audit", "verify", "--tenant", "nobody"]);
     assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
+    let name = "strongroom/audit/nobody";
+    let stranger = audit::note::NoteVerifier::new(name, [1; 32]).unwrap().to_text();
+    let without = dev.command(&["audit", "verify", "--key", &stranger]);
+    assert_eq!(without.status.code(), Some(1), "{without:?}");
+    assert!(String::from_utf8_lossy(&without.stderr).contains(name), "{without:?}");
+    let malformed = dev.command(&["audit", "verify", "--key", "nonsense"]);
+    assert!(!malformed.status.success(), "{malformed:?}");
+    assert!(String::from_utf8_lossy(&malformed.stderr).contains("--key nonsense"), "{malformed:?}");
 }
 
 #[test]

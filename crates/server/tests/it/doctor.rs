@@ -202,6 +202,43 @@ const PROVOKED: &[Provoked] = &[
         undone_by: "ALTER TABLE audit_log ENABLE ALWAYS TRIGGER append_only",
     },
     Provoked {
+        what: "a trigger that replicas pass by",
+        by: "ALTER TABLE transfers ENABLE TRIGGER append_only",
+        expected: (
+            "schema.triggers",
+            "fault",
+            "append_only of transfers does not always fire",
+            "ALTER TABLE transfers ENABLE ALWAYS TRIGGER append_only",
+        ),
+        undone_by: "ALTER TABLE transfers ENABLE ALWAYS TRIGGER append_only",
+    },
+    Provoked {
+        what: "a trigger that was dropped",
+        by: "DROP TRIGGER only_forward ON holds",
+        expected: (
+            "schema.triggers",
+            "fault",
+            "only_forward of holds is gone",
+            "strongroom migrate status",
+        ),
+        undone_by: "CREATE TRIGGER only_forward BEFORE UPDATE ON holds FOR EACH ROW \
+                    WHEN (OLD.status NOT IN ('authorized', 'partially_captured') \
+                        OR NEW.status = 'authorized' OR NEW.captured_amount < OLD.captured_amount) \
+                    EXECUTE FUNCTION refuse_hold_revival()",
+    },
+    Provoked {
+        what: "a trigger of somebody else",
+        by: "CREATE TRIGGER quiet BEFORE UPDATE ON holds FOR EACH ROW \
+             EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        expected: (
+            "schema.triggers",
+            "warning",
+            "quiet of holds is none of ours",
+            "DROP TRIGGER quiet ON holds",
+        ),
+        undone_by: "DROP TRIGGER quiet ON holds",
+    },
+    Provoked {
         what: "an app role above row security",
         by: "ALTER ROLE strongroom_app BYPASSRLS",
         expected: (

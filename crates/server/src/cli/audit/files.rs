@@ -63,7 +63,7 @@ fn whose(keys: KeySource) -> &'static str {
     }
 }
 
-fn parsed(keys: &[String]) -> anyhow::Result<Vec<NoteVerifier>> {
+pub(super) fn parsed(keys: &[String]) -> anyhow::Result<Vec<NoteVerifier>> {
     let parse = |text: &String| {
         NoteVerifier::parse(text).map_err(|error| Usage(format!("--key {text}: {error}")).into())
     };

@@ -191,7 +191,7 @@ fn headers(server: Option<&Answer>) -> Finding {
 }
 
 fn audited(findings: &[Finding]) -> Finding {
-    let judged = [tenants::SEALER, tenants::CHECKPOINTS, super::schema::TRIGGERS]
+    let judged = [tenants::SEALER, tenants::CHECKPOINTS, super::triggers::TRIGGERS]
         .iter()
         .filter_map(|check| worst(findings, check))
         .max_by_key(|finding| finding.verdict);

@@ -17,6 +17,7 @@ mod standards;
 mod statements;
 mod store;
 mod tenants;
+mod triggers;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -74,7 +75,7 @@ const SERVER_CHECKS: [&str; 13] = [
 ];
 /// Checks that need our schema.
 const SCHEMA_CHECKS: [&str; 4] =
-    [schema::ROW_SECURITY, schema::TRIGGERS, schema::TABLE_SIZES, schema::INDEX_USE];
+    [schema::ROW_SECURITY, triggers::TRIGGERS, schema::TABLE_SIZES, schema::INDEX_USE];
 
 pub(super) async fn run(
     options: Options,

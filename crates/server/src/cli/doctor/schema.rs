@@ -1,5 +1,5 @@
-//! Owns the judgement of our schema: its history, what keeps tenants apart and
-//! records unchanged, and how its tables and indexes fare.
+//! Owns the judgement of our schema: its history, what keeps tenants apart,
+//! and how its tables and indexes fare.
 //!
 //! It refuses to know what the tables mean.
 
@@ -9,15 +9,14 @@ use tokio_postgres::Client;
 
 use super::database::bytes;
 use super::report::{Finding, plural};
+use super::triggers;
 
 const TENANT_TABLES: &str = tenancy::sql!("server/doctor.sql", "tenant_tables");
-const DISABLED_TRIGGERS: &str = tenancy::sql!("server/doctor.sql", "disabled_triggers");
 const TABLES: &str = tenancy::sql!("server/doctor.sql", "tables");
 const INDEXES: &str = tenancy::sql!("server/doctor.sql", "indexes");
 
 pub(super) const MIGRATIONS: &str = "schema.migrations";
 pub(super) const ROW_SECURITY: &str = "schema.row_security";
-pub(super) const TRIGGERS: &str = "schema.triggers";
 pub(super) const TABLE_SIZES: &str = "schema.tables";
 pub(super) const INDEX_USE: &str = "schema.indexes";
 
@@ -67,13 +66,13 @@ pub(super) async fn migrations(client: &Client) -> (Finding, bool) {
 /// Every other check of this file.
 pub(super) async fn check(client: &Client) -> Result<Vec<Finding>, DbError> {
     let mut findings = row_security(client).await?;
-    findings.extend(triggers(client).await?);
+    findings.extend(triggers::check(client).await?);
     findings.push(tables(client).await?);
     findings.push(indexes(client).await?);
     Ok(findings)
 }
 
-fn as_owner(statement: &str) -> String {
+pub(super) fn as_owner(statement: &str) -> String {
     format!("psql \"$DATABASE_OWNER_URL\" -c 'SET ROLE strongroom_owner' -c '{statement}'")
 }
 
@@ -109,22 +108,6 @@ async fn row_security(client: &Client) -> Result<Vec<Finding>, DbError> {
     if findings.is_empty() {
         let found = format!("forced on all {} tables of tenants", rows.len());
         findings.push(Finding::ok(ROW_SECURITY, found));
-    }
-    Ok(findings)
-}
-
-async fn triggers(client: &Client) -> Result<Vec<Finding>, DbError> {
-    let mut findings = Vec::new();
-    for row in client.query(DISABLED_TRIGGERS, &[]).await? {
-        let (table, name): (String, String) = (row.try_get("name")?, row.try_get("trigger")?);
-        let statement = format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}");
-        let found = format!("the trigger {name} of {table} is switched off");
-        let mend =
-            as_owner(&statement) + "   (then: strongroom audit verify, strongroom ledger verify)";
-        findings.push(Finding::fault(TRIGGERS, found, mend));
-    }
-    if findings.is_empty() {
-        findings.push(Finding::ok(TRIGGERS, "all are on: ledger and audit log take no changes"));
     }
     Ok(findings)
 }
