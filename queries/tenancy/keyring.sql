@@ -27,3 +27,60 @@ WHERE tenant_id = $1::uuid AND subject_id = ANY ($2::uuid[]);
 
 --! renew_subject_key
 SELECT renew_subject_key($1::uuid, $2::uuid, $3::integer, $4::bytea) AS renewed;
+
+--! lock_keys
+-- One change of a tenant's keys at a time. A statement of its own: what follows it sees what
+-- was committed before.
+SELECT pg_advisory_xact_lock(hashtextextended('tenant_keys/' || $1::uuid::text, 0));
+
+--! retire_kek
+UPDATE tenant_keks SET status = 'retired'
+WHERE tenant_id = $1::uuid AND purpose = $2::text AND status = 'active';
+
+--! retire_data_key
+UPDATE data_keys SET status = 'retired'
+WHERE tenant_id = $1::uuid AND purpose = $2::text AND status = 'active';
+
+--! rewrap_data_keys
+UPDATE data_keys SET kek_epoch = anew.kek_epoch, wrapped_key = anew.wrapped_key
+FROM unnest($2::uuid[], $3::integer[], $4::bytea[]) AS anew (key_id, kek_epoch, wrapped_key)
+WHERE data_keys.tenant_id = $1::uuid AND data_keys.key_id = anew.key_id;
+
+--! subject_keys_behind
+-- In order of their index; who erases a person meanwhile is waited for.
+SELECT subject_id, key_id, kek_epoch, wrapped_key FROM subject_keys
+WHERE tenant_id = $1::uuid AND kek_epoch < $2::integer AND wrapped_key IS NOT NULL
+ORDER BY kek_epoch, subject_id LIMIT $3::bigint FOR UPDATE;
+
+--! rewrap_subject_keys
+UPDATE subject_keys SET kek_epoch = $2::integer, wrapped_key = anew.wrapped_key
+FROM unnest($3::uuid[], $4::bytea[]) AS anew (subject_id, wrapped_key)
+WHERE subject_keys.tenant_id = $1::uuid AND subject_keys.subject_id = anew.subject_id;
+
+--! kek_generation
+SELECT status, coalesce(retired_at, created_at) AS retired_at FROM tenant_keks
+WHERE tenant_id = $1::uuid AND purpose = $2::text AND epoch = $3::integer;
+
+--! data_key_generation
+SELECT status, coalesce(retired_at, created_at) AS retired_at FROM data_keys
+WHERE tenant_id = $1::uuid AND purpose = $2::text AND epoch = $3::integer;
+
+--! wrapped_by_kek
+-- What a KEK still wraps, by kind.
+SELECT
+    (SELECT count(*) FROM data_keys WHERE tenant_id = $1::uuid AND kek_purpose = $2::text
+        AND kek_epoch = $3::integer AND wrapped_key IS NOT NULL) AS data_keys,
+    (SELECT count(*) FROM subject_keys WHERE tenant_id = $1::uuid AND kek_purpose = $2::text
+        AND kek_epoch = $3::integer AND wrapped_key IS NOT NULL) AS subject_keys,
+    (SELECT count(*) FROM signing_keys WHERE tenant_id = $1::uuid AND kek_purpose = $2::text
+        AND kek_epoch = $3::integer AND wrapped_key IS NOT NULL) AS signing_keys,
+    (SELECT count(*) FROM audit_log_keys WHERE tenant_id = $1::uuid AND kek_purpose = $2::text
+        AND kek_epoch = $3::integer) AS log_keys;
+
+--! destroy_kek
+UPDATE tenant_keks SET status = 'destroyed', wrapped_key = NULL, destroyed_at = app_now()
+WHERE tenant_id = $1::uuid AND purpose = $2::text AND epoch = $3::integer AND status = 'retired';
+
+--! destroy_data_key
+UPDATE data_keys SET status = 'destroyed', wrapped_key = NULL, destroyed_at = app_now()
+WHERE tenant_id = $1::uuid AND purpose = $2::text AND epoch = $3::integer AND status = 'retired';

@@ -4,7 +4,7 @@
 //! Refuses to know: how KEKs are made and rotated (tenancy), and how a
 //! signature is computed (vault).
 
-use tenancy::{DbError, TenantTx};
+use tenancy::{DbError, TenantTx, keyring::TenantKeys};
 use tokio_postgres::Row;
 use uuid::Uuid;
 use vault::{
@@ -15,6 +15,8 @@ use vault::{
 use crate::note::{LogSigner, NoteVerifier};
 
 const ADD_LOG_KEY: &str = tenancy::sql!("audit/keys.sql", "add_log_key");
+const LOG_KEYS_BEHIND: &str = tenancy::sql!("audit/keys.sql", "log_keys_behind");
+const REWRAP_LOG_KEY: &str = tenancy::sql!("audit/keys.sql", "rewrap_log_key");
 
 /// The name of a tenant's log: its checkpoints' origin and its key's name.
 pub fn log_name(tenant_id: Uuid) -> String {
@@ -43,6 +45,30 @@ pub async fn create(transaction: &TenantTx, kek: &Kek) -> Result<NoteVerifier, D
     ];
     transaction.execute(ADD_LOG_KEY, &parameters).await?;
     NoteVerifier::new(&name, public_key).map_err(|error| DbError::Corrupt(error.to_string()))
+}
+
+/// Wraps by the tenant's newest KEK the log keys that an older one wraps; says how many.
+/// `keys` are read in the same transaction, behind the lock on their changes.
+pub async fn rewrap(transaction: &TenantTx, keys: &TenantKeys) -> Result<usize, DbError> {
+    let tenant_id = transaction.tenant();
+    let newest = epoch_column(keys.kek().context().epoch)?;
+    let rows = transaction.query(LOG_KEYS_BEHIND, &[&tenant_id, &newest]).await?;
+    for row in &rows {
+        let context = KeyContext {
+            tenant: tenant_id,
+            purpose: Purpose::Checkpoint,
+            key: KeyId(row.try_get("key_id")?),
+            epoch: epoch_of(row.try_get("epoch")?)?,
+        };
+        let wrapped = WrappedKey::from_bytes(row.try_get("wrapped_seed")?).map_err(corrupt)?;
+        let old = keys.kek_of(row.try_get("kek_epoch")?)?;
+        let seed = old.unwrap(&context, &wrapped).map_err(corrupt)?;
+        let anew = keys.kek().wrap(&context, &seed).map_err(corrupt)?;
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&tenant_id, &context.key.0, &newest, &anew.as_bytes()];
+        transaction.execute(REWRAP_LOG_KEY, &parameters).await?;
+    }
+    Ok(rows.len())
 }
 
 /// Opens the key of a row of `log_key`: KEK under the root, seed under the KEK.

@@ -19,6 +19,7 @@ mod failed_decisions;
 pub mod group;
 mod idempotency;
 mod judge;
+mod key_admin;
 mod key_inventory;
 pub mod page;
 pub mod read;
@@ -31,6 +32,9 @@ use std::{sync::Arc, time::Duration};
 pub use access_log::AccessLog;
 pub use command::{Applied, Call, Command, Failure, Reply, Target};
 pub use group::{Group, Grouped};
+pub use key_admin::{
+    DestroyKey, KeyDestroyed, KeyRotation, KeysRewrapped, RewrapKeys, RotateDataKey,
+};
 pub use key_inventory::{InventoryLine, KeyInventory};
 pub use page::{Page, PageRequest};
 pub use read::{Found, View};

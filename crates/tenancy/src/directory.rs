@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{Blueprint, Database, DbError, Query, TenantId, TenantRef};
 
 const ALL: &str = crate::sql!("tenancy/directory.sql", "all_tenants");
+const WITH_SUSPENDED: &str = crate::sql!("tenancy/directory.sql", "with_suspended");
 
 /// All tenants, read at most once a second.
 #[derive(Clone)]
@@ -59,6 +60,13 @@ impl Directory {
         let mut list: Vec<_> = tenants.by_slug.values().cloned().collect();
         list.sort_by(|left, right| left.slug.cmp(&right.slug));
         Ok(list)
+    }
+
+    /// Every tenant, the suspended ones as well, by slug: for what is kept of them all. Read
+    /// anew each time.
+    pub async fn with_suspended(&self) -> Result<Vec<Arc<TenantRef>>, DbError> {
+        let rows = self.database.directory_query(Query::new(WITH_SUSPENDED, &[])).await?;
+        rows.iter().map(|row| tenant_from_row(row).map(Arc::new)).collect()
     }
 
     /// Forgets what was read: after a tenant was created here.

@@ -1,19 +1,27 @@
-//! `strongroom keys`: the keys that sign a tenant's tokens, and what is sealed under which
-//! others. Audited as the operator at the command line.
+//! `strongroom keys`: the keys that sign a tenant's tokens, those that seal and wrap, and what
+//! is sealed under which. Audited as the operator at the command line.
 
-use clap::Subcommand;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
 use identity::{Identity, SigningKeyRecord};
-use operation::{InventoryLine, KeyInventory, PageRequest};
-use tenancy::{ActorKind, OpContext, cells::Sealed};
+use operation::{
+    Call, Command as Operation, DestroyKey, InventoryLine, KeyInventory, KeysRewrapped,
+    PageRequest, RewrapKeys, RotateDataKey,
+};
+use serde::Serialize;
+use tenancy::{ActorKind, OpContext, TenantRef, cells::Sealed, keyring::Rotatable};
 use uuid::Uuid;
 
+use super::exit::Found;
 use super::output::Output;
 use super::tenant::refused;
 use crate::compose::Installation;
 use crate::config::Configuration;
 use crate::serve;
 
-/// List, rotate and revoke the keys that sign tokens; count what is sealed under which others.
+/// List, rotate and revoke the keys that sign tokens and those that seal and wrap; count what is sealed under which.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List a tenant's signing keys, newest first, retired ones included.
@@ -28,26 +36,91 @@ pub enum Command {
         #[arg(long, value_name = "SLUG")]
         tenant: String,
     },
-    /// Have the next key sign from now on; tokens of the one before stay good. Takes a little more than a second where the next key has to be published first.
+    /// Have the next key sign from now on; tokens of the one before stay good. Takes a little more than a second where the next key has to be published first. With --data or --kek: make one generation more of a key that seals or wraps; older ones open what they sealed.
     Rotate {
         /// The tenant.
         #[arg(long, value_name = "SLUG")]
         tenant: String,
+        /// Which of those that seal and wrap.
+        #[command(flatten)]
+        which: Which,
     },
-    /// End a key that somebody else may have, and all its tokens, at once. People and the console stay signed in.
+    /// Wrap by the newest KEKs all keys that older ones wrap, of one tenant or of all, suspended ones included. May be stopped and begun again at any time.
+    Rewrap {
+        /// The tenant; all where absent.
+        #[arg(long, value_name = "SLUG")]
+        tenant: Option<String>,
+    },
+    /// End a key that somebody else may have, and all its tokens, at once. People and the console stay signed in. With --epoch: destroy a retired generation of a key that nothing is sealed or wrapped by any more.
     Revoke {
         /// The key: the `kid` of its tokens.
-        #[arg(value_name = "KID")]
-        key: Uuid,
+        #[arg(value_name = "KID", required_unless_present = "epoch", conflicts_with_all = ["epoch", "which"])]
+        key: Option<Uuid>,
+        /// The generation of the key that --data or --kek names.
+        #[arg(long, value_name = "NUMBER", requires = "which", value_parser = clap::value_parser!(i32).range(1..))]
+        epoch: Option<i32>,
         /// The tenant.
         #[arg(long, value_name = "SLUG")]
         tenant: String,
+        /// Which of those that seal and wrap.
+        #[command(flatten)]
+        which: Which,
     },
+}
+
+/// A key that seals or wraps.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(id = "which", multiple = false)]
+pub struct Which {
+    /// A key that seals: field for what belongs to no person.
+    #[arg(long, value_name = "CLASS")]
+    data: Option<DataClass>,
+    /// A key that wraps others: tenant for those that sign and verify, field for those that seal and index.
+    #[arg(long, value_name = "CLASS")]
+    kek: Option<KekClass>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DataClass {
+    /// What belongs to no person: the tenant's own secrets.
+    Field,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum KekClass {
+    /// Wraps signing keys, log keys and those of cursors, sessions and refresh tokens.
+    Tenant,
+    /// Wraps the keys of people, of sealed fields and of blind indexes.
+    Field,
+}
+
+impl Which {
+    const fn named(self) -> Option<Rotatable> {
+        match (self.data, self.kek) {
+            (Some(DataClass::Field), _) => Some(Rotatable::FieldData),
+            (None, Some(KekClass::Tenant)) => Some(Rotatable::TenantKek),
+            (None, Some(KekClass::Field)) => Some(Rotatable::FieldKek),
+            (None, None) => None,
+        }
+    }
+}
+
+/// What was wrapped anew in a tenant.
+#[derive(Debug, Serialize)]
+struct RewrapLine {
+    tenant: String,
+    #[serde(flatten)]
+    keys: KeysRewrapped,
 }
 
 const HEADERS: [&str; 7] =
     ["kid", "algorithm", "status", "created_at", "activated_at", "verify_until", "revoked_at"];
 const INVENTORY: [&str; 7] = ["table", "column", "purpose", "epoch", "status", "keys", "values"];
+const REWRAPPED: [&str; 4] = ["tenant", "data_keys", "subject_keys", "log_keys"];
+
+/// A page that has read rows just before their keys were wrapped anew, and reads the keys
+/// afterwards, still needs the older one.
+const READS_END: Duration = Duration::from_secs(2);
 
 /// What each domain seals.
 pub const SEALED: &[Sealed] = &[banking::SEALED, identity::SEALED, notify::SEALED];
@@ -58,35 +131,109 @@ pub(super) async fn run(
     output: Output,
 ) -> anyhow::Result<()> {
     configuration.check_form()?;
-    let (Command::List { tenant }
-    | Command::Status { tenant }
-    | Command::Rotate { tenant }
-    | Command::Revoke { tenant, .. }) = &command;
     let installation = Installation::assemble(serve::ingredients(configuration).await?)?;
-    let context = installation.context(installation.tenant(tenant).await?, ActorKind::Cli);
-    let identity = &installation.identity;
     match command {
-        Command::List { .. } => {
-            let keys = all(identity, &context).await?;
+        Command::Rewrap { tenant } => rewrap(&installation, tenant.as_deref(), output).await?,
+        Command::List { tenant } => {
+            let context = context(&installation, &tenant).await?;
+            let keys = all(&installation.identity, &context).await?;
             output.list(&HEADERS, &keys, cells)?;
         }
-        Command::Status { .. } => {
+        Command::Status { tenant } => {
+            let context = context(&installation, &tenant).await?;
             let inventory = KeyInventory { sealed: SEALED };
             let lines = installation.operations.read(&context, &inventory).await;
             output.list(&INVENTORY, &lines.map_err(refused)?, line)?;
         }
-        Command::Rotate { .. } => {
-            let key = identity.rotate_signing_key(&context).await.map_err(refused)?;
-            output.one(&key)?;
+        Command::Rotate { tenant, which } => {
+            let context = context(&installation, &tenant).await?;
+            match which.named() {
+                Some(what) => {
+                    let keyring = Arc::clone(&installation.keyring);
+                    let command = RotateDataKey { keyring, what };
+                    output.one(&run_one(&installation, &context, command).await?)?;
+                }
+                None => {
+                    let key = installation.identity.rotate_signing_key(&context).await;
+                    output.one(&key.map_err(refused)?)?;
+                }
+            }
         }
-        Command::Revoke { key, .. } => {
-            let key = identity.revoke_signing_key(&context, key).await.map_err(refused)?;
-            output.one(&key)?;
+        Command::Revoke { key, epoch, tenant, which } => {
+            let context = context(&installation, &tenant).await?;
+            match (key, epoch, which.named()) {
+                (_, Some(epoch), Some(what)) => {
+                    tokio::time::sleep(READS_END).await;
+                    let keyring = Arc::clone(&installation.keyring);
+                    let command = DestroyKey { keyring, sealed: SEALED, what, epoch };
+                    output.one(&run_one(&installation, &context, command).await?)?;
+                }
+                (Some(key), _, _) => {
+                    let key = installation.identity.revoke_signing_key(&context, key).await;
+                    output.one(&key.map_err(refused)?)?;
+                }
+                _ => anyhow::bail!("which key: a KID, or --epoch with --data or --kek"),
+            }
         }
     }
     installation.operations.access_log().flush(&installation.app, true).await?;
     installation.sealer.drain().await?;
     Ok(())
+}
+
+async fn context(installation: &Installation, slug: &str) -> anyhow::Result<OpContext> {
+    Ok(installation.context(installation.tenant(slug).await?, ActorKind::Cli))
+}
+
+async fn run_one<C: Operation>(
+    installation: &Installation,
+    context: &OpContext,
+    command: C,
+) -> anyhow::Result<C::Output> {
+    let call = Call { context: context.clone(), idempotency_key: None, command };
+    Ok(installation.operations.run_one(call).await.map_err(refused)?.output)
+}
+
+/// Tenant by tenant, and in each until nothing is left: every step is whole by itself.
+async fn rewrap(
+    installation: &Installation,
+    slug: Option<&str>,
+    output: Output,
+) -> anyhow::Result<()> {
+    let mut lines = Vec::new();
+    for tenant in tenants(installation, slug).await? {
+        let context = installation.context(Arc::clone(&tenant), ActorKind::Cli);
+        let mut line = RewrapLine { tenant: tenant.slug.clone(), keys: KeysRewrapped::default() };
+        loop {
+            let keyring = Arc::clone(&installation.keyring);
+            let step = run_one(installation, &context, RewrapKeys { keyring }).await?;
+            if step.is_none() {
+                break;
+            }
+            line.keys.data_keys += step.data_keys;
+            line.keys.subject_keys += step.subject_keys;
+            line.keys.log_keys += step.log_keys;
+        }
+        lines.push(line);
+    }
+    output.list(&REWRAPPED, &lines, |line| {
+        let counts = [line.keys.data_keys, line.keys.subject_keys, line.keys.log_keys];
+        std::iter::once(line.tenant.clone()).chain(counts.map(|count| count.to_string())).collect()
+    })
+}
+
+async fn tenants(
+    installation: &Installation,
+    slug: Option<&str>,
+) -> anyhow::Result<Vec<Arc<TenantRef>>> {
+    let mut tenants = installation.directory.with_suspended().await?;
+    if let Some(slug) = slug {
+        tenants.retain(|tenant| tenant.slug == slug);
+        if tenants.is_empty() {
+            return Err(Found(format!("there is no tenant {slug}")).into());
+        }
+    }
+    Ok(tenants)
 }
 
 async fn all(identity: &Identity, context: &OpContext) -> anyhow::Result<Vec<SigningKeyRecord>> {

@@ -76,7 +76,7 @@ pub enum Command {
     /// Create users.
     #[command(subcommand)]
     User(user::Command),
-    /// List, rotate and revoke the keys that sign tokens; count what is sealed under which others.
+    /// List, rotate and revoke the keys that sign tokens and those that seal and wrap; count what is sealed under which.
     #[command(subcommand)]
     Keys(keys::Command),
     /// Import another bank's customers, accounts and history from CSV files.

@@ -377,6 +377,47 @@ fn operators_make_tenants_and_users_and_never_show_passwords() {
     let (status, answer) = dev.call("POST", "/v1/auth/login", &[], Some(&body));
     assert_eq!(status, 200, "{answer}");
     rotate_and_revoke(&dev, &answer, |arguments| with_key(arguments, ""));
+    change_sealing_keys(&dev, |arguments| with_key(arguments, ""));
+}
+
+/// The keys that seal and wrap, under a process that serves.
+fn change_sealing_keys(dev: &Dev, run: impl Fn(&[&str]) -> Output) {
+    let keys = |arguments: &[&str]| run(&[&["keys"], arguments, &["-o", "json"]].concat());
+    let answer = |arguments: &[&str]| -> Value {
+        let output = keys(arguments);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let bank = ["--tenant", "my-bank"];
+    let of = |arguments: &[&'static str]| [arguments, &bank].concat();
+    let made = answer(&of(&["rotate", "--kek", "field"]));
+    assert_eq!((&made["purpose"], &made["epoch"]), (&json!("field_kek"), &json!(2)));
+    let destroy = of(&["revoke", "--kek", "field", "--epoch", "1"]);
+    let in_use = keys(&destroy);
+    assert_eq!(in_use.status.code(), Some(1), "{in_use:?}");
+    assert!(String::from_utf8_lossy(&in_use.stderr).contains("still wraps"), "{in_use:?}");
+    let rewrapped = answer(&["rewrap"]);
+    let line = rewrapped.as_array().unwrap().iter().find(|line| line["tenant"] == "my-bank");
+    assert_eq!(line.unwrap()["data_keys"], 2, "{rewrapped}");
+    assert_eq!(answer(&destroy)["status"], "destroyed");
+    assert_eq!(answer(&of(&["rotate", "--data", "field"]))["epoch"], 2);
+    // Somebody signs in where the process that serves had the old ones in memory.
+    let body =
+        json!({ "tenant": "my-bank", "username": "teller", "password": "Correct-Horse-42-Staple" });
+    assert_eq!(dev.call("POST", "/v1/auth/login", &[], Some(&body)).0, 200);
+    for unclear in [
+        &["revoke"][..],
+        &["revoke", "--epoch", "1"],
+        &["revoke", "--kek", "field"],
+        &["revoke", "00000000-0000-0000-0000-000000000000", "--kek", "field"],
+        &["rotate", "--kek", "field", "--data", "field"],
+        &["rotate", "--data", "blind_index"],
+        &["revoke", "--kek", "field", "--epoch", "0"],
+    ] {
+        let refused = keys(&of(unclear));
+        assert_eq!(refused.status.code(), Some(2), "{unclear:?}: {refused:?}");
+    }
+    assert_eq!(keys(&["rewrap", "--tenant", "no-bank"]).status.code(), Some(1));
 }
 
 /// The keys of `my-bank`, from another process than the one that serves.

@@ -50,6 +50,7 @@ mod identity;
 mod import;
 mod interop;
 mod key_cells;
+mod key_changes;
 mod key_epochs;
 mod key_races;
 mod ledger;

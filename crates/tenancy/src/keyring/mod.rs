@@ -5,6 +5,7 @@
 //! replaced. Subject keys travel with the rows they open (a read joins `subject_keys`), so
 //! opening a person's fields costs no round trip.
 
+mod change;
 mod generations;
 mod ring;
 mod stored;
@@ -27,6 +28,7 @@ use vault::{
     SealError, SealedField, SecretBytes, TenantKey as _, WrappedKey, WrappingKey as _, blind_index,
 };
 
+pub use change::{NewGeneration, Rewrapped, Rotatable, Standing, StillWrapped};
 pub use ring::Keyring;
 pub use subjects::{load_subject_keys, renew_subject_key, store_subject_keys};
 
