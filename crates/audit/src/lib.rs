@@ -23,6 +23,6 @@ mod record;
 mod rows;
 mod sealing;
 
-pub use event::{AuditEvent, EventContext, EventError, SealedEvent};
+pub use event::{AuditEvent, Change, EventContext, EventError, SealedEvent};
 pub use kind::{ComplianceFlag, EventType, Outcome, Severity};
 pub use sealer::Sealer;
