@@ -251,4 +251,4 @@ WHERE ended.tenant_id = $1::uuid
     ORDER BY due.expires_at, due.id
     LIMIT $3::bigint
     FOR UPDATE SKIP LOCKED)
-RETURNING ended.id, ended.object_id, ended.requested_by;
+RETURNING ended.id, ended.object_id, ended.requested_by, ended.version;

@@ -53,7 +53,7 @@ WHERE tenant_id = $1::uuid AND id = $2::uuid;
 -- The conditional UPDATE is what ends it: of two requests one finds a row.
 UPDATE api_keys SET revoked_at = app_now(), version = version + 1
 WHERE tenant_id = $1::uuid AND id = $2::uuid AND revoked_at IS NULL
-RETURNING id;
+RETURNING version;
 
 --! revoke_mightier
 -- Of those that somebody answers for: made, or rotated last. $3 are the roles that they may
@@ -62,7 +62,7 @@ UPDATE api_keys SET revoked_at = app_now(), version = version + 1
 WHERE tenant_id = $1::uuid AND revoked_at IS NULL
   AND CASE WHEN rotated_at IS NULL THEN created_by ELSE rotated_by END = $2::uuid
   AND role <> ALL ($3::text[])
-RETURNING id;
+RETURNING id, version;
 
 --! forget_mightier
 -- The same of keys that others answer for by now: the secret before the last rotation may be

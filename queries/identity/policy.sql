@@ -57,7 +57,7 @@ WHERE ended.tenant_id = $1::uuid
     ORDER BY due.expires_at, due.id
     LIMIT $3::bigint
     FOR UPDATE SKIP LOCKED)
-RETURNING ended.id, ended.requested_by;
+RETURNING ended.id, ended.requested_by, ended.version;
 
 --! apply
 -- Only where nobody has changed it meanwhile: what was agreed to is the change from what was seen.

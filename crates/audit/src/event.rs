@@ -82,7 +82,23 @@ pub struct AuditEvent {
     details: Option<Value>,
     personal_fields: bool,
     is_recorded: bool,
+    version: Option<i64>,
     context: EventContext,
+}
+
+/// What a successful event says of a versioned object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change<'event> {
+    /// The event's id.
+    pub event_id: Uuid,
+    /// The command's name.
+    pub action: &'event str,
+    /// The kind of object.
+    pub object_type: &'event str,
+    /// The object.
+    pub object_id: Uuid,
+    /// The version that the object came to.
+    pub sequence: i64,
 }
 
 /// An event with its exact bytes and the leaf hash over them: what is stored.
@@ -121,6 +137,7 @@ impl AuditEvent {
             details: None,
             personal_fields: false,
             is_recorded: false,
+            version: None,
             context,
         }
     }
@@ -173,6 +190,28 @@ impl AuditEvent {
     pub fn personal_fields(mut self) -> Self {
         self.personal_fields = true;
         self
+    }
+
+    /// Says to which version its object came, which publishes the change. No part of the
+    /// record.
+    #[must_use]
+    pub fn at_version(mut self, version: i64) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// The change that it tells of; none where it is no success, or of no versioned object.
+    pub fn change(&self) -> Option<Change<'_>> {
+        if self.outcome != Outcome::Success {
+            return None;
+        }
+        Some(Change {
+            event_id: self.event_id,
+            action: &self.action,
+            object_type: &self.resource_type,
+            object_id: self.resource_id?,
+            sequence: self.version?,
+        })
     }
 
     /// Whether its record was written ahead of what it tells of: [`Batch`] leaves it out.

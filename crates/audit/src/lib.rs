@@ -28,6 +28,6 @@ mod sealing;
 mod trust;
 mod walk;
 
-pub use event::{AuditEvent, EventContext, EventError, SealedEvent};
+pub use event::{AuditEvent, Change, EventContext, EventError, SealedEvent};
 pub use kind::{ComplianceFlag, EventType, Outcome, Severity};
 pub use sealer::Sealer;

@@ -127,7 +127,7 @@ async fn locked(
 ) -> Result<(), Failure> {
     let (tenant, user) = (context.tenant_id(), own_user(context)?);
     let row = transaction.query_opt(LOCK_OWN, &[&tenant, &device, &user]).await?;
-    version::check(row.as_ref(), expected, "The device was changed since it was read")
+    version::check(row.as_ref(), expected, "The device was changed since it was read").map(drop)
 }
 
 struct RenameDevice {

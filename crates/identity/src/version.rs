@@ -6,17 +6,17 @@ use operation::{Failure, Refusal, RefusalKind};
 use tenancy::DbError;
 use tokio_postgres::Row;
 
-/// Whether a row under its lock is there, and at the version that the caller has seen; none
-/// is any. `changed` says what was changed meanwhile.
+/// The version of a row under its lock, where it is there and the caller has seen it; none is
+/// any. `changed` says what was changed meanwhile.
 pub(crate) fn check(
     row: Option<&Row>,
     expected: Option<i64>,
     changed: &'static str,
-) -> Result<(), Failure> {
+) -> Result<i64, Failure> {
     let version: i64 =
         row.ok_or_else(Refusal::not_found)?.try_get("version").map_err(DbError::from)?;
     if expected.is_none_or(|expected| expected == version) {
-        return Ok(());
+        return Ok(version);
     }
     Err(Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", changed).into())
 }

@@ -2,6 +2,7 @@
 //! reply. Refuses to know how a call got there.
 
 use audit::{AuditEvent, EventType, Outcome, store::Batch};
+use events::Outgoing;
 use serde_json::{Value, json};
 use tenancy::{DbError, Query, TenantTx};
 use uuid::Uuid;
@@ -61,7 +62,7 @@ struct Settled<T> {
     answers: Answers<T>,
 }
 
-/// Audits every outcome, stores the answers, commits: one round trip.
+/// Audits every outcome, publishes every change, stores the answers, commits: one round trip.
 pub(crate) async fn finish<C: Command>(
     transaction: TenantTx,
     calls: &[Call<C>],
@@ -77,12 +78,18 @@ pub(crate) async fn finish<C: Command>(
         outcome.take(call, case, keys.has(position).then_some(position))?;
     }
     let tenant = transaction.tenant();
+    // Ahead of the batch, which leaves out the records that were written before.
+    let outgoing = Outgoing::of(&outcome.events)?;
     let batch = Batch::seal(tenant, outcome.events)?;
     let columns = batch.columns()?;
     let audit_parameters = columns.parameters();
-    let mut queries = Vec::with_capacity(2);
+    let mut queries = Vec::with_capacity(3);
     if !batch.is_empty() {
         queries.push(Query::new(Batch::SQL, &audit_parameters));
+    }
+    let published = outgoing.as_ref().map(|outgoing| outgoing.parameters(&tenant));
+    if let Some(parameters) = &published {
+        queries.push(Query::new(Outgoing::SQL, parameters));
     }
     let stored = keys.answers(outcome.remembered);
     let parameters = stored.as_ref().map(|stored| stored.parameters(&tenant, &C::NAME));

@@ -11,6 +11,7 @@ use api::{ApiConfig, ApiParts, ApiState};
 use audit::Sealer;
 use banking::{HoldGroups, movements::CreateTransfer};
 use console::{Console, ConsoleParts};
+use events::Relay;
 use hotstate::limiter::Limiter;
 use hotstate::shared::Shared;
 use identity::{Identity, IdentityConfig};
@@ -61,6 +62,8 @@ pub struct Installation {
     pub hasher: Arc<Hasher>,
     /// Grows the audit log's trees.
     pub sealer: Arc<Sealer>,
+    /// Gives events their positions.
+    pub relay: Arc<Relay>,
     /// What time it is.
     pub clock: Clock,
     /// Set when shutdown begins.
@@ -102,6 +105,7 @@ impl Installation {
                 exempt_loopback: ingredients.exempt_loopback,
             },
         );
+        let relay = Relay::new(sealer_database.clone(), clock.clone());
         let sealer = Sealer::new(sealer_database, Arc::clone(&keyring), clock.clone());
         let notices = Notices::new(
             operations.clone(),
@@ -119,6 +123,7 @@ impl Installation {
             keyring,
             hasher,
             sealer: Arc::new(sealer),
+            relay: Arc::new(relay),
             clock,
             draining: Arc::default(),
             proof_every: proofs::EVERY_DEFAULT,

@@ -15,8 +15,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tenancy", &["money", "vault"]),
     ("access", &["tenancy"]),
     ("audit", &["tenancy", "vault"]),
+    ("events", &["audit", "tenancy"]),
     ("hotstate", &["tenancy", "vault"]),
-    ("operation", &["access", "audit", "hotstate", "tenancy", "vault"]),
+    ("operation", &["access", "audit", "events", "hotstate", "tenancy", "vault"]),
     ("notify", &["access", "audit", "operation", "tenancy", "vault"]),
     (
         "identity",
@@ -105,6 +106,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "bench",
             "cluster",
             "console",
+            "events",
             "hotstate",
             "identity",
             "ledger",

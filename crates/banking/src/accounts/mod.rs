@@ -132,7 +132,8 @@ impl Command for OpenAccount {
                 "currency": account.currency,
                 "parties": self.account.parties,
                 "settings": account.settings(),
-            }));
+            }))
+            .at_version(account.version);
         Ok(Applied { output: account, status: 201, events: vec![opened] })
     }
 }
@@ -377,7 +378,8 @@ fn changed(
     let record = event(context, EventType::DataModification, name, "account")
         .resource_id(after.id)
         .old_values(before.settings())
-        .new_values(after.settings());
+        .new_values(after.settings())
+        .at_version(after.version);
     Applied { output: after, status: 200, events: vec![record] }
 }
 

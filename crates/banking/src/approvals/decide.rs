@@ -312,4 +312,5 @@ fn decided_event(
             "decided_by": after.decided_by,
             "payload_hash": after.payload_hash,
         }))
+        .at_version(after.version)
 }

@@ -52,6 +52,7 @@ impl Command for ExpireApprovals {
             .map(|row| {
                 let (id, object_id, maker): (Uuid, Uuid, Uuid) =
                     (row.try_get("id")?, row.try_get("object_id")?, row.try_get("requested_by")?);
+                let version = row.try_get("version")?;
                 Ok(event(context, EventType::DataModification, Self::NAME, RESOURCE)
                     .resource_id(id)
                     .old_values(json!({ "status": ApprovalStatus::Pending }))
@@ -59,7 +60,8 @@ impl Command for ExpireApprovals {
                         "status": ApprovalStatus::Expired,
                         "object_id": object_id,
                         "requested_by": maker,
-                    })))
+                    }))
+                    .at_version(version))
             })
             .collect::<Result<_, DbError>>()?;
         let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);

@@ -101,7 +101,8 @@ impl Requests {
                 "from_account_id": order.from_account_id,
                 "to_account_id": order.to_account_id,
                 "expires_at": format!("{:.6}", binding.expires_at),
-            }));
+            }))
+            .at_version(1);
         self.ids.push(binding.approval_id);
         self.payloads.push(payload);
         self.hashes.push(hash.to_vec());

@@ -99,7 +99,8 @@ impl Command for CreateCustomer {
             .resource_id(record.id)
             .personal_fields()
             .new_values(unsealed(&record))
-            .details(json!({ "sealed_fields": new.personal.present() }));
+            .details(json!({ "sealed_fields": new.personal.present() }))
+            .at_version(record.version);
         Ok(Applied { output: record, status: 201, events: vec![created] })
     }
 }
@@ -189,7 +190,8 @@ impl Command for UpdateCustomer {
             .old_values(unsealed(&before))
             .new_values(unsealed(&after))
             .details(json!({ "sealed_fields": sealed_fields }))
-            .personal_fields();
+            .personal_fields()
+            .at_version(after.version);
         Ok(Applied { output: after, status: 200, events: vec![record] })
     }
 }

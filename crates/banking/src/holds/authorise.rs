@@ -249,7 +249,8 @@ fn answer(context: &OpContext, result: Result<Hold, HoldError>, ceiling: Ceiling
             "currency": hold.currency,
             "expires_at": hold.expires_at.to_string(),
             "status": hold.status,
-        }));
+        }))
+        .at_version(hold.version);
     Ok(Applied { output: hold, status: 201, events: vec![record] })
 }
 

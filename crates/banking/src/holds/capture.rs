@@ -142,6 +142,7 @@ fn posted(context: &OpContext, Captured { change, posting, .. }: &Captured) -> A
             "value_date": posting.value_date.to_string(),
             "hold_id": change.after.id,
         }))
+        .at_version(crate::movements::POSTED)
 }
 
 /// Two records: what became of the hold, and the movement's.

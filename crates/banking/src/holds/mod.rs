@@ -107,4 +107,5 @@ fn changed_event(
         .resource_id(after.id)
         .old_values(state(before))
         .new_values(state(after))
+        .at_version(after.version)
 }

@@ -260,6 +260,7 @@ fn journal_event(context: &OpContext, movement: &Movement) -> audit::AuditEvent 
             "value_date": transfer.value_date.to_string(),
             "entries": movement.entries.iter().map(entry).collect::<Vec<_>>(),
         }))
+        .at_version(super::POSTED)
 }
 
 #[cfg(test)]

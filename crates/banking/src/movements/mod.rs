@@ -45,6 +45,9 @@ fn business_date_at(context: &OpContext, at: Timestamp) -> Result<Date, DbError>
     Ok(local.date())
 }
 
+/// What is posted is never changed: the first version is the only one.
+pub(crate) const POSTED: i64 = 1;
+
 /// The record of a posting: ids, amount, currency and day; no text of anybody's.
 pub(crate) fn posting_event(
     context: &OpContext,
@@ -65,4 +68,5 @@ pub(crate) fn posting_event(
     event(context, EventType::LedgerPosting, action, "transfer")
         .resource_id(transfer.id)
         .new_values(values)
+        .at_version(POSTED)
 }

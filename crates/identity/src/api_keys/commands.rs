@@ -123,7 +123,8 @@ impl Command for CreateApiKey {
             .new_values(json!({
                 "role": output.role, "scopes": output.scopes, "networks": output.networks,
                 "expires_at": output.expires_at,
-            }));
+            }))
+            .at_version(output.version);
         Ok(Applied { output, status: 201, events: vec![event] })
     }
 }
@@ -191,7 +192,8 @@ impl Command for RotateApiKey {
             .resource_id(self.key)
             .new_values(json!({
                 "previous_until": output.previous_until, "expires_at": output.expires_at,
-            }));
+            }))
+            .at_version(output.version);
         Ok(Applied { output, status: 200, events: vec![event] })
     }
 }
@@ -224,10 +226,13 @@ impl Command for RevokeApiKey {
         let tenant = context.tenant_id();
         let row = transaction.query_opt(LOCK, &[&tenant, &self.key]).await?;
         version::check(row.as_ref(), self.expected_version, CHANGED)?;
-        let ended = transaction.query_opt(REVOKE, &[&tenant, &self.key]).await?.is_some();
-        let event = event(context, EventType::CredentialChange, Self::NAME, Self::RESOURCE)
+        let ended = transaction.query_opt(REVOKE, &[&tenant, &self.key]).await?;
+        let mut event = event(context, EventType::CredentialChange, Self::NAME, Self::RESOURCE)
             .resource_id(self.key)
-            .details(json!({ "ended": ended }));
+            .details(json!({ "ended": ended.is_some() }));
+        if let Some(row) = ended {
+            event = event.at_version(row.try_get("version").map_err(DbError::from)?);
+        }
         Ok(Applied { output: (), status: 204, events: vec![event] })
     }
 }

@@ -157,7 +157,7 @@ async fn locked(
 ) -> Result<(), Failure> {
     let parameters: super::Parameters<'_, 3> = [&transaction.tenant(), &user, &factor];
     let row = transaction.query_opt(LOCK_OWN, &parameters).await?;
-    version::check(row.as_ref(), expected, "The factor was changed since it was read")
+    version::check(row.as_ref(), expected, "The factor was changed since it was read").map(drop)
 }
 
 struct RenameFactor {

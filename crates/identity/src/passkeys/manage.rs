@@ -159,7 +159,7 @@ async fn locked(
 ) -> Result<(), Failure> {
     let parameters: Parameters<'_, 3> = [&transaction.tenant(), &user, &passkey];
     let row = transaction.query_opt(LOCK_OWN, &parameters).await?;
-    version::check(row.as_ref(), expected, "The passkey was changed since it was read")
+    version::check(row.as_ref(), expected, "The passkey was changed since it was read").map(drop)
 }
 
 struct Rename {

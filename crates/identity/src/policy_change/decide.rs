@@ -232,4 +232,5 @@ fn decided(context: &OpContext, change: &PolicyChange) -> AuditEvent {
             "status": change.status, "requested_by": change.requested_by,
             "decided_by": change.decided_by, "payload_hash": change.payload_hash,
         }))
+        .at_version(change.version)
 }

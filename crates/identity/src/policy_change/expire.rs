@@ -59,12 +59,14 @@ impl Command for Expire {
             .iter()
             .map(|row| {
                 let (id, maker): (Uuid, Uuid) = (row.try_get("id")?, row.try_get("requested_by")?);
+                let version = row.try_get("version")?;
                 Ok(event(context, EventType::ConfigurationChange, Self::NAME, RESOURCE)
                     .resource_id(id)
                     .old_values(json!({ "status": PolicyChangeStatus::Pending }))
                     .new_values(json!({
                         "status": PolicyChangeStatus::Expired, "requested_by": maker,
-                    })))
+                    }))
+                    .at_version(version))
             })
             .collect::<Result<_, DbError>>()?;
         let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);

@@ -68,7 +68,8 @@ impl Command for RequestChange {
         let event = event(context, EventType::ConfigurationChange, Self::NAME, Self::RESOURCE)
             .resource_id(self.id)
             .new_values(json!({ "status": change.status, "payload_hash": change.payload_hash }))
-            .details(json!({ "differences": change.differences, "base_version": version }));
+            .details(json!({ "differences": change.differences, "base_version": version }))
+            .at_version(change.version);
         Ok(Applied { output: change, status: 201, events: vec![event] })
     }
 }

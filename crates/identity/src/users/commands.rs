@@ -111,7 +111,8 @@ impl Command for CreateUser {
                 "role": self.user.role, "department": self.user.department,
                 "organization_id": self.user.organization_id, "referred_by": referred_by,
             }))
-            .personal_fields();
+            .personal_fields()
+            .at_version(1);
         Ok(Applied { output: Created { id: self.id }, status: 201, events: vec![event] })
     }
 }
@@ -214,7 +215,7 @@ impl Command for UpdateUser {
     ) -> Result<Applied<()>, Failure> {
         let tenant = context.tenant_id();
         let row = transaction.query_opt(LOCK, &[&tenant, &self.user]).await?;
-        check_version(row.as_ref(), self.expected_version)?;
+        let version = check_version(row.as_ref(), self.expected_version)?;
         let before =
             facts(transaction, context, self.user).await?.ok_or_else(Refusal::not_found)?;
         self.check_authority(context, &before.roles)?;
@@ -233,7 +234,7 @@ impl Command for UpdateUser {
             // A session was begun with what its owner could do then: they begin another.
             revoke_all(transaction, self.user, "role_changed", None).await?;
         }
-        let mut events = self.events(context, &before.roles);
+        let mut events = self.events(context, &before.roles, version + 1);
         events.extend(self.end_mightier_keys(transaction, context).await?);
         Ok(Applied { output: (), status: 200, events })
     }
@@ -315,6 +316,7 @@ impl UpdateUser {
         let record = |row: &Row| -> Result<audit::AuditEvent, DbError> {
             let ended = event(context, EventType::CredentialChange, "api_key.revoke", "api_key")
                 .resource_id(row.try_get("id")?)
+                .at_version(row.try_get("version")?)
                 .details(json!({ "ended": true, "reason": "role_changed" }));
             Ok(ended)
         };
@@ -398,7 +400,12 @@ impl UpdateUser {
         Ok(())
     }
 
-    fn events(&self, context: &OpContext, roles: &[String]) -> Vec<audit::AuditEvent> {
+    fn events(
+        &self,
+        context: &OpContext,
+        roles: &[String],
+        version: i64,
+    ) -> Vec<audit::AuditEvent> {
         let update = &self.update;
         let personal = update.email.is_set() || update.phone.is_set() || update.full_name.is_set();
         let mut changed = json!({});
@@ -407,6 +414,9 @@ impl UpdateUser {
         }
         if update.department.is_set() {
             changed["department"] = json!(update.department.value());
+        }
+        if let Some(wanted) = update.wanted_roles() {
+            changed["roles"] = json!(wanted);
         }
         let sealed: Vec<_> = [
             ("email", update.email.is_set()),
@@ -419,7 +429,8 @@ impl UpdateUser {
         let mut modified = event(context, EventType::DataModification, Self::NAME, Self::RESOURCE)
             .resource_id(self.user)
             .new_values(changed)
-            .details(json!({ "sealed_fields": sealed }));
+            .details(json!({ "sealed_fields": sealed }))
+            .at_version(version);
         if personal {
             modified = modified.personal_fields();
         }
@@ -433,8 +444,8 @@ impl UpdateUser {
     }
 }
 
-/// Whether a user's row under its lock is there, and at the version that the caller has seen.
-pub(super) fn check_version(row: Option<&Row>, expected: Option<i64>) -> Result<(), Failure> {
+/// The version of a user's row under its lock, where it is there and the caller has seen it.
+pub(super) fn check_version(row: Option<&Row>, expected: Option<i64>) -> Result<i64, Failure> {
     version::check(row, expected, "The user was changed since it was read")
 }
 

@@ -136,7 +136,7 @@ impl Command for ChangeStanding {
         context: &OpContext,
     ) -> Result<Applied<()>, Failure> {
         let row = transaction.query_opt(LOCK, &[&context.tenant_id(), &self.user]).await?;
-        check_version(row.as_ref(), self.expected_version)?;
+        let version = check_version(row.as_ref(), self.expected_version)?;
         let roles =
             facts(transaction, context, self.user).await?.ok_or_else(Refusal::not_found)?.roles;
         let held = (self.user, roles.as_slice());
@@ -144,14 +144,19 @@ impl Command for ChangeStanding {
         if !matches!(self.step, Step::Unlock) {
             self.identity.keep_an_administrator(transaction, context, held).await?;
         }
-        self.apply(transaction, context).await?;
+        let is_changed = self.apply(transaction, context).await?;
+        let mut event = self.event(context);
+        if is_changed {
+            event = event.at_version(version + 1);
+        }
         let status = if matches!(self.step, Step::Delete) { 204 } else { 200 };
-        Ok(Applied { output: (), status, events: vec![self.event(context)] })
+        Ok(Applied { output: (), status, events: vec![event] })
     }
 }
 
 impl ChangeStanding {
-    async fn apply(&self, transaction: &TenantTx, context: &OpContext) -> Result<(), DbError> {
+    /// Whether anything was changed by it: unlocking takes nothing from whom nothing keeps out.
+    async fn apply(&self, transaction: &TenantTx, context: &OpContext) -> Result<bool, DbError> {
         let tenant = context.tenant_id();
         match self.step {
             Step::Lock(reason) => {
@@ -159,11 +164,19 @@ impl ChangeStanding {
                 transaction.execute(STAFF_LOCK, &[&tenant, &self.user, &reason]).await?;
                 // What whoever was in there has asked for ends with their sessions.
                 one_time::void(transaction, self.user, &Purpose::OF_A_SESSION).await?;
-                revoke_all(transaction, self.user, "locked", None).await.map(drop)
+                revoke_all(transaction, self.user, "locked", None).await?;
+                Ok(true)
             }
-            Step::Unlock => transaction.query_opt(UNLOCK, &[&self.user]).await.map(drop),
+            Step::Unlock => {
+                let row = transaction.query_opt(UNLOCK, &[&self.user]).await?;
+                let row = row.ok_or_else(|| DbError::Corrupt("no answer to unlocking".into()))?;
+                Ok(row.try_get("unlocked")?)
+            }
             // Ends the sessions as well.
-            Step::Delete => transaction.query_opt(SHRED, &[&self.user]).await.map(drop),
+            Step::Delete => {
+                transaction.query_opt(SHRED, &[&self.user]).await?;
+                Ok(true)
+            }
         }
     }
 
@@ -213,7 +226,7 @@ impl Command for RestoreUser {
     ) -> Result<Applied<()>, Failure> {
         let tenant = context.tenant_id();
         let row = transaction.query_opt(LOCK_DELETED, &[&tenant, &self.user]).await?;
-        check_version(row.as_ref(), self.expected_version)?;
+        let version = check_version(row.as_ref(), self.expected_version)?;
         let before = facts_of_deleted(transaction, context, self.user).await?;
         let roles = before.ok_or_else(Refusal::not_found)?.roles;
         // Whom one may not make, one may not bring back.
@@ -226,7 +239,8 @@ impl Command for RestoreUser {
         remember_hand(transaction, context, (self.user, Hand::Restoration)).await?;
         let event = event(context, EventType::UserCreation, Self::NAME, Self::RESOURCE)
             .resource_id(self.user)
-            .new_values(json!({ "roles": roles }));
+            .new_values(json!({ "roles": roles }))
+            .at_version(version + 1);
         Ok(Applied { output: (), status: 200, events: vec![event] })
     }
 }

@@ -1,4 +1,4 @@
-//! Owns what happens beside requests: sealing, writing access records, letting
+//! Owns what happens beside requests: sealing, relaying events, writing access records, letting
 //! idle connections go, forgetting what is over, proving the books, sending notices. Each job is short or
 //! can be dropped, repeatable, and harmless beside its twin on another node.
 
@@ -40,6 +40,8 @@ impl Workers {
         let workers = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
         let (sealer, stop) = (Arc::clone(&installation.sealer), workers.stop.clone());
         workers.tasks.spawn(async move { sealer.run(stop).await });
+        let (relay, stop) = (Arc::clone(&installation.relay), workers.stop.clone());
+        workers.tasks.spawn(async move { relay.run(stop).await });
         workers.tasks.spawn(proofs::run(installation.clone(), workers.stop.clone()));
         workers.every(ACCESS_LOG_EVERY, "access_log", installation, |own| async move {
             own.operations.access_log().flush(&own.app, false).await?;
@@ -158,8 +160,8 @@ async fn expire_policy_changes(installation: Installation) -> anyhow::Result<()>
     for_each_tenant(&installation, job).await
 }
 
-/// Forgets answers to idempotency keys that are older than a week, and links, codes and
-/// challenges whose end is long over, batch by batch, so that no backlog is too large for the time
+/// Forgets answers to idempotency keys that are older than a week, events older than 30 days,
+/// and links, codes and challenges whose end is long over, batch by batch, so that no backlog is too large for the time
 /// that a statement may take. What is left when the process is told to stop is forgotten
 /// at the next start.
 ///
@@ -178,6 +180,11 @@ pub async fn forget_answers(
                 let forgotten = transaction.execute(FORGET_ANSWERS, &[&tenant]).await?;
                 transaction.commit().await?;
                 if forgotten == 0 {
+                    break;
+                }
+            }
+            while !stop.is_cancelled() {
+                if events::forget_old(&own.app, &context).await? == 0 {
                     break;
                 }
             }

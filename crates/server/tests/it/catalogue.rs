@@ -31,6 +31,8 @@ const FURTHER_POLICIES: &[(&str, &str, &str)] = &[
         "the sealer opens its signing keys; a KEK is wrapped by a root that is not here",
     ),
     ("data_keys", "sealer_reads", "wrapped by a KEK that is wrapped by a root that is not here"),
+    ("event_outbox", "relay_moves", "the relay takes ids of all tenants; it reads no record"),
+    ("events", "relay_appends", "the relay numbers events of all tenants"),
     ("users", "own_row", "restrictive: who may see one user only sees one user"),
 ];
 
@@ -41,6 +43,8 @@ const WITHOUT_CREATED_AT: &[(&str, &str)] = &[
     ("audit_leaves", "hashes; the record has the time"),
     ("audit_tree", "hashes; the record has the time"),
     ("audit_checkpoints", "signed_at"),
+    ("event_outbox", "a queue of ids, emptied within a second"),
+    ("events", "published_at; the record has the time"),
 ];
 
 const RLS_EXPRESSION: &str =

@@ -42,6 +42,7 @@ mod coverage;
 mod crash;
 mod demo;
 mod doctor;
+mod events;
 mod harness;
 mod holds;
 mod holds_rules;

@@ -510,3 +510,39 @@ async fn one_who_is_restored_is_invited_anew() {
     identity.delete_user(&bank, shell.id, None).await.unwrap();
     assert_eq!(identity.restore_user(&bank, shell.id, None).await.unwrap().id, shell.id);
 }
+
+#[tokio::test]
+async fn what_becomes_of_somebody_is_published_at_the_version_it_led_to() {
+    let world = World::new().await;
+    let (bank, _) = staffed(&world).await;
+    let identity = &world.identity;
+    let alice = world.user(&bank, "alice", "customer").await;
+    let mut expected = vec![("user.created".to_owned(), 1_i64)];
+    let mut told = |name: &str, version: i64| expected.push((name.to_owned(), version));
+    let promoted = identity.update_user(&bank, alice, None, roles(&["officer"])).await.unwrap();
+    told("user.updated", promoted.version);
+    // What keeps nobody out is not taken away, and tells nothing.
+    let open = identity.unlock_user(&bank, alice, None).await.unwrap();
+    assert_eq!(open.version, promoted.version);
+    let locked = identity.lock_user(&bank, alice, None, LockReason::Other).await.unwrap();
+    told("user.locked", locked.version);
+    let unlocked = identity.unlock_user(&bank, alice, None).await.unwrap();
+    told("user.unlocked", unlocked.version);
+    identity.delete_user(&bank, alice, None).await.unwrap();
+    told("user.deleted", unlocked.version + 1);
+    let restored = identity.restore_user(&bank, alice, None).await.unwrap();
+    told("user.restored", restored.version);
+    let sql = "SELECT waiting.event_type, waiting.sequence, record.new_values::text, \
+            record.new_values -> 'roles' = '[\"officer\"]' \
+        FROM event_outbox waiting JOIN audit_log record USING (tenant_id, event_id) \
+        WHERE waiting.object_id = $1 ORDER BY waiting.sequence";
+    let rows = world.superuser().await.query(sql, &[&alice]).await.unwrap();
+    let published: Vec<(String, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(published, expected);
+    assert_eq!(rows[1].get::<_, Option<bool>>(3), Some(true), "roles say what changed");
+    for row in &rows {
+        let told: Option<String> = row.get(2);
+        let told = told.unwrap_or_default();
+        assert!(!told.contains("Žofie") && !told.contains("xample.com"), "{told}");
+    }
+}
