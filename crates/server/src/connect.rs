@@ -2,13 +2,13 @@
 //! making of databases. It refuses to know what is asked over them.
 
 use tenancy::{DatabaseConfig, DbError};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 /// Connects and drives the connection on the current runtime until the client is dropped.
 pub async fn connect(config: &DatabaseConfig) -> Result<Client, DbError> {
     let (client, connection) = config
         .connection_config()?
-        .connect(NoTls)
+        .connect(config.connector()?)
         .await
         .map_err(|error| DbError::Unavailable(describe(&error)))?;
     tokio::spawn(async move {

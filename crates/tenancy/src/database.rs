@@ -16,12 +16,13 @@ use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
 };
 use futures_util::future::{TryFuture, TryMaybeDone, try_join_all, try_maybe_done};
-use tokio_postgres::{Config, NoTls, Row, Statement};
+use tokio_postgres::{Config, Row, Statement};
 
 use crate::{
     DbError, OpContext, Query, TenantTx,
     gather::Gather,
     reader::{self, Readers},
+    tls::{self, Connector, OptionsError, TlsOptions},
     transaction::Settings,
 };
 
@@ -78,13 +79,21 @@ impl DatabaseConfig {
         self
     }
 
-    /// The connection parameters, settings included.
-    pub fn connection_config(&self) -> Result<Config, DbError> {
+    /// What connections are encrypted with.
+    pub fn connector(&self) -> Result<Connector, DbError> {
+        self.parsed().map(|(_, tls)| Connector::new(tls))
+    }
+
+    fn parsed(&self) -> Result<(Config, TlsOptions), DbError> {
         // SQLAlchemy's driver suffix is accepted: seed 000's URLs carry it.
         let url = self.url.replacen("postgresql+asyncpg://", "postgresql://", 1);
-        let mut config: Config = url.parse().map_err(|_| {
-            DbError::Unavailable("DATABASE_URL is not a PostgreSQL connection string".to_owned())
-        })?;
+        let complain = |error: OptionsError| DbError::Unavailable(format!("DATABASE_URL {error}"));
+        tls::parse(&url).map_err(complain)
+    }
+
+    /// The connection parameters, settings included.
+    pub fn connection_config(&self) -> Result<Config, DbError> {
+        let (mut config, _) = self.parsed()?;
         let given = config.get_options().unwrap_or_default();
         let role = self.set_role.map(|role| format!("-c role={role}")).unwrap_or_default();
         // An operation that hangs in our own code must not hold its locks for ever.
@@ -274,7 +283,7 @@ fn pool(
 ) -> Result<Pool, DbError> {
     let manager = Manager::from_config(
         connection,
-        NoTls,
+        config.connector()?,
         ManagerConfig { recycling_method: RecyclingMethod::Fast },
     );
     let wait = Duration::from_millis(config.wait_timeout_ms);

@@ -32,13 +32,13 @@ Keys that are missing, shorter than 256 bits, follow a pattern, hold a word of a
 `PUBLIC_URL` or CORS origin that is not https; neither a certificate of our own (`SSL_CERT_PATH`) nor \
 `TRUSTED_PROXIES` (a proxy must end TLS then); a certificate that has expired and, in production alone, one that is \
 signed by itself; a mail server without TLS or an SMS gateway without https; a database reached otherwise than \
-through a Unix socket; a Redis in the clear or without a password; `DEBUG`; default passwords; a database login that is \
+through a Unix socket or with `sslmode=verify-full`; a Redis in the clear or without a password; `DEBUG`; default passwords; a database login that is \
 a superuser, bypasses row security or owns the tables. All faults are listed together.
 
 ## Not yet
 
-Named in the specification, and arriving with the feature that reads them, so that no setting is without effect: TLS \
-to PostgreSQL, secret managers (`aws-sm://`, `azure-kv://`), \
+Named in the specification, and arriving with the feature that reads them, so that no setting is without effect: secret \
+managers (`aws-sm://`, `azure-kv://`), \
 sealed URLs, `DATABASE_DIRECT_URL`, `DATABASE_REPLICA_URL`, `KAFKA_*`, `SENTRY_DSN`, `AUDIT_ANCHOR`, \
 object stores and SIEM.
 ";

@@ -283,13 +283,14 @@ fn unsafe_store(values: &Values) -> Vec<Fault> {
 }
 
 fn unsafe_database(name: &'static str, values: &Values) -> Vec<Fault> {
-    let Some(config) = text(values, name).and_then(value::database) else { return Vec::new() };
+    let Some(url) = text(values, name) else { return Vec::new() };
+    let Some(config) = value::database(url) else { return Vec::new() };
     let mut faults = Vec::new();
-    if !value::is_local_socket(&config) {
+    if !value::is_private_database(url) {
         faults.push(Fault::new(
             name,
-            "is not encrypted: this version reaches PostgreSQL outside development through a Unix socket only \
-             (postgresql:///strongroom?host=/run/postgresql)",
+            "is not encrypted to a server that is known: say sslmode=verify-full (with sslrootcert, unless its \
+             certificate is of a root of the system), or name a Unix socket (postgresql:///strongroom?host=/run/postgresql)",
         ));
     }
     let password = config.get_password().map(String::from_utf8_lossy);

@@ -180,6 +180,8 @@ const DATABASE: &[Setting] = &[
         "DATABASE_URL",
         Kind::DatabaseUrl,
         "PostgreSQL 15 or newer, as a login that may act as `strongroom_app`. `postgresql+asyncpg://` is accepted. \
+         Over TCP `sslmode` is `disable` (the default), `require`, `verify-ca` or `verify-full`, with `sslrootcert` \
+         (the system's roots where unset), `sslcert` and `sslkey` as in libpq; the files are read for each connection. \
          May be given in parts instead: `DB_USER`, `DB_PASSWORD`, `DB_HOST`, `DB_PORT`, `DB_NAME`.",
     ),
     unset("DB_USER", Kind::Text, "A part of `DATABASE_URL`: the login."),

@@ -134,7 +134,7 @@ fn databases_are_given_as_a_url_or_in_parts() {
     let config = parts.database().unwrap().connection_config().unwrap();
     assert_eq!(config.get_user(), Some("some one"));
     assert_eq!(config.get_password(), Some(&b"p@ss/w:rd"[..]));
-    assert!(super::value::is_local_socket(&config));
+    assert!(super::value::is_private_database(&parts.database().unwrap().url));
 }
 
 #[test]
@@ -215,6 +215,20 @@ fn a_safe_production_passes() {
         ("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8"),
     ];
     assert_eq!(serving_faults(&environment(&pairs)), Vec::<String>::new());
+    let database_faults = |url: &str| {
+        let mut others = pairs;
+        others[1].1 = url;
+        serving_faults(&environment(&others)).join("\n")
+    };
+    assert_eq!(database_faults("postgresql://one:p-9137@db.example/bank?sslmode=verify-full"), "");
+    for mode in ["disable", "require", "verify-ca"] {
+        let url = format!("postgresql://one:p-9137@db.example/bank?sslmode={mode}");
+        assert!(database_faults(&url).contains("say sslmode=verify-full"), "{mode}");
+    }
+    let dialled = "postgresql:///bank?host=/run/postgresql&hostaddr=10.0.0.1&user=strongroom";
+    assert!(database_faults(dialled).contains("not encrypted"));
+    let unknown = "postgresql://one:p-9137@db.example/bank?sslmode=prefer";
+    assert!(database_faults(unknown).contains("has an sslmode other than"));
     let mut same_key = pairs;
     same_key[3].1 = GOOD_KEY;
     assert!(serving_faults(&environment(&same_key)).join("\n").contains("same as ENCRYPTION_KEY"));

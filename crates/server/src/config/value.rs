@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use hotstate::shared::StoreAddress;
+use tenancy::tls::{self, OptionsError, TlsMode, TlsOptions};
 use tokio_postgres::config::Host;
 use tracing_subscriber::EnvFilter;
 use vault::RootKey;
@@ -108,7 +109,7 @@ impl Kind {
             Self::Origin => is_origin(text),
             Self::Origins => list(text).iter().all(|origin| is_origin(origin)),
             Self::LogLevel => log_filter(text).is_some(),
-            Self::DatabaseUrl => database(text).is_some(),
+            Self::DatabaseUrl => return parsed_database(text).map(drop).map_err(said),
             Self::RedisUrl => StoreAddress::parse(text, None).is_ok(),
             Self::Key => RootKey::parse(text).is_ok(),
             Self::SharedSecret => text.len() >= 32,
@@ -126,6 +127,13 @@ impl Kind {
             }
         };
         if fits { Ok(()) } else { Err(format!("must be: {}", self.describe())) }
+    }
+}
+
+fn said(error: OptionsError) -> String {
+    match error {
+        OptionsError::Malformed => format!("must be: {}", Kind::DatabaseUrl.describe()),
+        other => other.to_string(),
     }
 }
 
@@ -161,17 +169,22 @@ pub fn plain_database_url(text: &str) -> String {
 
 /// A parsed PostgreSQL connection string.
 pub fn database(text: &str) -> Option<tokio_postgres::Config> {
-    plain_database_url(text)
-        .parse::<tokio_postgres::Config>()
-        .ok()
-        .filter(|config| !config.get_hosts().is_empty())
+    parsed_database(text).ok().map(|(config, _)| config)
 }
 
-/// Whether every host of a connection is a Unix socket: it never leaves the machine.
-pub fn is_local_socket(config: &tokio_postgres::Config) -> bool {
+fn parsed_database(text: &str) -> Result<(tokio_postgres::Config, TlsOptions), OptionsError> {
+    let parsed = tls::parse(&plain_database_url(text))?;
+    if parsed.0.get_hosts().is_empty() { Err(OptionsError::Malformed) } else { Ok(parsed) }
+}
+
+/// Whether nobody on the way reads what goes over a connection, or answers in the place of
+/// the server: every host is a Unix socket, or its certificate is verified with its name.
+pub fn is_private_database(text: &str) -> bool {
+    let Ok((config, tls)) = parsed_database(text) else { return false };
     // `hostaddr` would be dialled in the place of the host.
-    config.get_hostaddrs().is_empty()
-        && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)))
+    let never_leaves = config.get_hostaddrs().is_empty()
+        && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+    never_leaves || tls.mode == TlsMode::VerifyFull
 }
 
 fn is_mail_address(text: &str) -> bool {

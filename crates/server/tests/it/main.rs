@@ -40,6 +40,7 @@ mod console_policy_look;
 mod console_security;
 mod coverage;
 mod crash;
+mod database_tls;
 mod demo;
 mod doctor;
 mod events;

@@ -3,9 +3,9 @@
 //!
 //! It refuses to know what is asked over the connection.
 
-use tenancy::DatabaseConfig;
+use tenancy::{DatabaseConfig, DbError};
 use tokio_postgres::config::Host;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 
 use super::report::Finding;
 
@@ -66,11 +66,11 @@ pub(super) async fn open(
     config: &DatabaseConfig,
     is_development: bool,
 ) -> Result<(Client, Target), Finding> {
-    let parsed = config
-        .connection_config()
-        .map_err(|error| Finding::fault(REACHABLE, error.to_string(), explain(setting)))?;
+    let complain = |error: DbError| Finding::fault(REACHABLE, error.to_string(), explain(setting));
+    let parsed = config.connection_config().map_err(complain)?;
+    let connector = config.connector().map_err(complain)?;
     let target = Target::of(&parsed);
-    match parsed.connect(NoTls).await {
+    match parsed.connect(connector).await {
         Ok((client, connection)) => {
             tokio::spawn(async move {
                 if let Err(error) = connection.await {

@@ -112,7 +112,7 @@ fn transport(target: &Target, encrypted: bool, strict: bool) -> Finding {
     Finding::fault(
         TRANSPORT,
         format!("passwords and data travel to {place} in the clear"),
-        "strongroom config explain DATABASE_URL   (a Unix socket: postgresql:///strongroom?host=/run/postgresql)",
+        "strongroom config explain DATABASE_URL   (sslmode=verify-full, or a Unix socket)",
     )
 }
 
