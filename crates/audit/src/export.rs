@@ -205,13 +205,14 @@ async fn notes(
 fn leaf(buffer: &mut Vec<u8>, index: u64, row: &Row) -> Result<(), ExportError> {
     let hash = hash_of(row, 2)?;
     match row.try_get::<_, Option<&[u8]>>("record")? {
-        Some(record) => match std::str::from_utf8(record) {
-            Ok(text) => record_line(buffer, index, &hash, text)?,
-            Err(_) => {
+        Some(record) => {
+            if let Ok(text) = std::str::from_utf8(record) {
+                record_line(buffer, index, &hash, text)?;
+            } else {
                 let record_base64 = Some(STANDARD.encode(record));
                 odd_leaf(buffer, index, &hash, record_base64, None)?;
             }
-        },
+        }
         None => odd_leaf(buffer, index, &hash, None, Some(row.try_get("event_id")?))?,
     }
     Ok(())

@@ -198,7 +198,7 @@ impl Reading {
         }
         let record = is_there.then_some(self.record.as_slice());
         if let Err(kind) = walk::record_of(record, &leaf) {
-            let event_id = record.and_then(|record| event_id_of(record));
+            let event_id = record.and_then(event_id_of);
             return Err(Fault { event_id, ..self.here(kind) });
         }
         if !self.is_own() {

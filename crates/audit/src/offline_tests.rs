@@ -71,9 +71,12 @@ fn signed(note: &str) -> String {
     serde_json::json!({ "checkpoint": note }).to_string()
 }
 
+fn file_of(lines: &[String]) -> String {
+    lines.join("\n") + "\n"
+}
+
 fn verify(lines: &[String], trusted: &Trusted) -> FileReport {
-    let file: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    verify_export(file.as_bytes(), trusted).unwrap()
+    verify_export(file_of(lines).as_bytes(), trusted).unwrap()
 }
 
 fn summary(report: &FileReport) -> String {
@@ -206,13 +209,13 @@ fn tampering_with_the_frame_of_a_file_is_found() {
 fn what_the_file_cannot_betray_the_keys_and_checkpoints_kept_elsewhere_do() {
     let log = Log::new(1);
     let forger = Log { tenant: log.tenant, signer: Log::new(1).signer };
-    let (forged, genuine) = (forger.lines(), log.lines());
+    let (false_lines, genuine) = (forger.lines(), log.lines());
     let none = Trusted::default();
     let ours = Trusted { keys: vec![log.key()], ..Trusted::default() };
     // Made anew from the first line to the last: good by its own keys, which the report says.
-    let by_itself = verify(&forged, &none);
+    let by_itself = verify(&false_lines, &none);
     assert_eq!((summary(&by_itself).as_str(), by_itself.keys), ("good", KeySource::File));
-    assert_eq!(summary(&verify(&forged, &ours)), "0 checkpoint_bad");
+    assert_eq!(summary(&verify(&false_lines, &ours)), "0 checkpoint_bad");
     // Ended early, where it was once signed.
     let mut short = genuine[..5].to_vec();
     short.push(r#"{"end":3}"#.to_owned());
@@ -239,7 +242,7 @@ fn every_flipped_bit_of_a_file_is_found() {
     lines[4] = r#"{"end":3}"#.to_owned();
     lines.insert(4, signed(&log.note(3)));
     lines.truncate(6);
-    let file: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let file = file_of(&lines);
     assert_eq!(summary(&verify_export(file.as_bytes(), &Trusted::default()).unwrap()), "good");
     for at in 0..file.len() {
         for bit in 0..8 {

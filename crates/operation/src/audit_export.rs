@@ -25,7 +25,7 @@ use crate::{Call, OperationError, Operations, csv};
 /// Records of a page.
 const PAGE_ROWS: u32 = 500;
 /// A stream that takes longer is ended: whoever reads so slowly asks again in parts.
-const LIFETIME: Duration = Duration::from_mins(10);
+const LIFETIME: Duration = Duration::from_secs(600);
 
 /// How the records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -73,7 +73,7 @@ impl PageParameters for EventQuery {
 
 impl EventQuery {
     /// Refuses parameters that the other of list and export has.
-    fn takes_no(&self, others: &[(&'static str, bool)]) -> Result<(), Problem> {
+    fn takes_no(others: &[(&'static str, bool)]) -> Result<(), Problem> {
         let other = others.iter().find(|(_, is_there)| *is_there);
         let message = "This parameter is not known here";
         other.map_or(Ok(()), |(name, _)| {
@@ -123,7 +123,7 @@ pub(crate) async fn list(
     Caller(context): Caller,
     Parameters(query): Parameters<EventQuery>,
 ) -> Answer {
-    query.takes_no(&[("format", query.format.is_some())])?;
+    EventQuery::takes_no(&[("format", query.format.is_some())])?;
     let paging = Paging::of(&state, &context, "/v1/audit/events", &query).await?;
     let view = ListEvents { filter: query.filter()?, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;
@@ -139,7 +139,7 @@ pub(crate) async fn export(
     Caller(context): Caller,
     Parameters(query): Parameters<EventQuery>,
 ) -> Answer {
-    query.takes_no(&[("limit", query.limit.is_some()), ("cursor", query.cursor.is_some())])?;
+    EventQuery::takes_no(&[("limit", query.limit.is_some()), ("cursor", query.cursor.is_some())])?;
     let named = query.format.as_deref().unwrap_or_default();
     let format = LogFormat::ALL.into_iter().find(|format| format.as_str() == named);
     let format = format.ok_or_else(|| unknown("format", "csv or jsonl"))?;

@@ -147,16 +147,13 @@ pub(super) async fn run(
         }
         Command::Rotate { tenant, which } => {
             let context = context(&installation, &tenant).await?;
-            match which.named() {
-                Some(what) => {
-                    let keyring = Arc::clone(&installation.keyring);
-                    let command = RotateDataKey { keyring, what };
-                    output.one(&run_one(&installation, &context, command).await?)?;
-                }
-                None => {
-                    let key = installation.identity.rotate_signing_key(&context).await;
-                    output.one(&key.map_err(refused)?)?;
-                }
+            if let Some(what) = which.named() {
+                let keyring = Arc::clone(&installation.keyring);
+                let command = RotateDataKey { keyring, what };
+                output.one(&run_one(&installation, &context, command).await?)?;
+            } else {
+                let key = installation.identity.rotate_signing_key(&context).await;
+                output.one(&key.map_err(refused)?)?;
             }
         }
         Command::Revoke { key, epoch, tenant, which } => {

@@ -210,7 +210,7 @@ fn untrusted_certificate(values: &Values, deployment: Deployment) -> Vec<Fault> 
     // One that cannot be read is among what is missing.
     let Some(Ok(loaded)) = pair_of(values).map(|pair| pair.load()) else { return Vec::new() };
     let mut faults = Vec::new();
-    if loaded.expires_at <= jiff::Timestamp::now() {
+    if loaded.expires_at <= tenancy::Clock::System.now() {
         faults.push(Fault::new("SSL_CERT_PATH", "names a certificate that has expired"));
     }
     if loaded.is_self_signed && deployment == Deployment::Production {
