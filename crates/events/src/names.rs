@@ -125,7 +125,11 @@ pub const SILENT: &[(&str, &[&str])] = &[
         "it reads, and is a command for the keys that it needs",
         &["customer.list", "customer.name", "customer.read", "session.list", "user.read"],
     ),
-    ("it proves the books and changes none", &["ledger.prove"]),
+    ("what leaves the log, or is proven, changes nothing", &["audit.export", "ledger.prove"]),
+    (
+        "keys of the tenant are told by their inventory, whose generations are no versions",
+        &["data_key.rotate", "data_key.rewrap", "data_key.destroy"],
+    ),
 ];
 
 /// The event's name; none where that change is not published.

@@ -14,6 +14,7 @@ use tenancy::{
     migrate::Migrator,
 };
 use testkit::connect;
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 use vault::DataKey;
 
@@ -116,13 +117,13 @@ async fn both_keks_are_replaced_and_nothing_is_lost() {
     }
     let bob = node.create(&tenant, "Bob").await;
     assert_eq!(epoch_of(&world, bob.id).await, 2);
-    let sealer = audit::Sealer::new(
+    let log_sealer = audit::Sealer::new(
         open(&world.database, "strongroom_sealer"),
         Arc::clone(&world.keyring),
         world.clock.clone(),
     );
     assert!(
-        sealer.drain().await.unwrap() > 0,
+        log_sealer.drain().await.unwrap() > 0,
         "the log is signed by the key that was wrapped anew"
     );
 
@@ -298,7 +299,7 @@ async fn replica_mode_brings_no_key_back_and_the_schema_does_not_go_back_over_a_
         "UPDATE audit_log_keys SET wrapped_seed = 'forged'",
     ] {
         let error = world.superuser.batch_execute(statement).await.expect_err(statement);
-        assert_eq!(error.code().map(|code| code.code()), Some("23000"), "{statement}: {error}");
+        assert_eq!(error.code().map(SqlState::code), Some("23000"), "{statement}: {error}");
     }
     world.superuser.batch_execute("SET session_replication_role = origin").await.unwrap();
     let refused = migrator.down(&mut owner, steps).await.unwrap_err();

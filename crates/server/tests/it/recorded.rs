@@ -2,6 +2,7 @@
 //! and however. That nothing of ours is refused by them every other test of money shows.
 
 use ledger::{Leg, Posting, TransactionType, TransferKind};
+use tenancy::Clock;
 use testkit::connect;
 use tokio_postgres::{Client, error::SqlState};
 use uuid::Uuid;
@@ -15,6 +16,10 @@ const HANDS: [(&str, &str); 4] = [
     ("superuser", ""),
     ("superuser", "SET session_replication_role = replica;"),
 ];
+
+fn new_id() -> Uuid {
+    Clock::System.new_id()
+}
 
 struct Bank {
     world: BankWorld,
@@ -66,7 +71,7 @@ impl Bank {
         kind: &str,
         digested: &[Uuid],
     ) -> (Uuid, String) {
-        let id = Uuid::now_v7();
+        let id = new_id();
         let resource = resource.map_or("NULL".to_owned(), |id| format!("'{id}'"));
         let digests: Vec<_> = digested.iter().map(|id| serde_json::json!([id, "00"])).collect();
         let details = serde_json::json!({ "digests": digests });
@@ -83,8 +88,8 @@ impl Bank {
         format!(
             "('{}', '{}', '{account}', '{transfer}', {}, 'transfer_in', {amount}, 0, '2026-03-01', now())",
             self.tenant.tenant_id(),
-            Uuid::now_v7(),
-            Uuid::now_v7().as_u128() % 1_000_000_007 + 1_000,
+            new_id(),
+            new_id().as_u128() % 1_000_000_007 + 1_000,
         )
     }
 
@@ -118,7 +123,7 @@ async fn a_movement_without_a_record_is_refused_to_every_hand() {
     let before = bank.world.dump().await;
     for (role, settings) in HANDS {
         let client = bank.hand(role, settings).await;
-        let id = Uuid::now_v7();
+        let id = new_id();
         let whole = [bank.transfer(id), bank.entries(id, &[(bank.from, -200), (bank.to, 200)])];
         let (state, message) = writes(&client, &whole).await.unwrap_err();
         assert_eq!(state, SqlState::INSUFFICIENT_PRIVILEGE, "{role} {settings}: {message}");
@@ -126,7 +131,7 @@ async fn a_movement_without_a_record_is_refused_to_every_hand() {
     }
     // Nor to a connection that acts for nobody, though the record is there.
     let client = connect(&bank.world.database.superuser_url()).await;
-    let id = Uuid::now_v7();
+    let id = new_id();
     let (_, record) = Bank::record(bank.tenant.tenant_id(), Some(id), "ledger_posting", &[]);
     writes(&client, &[record, bank.transfer(id)]).await.unwrap_err();
     assert_eq!(bank.world.dump().await, before);
@@ -139,7 +144,7 @@ async fn only_a_record_of_that_movement_in_that_tenant_counts() {
     let other = bank.world.tenant("other-bank").await.tenant_id();
     let client = bank.hand("superuser", "").await;
     let named = |id: Uuid| format!("SELECT set_config('app.posting_record', '{id}', true)");
-    let id = Uuid::now_v7;
+    let id = new_id;
     let elsewhere = id();
     let (foreign, of_others) = Bank::record(other, None, "ledger_posting", &[elsewhere]);
     let missing = id();
@@ -170,7 +175,7 @@ async fn only_a_record_of_that_movement_in_that_tenant_counts() {
     }
     // The table of cases can be right: with its own record, alone or in a batch, it is taken.
     for batch in [false, true] {
-        let id = Uuid::now_v7();
+        let id = new_id();
         let resource = (!batch).then_some(id);
         let (event, record) = Bank::record(tenant, resource, "ledger_posting", &[id]);
         let mut statements = vec![record];
@@ -188,7 +193,7 @@ async fn entries_come_whole_behind_their_transfer_and_never_later() {
     let tenant = bank.tenant.tenant_id();
     for (role, settings) in HANDS {
         let client = bank.hand(role, settings).await;
-        let id = Uuid::now_v7();
+        let id = new_id();
         let new = |sides: &[(Uuid, i64)]| {
             let (_, record) = Bank::record(tenant, Some(id), "ledger_posting", &[]);
             vec![record, bank.transfer(id), bank.entries(id, sides)]
@@ -196,10 +201,7 @@ async fn entries_come_whole_behind_their_transfer_and_never_later() {
         let cases: [(&str, Vec<String>); 4] = [
             ("one side", new(&[(bank.to, 200)])),
             ("more than was taken", new(&[(bank.from, -200), (bank.to, 201)])),
-            (
-                "of no transfer",
-                vec![bank.entries(Uuid::now_v7(), &[(bank.from, -200), (bank.to, 200)])],
-            ),
+            ("of no transfer", vec![bank.entries(new_id(), &[(bank.from, -200), (bank.to, 200)])]),
             (
                 "to one that is whole",
                 vec![bank.entries(bank.made, &[(bank.from, -200), (bank.to, 200)])],
