@@ -262,6 +262,7 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         | "listCustomers"
         | "listAccounts"
         | "listAuditEvents"
+        | "listEvents"
         | "listAuditCheckpoints"
         | "listPasskeys"
         | "listSessions"
