@@ -13,6 +13,7 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod customers;
 pub(crate) mod devices;
+pub(crate) mod events;
 pub(crate) mod holds;
 pub(crate) mod keys;
 pub(crate) mod mfa;

@@ -277,6 +277,7 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         | "listCustomers"
         | "listAccounts"
         | "listAuditEvents"
+        | "listEvents"
         | "listAuditCheckpoints"
         | "listPasskeys"
         | "listSessions"
