@@ -16,8 +16,9 @@ use axum::{
 
 use crate::{
     areas::{
-        accounts, activity, api_keys, approvals, audit, auth, customers, devices, events, holds,
-        keys, mfa, passkeys, postings, recovery, settings, transfers, users, well_known,
+        access as explaining, accounts, activity, api_keys, approvals, audit, auth, customers,
+        devices, events, holds, keys, mfa, passkeys, postings, recovery, settings, transfers,
+        users, well_known,
     },
     middleware,
     route::{
@@ -152,6 +153,7 @@ fn administration() -> Vec<Route> {
         POST   "/v1/users/{id}/mfa-reset/reject"           Admin   Needs(UserUpdate),          "identity", mfa::reject_reset;
         GET    "/v1/mfa-resets"                            Admin   Needs(UserUpdate),          "identity", mfa::waiting_resets;
         POST   "/v1/users/{id}/password-reset"             Admin   Needs(UserUpdate),          "identity", recovery::send_reset_link;
+        POST   "/v1/access/explain"                        Admin   SignedIn,                   "identity", explaining::explain;
         GET    "/v1/settings"                              Admin   Needs(SettingsView),        "identity", settings::read;
         GET    "/v1/settings/policy/changes"               Admin   Needs(SettingsView),        "identity", settings::changes;
         POST   "/v1/settings/policy/changes"               Admin   Needs(SettingsUpdate),      "identity", settings::request_change;
@@ -244,8 +246,7 @@ pub(crate) fn is_open_with_spent_codes(path: &str) -> bool {
 
 /// Modules that a later release brings: their paths answer `module_not_enabled` to
 /// the signed-in, as those of a module that the tenant has switched off do.
-const LATER: [&str; 21] = [
-    "access",
+const LATER: [&str; 20] = [
     "alerts",
     "auth/register",
     "cards",

@@ -5,6 +5,7 @@
     reason = "answers are the last expression of handlers that can fail"
 )]
 
+pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod activity;
 pub(crate) mod api_keys;

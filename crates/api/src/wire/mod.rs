@@ -8,6 +8,7 @@
     reason = "a field is absent, null or given: three different wishes"
 )]
 
+pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod activity;
 pub(crate) mod api_keys;

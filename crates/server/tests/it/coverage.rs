@@ -314,6 +314,10 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         "renameDevice" => (Some(objects.device), Some(json!({ "name": "Laptop" })), ""),
         "revokeDevice" => (Some(objects.device), None, ""),
         "requestPolicyChange" => (None, Some(policy_patch()), ""),
+        "explainAccess" => {
+            let account = json!({ "type": "account", "id": objects.account });
+            (None, Some(json!({ "action": "account:read", "resource": account })), "")
+        }
         "readPolicyChange" => (Some(objects.policy_change), None, ""),
         "approvePolicyChange" | "rejectPolicyChange" => {
             (Some(objects.policy_change), Some(json!({ "note": "Seen" })), "")

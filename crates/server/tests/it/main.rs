@@ -4,6 +4,7 @@
 #![allow(clippy::type_complexity)]
 
 mod access_cli;
+mod access_explain;
 mod alerts;
 mod api;
 mod approvals;
