@@ -66,6 +66,7 @@ mod operation;
 mod outage;
 mod passkeys;
 mod recovery;
+mod redaction;
 mod row_changes;
 mod second_factors;
 mod serving;

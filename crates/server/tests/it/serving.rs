@@ -11,7 +11,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_strongroom");
 const KEY: &str = "7c1f0a5e93d24b86af2d41c09b7e63582e90d1c4b8f7a6350912cd48ef6b73a1";
 
 /// Logins such as an operator makes; names are unique in the cluster of all tests.
-async fn logins(database: &TestDatabase) -> (String, String) {
+pub(crate) async fn logins(database: &TestDatabase) -> (String, String) {
     let admin = connect(&database.superuser_url()).await;
     let name = |role: &str| format!("{}_{role}", database.name());
     for role in ["app", "sealer"] {
@@ -29,14 +29,14 @@ async fn logins(database: &TestDatabase) -> (String, String) {
     (url("app"), url("sealer"))
 }
 
-async fn drop_logins(database: &TestDatabase) {
+pub(crate) async fn drop_logins(database: &TestDatabase) {
     let admin = connect(&database.superuser_url()).await;
     for role in ["app", "sealer"] {
         let _ = admin.batch_execute(&format!("DROP ROLE {}_{role}", database.name())).await;
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -58,7 +58,7 @@ fn serve(app: &str, sealer: &str, port: u16, metrics: u16, arguments: &[&str]) -
     command
 }
 
-fn wait_for(child: &mut Child, port: u16) {
+pub(crate) fn wait_for(child: &mut Child, port: u16) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(child.try_wait().unwrap().is_none(), "serve ended");
