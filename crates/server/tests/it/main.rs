@@ -72,6 +72,7 @@ mod outage;
 mod passkeys;
 mod recorded;
 mod recovery;
+mod redaction;
 mod row_changes;
 mod second_factors;
 mod serving;
