@@ -14,7 +14,7 @@ WHERE tenant_id = $1::uuid AND position IN (
 -- Of the 10,000 positions behind $2, so that a rare filter never reads a whole log in one
 -- statement; the answer says how far it looked. One row, with nothing in it but that, where
 -- nothing was found. The values are the record's.
-SELECT span.head, span.looked_to, found.*
+SELECT span.head, span.start, span.looked_to, found.*
 FROM (SELECT known.head, known.start, least(known.head, known.start + 10000) AS looked_to
       FROM (SELECT coalesce(max(position), 0) AS head,
                 greatest($2::bigint, coalesce(min(position), 1) - 1) AS start

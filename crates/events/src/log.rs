@@ -51,6 +51,9 @@ pub struct Page {
     pub events: Vec<Event>,
     /// Where to read on.
     pub next_after: i64,
+    /// Behind which position was looked: beyond the asked one where what lay between is
+    /// forgotten.
+    pub start: i64,
     /// The last position of the log.
     pub head: i64,
 }
@@ -69,11 +72,12 @@ pub async fn page(
     let rows = answers.first().map_or(&[][..], Vec::as_slice);
     let first = rows.first().ok_or_else(|| DbError::Corrupt("a page without a row".to_owned()))?;
     let (head, looked_to): (i64, i64) = (first.try_get("head")?, first.try_get("looked_to")?);
+    let start = first.try_get("start")?;
     let events: Vec<Event> =
         rows.iter().filter_map(|row| Event::from_row(row).transpose()).collect::<Result<_, _>>()?;
     let is_full = i64::try_from(events.len()).is_ok_and(|count| count >= *limit);
     let last = events.last().filter(|_| is_full).map(|event| event.position);
-    Ok(Page { events, next_after: last.unwrap_or_else(|| looked_to.max(*after)), head })
+    Ok(Page { events, next_after: last.unwrap_or_else(|| looked_to.max(*after)), start, head })
 }
 
 impl Event {

@@ -136,6 +136,11 @@ impl View for ListEvents {
             let detail = "The log has not come to this position";
             return Err(Refusal::rule("position_unknown", "after", detail).into());
         }
+        if self.0.after > 0 && value.start > self.0.after {
+            let detail =
+                "Events behind this position are forgotten: read the objects, then on from 0";
+            return Err(Refusal::rule("position_forgotten", "after", detail).into());
+        }
         let count = value.events.len();
         Ok(Found::List { value, count })
     }
@@ -166,6 +171,6 @@ pub(crate) mod docs {
             .query("object_id", uuid(), "By the object.")
             .query("limit", whole_number(), "At most so many; 1 to 200.")
             .answers::<wire::Events>(200, "Events, and where to read on.")
-            .problem(422, &["position_unknown"])
+            .problem(422, &["position_unknown", "position_forgotten"])
     }
 }

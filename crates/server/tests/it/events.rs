@@ -344,6 +344,14 @@ async fn the_feed_is_read_on_from_a_position_and_filtered() {
         assert_eq!(event["object_type"], "customer");
         assert!(!event["data"].to_string().contains("last_name"), "{event}");
     }
+    // Whoever was away for too long is told so; who begins anew is not.
+    let forget = "DELETE FROM events WHERE position < 3";
+    app.superuser.execute(forget, &[]).await.unwrap();
+    let away = app.get("/v1/events?after=1").bearer(&token).send().await;
+    assert_eq!((away.status, away.code()), (422, "position_forgotten"), "{}", away.text);
+    let (left, _) = heard(&app, &token, "limit=200").await;
+    assert_eq!(left[0]["position"], 3);
+    assert!(app.get("/v1/events?after=2").bearer(&token).send().await.is_success());
     for (path, field, status) in [
         ("/v1/events?after=999999", "after", 422),
         ("/v1/events?after=-1", "after", 400),
