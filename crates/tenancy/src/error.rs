@@ -142,12 +142,18 @@ fn is_io(error: &(dyn std::error::Error + 'static)) -> bool {
     error.downcast_ref::<std::io::Error>().is_some()
 }
 
+/// The driver names the step that failed; why it did is what helps.
+fn with_cause(error: &tokio_postgres::Error) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}
+
 impl From<deadpool_postgres::PoolError> for DbError {
     fn from(error: deadpool_postgres::PoolError) -> Self {
         match error {
             deadpool_postgres::PoolError::Backend(backend) => match Self::from(backend) {
                 // A failure to connect is never the statement's fault.
-                Self::Other(cause) => Self::Unavailable(cause.to_string()),
+                Self::Other(error) => Self::Unavailable(with_cause(&error)),
                 other => other,
             },
             other => Self::Unavailable(other.to_string()),

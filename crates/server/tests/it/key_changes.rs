@@ -127,18 +127,19 @@ async fn both_keks_are_replaced_and_nothing_is_lost() {
         "the log is signed by the key that was wrapped anew"
     );
 
-    let events = recorded(&world, &tenant).await;
-    let told: Vec<&str> = events.iter().map(String::as_str).collect();
+    // The clock stands still, so records of it are in no order.
+    let mut told = recorded(&world, &tenant).await;
+    told.sort_unstable();
     assert_eq!(
         told,
         [
-            "data_key.rotate success",
             "data_key.destroy failed",
-            "data_key.rotate success",
             "data_key.destroy failed",
+            "data_key.destroy success",
+            "data_key.destroy success",
             "data_key.rewrap success",
-            "data_key.destroy success",
-            "data_key.destroy success",
+            "data_key.rotate success",
+            "data_key.rotate success",
         ]
     );
 }
@@ -283,7 +284,7 @@ async fn replica_mode_brings_no_key_back_and_the_schema_does_not_go_back_over_a_
     let tenant = tenant(&world, "guard-bank").await;
     let mut owner = connect(&world.database.url_as("strongroom_owner")).await;
     let migrator = Migrator::embedded();
-    let newer = migrator.migrations().iter().filter(|one| one.version >= 34).count();
+    let newer = migrator.migrations().iter().filter(|one| one.version >= 30).count();
     let steps = u32::try_from(newer).unwrap();
     migrator.down(&mut owner, steps).await.unwrap();
     migrator.up(&mut owner, None).await.unwrap();
