@@ -232,7 +232,7 @@ mod tests {
     fn parameters_of_the_settings_follow_the_statements_own() {
         let text = with_settings("SELECT 1 WHERE $1::uuid = $2::uuid;\n", 2);
         assert!(text.contains("set_config('app.current_tenant', $3::text, true) AS s0"), "{text}");
-        assert!(text.contains("set_config('app.now', $6::text, true) AS s3"), "{text}");
+        assert!(text.contains("set_config('app.now', $7::text, true) AS s4"), "{text}");
         assert!(text.contains("(\nSELECT 1 WHERE $1::uuid = $2::uuid\n) AS plain"), "{text}");
     }
 }

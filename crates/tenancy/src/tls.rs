@@ -246,16 +246,17 @@ impl MakeTlsConnect<Socket> for Connector {
     type TlsConnect = Handshake;
     type Error = TlsError;
 
+    /// Also asked where nothing will be encrypted, with no host over a Unix socket: what may
+    /// be wrong is found when it is needed.
     fn make_tls_connect(&mut self, host: &str) -> Result<Handshake, TlsError> {
-        let host = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Host)?;
-        Ok(Handshake { config: Arc::new(self.0.client()?), host })
+        Ok(Handshake { options: Arc::clone(&self.0), host: host.to_owned() })
     }
 }
 
 /// One connection's handshake, to be made.
 pub struct Handshake {
-    config: Arc<ClientConfig>,
-    host: ServerName<'static>,
+    options: Arc<TlsOptions>,
+    host: String,
 }
 
 impl TlsConnect<Socket> for Handshake {
@@ -264,8 +265,11 @@ impl TlsConnect<Socket> for Handshake {
     type Future = Pin<Box<dyn Future<Output = Result<Stream, TlsError>> + Send>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
-        let connector = tokio_rustls::TlsConnector::from(self.config);
-        Box::pin(async move { Ok(Stream(connector.connect(self.host, socket).await?)) })
+        Box::pin(async move {
+            let host = ServerName::try_from(self.host).map_err(|_| TlsError::Host)?;
+            let connector = tokio_rustls::TlsConnector::from(Arc::new(self.options.client()?));
+            Ok(Stream(connector.connect(host, socket).await?))
+        })
     }
 }
 

@@ -179,7 +179,7 @@ async fn who_is_switched_off_has_no_roles_and_who_asked_is_on_the_record() {
     assert_eq!((&told.body["decision"], &told.body["roles"]), (&json!("deny"), &json!([])));
     assert_eq!(told.body["missing"][0]["kind"], "role");
     app.seal().await;
-    let sql = "SELECT event_type, resource_id, details FROM audit_log \
+    let sql = "SELECT event_type::text, resource_id, details FROM audit_log \
          WHERE tenant_id = $1 AND action = 'access.explain'";
     let records = app.superuser.query(sql, &[&bank.id]).await.unwrap();
     assert!(!records.is_empty());

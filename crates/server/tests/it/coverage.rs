@@ -277,7 +277,6 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         | "listCustomers"
         | "listAccounts"
         | "listAuditEvents"
-        | "listEvents"
         | "listAuditCheckpoints"
         | "listPasskeys"
         | "listSessions"
@@ -314,10 +313,6 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
         "renameDevice" => (Some(objects.device), Some(json!({ "name": "Laptop" })), ""),
         "revokeDevice" => (Some(objects.device), None, ""),
         "requestPolicyChange" => (None, Some(policy_patch()), ""),
-        "explainAccess" => {
-            let account = json!({ "type": "account", "id": objects.account });
-            (None, Some(json!({ "action": "account:read", "resource": account })), "")
-        }
         "readPolicyChange" => (Some(objects.policy_change), None, ""),
         "approvePolicyChange" | "rejectPolicyChange" => {
             (Some(objects.policy_change), Some(json!({ "note": "Seen" })), "")
@@ -352,6 +347,11 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
 /// The same for keys, the tenant's own and those of machines.
 fn key_plan(route: &Route, objects: &Objects) -> Option<Plan> {
     Some(match route.id.as_str() {
+        "listEvents" => (None, None, ""),
+        "explainAccess" => {
+            let account = json!({ "type": "account", "id": objects.account });
+            (None, Some(json!({ "action": "account:read", "resource": account })), "")
+        }
         "listSigningKeys" | "listApiKeys" => (None, None, ""),
         "rotateSigningKey" => (None, Some(json!({})), ""),
         "revokeSigningKey" => (Some(objects.signing_key), Some(json!({})), ""),

@@ -147,7 +147,8 @@ async fn somebody_makes_a_passkey_and_signs_in_with_nothing_else() {
     assert_eq!(app.post("/v1/auth/refresh").json(&refresh).send().await.status, 200);
 
     let path = format!("{PASSKEYS}/{}", made["id"].as_str().unwrap());
-    let renamed = app.patch(&*path).bearer(token).json(&json!({ "name": "Safe" })).send().await;
+    let rename = app.patch(&*path).bearer(token).header("if-match", "*");
+    let renamed = rename.json(&json!({ "name": "Safe" })).send().await;
     assert_eq!((renamed.status, &renamed.body["name"]), (200, &json!("Safe")));
     let next = creation_options(&app, token).await;
     let excluded = &next["excludeCredentials"][0];

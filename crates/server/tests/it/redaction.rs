@@ -305,7 +305,7 @@ async fn keys_and_links(app: &App, node: &mut Node, secrets: &mut Secrets, admin
     let weak = secrets.add("weak password", "weak-1");
     let reset = |password: &str| json!({ "token": link, "new_password": password });
     node.refused("POST /v1/auth/password/reset", "", &reset(&weak));
-    let new = secrets.add("new password", "horse staple 7 battery correct");
+    let new = secrets.add("new password", "Horse staple 7 battery correct");
     node.done("POST /v1/auth/password/reset", "", &reset(&new));
 }
 
