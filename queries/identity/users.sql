@@ -184,3 +184,12 @@ WHERE tenant_id = $1::uuid AND id = $2::uuid AND deleted_at IS NOT NULL;
 --! remember_hand
 INSERT INTO access_hands (tenant_id, subject_id, held_by, reason) VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text)
 ON CONFLICT (tenant_id, subject_id, held_by) DO NOTHING;
+
+--! capacity
+-- Who somebody is to the policies; an inactive person has no roles.
+SELECT person.organization_id, person.department,
+    ARRAY(SELECT held.role FROM user_roles held
+          WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id AND person.is_active
+          ORDER BY held.role <> person.role, held.role) AS roles
+FROM users person
+WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NULL;

@@ -24,6 +24,9 @@ fn table(policies: &Policies, blueprint: Blueprint) -> String {
             Access::Public(_) => ("public".to_owned(), Vec::new()),
             Access::SignedIn => ("signed in".to_owned(), Vec::new()),
             Access::Needs(permission) => (permission.to_string(), cells(permission)),
+            Access::NeedsOne(permissions) => {
+                ("one on everything".to_owned(), any(permissions.iter().copied().map(cells)))
+            }
         };
         let place = [route.method.to_string(), route.path.to_owned(), needs];
         place.into_iter().chain(cells).collect()
@@ -31,6 +34,16 @@ fn table(policies: &Policies, blueprint: Blueprint) -> String {
     let lines: Vec<Vec<String>> =
         std::iter::once(header.collect()).chain(route_facts().into_iter().map(line)).collect();
     aligned(&lines)
+}
+
+/// Per role, whether any of several rows says yes.
+fn any(rows: impl Iterator<Item = Vec<String>>) -> Vec<String> {
+    let either = |one: Vec<String>, other: Vec<String>| {
+        let cells = one.into_iter().zip(other);
+        cells.map(|(one, other)| if one == "yes" { one } else { other }).collect()
+    };
+    let all: Vec<String> = rows.reduce(either).unwrap_or_default();
+    all.into_iter().map(|cell| if cell == "yes" { cell } else { "·".to_owned() }).collect()
 }
 
 fn aligned(lines: &[Vec<String>]) -> String {

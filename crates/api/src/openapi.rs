@@ -135,6 +135,10 @@ fn extension(route: &Route) -> Extensions {
         Access::Public(reason) => json!({ "public": reason }),
         Access::SignedIn => json!("signed_in"),
         Access::Needs(permission) => json!({ "permission": permission.as_str() }),
+        Access::NeedsOne(permissions) => {
+            let names: Vec<_> = permissions.iter().map(|permission| permission.as_str()).collect();
+            json!({ "permission": names.join(" or ") })
+        }
     };
     let about =
         json!({ "access": access, "rate_class": route.class.as_str(), "module": route.module });
@@ -214,7 +218,11 @@ fn problems(route: &Route, doc: &Doc) -> BTreeMap<u16, Vec<&'static str>> {
             401,
             &["invalid_token", "token_expired", "token_revoked"],
         ),
-        (matches!(route.access, Access::Needs(_)), 403, &["permission_denied"]),
+        (
+            matches!(route.access, Access::Needs(_) | Access::NeedsOne(_)),
+            403,
+            &["permission_denied"],
+        ),
         (
             !matches!(route.access, Access::Public(_)) && !routes::is_open_after_expiry(route.path),
             403,

@@ -16,6 +16,8 @@ pub enum Access {
     SignedIn,
     /// The holders of a permission on some object.
     Needs(Permission),
+    /// The holders of one of these on every object.
+    NeedsOne(&'static [Permission]),
 }
 
 /// One route.

@@ -16,12 +16,13 @@ use axum::{
 
 use crate::{
     areas::{
-        accounts, activity, api_keys, approvals, audit, auth, customers, devices, holds, keys, mfa,
-        passkeys, postings, recovery, settings, transfers, users, well_known,
+        access as explaining, accounts, activity, api_keys, approvals, audit, auth, customers,
+        devices, events, holds, keys, mfa, passkeys, postings, recovery, settings, transfers,
+        users, well_known,
     },
     middleware,
     route::{
-        Access::{self, Needs, Public, SignedIn},
+        Access::{self, Needs, NeedsOne, Public, SignedIn},
         Class::{self, Admin, Auth, Default, Mfa, Read, Write},
         Place, Route,
     },
@@ -152,6 +153,7 @@ fn administration() -> Vec<Route> {
         POST   "/v1/users/{id}/mfa-reset/reject"           Admin   Needs(UserUpdate),          "identity", mfa::reject_reset;
         GET    "/v1/mfa-resets"                            Admin   Needs(UserUpdate),          "identity", mfa::waiting_resets;
         POST   "/v1/users/{id}/password-reset"             Admin   Needs(UserUpdate),          "identity", recovery::send_reset_link;
+        POST   "/v1/access/explain"                        Admin   SignedIn,                   "identity", explaining::explain;
         GET    "/v1/settings"                              Admin   Needs(SettingsView),        "identity", settings::read;
         GET    "/v1/settings/policy/changes"               Admin   Needs(SettingsView),        "identity", settings::changes;
         POST   "/v1/settings/policy/changes"               Admin   Needs(SettingsUpdate),      "identity", settings::request_change;
@@ -200,6 +202,7 @@ fn business() -> Vec<Route> {
         GET    "/v1/audit/events/{id}/proof"               Admin   Needs(AuditRead),           "audit",    audit::prove;
         GET    "/v1/audit/checkpoints"                     Admin   Needs(AuditRead),           "audit",    audit::checkpoints;
         GET    "/v1/audit/consistency"                     Admin   Needs(AuditRead),           "audit",    audit::consistency;
+        GET    "/v1/events"                                Read    NeedsOne(events::READERS),   "audit",    events::list;
         GET    "/t/{tenant}/.well-known/jwks.json"            Default KEYS,                    "identity", well_known::jwks;
         GET    "/t/{tenant}/.well-known/openid-configuration" Default KEYS,                    "identity", well_known::openid_configuration;
         GET    "/openapi.json"                             Default DOCUMENT,                   "identity", well_known::openapi;
@@ -243,15 +246,13 @@ pub(crate) fn is_open_with_spent_codes(path: &str) -> bool {
 
 /// Modules that a later release brings: their paths answer `module_not_enabled` to
 /// the signed-in, as those of a module that the tenant has switched off do.
-const LATER: [&str; 22] = [
-    "access",
+const LATER: [&str; 20] = [
     "alerts",
     "auth/register",
     "cards",
     "companies",
     "compliance",
     "equipment",
-    "events",
     "kyc",
     "loans",
     "models",

@@ -10,6 +10,7 @@ pub mod accounts;
 pub mod approvals;
 mod cells;
 pub mod customers;
+pub mod facts;
 pub mod holds;
 pub mod import;
 pub mod movements;

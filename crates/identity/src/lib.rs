@@ -11,6 +11,7 @@ mod activity;
 mod address;
 mod api_keys;
 mod authenticate;
+mod capacity;
 mod cells;
 mod charge;
 mod claims;
@@ -65,6 +66,7 @@ use vault::{SecretBytes, password::Hasher};
 
 pub use activity::{ActivityBy, ActivityRecord};
 pub use api_keys::{ApiKeyRecord, ApiKeyRotation, IssuedApiKey, IssuedOnce, NewApiKey};
+pub use capacity::Capacity;
 pub use cells::SEALED;
 pub use console::{ConsoleGrant, ConsoleSession};
 pub use devices_own::DeviceRecord;

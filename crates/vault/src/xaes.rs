@@ -3,7 +3,7 @@
 //!
 //! The first half of the nonce gives the key of the message, derived by CMAC (NIST SP
 //! 800-108r1); the second half is the GCM nonce. Deriving costs more than sealing a field does,
-//! so one first half serves up to [`MESSAGES_MAX`] messages of this process, each with a random
+//! so one first half serves up to `MESSAGES_MAX` messages of this process, each with a random
 //! second half: 96 random bits meet among 2^20 with a chance below 2^-57. Any such nonce is one
 //! of XAES, and opens anywhere. It knows neither envelopes nor key identities.
 

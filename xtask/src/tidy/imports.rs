@@ -34,6 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "access",
             "audit",
             "banking",
+            "events",
             "hotstate",
             "identity",
             "ledger",

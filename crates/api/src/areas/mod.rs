@@ -5,6 +5,7 @@
     reason = "answers are the last expression of handlers that can fail"
 )]
 
+pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod activity;
 pub(crate) mod api_keys;
@@ -13,6 +14,7 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod customers;
 pub(crate) mod devices;
+pub(crate) mod events;
 pub(crate) mod holds;
 pub(crate) mod keys;
 pub(crate) mod mfa;

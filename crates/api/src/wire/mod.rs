@@ -8,6 +8,7 @@
     reason = "a field is absent, null or given: three different wishes"
 )]
 
+pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod activity;
 pub(crate) mod api_keys;
@@ -17,6 +18,7 @@ pub(crate) mod auth;
 pub(crate) mod batch;
 pub(crate) mod customers;
 pub(crate) mod devices;
+pub(crate) mod events;
 pub(crate) mod holds;
 pub(crate) mod keys;
 pub(crate) mod mfa;

@@ -347,7 +347,11 @@ fn plan(route: &Route, objects: &Objects) -> Plan {
 /// The same for keys, the tenant's own and those of machines.
 fn key_plan(route: &Route, objects: &Objects) -> Option<Plan> {
     Some(match route.id.as_str() {
-        "listSigningKeys" | "listApiKeys" => (None, None, ""),
+        "explainAccess" => {
+            let account = json!({ "type": "account", "id": objects.account });
+            (None, Some(json!({ "action": "account:read", "resource": account })), "")
+        }
+        "listEvents" | "listSigningKeys" | "listApiKeys" => (None, None, ""),
         "rotateSigningKey" => (None, Some(json!({})), ""),
         "revokeSigningKey" => (Some(objects.signing_key), Some(json!({})), ""),
         "introspectToken" => (None, Some(json!({ "token": "nonsense" })), ""),

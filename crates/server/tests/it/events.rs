@@ -10,12 +10,16 @@ use banking::{
 };
 use events::{Relay, Relayed};
 use jiff::SignedDuration;
+use serde_json::Value;
 use tenancy::OpContext;
 use testkit::connect;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use crate::bank_world::{BankWorld, deposit, open, transfer};
+use crate::{
+    bank_world::{BankWorld, deposit, open, transfer},
+    harness::App,
+};
 
 /// An event as it was published.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +32,10 @@ struct Published {
 
 fn relay(world: &BankWorld) -> Relay {
     Relay::new(open(&world.database, "strongroom_sealer"), world.clock.clone())
+}
+
+fn app_relay(app: &App) -> Relay {
+    Relay::new(open(&app.database, "strongroom_sealer"), app.clock.clone())
 }
 
 /// The log of one tenant, behind a relay that had nothing left to do.
@@ -294,4 +302,97 @@ async fn tenants_see_their_own_events_and_nobody_writes_the_log_but_the_relay() 
         let error = app.execute(forged, &[]).await.expect_err(forged);
         assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{forged}");
     }
+}
+
+/// Everything that the reader may hear, page by page, and how many pages it took.
+async fn heard(app: &App, token: &str, filter: &str) -> (Vec<Value>, usize) {
+    let (mut after, mut all, mut pages) = (0, Vec::new(), 0);
+    loop {
+        let path = format!("/v1/events?after={after}&{filter}");
+        let page = app.get(path.as_str()).bearer(token).send().await;
+        assert_eq!(page.status, 200, "{path}: {}", page.body);
+        all.extend(page.body["data"].as_array().unwrap().clone());
+        pages += 1;
+        after = page.body["next_after"].as_i64().unwrap();
+        if page.body["has_more"] == false {
+            return (all, pages);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_feed_is_read_on_from_a_position_and_filtered() {
+    let app = App::start().await;
+    let token = app.login(&app.bank, "admin").await;
+    app_relay(&app).drain().await.unwrap();
+    let account = app.bank.customers[0].accounts[0];
+    let read = app.get(format!("/v1/accounts/{account}")).bearer(&token).send().await;
+    let (all, _) = heard(&app, &token, "limit=200").await;
+    let positions: Vec<_> = all.iter().map(|event| event["position"].as_i64().unwrap()).collect();
+    assert!(positions.is_sorted() && positions.len() > 5, "{positions:?}");
+    let (one_by_one, pages) = heard(&app, &token, "limit=1").await;
+    assert_eq!(one_by_one, all);
+    assert!(pages >= all.len());
+    let (opened, _) =
+        heard(&app, &token, &format!("object_id={account}&type=account.opened")).await;
+    assert_eq!(opened.len(), 1);
+    assert_eq!(opened[0]["sequence"], read.body["version"]);
+    assert_eq!(opened[0]["data"]["currency"], "EUR");
+    let (customers, _) = heard(&app, &token, "object_type=customer").await;
+    assert!(!customers.is_empty());
+    for event in customers {
+        assert_eq!(event["object_type"], "customer");
+        assert!(!event["data"].to_string().contains("last_name"), "{event}");
+    }
+    // Whoever was away for too long is told so; who begins anew is not.
+    let forget = "DELETE FROM events WHERE position < 3";
+    app.superuser.execute(forget, &[]).await.unwrap();
+    let away = app.get("/v1/events?after=1").bearer(&token).send().await;
+    assert_eq!((away.status, away.code()), (422, "position_forgotten"), "{}", away.text);
+    let (left, _) = heard(&app, &token, "limit=200").await;
+    assert_eq!(left[0]["position"], 3);
+    assert!(app.get("/v1/events?after=2").bearer(&token).send().await.is_success());
+    for (path, field, status) in [
+        ("/v1/events?after=999999", "after", 422),
+        ("/v1/events?after=-1", "after", 400),
+        ("/v1/events?limit=0", "limit", 400),
+        ("/v1/events?type=account.eaten", "type", 400),
+        ("/v1/events?object_type=session", "object_type", 400),
+    ] {
+        let refused = app.get(path).bearer(&token).send().await;
+        assert_eq!(refused.status, status, "{path}: {}", refused.body);
+        assert_eq!(refused.field(), field, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_hears_of_a_kind_of_which_they_may_not_read_everything() {
+    let app = App::start().await;
+    app_relay(&app).drain().await.unwrap();
+    let customer = app.login(&app.bank, "customer").await;
+    for path in ["/v1/events", "/v1/events?object_type=account"] {
+        let refused = app.get(path).bearer(&customer).send().await;
+        assert_eq!((refused.status, refused.code()), (403, "permission_denied"), "{path}");
+    }
+    // What policy gives each role on everything is what it hears of, and no other tenant's.
+    for role in app.bank.users.keys().filter(|name| *name != "second") {
+        let token = app.login(&app.bank, role).await;
+        for (kind, list) in [("user", "/v1/users"), ("api_key", "/v1/api-keys")] {
+            let may_list = app.get(list).bearer(&token).send().await.is_success();
+            let path = format!("/v1/events?object_type={kind}");
+            let hears = app.get(path.as_str()).bearer(&token).send().await;
+            if hears.is_success() {
+                assert!(may_list, "{role} {kind}");
+            } else {
+                assert_eq!(hears.status, 403, "{role} {kind}");
+            }
+        }
+    }
+    let rival = app.add_bank("rival").await;
+    let theirs = app.login(&rival, "admin").await;
+    app_relay(&app).drain().await.unwrap();
+    let (all, _) = heard(&app, &theirs, "limit=200").await;
+    let ours = app.bank.customers[0].accounts[0].to_string();
+    assert!(all.iter().all(|event| event["object_id"] != ours.as_str()));
+    assert_eq!(all[0]["position"], 1);
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::type_complexity)]
 
 mod access_cli;
+mod access_explain;
 mod alerts;
 mod api;
 mod approvals;
@@ -71,6 +72,7 @@ mod outage;
 mod passkeys;
 mod recorded;
 mod recovery;
+mod redaction;
 mod row_changes;
 mod second_factors;
 mod serving;

@@ -11,7 +11,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_strongroom");
 const KEY: &str = "7c1f0a5e93d24b86af2d41c09b7e63582e90d1c4b8f7a6350912cd48ef6b73a1";
 
 /// Logins such as an operator makes; names are unique in the cluster of all tests.
-async fn logins(database: &TestDatabase) -> (String, String) {
+pub(crate) async fn logins(database: &TestDatabase) -> (String, String) {
     let admin = connect(&database.superuser_url()).await;
     let name = |role: &str| format!("{}_{role}", database.name());
     for role in ["app", "sealer"] {
@@ -29,7 +29,7 @@ async fn logins(database: &TestDatabase) -> (String, String) {
     (url("app"), url("sealer"))
 }
 
-async fn drop_logins(database: &TestDatabase) {
+pub(crate) async fn drop_logins(database: &TestDatabase) {
     let admin = connect(&database.superuser_url()).await;
     for role in ["app", "sealer"] {
         let _ = admin.batch_execute(&format!("DROP ROLE {}_{role}", database.name())).await;

@@ -1,0 +1,65 @@
+//! Who somebody is to the policies, and what a person is to somebody else: the facts of
+//! decisions, for whoever explains one. Refuses to decide, and to show more of a person.
+
+use access::{Permission, Resource};
+use tenancy::{DbError, OpContext, Query};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::Identity;
+
+const CAPACITY: &str = tenancy::sql!("identity/users.sql", "capacity");
+
+/// A person as policies see them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Whose.
+    pub person: Uuid,
+    /// The primary role first; none of an inactive person.
+    pub roles: Vec<String>,
+    /// The organisation they belong to.
+    pub organization: Option<Uuid>,
+    /// The department they belong to.
+    pub department: Option<String>,
+}
+
+impl Capacity {
+    /// As the one who acts.
+    pub fn principal(&self) -> access::Principal<'_> {
+        access::Principal {
+            user_id: self.person,
+            roles: &self.roles,
+            organization: self.organization,
+            department: self.department.as_deref(),
+        }
+    }
+
+    /// As the one who is acted on, by somebody.
+    pub fn resource_for(&self, somebody: Uuid) -> Resource<'static> {
+        Resource::for_permission(Permission::UserRead, Some(self.person))
+            .owned(self.person == somebody)
+            .organization(self.organization)
+    }
+}
+
+impl Identity {
+    /// As what somebody acts; none where the actor sees nobody of that id. Leaves no record:
+    /// whoever asks tells of what they were shown.
+    pub async fn capacity_of(
+        &self,
+        context: &OpContext,
+        person: Uuid,
+    ) -> Result<Option<Capacity>, DbError> {
+        let tenant = context.tenant_id();
+        let parameters: [&(dyn ToSql + Sync); 2] = [&tenant, &person];
+        let database = self.inner.operations.database();
+        let rows = database.look_up(context, Query::new(CAPACITY, &parameters)).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(Capacity {
+            person,
+            roles: row.try_get("roles")?,
+            organization: row.try_get("organization_id")?,
+            department: row.try_get("department")?,
+        }))
+    }
+}
