@@ -28,6 +28,7 @@ const UNSEALED: &[(&str, &[&str], &str)] = &[
     ("audit_leaves", &["leaf_hash"], "a digest"),
     ("audit_tree", &["hash"], "a digest"),
     ("audit_checkpoints", &["root_hash"], "a digest"),
+    ("audit_digest_keys", &["inner_pad", "outer_pad"], "keys the database itself must read"),
     ("audit_log_keys", &["public_key", "wrapped_seed"], "a public key, and a key wrapped by a KEK"),
     ("tenant_keks", &["wrapped_key"], "a key wrapped by a root"),
     ("data_keys", &["wrapped_key"], "a key wrapped by a KEK"),

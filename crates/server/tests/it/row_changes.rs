@@ -15,6 +15,7 @@ use crate::harness::App;
 /// Tenant tables whose rows are not recorded.
 const EXEMPT: &[(&str, &str)] = &[
     ("audit_checkpoints", "part of the log, which refuses changes"),
+    ("audit_digest_keys", "keys of the digests in these records, which refuse changes"),
     ("audit_inbox", "part of the log; recording it would never end"),
     ("audit_leaves", "part of the log, which refuses changes"),
     ("audit_log", "the log itself"),
@@ -105,12 +106,12 @@ fn changes() -> [Change; 6] {
         Change {
             hand: None,
             statement: "SET session_replication_role = replica; \
-                UPDATE users SET department = 'Vault' WHERE id = '$user'; \
+                UPDATE users SET mfa_failed_attempts = 3 WHERE id = '$user'; \
                 SET session_replication_role = origin",
             action: "row.update",
             table: "users",
-            old: json!({ "department": null }),
-            new: json!({ "department": "Vault" }),
+            old: json!({ "mfa_failed_attempts": 0 }),
+            new: json!({ "mfa_failed_attempts": 3 }),
             key: json!({ "id": "$user" }),
         },
         Change {
@@ -224,7 +225,7 @@ async fn secrets_are_told_by_their_digests_and_a_moved_row_in_both_tenants() {
             // Records of one transaction are of one instant, in no order.
             let record = records.iter().find(|record| record["resource_type"] == table).unwrap();
             let digest = record[values][column].as_str().unwrap();
-            assert!(digest.starts_with("sha256:"), "{column}: {digest}");
+            assert!(digest.starts_with("hmac-sha256:"), "{column}: {digest}");
         }
     }
 
@@ -239,6 +240,105 @@ async fn secrets_are_told_by_their_digests_and_a_moved_row_in_both_tenants() {
     assert!(left.iter().any(|record| record["new_values"]["tenant_id"] == other.id.to_string()));
     assert_eq!(joined.len(), 1);
     assert_eq!(joined[0]["old_values"]["tenant_id"], app.bank.id.to_string());
+}
+
+/// Text, lists and JSON whose values a record tells. What is not here is told by its digest,
+/// whatever columns come.
+const TOLD: &[(&str, &[&str])] = &[
+    ("access_hands", &["reason"]),
+    ("account_parties", &["party_role"]),
+    ("api_keys", &["role", "scopes"]),
+    ("approvals", &["currency", "kind", "status"]),
+    ("audit_log_keys", &["kek_purpose", "status"]),
+    ("customers", &["customer_type", "status"]),
+    ("data_keys", &["kek_purpose", "purpose", "status"]),
+    ("holds", &["currency", "status"]),
+    ("import_items", &["kind"]),
+    ("ledger_accounts", &["class", "currency", "status"]),
+    ("login_attempts", &["outcome"]),
+    ("mfa_challenges", &["code_method", "purpose", "session_for"]),
+    ("mfa_configs", &["method"]),
+    ("mfa_verification_attempts", &["method", "outcome"]),
+    ("notices", &["channel", "state"]),
+    ("one_time_tokens", &["purpose"]),
+    ("payment_authorisations", &["method"]),
+    ("policy_changes", &["differences", "policy", "status"]),
+    ("roles", &["name"]),
+    ("savings_accounts", &["account_type"]),
+    ("security_policies", &["policy"]),
+    ("signing_keys", &["algorithm", "kek_purpose", "status"]),
+    ("subject_keys", &["kek_purpose"]),
+    ("tenant_keks", &["purpose", "status"]),
+    ("tenants", &["blueprint", "modules", "slug", "status", "time_zone"]),
+    ("transactions", &["status", "transaction_type"]),
+    ("transfers", &["currency", "kind", "status"]),
+    ("user_roles", &["role"]),
+    ("users", &["role", "staff_lock_reason"]),
+    ("webauthn_challenges", &["purpose"]),
+];
+
+#[tokio::test]
+async fn a_record_tells_listed_words_and_numbers_and_no_other_text() {
+    let database = TestDatabase::create().await;
+    let client = connect(&database.superuser_url()).await;
+    let sql = "SELECT c.relname::text, array_agg(told.attname::text ORDER BY told.attname) \
+        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid \
+        CROSS JOIN columns_told(c.oid) told \
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = told.attname \
+        JOIN pg_type y ON y.oid = a.atttypid \
+        WHERE t.tgname = 'audit_row_change' AND y.typname <> '_uuid' \
+            AND (y.typcategory NOT IN ('N', 'B', 'D', 'T') AND y.typname <> 'uuid') GROUP BY 1 ORDER BY 1";
+    let rows = client.query(sql, &[]).await.unwrap();
+    let told: Vec<(String, Vec<String>)> =
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let words = |columns: &[&str]| columns.iter().map(|&word| word.to_owned()).collect();
+    let listed: Vec<_> = TOLD.iter().map(|(t, c)| ((*t).to_owned(), words(c))).collect();
+    assert_eq!(told, listed);
+}
+
+#[tokio::test]
+async fn a_digest_is_the_tenants_own_and_proves_the_value_to_whoever_has_the_key() {
+    let app = App::start().await;
+    let other = app.add_bank("other").await;
+    let superuser = hand(&app, None).await;
+    superuser.batch_execute("UPDATE users SET department = 'Vault'").await.unwrap();
+    let mut digests = BTreeSet::new();
+    for tenant in [app.bank.id, other.id] {
+        let records = row_records(&app.superuser, tenant).await;
+        let record = records.iter().find(|record| record["resource_type"] == "users").unwrap();
+        assert_eq!(record["old_values"]["department"], Value::Null, "nothing is told as nothing");
+        let sql = "SELECT inner_pad, outer_pad FROM audit_digest_keys WHERE tenant_id = $1";
+        let row = app.superuser.query_one(sql, &[&tenant]).await.unwrap();
+        let (inner, outer): (Vec<u8>, Vec<u8>) = (row.get(0), row.get(1));
+        // A key is what its padding combines to with the constant of RFC 2104.
+        let key: Vec<u8> = inner.iter().map(|byte| byte ^ 0x36).collect();
+        assert!(outer.iter().map(|byte| byte ^ 0x5c).eq(key.iter().copied()), "one key");
+        assert!(key[32..].iter().all(|byte| *byte == 0), "of 32 bytes");
+        let mac = vault::hmac_sha256(&key, b"Vault");
+        let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = format!("hmac-sha256:{hex}");
+        assert_eq!(record["new_values"]["department"], digest);
+        assert!(digests.insert(digest), "each tenant has a key of its own");
+    }
+}
+
+#[tokio::test]
+async fn keys_of_digests_are_read_and_changed_by_nobody() {
+    let app = App::start().await;
+    for role in ["strongroom_app", "strongroom_sealer", "strongroom_auditor"] {
+        let client = hand(&app, Some(role)).await;
+        let refused = client.query("SELECT * FROM audit_digest_keys", &[]).await.unwrap_err();
+        assert_eq!(refused.code().unwrap().code(), "42501", "{role}");
+    }
+    for change in [
+        "UPDATE audit_digest_keys SET outer_pad = inner_pad",
+        "DELETE FROM audit_digest_keys",
+        "TRUNCATE audit_digest_keys",
+        "SET session_replication_role = replica; DELETE FROM audit_digest_keys",
+    ] {
+        let refused = hand(&app, None).await.batch_execute(change).await.unwrap_err();
+        assert_eq!(refused.code().unwrap().code(), "42501", "{change}");
+    }
 }
 
 #[tokio::test]
