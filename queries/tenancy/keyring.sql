@@ -84,3 +84,24 @@ WHERE tenant_id = $1::uuid AND purpose = $2::text AND epoch = $3::integer AND st
 --! destroy_data_key
 UPDATE data_keys SET status = 'destroyed', wrapped_key = NULL, destroyed_at = app_now()
 WHERE tenant_id = $1::uuid AND purpose = $2::text AND epoch = $3::integer AND status = 'retired';
+
+--! key_generations
+-- Every generation of the keys that can be rotated, newest first, and how many keys a KEK
+-- still wraps; log keys among them, whatever their state.
+SELECT kek.purpose, kek.epoch, kek.key_id, kek.status, kek.created_at, kek.retired_at, kek.destroyed_at,
+    wrapped.keys AS wrapped_keys
+FROM tenant_keks AS kek
+CROSS JOIN LATERAL (SELECT
+    (SELECT count(*) FROM data_keys AS d WHERE d.tenant_id = kek.tenant_id AND d.kek_purpose = kek.purpose
+        AND d.kek_epoch = kek.epoch AND d.wrapped_key IS NOT NULL)
+    + (SELECT count(*) FROM subject_keys AS s WHERE s.tenant_id = kek.tenant_id AND s.kek_purpose = kek.purpose
+        AND s.kek_epoch = kek.epoch AND s.wrapped_key IS NOT NULL)
+    + (SELECT count(*) FROM signing_keys AS g WHERE g.tenant_id = kek.tenant_id AND g.kek_purpose = kek.purpose
+        AND g.kek_epoch = kek.epoch AND g.wrapped_key IS NOT NULL)
+    + (SELECT count(*) FROM audit_log_keys AS l WHERE l.tenant_id = kek.tenant_id AND l.kek_purpose = kek.purpose
+        AND l.kek_epoch = kek.epoch) AS keys) AS wrapped
+WHERE kek.tenant_id = $1::uuid
+UNION ALL
+SELECT purpose, epoch, key_id, status, created_at, retired_at, destroyed_at, NULL FROM data_keys
+WHERE tenant_id = $1::uuid AND purpose = 'field_data'
+ORDER BY purpose, epoch DESC;

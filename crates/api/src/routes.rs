@@ -17,8 +17,8 @@ use axum::{
 use crate::{
     areas::{
         access as explaining, accounts, activity, api_keys, approvals, audit, auth, customers,
-        devices, events, holds, keys, mfa, passkeys, postings, recovery, settings, transfers,
-        users, well_known,
+        data_keys, devices, events, holds, keys, mfa, passkeys, postings, recovery, settings,
+        transfers, users, well_known,
     },
     middleware,
     route::{
@@ -126,6 +126,11 @@ fn own() -> Vec<Route> {
         GET    "/v1/keys"                                  Admin   Needs(KeyRead),             "identity", keys::list;
         POST   "/v1/keys/rotate"                           Admin   Needs(KeyRotate),           "identity", keys::rotate;
         POST   "/v1/keys/{id}/revoke"                      Admin   Needs(KeyRevoke),           "identity", keys::revoke;
+        GET    "/v1/keys/inventory"                        Admin   Needs(KeyRead),             "identity", data_keys::inventory;
+        GET    "/v1/keys/data"                             Admin   Needs(KeyRead),             "identity", data_keys::list;
+        POST   "/v1/keys/data/rotate"                      Admin   Needs(KeyRotate),           "identity", data_keys::rotate;
+        POST   "/v1/keys/data/rewrap"                      Admin   Needs(KeyRotate),           "identity", data_keys::rewrap;
+        POST   "/v1/keys/data/destroy"                     Admin   Needs(KeyRevoke),           "identity", data_keys::destroy;
         GET    "/v1/api-keys"                              Admin   Needs(KeyRead),             "identity", api_keys::list;
         POST   "/v1/api-keys"                              Admin   Needs(KeyCreate),           "identity", api_keys::create;
         GET    "/v1/api-keys/{id}"                         Admin   Needs(KeyRead),             "identity", api_keys::read;

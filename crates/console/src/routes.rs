@@ -10,8 +10,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     areas::{
         account, account_settings, accounts, activity, api_keys, approvals, audit, backup_codes,
-        contact, customer_forms, customers, devices, enrolment, factor_setup, factors, hold_new,
-        holds, keys, overview, palette, passkeys, password, policy,
+        contact, customer_forms, customers, data_keys, devices, enrolment, factor_setup, factors,
+        hold_new, holds, keys, overview, palette, passkeys, password, policy,
         policy::changes as policy_changes, preferences, recovery, second_step, security, sessions,
         settings, sign_in, step_up, teller, transfer_proof, transfers, user, user_forms, users,
     },
@@ -101,6 +101,13 @@ pages! {
     post "/keys/rotate"                  identity keys::rotate;
     get  "/keys/{id}/revoke"             identity keys::begin_revocation;
     post "/keys/{id}/revoke"             identity keys::revoke;
+    get  "/keys/data"                    identity data_keys::list;
+    get  "/keys/data/rewrap"             identity data_keys::begin;
+    post "/keys/data/rewrap"             identity data_keys::rewrap;
+    get  "/keys/data/{purpose}/rotate"   identity data_keys::begin;
+    post "/keys/data/{purpose}/rotate"   identity data_keys::rotate;
+    get  "/keys/data/{purpose}/{epoch}/destroy" identity data_keys::begin;
+    post "/keys/data/{purpose}/{epoch}/destroy" identity data_keys::destroy;
     get  "/keys/api"                     identity api_keys::list;
     get  "/keys/api/new"                 identity api_keys::blank;
     post "/keys/api/new"                 identity api_keys::create;

@@ -17,6 +17,7 @@ mod charge;
 mod claims;
 mod console;
 mod context;
+mod data_keys;
 mod devices;
 mod devices_own;
 mod events;
@@ -59,7 +60,7 @@ use hotstate::{
     shared::Shared,
 };
 use operation::Operations;
-use tenancy::{Clock, directory::Directory, keyring::Keyring};
+use tenancy::{Clock, cells::Sealed, directory::Directory, keyring::Keyring};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 use vault::{SecretBytes, password::Hasher};
@@ -110,6 +111,8 @@ pub struct IdentityConfig {
     pub jwt_secret: Option<SecretBytes>,
     /// Whether failures from the machine itself never block its address (`dev`).
     pub exempt_loopback: bool,
+    /// What every domain seals, to be counted by its keys.
+    pub sealed: &'static [Sealed],
 }
 
 /// Identity of every tenant on this node. Cheap to clone.
@@ -144,6 +147,8 @@ pub(crate) struct Inner {
     pub(crate) afterwards: Arc<Semaphore>,
     /// Of estimates of a password's strength.
     pub(crate) estimates: Arc<Semaphore>,
+    /// Of counts of all that is sealed.
+    pub(crate) inventories: Semaphore,
     evaluated: AtomicU64,
     pretended: AtomicU64,
 }
@@ -211,6 +216,7 @@ impl Identity {
             blocks: SourceBlocks::default(),
             afterwards: Arc::new(Semaphore::new(AFTERWARDS_MAX)),
             estimates: Arc::new(Semaphore::new(ESTIMATES_MAX)),
+            inventories: Semaphore::new(1),
             evaluated: AtomicU64::new(0),
             pretended: AtomicU64::new(0),
         };

@@ -35,7 +35,7 @@ pub use group::{Group, Grouped};
 pub use key_admin::{
     DestroyKey, KeyDestroyed, KeyRotation, KeysRewrapped, RewrapKeys, RotateDataKey,
 };
-pub use key_inventory::{InventoryLine, KeyInventory};
+pub use key_inventory::{InventoryLine, KeyGeneration, KeyGenerations, KeyInventory};
 pub use page::{Page, PageRequest};
 pub use read::{Found, View};
 pub use refusal::{FieldError, OperationError, Refusal, RefusalKind};

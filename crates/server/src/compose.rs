@@ -17,6 +17,7 @@ use hotstate::shared::Shared;
 use identity::{Identity, IdentityConfig};
 use notify::{Notices, Transports};
 use operation::{AccessLog, Group, Operations};
+use tenancy::cells::Sealed;
 use tenancy::directory::Directory;
 use tenancy::keyring::Keyring;
 use tenancy::{ActorKind, Clock, Database, DatabaseConfig, OpContext, TenantRef};
@@ -24,6 +25,9 @@ use vault::password::{Hasher, HasherOptions, Pepper, Peppers};
 use vault::{RootKeys, SecretBytes};
 
 use crate::serve::proofs;
+
+/// What each domain seals.
+pub const SEALED: &[Sealed] = &[banking::SEALED, identity::SEALED, notify::SEALED];
 
 /// What an installation is put together from.
 pub struct Ingredients {
@@ -103,6 +107,7 @@ impl Installation {
                 public_url: ingredients.api.public_url.clone(),
                 jwt_secret: ingredients.token_secret,
                 exempt_loopback: ingredients.exempt_loopback,
+                sealed: SEALED,
             },
         );
         let relay = Relay::new(sealer_database.clone(), clock.clone());

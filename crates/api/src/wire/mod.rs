@@ -17,6 +17,7 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod batch;
 pub(crate) mod customers;
+pub(crate) mod data_keys;
 pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod holds;

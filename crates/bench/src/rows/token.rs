@@ -170,6 +170,7 @@ impl Parts {
                 public_url: self.public_url.clone(),
                 jwt_secret: None,
                 exempt_loopback: true,
+                sealed: &[],
             },
         )
     }

@@ -117,7 +117,7 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
         .api("/v1/api-keys");
     visitor.show(&Keys {
         page,
-        tabs: tabs(false),
+        tabs: tabs(PATH),
         lines: lines(&visitor, found.data).await?,
         may_create: visitor.may(Permission::KeyCreate),
         first: params.get("cursor").map(|_| PATH.to_owned()),

@@ -36,11 +36,17 @@ struct Keys {
     next: Option<String>,
 }
 
-/// The two kinds of keys; address, words, whether one is there.
-pub(super) type Tabs = [(&'static str, &'static str, bool); 2];
+/// The kinds of keys; address, words, whether one is there.
+pub(super) type Tabs = [(&'static str, &'static str, bool); 3];
 
-pub(super) fn tabs(is_signing: bool) -> Tabs {
-    [(PATH, "Signing keys", is_signing), (super::api_keys::PATH, "API keys", !is_signing)]
+/// The tabs, on the page at `path`.
+pub(super) fn tabs(path: &str) -> Tabs {
+    [
+        (PATH, "Signing keys"),
+        (super::api_keys::PATH, "API keys"),
+        (super::data_keys::PATH, "Data keys"),
+    ]
+    .map(|(place, words)| (place, words, place == path))
 }
 
 /// A key as a row draws it.
@@ -125,7 +131,7 @@ async fn draw(
         status,
         &Keys {
             page,
-            tabs: tabs(true),
+            tabs: tabs(PATH),
             lines: found.data.into_iter().map(|key| line(key, &zone)).collect(),
             key_set,
             refused,

@@ -13,6 +13,7 @@ mod codes;
 pub(crate) mod contact;
 pub(crate) mod customer_forms;
 pub(crate) mod customers;
+pub(crate) mod data_keys;
 pub(crate) mod devices;
 pub(crate) mod enrolment;
 pub(crate) mod error;

@@ -2,16 +2,12 @@
 //! is sealed under which. Audited as the operator at the command line.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use identity::{Identity, SigningKeyRecord};
-use operation::{
-    Call, Command as Operation, DestroyKey, InventoryLine, KeyInventory, KeysRewrapped,
-    PageRequest, RewrapKeys, RotateDataKey,
-};
+use operation::{InventoryLine, KeysRewrapped, PageRequest};
 use serde::Serialize;
-use tenancy::{ActorKind, OpContext, TenantRef, cells::Sealed, keyring::Rotatable};
+use tenancy::{ActorKind, OpContext, TenantRef, keyring::Rotatable};
 use uuid::Uuid;
 
 use super::exit::Found;
@@ -118,13 +114,6 @@ const HEADERS: [&str; 7] =
 const INVENTORY: [&str; 7] = ["table", "column", "purpose", "epoch", "status", "keys", "values"];
 const REWRAPPED: [&str; 4] = ["tenant", "data_keys", "subject_keys", "log_keys"];
 
-/// A page that has read rows just before their keys were wrapped anew, and reads the keys
-/// afterwards, still needs the older one.
-const READS_END: Duration = Duration::from_secs(2);
-
-/// What each domain seals.
-pub const SEALED: &[Sealed] = &[banking::SEALED, identity::SEALED, notify::SEALED];
-
 pub(super) async fn run(
     command: Command,
     configuration: &Configuration,
@@ -141,16 +130,14 @@ pub(super) async fn run(
         }
         Command::Status { tenant } => {
             let context = context(&installation, &tenant).await?;
-            let inventory = KeyInventory { sealed: SEALED };
-            let lines = installation.operations.read(&context, &inventory).await;
+            let lines = installation.identity.key_inventory(&context).await;
             output.list(&INVENTORY, &lines.map_err(refused)?, line)?;
         }
         Command::Rotate { tenant, which } => {
             let context = context(&installation, &tenant).await?;
             if let Some(what) = which.named() {
-                let keyring = Arc::clone(&installation.keyring);
-                let command = RotateDataKey { keyring, what };
-                output.one(&run_one(&installation, &context, command).await?)?;
+                let made = installation.identity.rotate_data_key(&context, what).await;
+                output.one(&made.map_err(refused)?)?;
             } else {
                 let key = installation.identity.rotate_signing_key(&context).await;
                 output.one(&key.map_err(refused)?)?;
@@ -160,10 +147,9 @@ pub(super) async fn run(
             let context = context(&installation, &tenant).await?;
             match (key, epoch, which.named()) {
                 (_, Some(epoch), Some(what)) => {
-                    tokio::time::sleep(READS_END).await;
-                    let keyring = Arc::clone(&installation.keyring);
-                    let command = DestroyKey { keyring, sealed: SEALED, what, epoch };
-                    output.one(&run_one(&installation, &context, command).await?)?;
+                    let identity = &installation.identity;
+                    let ended = identity.destroy_data_key(&context, what, epoch).await;
+                    output.one(&ended.map_err(refused)?)?;
                 }
                 (Some(key), _, _) => {
                     let key = installation.identity.revoke_signing_key(&context, key).await;
@@ -182,15 +168,6 @@ async fn context(installation: &Installation, slug: &str) -> anyhow::Result<OpCo
     Ok(installation.context(installation.tenant(slug).await?, ActorKind::Cli))
 }
 
-async fn run_one<C: Operation>(
-    installation: &Installation,
-    context: &OpContext,
-    command: C,
-) -> anyhow::Result<C::Output> {
-    let call = Call { context: context.clone(), idempotency_key: None, command };
-    Ok(installation.operations.run_one(call).await.map_err(refused)?.output)
-}
-
 /// Tenant by tenant, and in each until nothing is left: every step is whole by itself.
 async fn rewrap(
     installation: &Installation,
@@ -202,8 +179,7 @@ async fn rewrap(
         let context = installation.context(Arc::clone(&tenant), ActorKind::Cli);
         let mut line = RewrapLine { tenant: tenant.slug.clone(), keys: KeysRewrapped::default() };
         loop {
-            let keyring = Arc::clone(&installation.keyring);
-            let step = run_one(installation, &context, RewrapKeys { keyring }).await?;
+            let step = installation.identity.rewrap_keys(&context).await.map_err(refused)?;
             if step.is_none() {
                 break;
             }

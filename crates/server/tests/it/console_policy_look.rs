@@ -105,6 +105,7 @@ async fn pages_of_keys_are_clean_in_every_variant() {
     walker.visit(&page, &Stop::new("keys-api-rotate", format!("{place}?confirm=ask-rotate"))).await;
     walker.visit(&page, &Stop::new("keys-api", "/keys/api")).await;
     assert!(!page.text("body").await.contains(&secret), "no other page has it");
+    walker.visit(&page, &Stop::new("keys-data", "/keys/data?count=yes")).await;
     walker.visit(&page, &Stop::new("keys", "/keys")).await;
     page.click("[data-open=ask-rotate]").await;
     page.wait_for("#ask-rotate[open]").await;

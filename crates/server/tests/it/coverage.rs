@@ -351,8 +351,13 @@ fn key_plan(route: &Route, objects: &Objects) -> Option<Plan> {
             let account = json!({ "type": "account", "id": objects.account });
             (None, Some(json!({ "action": "account:read", "resource": account })), "")
         }
-        "listEvents" | "listSigningKeys" | "listApiKeys" => (None, None, ""),
-        "rotateSigningKey" => (None, Some(json!({})), ""),
+        "listEvents" | "listSigningKeys" | "listApiKeys" | "listDataKeys" | "readKeyInventory" => {
+            (None, None, "")
+        }
+        "rotateSigningKey" | "rewrapDataKeys" => (None, Some(json!({})), ""),
+        "rotateDataKey" => (None, Some(json!({ "purpose": "field_data" })), ""),
+        // The one that seals: who may destroy it is told that it is not retired.
+        "destroyDataKey" => (None, Some(json!({ "purpose": "field_kek", "epoch": 1 })), ""),
         "revokeSigningKey" => (Some(objects.signing_key), Some(json!({})), ""),
         "introspectToken" => (None, Some(json!({ "token": "nonsense" })), ""),
         "createApiKey" => (None, Some(json!({ "name": "Payroll", "role": "customer" })), ""),

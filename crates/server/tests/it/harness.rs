@@ -151,6 +151,7 @@ impl App {
                 public_url: config.public_url.clone(),
                 jwt_secret: Some(SecretBytes::new(vec![9; 32])),
                 exempt_loopback: true,
+                sealed: server::compose::SEALED,
             },
         );
         let sealer =

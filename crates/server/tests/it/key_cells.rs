@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use banking::{CreateCustomer, CustomerType, NewCustomer, PersonalData, ReadCustomer};
 use operation::{Call, InventoryLine, KeyInventory, OperationError};
-use server::cli::keys::SEALED;
+use server::compose::SEALED;
 use tenancy::cells::{Cell, KeyClass, ROW};
 use tenancy::keyring::TenantKeys;
 use tenancy::{Actor, DbError, OpContext};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use operation::{DestroyKey, KeysRewrapped, Refusal, RewrapKeys, RotateDataKey};
-use server::cli::keys::SEALED;
+use server::compose::SEALED;
 use tenancy::{
     ActorKind, OpContext,
     directory::Directory,

@@ -95,10 +95,11 @@ const LISTED: [Listed; 8] = [
 ];
 
 /// Lists whose lines no route reads one by one, with what else holds them to the policy.
-const ELSEWHERE: [(&str, &str); 11] = [
+const ELSEWHERE: [(&str, &str); 13] = [
     ("listActivity", "one's own, by `own_lists_show_nobody_elses`"),
     ("listAuditCheckpoints", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
     ("listAuditEvents", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
+    ("listDataKeys", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
     ("listDevices", "one's own, by `own_lists_show_nobody_elses`"),
     ("listFactorResets", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
     ("listFactors", "one's own, by `own_lists_show_nobody_elses`"),
@@ -107,6 +108,7 @@ const ELSEWHERE: [(&str, &str); 11] = [
     ("listSessions", "one's own, by `own_lists_show_nobody_elses`"),
     ("listSigningKeys", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
     ("listTransactions", "an account's, by `bank_lists`"),
+    ("readKeyInventory", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
 ];
 
 /// A small generator (Knuth's MMIX constants): worlds differ by seed and can be run again.
@@ -370,6 +372,8 @@ async fn the_log_is_read_whole_or_not_at_all() {
         ("/v1/audit/events", Permission::AuditRead),
         ("/v1/audit/checkpoints", Permission::AuditRead),
         ("/v1/keys", Permission::KeyRead),
+        ("/v1/keys/data", Permission::KeyRead),
+        ("/v1/keys/inventory", Permission::KeyRead),
         ("/v1/mfa-resets", Permission::UserUpdate),
     ];
     for role in Blueprint::CoreBank.roles() {

@@ -41,6 +41,7 @@ mod console_policy_look;
 mod console_security;
 mod coverage;
 mod crash;
+mod data_keys;
 mod database_tls;
 mod demo;
 mod doctor;

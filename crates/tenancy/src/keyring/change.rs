@@ -44,6 +44,14 @@ pub enum Rotatable {
 }
 
 impl Rotatable {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::TenantKek, Self::FieldKek, Self::FieldData];
+
+    /// The one of this purpose.
+    pub fn named(purpose: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|what| what.purpose().as_str() == purpose)
+    }
+
     /// What it is in the key tables.
     pub const fn purpose(self) -> Purpose {
         match self {

@@ -236,6 +236,7 @@ fn open(
         public_url: "https://bank.test".to_owned(),
         jwt_secret: secret.map(|bytes| SecretBytes::from_slice(&bytes)),
         exempt_loopback: true,
+        sealed: &[],
     };
     Identity::new(operations, Directory::new(app), Arc::new(keyring), hasher, clock, config)
 }
