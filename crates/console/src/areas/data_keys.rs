@@ -165,7 +165,7 @@ fn words(purpose: &str) -> &'static str {
     match Rotatable::named(purpose) {
         Some(Rotatable::TenantKek) => "Wraps what signs and verifies",
         Some(Rotatable::FieldKek) => "Wraps keys of people and fields",
-        Some(Rotatable::FieldData) => "Seals what is nobody's",
+        Some(Rotatable::FieldData) => "Seals the tenant's own secrets",
         None => "Unknown",
     }
 }
