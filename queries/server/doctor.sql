@@ -42,7 +42,8 @@ LEFT JOIN pg_roles owner ON owner.rolname = 'strongroom_owner'
 ORDER BY wanted.position;
 
 --! tenant_tables
--- Every table with a tenant, and whether anything keeps the tenants apart in it.
+-- Every table with a tenant, and whether anything keeps the tenants apart in it. Nothing has to
+-- where the application has no right (the log over all tenants' logs).
 SELECT relation.relname::text AS name, relation.relrowsecurity AS enabled, relation.relforcerowsecurity AS forced,
     EXISTS (SELECT 1 FROM pg_policy rule WHERE rule.polrelid = relation.oid AND rule.polname = 'tenant_isolation') AS isolated,
     pg_get_userbyid(relation.relowner)::text AS owner
@@ -50,6 +51,8 @@ FROM pg_class relation
 JOIN pg_namespace space ON space.oid = relation.relnamespace
 JOIN pg_attribute tenant ON tenant.attrelid = relation.oid AND tenant.attname = 'tenant_id' AND NOT tenant.attisdropped
 WHERE space.nspname = 'public' AND relation.relkind IN ('r', 'p')
+    AND (relation.relrowsecurity
+        OR has_table_privilege('strongroom_app', relation.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE'))
 ORDER BY relation.relname;
 
 --! triggers

@@ -138,6 +138,26 @@ pub enum FaultKind {
         /// What is not good about it.
         reason: String,
     },
+    /// The super-log knows a checkpoint that is not there.
+    #[error("the checkpoint of size {tree_size} was removed: the super-log knows it")]
+    CheckpointRemoved {
+        /// The size once signed.
+        tree_size: u64,
+    },
+    /// The super-log does not know a checkpoint.
+    #[error("the checkpoint of size {tree_size} is not in the super-log")]
+    CheckpointUnlogged {
+        /// The checkpoint's size.
+        tree_size: u64,
+    },
+    /// The super-log itself is not as it was written.
+    #[error("the super-log is not good at size {size}: {reason}")]
+    SuperLogBad {
+        /// How many of its leaves were good.
+        size: u64,
+        /// What is not good about it.
+        reason: String,
+    },
     /// The log ends elsewhere than its last checkpoint.
     #[error("the log has {leaves} leaves and its last checkpoint says {signed_size}")]
     SizeDiffers {

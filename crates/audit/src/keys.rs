@@ -71,8 +71,18 @@ pub async fn rewrap(transaction: &TenantTx, keys: &TenantKeys) -> Result<usize, 
     Ok(rows.len())
 }
 
-/// Opens the key of a row of `log_key`: KEK under the root, seed under the KEK.
+/// Opens the key of a row of `log_key` under the name that the row gives it.
 pub(crate) fn open(tenant_id: Uuid, row: &Row, roots: &RootKeys) -> Result<LogSigner, DbError> {
+    open_as(tenant_id, row.try_get("key_name")?, row, roots)
+}
+
+/// Opens it under a name: KEK under the root, seed under the KEK.
+pub(crate) fn open_as(
+    tenant_id: Uuid,
+    name: &str,
+    row: &Row,
+    roots: &RootKeys,
+) -> Result<LogSigner, DbError> {
     let kek_context = KeyContext {
         tenant: tenant_id,
         purpose: Purpose::TenantKek,
@@ -89,9 +99,8 @@ pub(crate) fn open(tenant_id: Uuid, row: &Row, roots: &RootKeys) -> Result<LogSi
     };
     let wrapped = WrappedKey::from_bytes(row.try_get("wrapped_seed")?).map_err(corrupt)?;
     let seed = kek.unwrap(&context, &wrapped).map_err(corrupt)?;
-    let name: String = row.try_get("key_name")?;
     let signer = NoteSigner::from_seed(&seed).map_err(corrupt)?;
-    LogSigner::new(&name, signer).map_err(|error| DbError::Corrupt(error.to_string()))
+    LogSigner::new(name, signer).map_err(|error| DbError::Corrupt(error.to_string()))
 }
 
 fn corrupt(error: KeyError) -> DbError {

@@ -5,6 +5,7 @@
 //! Refuses to know: who may read the log (the access crate decides), what a
 //! command does (it hands in finished events), and personal data (never here).
 
+pub mod anchor;
 pub mod canonical;
 pub mod event;
 pub mod export;
@@ -25,6 +26,8 @@ mod fault;
 mod record;
 mod rows;
 mod sealing;
+mod super_log;
+mod super_walk;
 mod trust;
 mod walk;
 

@@ -110,6 +110,11 @@ impl NoteVerifier {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// The same key under another name.
+    pub(crate) fn renamed(&self, name: &str) -> Result<Self, NoteError> {
+        Self::new(name, self.public_key)
+    }
 }
 
 /// A signed note, taken apart. Signatures are not yet verified.

@@ -19,9 +19,11 @@ use tokio_postgres::Transaction;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::anchor::{Anchor, AnchorFault};
 use crate::keys;
 use crate::note::LogSigner;
 use crate::sealing::{Growth, PassError, Statements, load_trees, take};
+use crate::super_log::{self, SuperFault, SuperLog};
 
 const WAITING: &str = tenancy::sql!("audit/sealing.sql", "waiting");
 const LOG_KEY: &str = tenancy::sql!("audit/sealing.sql", "log_key");
@@ -83,6 +85,7 @@ pub struct Sealer {
     keyring: Arc<Keyring>,
     clock: Clock,
     batch_rows: i64,
+    anchor: Option<Anchor>,
     signers: Mutex<HashMap<Uuid, Arc<LogSigner>>>,
     quarantine: Mutex<HashMap<Uuid, (u32, SealFault)>>,
 }
@@ -104,6 +107,7 @@ impl Sealer {
             keyring,
             clock,
             batch_rows: BATCH_ROWS,
+            anchor: None,
             signers: Mutex::default(),
             quarantine: Mutex::default(),
         }
@@ -113,6 +117,14 @@ impl Sealer {
     #[must_use]
     pub fn with_batch_rows(mut self, batch_rows: i64) -> Self {
         self.batch_rows = batch_rows.max(1);
+        self
+    }
+
+    /// The same, keeping the newest checkpoint outside the database, and sealing nothing
+    /// where the database is not the one that was signed last.
+    #[must_use]
+    pub fn anchored_in(mut self, anchor: Option<Anchor>) -> Self {
+        self.anchor = anchor;
         self
     }
 
@@ -175,12 +187,24 @@ impl Sealer {
             add_leaves: client.prepare_cached(Statements::ADD_LEAVES).await?,
             add_nodes: client.prepare_cached(Statements::ADD_NODES).await?,
             add_checkpoints: client.prepare_cached(Statements::ADD_CHECKPOINTS).await?,
+            over_all: super_log::Statements {
+                head: client.prepare_cached(super_log::Statements::HEAD).await?,
+                frontier: client.prepare_cached(super_log::Statements::FRONTIER).await?,
+                add_leaves: client.prepare_cached(super_log::Statements::ADD_LEAVES).await?,
+                add_nodes: client.prepare_cached(super_log::Statements::ADD_NODES).await?,
+                add_checkpoint: client
+                    .prepare_cached(super_log::Statements::ADD_CHECKPOINT)
+                    .await?,
+            },
         };
         let transaction = client.build_transaction().start().await?;
         match self.pass(&transaction, &statements, &skipped).await {
-            Ok(pass) => {
+            Ok((pass, note)) => {
                 transaction.commit().await?;
                 metrics::counter!("audit_sealed_total").increment(pass.sealed as u64);
+                if let Some(note) = note {
+                    self.publish(note).await;
+                }
                 Ok(pass)
             }
             Err(PassError::Tenant { tenant_id, fault }) => {
@@ -193,6 +217,28 @@ impl Sealer {
             }
             Err(PassError::Database(error)) => Err(error),
         }
+    }
+
+    /// What is anchored, where anything is to be.
+    async fn anchored(&self) -> Result<Option<Option<String>>, DbError> {
+        let Some(anchor) = self.anchor.clone() else { return Ok(None) };
+        let read = tokio::task::spawn_blocking(move || anchor.read());
+        let read = read.await.map_err(|error| DbError::Corrupt(error.to_string()))?;
+        read.map(Some).map_err(|error| DbError::Corrupt(error.to_string()))
+    }
+
+    /// Anchors what is committed. Where that fails, what is sealed stays sealed; the next
+    /// pass anchors for both.
+    async fn publish(&self, note: String) {
+        let Some(anchor) = self.anchor.clone() else { return };
+        let moved = tokio::task::spawn_blocking(move || anchor.advance(&note)).await;
+        let failed = match moved {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        metrics::counter!("audit_anchor_failures_total").increment(1);
+        tracing::error!(error = failed, "the newest checkpoint could not be anchored");
     }
 
     /// Sets the gauges `audit_inbox_waiting` and `audit_inbox_age_seconds`.
@@ -226,32 +272,59 @@ impl Sealer {
         transaction: &Transaction<'_>,
         statements: &Statements,
         skipped: &[Uuid],
-    ) -> Result<Pass, PassError> {
+    ) -> Result<(Pass, Option<String>), PassError> {
         let leads: bool = transaction.query_one(&statements.lead, &[]).await?.try_get("leads")?;
         if !leads {
-            return Ok(Pass::default());
+            return Ok((Pass::default(), None));
         }
         let taken = take(transaction, statements, self.batch_rows, skipped).await?;
-        let rows: usize = taken.values().map(Vec::len).sum();
-        if rows > 0 {
-            let trees =
-                load_trees(transaction, statements, &taken.keys().copied().collect::<Vec<_>>())
-                    .await?;
-            let mut growth = Growth::default();
-            for (tenant_id, leaves) in taken {
-                let tree = trees.get(&tenant_id).cloned().unwrap_or_default();
-                let signer = self.signer(transaction, tenant_id).await?;
-                growth.extend(tenant_id, tree, leaves, &signer)?;
-            }
-            growth.write(transaction, statements, self.clock.now()).await?;
-            return Ok(Pass {
-                leads: true,
-                sealed: rows,
-                tenants: growth.tenants(),
-                more: i64::try_from(rows).is_ok_and(|rows| rows >= self.batch_rows),
-            });
+        let sealed: usize = taken.values().map(Vec::len).sum();
+        if sealed == 0 {
+            return Ok((Pass { leads: true, ..Pass::default() }, None));
         }
-        Ok(Pass { leads: true, ..Pass::default() })
+        // Before anything is signed.
+        let over_all = self.over_all(transaction, &statements.over_all).await?;
+        let tenants: Vec<Uuid> = taken.keys().copied().collect();
+        let trees = load_trees(transaction, statements, &tenants).await?;
+        let mut growth = Growth::default();
+        for (tenant_id, leaves) in taken {
+            let tree = trees.get(&tenant_id).cloned().unwrap_or_default();
+            let signer = self.signer(transaction, tenant_id).await?;
+            growth.extend(tenant_id, tree, leaves, &signer)?;
+        }
+        let now = self.clock.now();
+        growth.write(transaction, statements, now).await?;
+        let note = match over_all {
+            Some(log) => {
+                let points = growth.checkpoints();
+                Some(log.extend(transaction, &statements.over_all, &points, now).await?)
+            }
+            None => None,
+        };
+        let more = i64::try_from(sealed).is_ok_and(|rows| rows >= self.batch_rows);
+        Ok((Pass { leads: true, sealed, tenants: growth.tenants(), more }, note))
+    }
+
+    /// The log over all tenants' logs, where it is the one that was anchored.
+    async fn over_all(
+        &self,
+        transaction: &Transaction<'_>,
+        statements: &super_log::Statements,
+    ) -> Result<Option<SuperLog>, PassError> {
+        let loaded = SuperLog::load(transaction, statements, self.keyring.roots()).await?;
+        let Some(anchored) = self.anchored().await? else { return Ok(loaded) };
+        let held = match (&loaded, &anchored) {
+            (Some(log), _) => log.holds(transaction, statements, anchored.as_deref()).await,
+            (None, None) => Ok(()),
+            (None, Some(_)) => {
+                let fault = AnchorFault::Foreign("there is no platform tenant".to_owned());
+                Err(SuperFault::Anchor(fault))
+            }
+        };
+        let is_refused = matches!(held, Err(SuperFault::Anchor(_)));
+        metrics::gauge!("audit_anchor_refused").set(if is_refused { 1.0 } else { 0.0 });
+        held?;
+        Ok(loaded)
     }
 
     async fn signer(

@@ -15,6 +15,7 @@ use crate::merkle::{Frontier, Hash, NodeId, STORED_LEVEL_MIN, compute_low_nodes,
 use crate::note::{Checkpoint, LogSigner};
 use crate::rows::{hash_of, signed, unsigned};
 use crate::sealer::SealFault;
+use crate::super_log::{self, NewCheckpoint, SuperFault};
 
 /// The statements of a pass, prepared on its connection.
 pub(crate) struct Statements {
@@ -25,6 +26,7 @@ pub(crate) struct Statements {
     pub(crate) add_leaves: Statement,
     pub(crate) add_nodes: Statement,
     pub(crate) add_checkpoints: Statement,
+    pub(crate) over_all: super_log::Statements,
 }
 
 impl Statements {
@@ -44,6 +46,16 @@ pub(crate) enum PassError {
     Database(#[from] DbError),
     #[error("tenant {tenant_id}: {fault}")]
     Tenant { tenant_id: Uuid, fault: SealFault },
+}
+
+impl From<SuperFault> for PassError {
+    /// Of all tenants, so it is no one's to be set aside for.
+    fn from(fault: SuperFault) -> Self {
+        Self::Database(match fault {
+            SuperFault::Database(error) => error,
+            SuperFault::Tree(_) | SuperFault::Anchor(_) => DbError::Corrupt(fault.to_string()),
+        })
+    }
 }
 
 impl From<tokio_postgres::Error> for PassError {
@@ -113,7 +125,7 @@ pub(crate) async fn load_trees(
     Ok(trees)
 }
 
-fn restore(size: u64, mut nodes: HashMap<NodeId, Hash>) -> Result<Frontier, SealFault> {
+pub(crate) fn restore(size: u64, mut nodes: HashMap<NodeId, Hash>) -> Result<Frontier, SealFault> {
     let ids = Frontier::node_ids(size);
     compute_low_nodes(&ids, &mut nodes).map_err(|_| SealFault::NodesMissing)?;
     let peaks: Option<Vec<_>> = ids.iter().map(|id| nodes.get(id).copied()).collect();
@@ -160,6 +172,17 @@ impl Growth {
     /// How many tenants have grown.
     pub(crate) fn tenants(&self) -> usize {
         self.checkpoint_tenants.len()
+    }
+
+    /// What the super-log is to hold of this pass.
+    pub(crate) fn checkpoints(&self) -> Vec<NewCheckpoint<'_>> {
+        (self.checkpoint_tenants.iter().zip(&self.checkpoint_sizes).zip(&self.checkpoint_notes))
+            .map(|((tenant_id, size), note)| NewCheckpoint {
+                tenant_id: *tenant_id,
+                tree_size: *size,
+                note,
+            })
+            .collect()
     }
 
     pub(crate) fn extend(

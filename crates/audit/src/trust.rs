@@ -10,13 +10,16 @@ use uuid::Uuid;
 use crate::fault::{FaultKind, TenantReport};
 use crate::keys::log_name;
 use crate::note::NoteVerifier;
+use crate::super_log::super_log_name;
 use crate::verify::Options;
 
 /// The names of the logs whose checkpoints or keys were given and none of which was
 /// verified: a log that is gone with its tenant is no good log.
 pub fn logs_without_report(reports: &[TenantReport], options: &Options) -> Vec<String> {
-    let verified: BTreeSet<String> =
-        reports.iter().map(|report| log_name(report.tenant_id)).collect();
+    // The super-log is verified with the platform; no other tenant has one of its name.
+    let names =
+        |report: &TenantReport| [log_name(report.tenant_id), super_log_name(report.tenant_id)];
+    let verified: BTreeSet<String> = reports.iter().flat_map(names).collect();
     let notes = options.known_checkpoints.iter().map(|note| origin_of(note));
     let keys = options.trusted_keys.iter().map(NoteVerifier::name);
     let given: BTreeSet<&str> = notes.chain(keys).collect();
@@ -25,7 +28,11 @@ pub fn logs_without_report(reports: &[TenantReport], options: &Options) -> Vec<S
 
 /// The notes that bear the tenant's log's name; those of other logs are theirs.
 pub(crate) fn notes_of(tenant_id: Uuid, notes: &[String]) -> impl Iterator<Item = &str> {
-    let name = log_name(tenant_id);
+    notes_named(log_name(tenant_id), notes)
+}
+
+/// The notes of the log of this name.
+pub(crate) fn notes_named(name: String, notes: &[String]) -> impl Iterator<Item = &str> {
     notes.iter().map(String::as_str).filter(move |note| origin_of(note) == name)
 }
 

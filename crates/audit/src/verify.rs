@@ -20,6 +20,7 @@ use crate::merkle::{self, Hash, NodeId, STORED_LEVEL_MIN};
 use crate::note::NoteVerifier;
 use crate::proof::verifier_of;
 use crate::rows::{hash_of, signed, unsigned};
+use crate::super_walk;
 pub use crate::trust::logs_without_report;
 use crate::trust::{keys_of, notes_of};
 use crate::walk::{self, Walk};
@@ -110,18 +111,25 @@ async fn tenant_report(
         Progress { tenant: slug.clone(), checked: 0, total: counts.leaves + counts.waiting };
     progress(&state);
     let known = notes_of(tenant_id, &options.known_checkpoints);
-    let walk = keys_of(tenant_id, stored, &options.trusted_keys)
-        .and_then(|keys| Walk::new(keys, known))
-        .and_then(|walk| walk.reaches(counts.leaves).map(|()| walk));
+    let walk = keys_of(tenant_id, stored, &options.trusted_keys).and_then(|keys| {
+        let walk = Walk::new(keys.clone(), known)?;
+        walk.reaches(counts.leaves).map(|()| (walk, keys))
+    });
     let fault = match walk {
         Err(kind) => Some(whole_log(kind)),
-        Ok(walk) => {
+        Ok((walk, keys)) => {
             let page_rows = i64::from(options.page_rows.max(1));
             let written = Vec::with_capacity(1_024);
             let first_unproven = None;
             let mut run =
                 Verification { client, tenant_id, page_rows, walk, first_unproven, written };
-            run.first_fault(&counts, &mut state, progress).await?
+            match run.first_fault(&counts, &mut state, progress).await? {
+                None => {
+                    let known = &options.known_checkpoints;
+                    super_walk::fault(client, tenant_id, (&keys, known), page_rows).await?
+                }
+                found => found,
+            }
         }
     };
     Ok(TenantReport {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use access::Policies;
 use api::{ApiConfig, ApiParts, ApiState};
-use audit::Sealer;
+use audit::{Sealer, anchor::Anchor};
 use banking::{HoldGroups, movements::CreateTransfer};
 use console::{Console, ConsoleParts};
 use events::Relay;
@@ -35,6 +35,8 @@ pub struct Ingredients {
     pub app: DatabaseConfig,
     /// The database as `strongroom_sealer`.
     pub sealer: DatabaseConfig,
+    /// Where the newest checkpoint of the audit log is kept.
+    pub anchor: Option<Anchor>,
     /// The roots, for the tenants' keys.
     pub roots: RootKeys,
     /// `JWT_SECRET_KEY`.
@@ -111,7 +113,8 @@ impl Installation {
             },
         );
         let relay = Relay::new(sealer_database.clone(), clock.clone());
-        let sealer = Sealer::new(sealer_database, Arc::clone(&keyring), clock.clone());
+        let sealer = Sealer::new(sealer_database, Arc::clone(&keyring), clock.clone())
+            .anchored_in(ingredients.anchor);
         let notices = Notices::new(
             operations.clone(),
             Arc::clone(&keyring),

@@ -1,6 +1,7 @@
 //! `strongroom audit`: proves the log, over a database or over a file alone, and makes the
 //! files that others prove it by. Trusts nothing but the signing keys.
 
+mod anchor;
 mod files;
 mod list;
 
@@ -77,6 +78,12 @@ pub enum Command {
         #[arg(long, value_name = "SLUG")]
         tenant: String,
     },
+    /// What is kept outside the database of the newest checkpoint (AUDIT_ANCHOR), and the ways on where sealing is refused because of it.
+    Anchor {
+        /// What to do.
+        #[command(subcommand)]
+        command: anchor::Command,
+    },
     /// Check a proof from its file alone: no database, no server. Ends with 1 where it proves nothing.
     CheckProof {
         /// A file of `audit proof`, of `audit consistency`, of the API or of the console.
@@ -118,6 +125,7 @@ pub(super) async fn run(
         Command::Consistency { from, to, tenant } => {
             files::consistency(&tenant, from, to, configuration, output).await
         }
+        Command::Anchor { command } => anchor::run(command, configuration, output).await,
         Command::CheckProof { file, key } => files::check(&file, &key, output),
     }
 }

@@ -39,7 +39,7 @@ a superuser, bypasses row security or owns the tables. All faults are listed tog
 
 Named in the specification, and arriving with the feature that reads them, so that no setting is without effect: secret \
 managers (`aws-sm://`, `azure-kv://`), \
-sealed URLs, `DATABASE_DIRECT_URL`, `DATABASE_REPLICA_URL`, `KAFKA_*`, `SENTRY_DSN`, `AUDIT_ANCHOR`, \
+sealed URLs, `DATABASE_DIRECT_URL`, `DATABASE_REPLICA_URL`, `KAFKA_*`, `SENTRY_DSN`, \
 object stores and SIEM.
 ";
 

@@ -23,6 +23,7 @@ pub use documentation::markdown;
 pub use source::{Found, Origin, Sources};
 
 use api::Network;
+use audit::anchor::Anchor;
 use hotstate::shared::StoreAddress;
 use notify::{Gateway, GatewayConfig, Smtp, SmtpConfig, Transport, Transports};
 use tenancy::DatabaseConfig;
@@ -285,6 +286,11 @@ impl Configuration {
             .into_iter()
             .filter_map(|network| network.parse().ok())
             .collect()
+    }
+
+    /// Where the newest checkpoint of the audit log is kept.
+    pub fn anchor(&self) -> Option<Anchor> {
+        Anchor::parse(self.text("AUDIT_ANCHOR"))
     }
 
     /// The header in which those proxies say where a client is.

@@ -213,6 +213,13 @@ const DATABASE: &[Setting] = &[
         Kind::DatabaseUrl,
         "The read-only login of `audit verify` and `ledger verify` (`strongroom_auditor`). `DATABASE_URL` where unset.",
     ),
+    unset(
+        "AUDIT_ANCHOR",
+        Kind::Anchor,
+        "A file that keeps the newest checkpoint of the audit log, outside the database and best on another machine's \
+         disk: where a database is restored behind it, nothing is sealed and signed any more until somebody accepts \
+         that (`strongroom audit anchor`). Several nodes share one. Without it an older copy is gone on from unnoticed.",
+    ),
     plain(
         "DATABASE_POOL_SIZE",
         Kind::Integer { least: 1, most: 1_000 },

@@ -57,6 +57,8 @@ pub enum Kind {
     Identifier,
     /// The path of a file.
     File,
+    /// Where the newest checkpoint is kept, as `audit::anchor` reads it.
+    Anchor,
 }
 
 impl Kind {
@@ -85,6 +87,7 @@ impl Kind {
             Self::HttpUrl => "address, as `https://gateway.example`".to_owned(),
             Self::Identifier => "letters and digits".to_owned(),
             Self::File => "path of a file, not what stands in it".to_owned(),
+            Self::Anchor => "absolute path, as `file:/var/lib/strongroom/anchor`".to_owned(),
         }
     }
 
@@ -122,6 +125,7 @@ impl Kind {
             Self::Identifier => {
                 !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
             }
+            Self::Anchor => audit::anchor::Anchor::parse(text).is_some(),
             Self::File => {
                 !text.is_empty() && !text.contains("-----BEGIN") && !text.contains(['\n', '\0'])
             }

@@ -133,6 +133,7 @@ pub async fn ingredients(configuration: &Configuration) -> anyhow::Result<Ingred
             "DATABASE_SEALER_URL",
         )
         .await?,
+        anchor: configuration.anchor(),
         roots: configuration.root_keys()?,
         token_secret: configuration.token_secret(),
         exempt_loopback: false,

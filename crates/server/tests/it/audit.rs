@@ -23,16 +23,20 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 use vault::{RootKey, RootKeys};
 
-struct World {
-    database: TestDatabase,
-    app: Database,
+pub(crate) struct World {
+    pub(crate) database: TestDatabase,
+    pub(crate) app: Database,
     keyring: Arc<Keyring>,
     clock: Clock,
 }
 
 impl World {
-    async fn new() -> Self {
-        let database = TestDatabase::create().await;
+    pub(crate) async fn new() -> Self {
+        Self::over(TestDatabase::create().await)
+    }
+
+    /// The same over what another one left.
+    pub(crate) fn over(database: TestDatabase) -> Self {
         let app = open(&database, "strongroom_app");
         let roots = RootKeys::new(RootKey::from_bytes(&[7; 32]), None);
         let start: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
@@ -40,6 +44,10 @@ impl World {
     }
 
     async fn tenant(&self, slug: &str) -> OpContext {
+        self.tenant_of(slug, "core-bank").await
+    }
+
+    pub(crate) async fn tenant_of(&self, slug: &str, blueprint: &str) -> OpContext {
         let id = self.clock.new_id();
         let superuser = self.superuser().await;
         // As the operation that makes tenants: the log begins empty.
@@ -47,15 +55,15 @@ impl World {
         superuser
             .execute(
                 "INSERT INTO tenants (id, slug, name, blueprint, modules) \
-                 VALUES ($1, $2, $2, 'core-bank', '{}')",
-                &[&id, &slug],
+                 VALUES ($1, $2, $2, $3, '{}')",
+                &[&id, &slug, &blueprint],
             )
             .await
             .unwrap();
         let tenant = TenantRef {
             id: TenantId(id),
             slug: slug.to_owned(),
-            blueprint: "core-bank".parse::<Blueprint>().unwrap(),
+            blueprint: blueprint.parse::<Blueprint>().unwrap(),
             modules: Vec::new(),
             time_zone: "UTC".to_owned(),
         };
@@ -67,16 +75,16 @@ impl World {
         context
     }
 
-    fn sealer(&self) -> Sealer {
+    pub(crate) fn sealer(&self) -> Sealer {
         let database = open(&self.database, "strongroom_sealer");
         Sealer::new(database, Arc::clone(&self.keyring), self.clock.clone())
     }
 
-    async fn superuser(&self) -> Client {
+    pub(crate) async fn superuser(&self) -> Client {
         connect(&self.database.superuser_url()).await
     }
 
-    async fn append(&self, context: &OpContext, count: usize) -> Vec<Uuid> {
+    pub(crate) async fn append(&self, context: &OpContext, count: usize) -> Vec<Uuid> {
         let events: Vec<_> = (0..count).map(|number| self.event(context, number)).collect();
         let ids = events.iter().map(AuditEvent::event_id).collect();
         let transaction = self.app.begin(context).await.unwrap();
@@ -99,16 +107,16 @@ impl World {
         .details(json!({ "number": number, "empty": {}, "none": null }))
     }
 
-    async fn verify(&self) -> Vec<TenantReport> {
+    pub(crate) async fn verify(&self) -> Vec<TenantReport> {
         self.verify_as(&self.database.superuser_url()).await
     }
 
-    async fn verify_as(&self, url: &str) -> Vec<TenantReport> {
+    pub(crate) async fn verify_as(&self, url: &str) -> Vec<TenantReport> {
         let options = Options { page_rows: 7, ..Options::default() };
         verify(&connect(url).await, &options, &mut |_| {}).await.unwrap()
     }
 
-    async fn fault(&self) -> Option<Fault> {
+    pub(crate) async fn fault(&self) -> Option<Fault> {
         self.verify().await.into_iter().find_map(|report| report.fault)
     }
 }

@@ -14,6 +14,12 @@ const WITHOUT_TENANT: &[(&str, &str)] = &[
         "tenants",
         "the directory: a request is routed by it before its tenant is known; holds no secrets",
     ),
+    ("audit_super_leaves", "hashes over all tenants' logs; the application has no right to it"),
+    ("audit_super_tree", "hashes over all tenants' logs; the application has no right to it"),
+    (
+        "audit_super_checkpoints",
+        "signed over all tenants' logs; the application has no right to it",
+    ),
     ("schema_migrations", "the schema's own history; written by the owner alone"),
     ("schema_migrations_history", "the schema's own history; written by the owner alone"),
 ];
@@ -45,6 +51,9 @@ const WITHOUT_CREATED_AT: &[(&str, &str)] = &[
     ("audit_checkpoints", "signed_at"),
     ("event_outbox", "a queue of ids, emptied within a second"),
     ("events", "published_at; the record has the time"),
+    ("audit_super_leaves", "hashes; the checkpoint has the time"),
+    ("audit_super_tree", "hashes; the checkpoint has the time"),
+    ("audit_super_checkpoints", "signed_at"),
 ];
 
 const RLS_EXPRESSION: &str =

@@ -5,6 +5,7 @@
 //! the database, the schema, the tenants; what cannot be reached is skipped with the
 //! reason, never left out. It refuses to mend anything itself and to show a secret.
 
+mod anchor;
 mod checklist;
 mod connection;
 mod database;
@@ -120,6 +121,7 @@ async fn examine(options: &Options, configuration: &Configuration) -> Report {
     findings.extend(store::check(&patient).await);
     let (of_database, queries) = examine_database(&patient, options.queries).await;
     findings.extend(of_database);
+    findings.push(anchor::check(&patient).await);
     let mut report = Report::new(installation(configuration, &options.folder), findings);
     if options.production {
         let figures = match metrics_host(configuration) {
