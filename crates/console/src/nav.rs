@@ -28,8 +28,9 @@ pub(crate) struct Item {
 pub(crate) const ITEMS: &[Item] = &[
     Item { label: "Overview", href: "/", icon: "home", key: "o", group: "", module: "identity", permission: None },
     Item { label: "Customers", href: "/customers", icon: "users", key: "c", group: "Banking", module: "banking", permission: Some(Permission::CustomerRead) },
-    Item { label: "Accounts", href: "/accounts", icon: "wallet", key: "a", group: "Banking", module: "banking", permission: Some(Permission::AccountRead) },
+    Item { label: "Accounts", href: "/accounts", icon: "wallet", key: "b", group: "Banking", module: "banking", permission: Some(Permission::AccountRead) },
     Item { label: "Transfer", href: "/transfers/new", icon: "transfer", key: "t", group: "Banking", module: "banking", permission: Some(Permission::TransactionCreate) },
+    Item { label: "Approvals", href: "/approvals", icon: "check", key: "a", group: "Oversight", module: "banking", permission: Some(Permission::TransactionApprove) },
     Item { label: "People", href: "/users", icon: "user", key: "p", group: "Oversight", module: "identity", permission: Some(Permission::UserRead) },
     Item { label: "Audit log", href: "/audit", icon: "shield", key: "l", group: "Oversight", module: "audit", permission: Some(Permission::AuditRead) },
     Item { label: "Keys", href: "/keys", icon: "key", key: "k", group: "Oversight", module: "identity", permission: Some(Permission::KeyRead) },

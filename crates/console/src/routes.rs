@@ -9,11 +9,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     areas::{
-        account, account_settings, accounts, activity, api_keys, approvals, audit, backup_codes,
-        contact, customer_forms, customers, data_keys, devices, enrolment, factor_setup, factors,
-        hold_new, holds, keys, overview, palette, passkeys, password, policy,
-        policy::changes as policy_changes, preferences, recovery, second_step, security, sessions,
-        settings, sign_in, step_up, teller, transfer_proof, transfers, user, user_forms, users,
+        account, account_settings, accounts, activity, api_keys, approval, approvals, audit,
+        backup_codes, contact, customer_forms, customers, data_keys, devices, enrolment,
+        factor_setup, factors, hold_new, holds, keys, overview, palette, passkeys, password,
+        policy, policy::changes as policy_changes, preferences, recovery, second_step, security,
+        sessions, settings, sign_in, step_up, teller, transfer_proof, transfers, user, user_forms,
+        users,
     },
     assets, docs,
     fault::{Answer, Fault},
@@ -80,6 +81,15 @@ pages! {
     get  "/accounts/{id}/hold"           banking  hold_new::ask;
     post "/accounts/{id}/hold"           banking  hold_new::place;
     get  "/approvals"                    banking  approvals::list;
+    get  "/approvals/review"             banking  approval::begin;
+    post "/approvals/review"             banking  approval::review;
+    get  "/approvals/decide"             banking  approval::begin;
+    post "/approvals/decide"             banking  approval::decide_many;
+    get  "/approvals/{id}"               banking  approval::show;
+    get  "/approvals/{id}/approve"       banking  approval::show;
+    post "/approvals/{id}/approve"       banking  approval::approve;
+    get  "/approvals/{id}/reject"        banking  approval::show;
+    post "/approvals/{id}/reject"        banking  approval::reject;
     get  "/audit"                        audit    audit::list;
     get  "/audit.csv"                    audit    audit::csv;
     get  "/audit.jsonl"                  audit    audit::json_lines;

@@ -32,6 +32,7 @@ const DECIDE: &str = tenancy::sql!("banking/approvals.sql", "decide");
 /// Refusals, first found: the note too long; `approval_decided`; `approval_expired`;
 /// `approval_tampered`; `not_independent` (403); `maker_not_permitted`; then the ledger's in the order of
 /// [`ledger::PostingError`], about the field `id`. None of them ends the approval.
+#[derive(Clone)]
 pub struct ApproveRequest {
     /// Whose policies say whether the maker still may.
     pub operations: Operations,

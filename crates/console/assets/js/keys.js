@@ -12,8 +12,10 @@
     const age = on ? 0 : YEAR_S;
     document.cookie = `${OFF}; Path=/; Secure; SameSite=Strict; Max-Age=${age}`;
   };
-  // Nobody types into a box that is ticked; focus may stay on one when its dialog closes.
+  // Nobody types into a box that is ticked, nor into a dialog that has closed, where focus
+  // may stay.
   const typing = (target) => target instanceof Element
+    && target.closest("dialog:not([open])") === null
     && target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]") !== null;
   const rows = () => [...document.querySelectorAll("main tbody tr")].filter((row) => row.querySelector("a[href]"));
   const step = (by) => {
@@ -23,6 +25,24 @@
     const next = all[Math.min(Math.max(at + by, 0), all.length - 1)];
     next.querySelector("a[href]").focus();
     next.scrollIntoView({ block: "nearest" });
+  };
+
+  const focused = () => rows().find((row) => row.contains(document.activeElement));
+  const mark = (event) => {
+    const box = focused()?.querySelector("input[type=checkbox]");
+    if (!box) return;
+    event.preventDefault();
+    box.checked = !box.checked;
+  };
+  // What is marked; where nothing is, the row; on a page of one thing, that. Never more than
+  // a question is opened by a letter.
+  const decide = (event) => {
+    const target = document.querySelector("[data-key=e]");
+    if (!target) return;
+    event.preventDefault();
+    const row = focused();
+    if (row && !document.querySelector("main tbody input:checked")) row.querySelector("a[href]").click();
+    else target.click();
   };
 
   // The switch stands in the help, which the account menu opens as well. Without scripts
@@ -58,6 +78,8 @@
       case "g": going = Date.now(); break;
       case "j": step(1); break;
       case "k": step(-1); break;
+      case "x": mark(event); break;
+      case "e": decide(event); break;
       case "?": window.strongroom?.open("keys"); break;
       case "/": {
         event.preventDefault();

@@ -1,6 +1,6 @@
 //! What waits for a second person, and what became of it.
 //!
-//! Refuses to decide: that is done over the API.
+//! Refuses to decide: `approval` does.
 
 use askama::Template;
 use banking::{Approval, ApprovalFilter, ApprovalList, ApprovalStatus};
@@ -16,7 +16,7 @@ use crate::{
     visitor::Visitor,
 };
 
-const PATH: &str = "/approvals";
+pub(crate) const PATH: &str = "/approvals";
 
 #[derive(Template)]
 #[template(path = "areas/approvals.html")]
@@ -32,6 +32,8 @@ struct Approvals {
 struct Rows {
     lines: Vec<Line>,
     is_waiting: bool,
+    may_decide: bool,
+    csrf: (&'static str, String),
     api: AsApi,
     first: Option<String>,
     next: Option<String>,
@@ -41,14 +43,17 @@ struct Rows {
 impl askama::filters::HtmlSafe for Rows {}
 
 /// An approval as a row draws it.
-struct Line {
-    transfer_id: Uuid,
-    title: String,
-    status: &'static str,
-    who: Option<String>,
-    asked: Markup,
-    ends: Markup,
-    amount: Option<(i64, Currency)>,
+pub(super) struct Line {
+    pub(super) id: Uuid,
+    pub(super) transfer_id: Uuid,
+    pub(super) title: String,
+    pub(super) status: &'static str,
+    pub(super) who: Option<String>,
+    pub(super) asked: Markup,
+    pub(super) ends: Markup,
+    pub(super) amount: Option<(i64, Currency)>,
+    /// Whoever ordered it does not decide it.
+    pub(super) is_own: bool,
 }
 
 /// `GET /approvals?status=`: those that wait, where the address names no status.
@@ -64,6 +69,9 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
     let list = Rows {
         lines: lines(&visitor, found.data).await?,
         is_waiting: status == ApprovalStatus::Pending,
+        may_decide: status == ApprovalStatus::Pending
+            && visitor.may(access::Permission::TransactionApprove),
+        csrf: (page.csrf_field(), page.csrf.clone()),
         api: AsApi::of(&page, ""),
         first: params.get("cursor").map(|_| params.link(PATH, "cursor", "")),
         next: visitor.next_page(PATH, &params, found.next.as_deref()).await?,
@@ -78,20 +86,29 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
     visitor.show(&Approvals { page, params, statuses: named.collect(), list })
 }
 
-async fn lines(visitor: &Visitor, approvals: Vec<Approval>) -> Result<Vec<Line>, Fault> {
+/// The names of people, where one may know them.
+pub(super) async fn names(
+    visitor: &Visitor,
+    mut ids: Vec<Uuid>,
+) -> Result<Vec<(Uuid, String)>, Fault> {
+    ids.sort();
+    ids.dedup();
+    if ids.is_empty() || !visitor.may(access::Permission::UserRead) {
+        return Ok(Vec::new());
+    }
+    Ok(visitor.console.identity.user_names(visitor.context(), &ids, &[]).await?)
+}
+
+pub(super) async fn lines(visitor: &Visitor, approvals: Vec<Approval>) -> Result<Vec<Line>, Fault> {
     let zone = visitor.zone();
-    let mut makers: Vec<Uuid> = approvals.iter().map(|approval| approval.requested_by).collect();
-    makers.sort();
-    makers.dedup();
-    let names = if !makers.is_empty() && visitor.may(access::Permission::UserRead) {
-        visitor.console.identity.user_names(visitor.context(), &makers, &[]).await?
-    } else {
-        Vec::new()
-    };
+    let makers = approvals.iter().map(|approval| approval.requested_by).collect();
+    let names = names(visitor, makers).await?;
     let line = |approval: Approval| {
         let said = approval.payload["description"].as_str().unwrap_or_default();
         let who = names.iter().find(|(id, _)| *id == approval.requested_by);
         Line {
+            id: approval.id,
+            is_own: approval.requested_by == visitor.context().actor.id,
             transfer_id: approval.object_id,
             title: if said.is_empty() {
                 kit::words(approval.kind.as_str())

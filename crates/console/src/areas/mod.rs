@@ -5,6 +5,7 @@ pub(crate) mod account_settings;
 pub(crate) mod accounts;
 pub(crate) mod activity;
 pub(crate) mod api_keys;
+pub(crate) mod approval;
 pub(crate) mod approvals;
 pub(crate) mod as_api;
 pub(crate) mod audit;

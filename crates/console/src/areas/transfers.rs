@@ -16,7 +16,10 @@ use operation::{Call, OperationError, PageRequest, Refusal, RefusalKind, Reply};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{moving, transfer_proof, under_way};
+use super::{
+    approval::{Asked, Waiting},
+    moving, transfer_proof, under_way,
+};
 use crate::{
     fault::{Answer, Fault},
     form::Form,
@@ -70,6 +73,8 @@ struct Shown {
     reverse: Option<String>,
     once: String,
     account_link: Option<String>,
+    /// What waits, or waited and was not made.
+    approval: Option<Waiting>,
 }
 
 #[derive(Template)]
@@ -251,10 +256,11 @@ pub(super) fn made(visitor: &Visitor, reply: &Reply<Transfer>) -> Answer {
 }
 
 /// `GET /transfers/{id}`.
-pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
+pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>, params: Params) -> Answer {
     let ordered = visitor.read(&TransferView { transfer_id: id }).await?;
     if ordered.status != POSTED {
-        return unposted(&visitor, ordered).await;
+        let asked = Asked { refused: None, dialog: params.text("confirm").to_owned() };
+        return unposted(&visitor, ordered, asked, StatusCode::OK).await;
     }
     let movement = visitor.read(&MovementView { transfer_id: id }).await?;
     let sides = visitor.read(&MovementSides { transfer_id: id }).await?;
@@ -285,6 +291,7 @@ pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
             .collect(),
         reverse: may_reverse.then(|| format!("/transfers/{id}/reverse")),
         once: visitor.once(),
+        approval: None,
         transfer,
     })
 }
@@ -449,8 +456,29 @@ const fn is_for_the_form(kind: RefusalKind) -> bool {
     matches!(kind, RefusalKind::Malformed | RefusalKind::Rule | RefusalKind::Conflict)
 }
 
+/// A movement that was to be decided just now, and was not; to its page where somebody else
+/// has meanwhile.
+pub(super) async fn draw_waiting(
+    visitor: &Visitor,
+    id: Uuid,
+    asked: Asked,
+    status: StatusCode,
+) -> Answer {
+    let ordered = visitor.read(&TransferView { transfer_id: id }).await?;
+    if ordered.status == POSTED {
+        let said = asked.refused.unwrap_or_default();
+        return visitor.redirect_saying(&format!("/transfers/{id}"), said);
+    }
+    unposted(visitor, ordered, asked, status).await
+}
+
 /// Ordered, and not made: somebody else has to agree, or did not.
-async fn unposted(visitor: &Visitor, transfer: Transfer) -> Answer {
+async fn unposted(
+    visitor: &Visitor,
+    transfer: Transfer,
+    asked: Asked,
+    status: StatusCode,
+) -> Answer {
     let lead = match transfer.status.as_str() {
         "pending_approval" => "It waits for a second person. Nothing has moved yet.",
         "rejected" => "A second person rejected it. Nothing has moved.",
@@ -461,20 +489,29 @@ async fn unposted(visitor: &Visitor, transfer: Transfer) -> Answer {
         Some(approval) => format!("/v1/approvals/{approval}"),
         None => format!("/v1/transfers/{}", transfer.id),
     };
-    let page =
+    let mut page =
         visitor.page(title(&transfer)).lead(lead).crumb("Approvals", "/approvals").api(source);
-    visitor.show(&Shown {
-        page,
-        zone: visitor.zone(),
-        who: who(visitor, transfer.created_by).await?,
-        entries: Vec::new(),
-        from: None,
-        to: None,
-        reverse: None,
-        once: String::new(),
-        account_link: None,
-        transfer,
-    })
+    page.path = format!("/transfers/{}", transfer.id);
+    let approval = match transfer.approval_id {
+        Some(id) => Some(Waiting::of(visitor, id, asked).await?),
+        None => None,
+    };
+    visitor.show_as(
+        status,
+        &Shown {
+            page,
+            zone: visitor.zone(),
+            who: who(visitor, transfer.created_by).await?,
+            entries: Vec::new(),
+            from: None,
+            to: None,
+            reverse: None,
+            once: String::new(),
+            account_link: None,
+            approval,
+            transfer,
+        },
+    )
 }
 
 async fn draw_reversal(visitor: &Visitor, id: Uuid, form: Form, status: StatusCode) -> Answer {

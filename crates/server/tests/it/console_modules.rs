@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use banking::{
-    AuthoriseHold, CreateCustomer, CustomerType, Deposit, NewAccount, NewCustomer, OpenAccount,
-    PersonalData,
+    AuthoriseHold, CreateCustomer, CreateTransfer, CustomerType, Deposit, NewAccount, NewCustomer,
+    OpenAccount, PersonalData,
 };
 use tenancy::Blueprint;
 use uuid::Uuid;
@@ -32,6 +32,7 @@ struct Things {
     account: Uuid,
     transfer: Uuid,
     hold: Uuid,
+    approval: Uuid,
 }
 
 impl Things {
@@ -70,7 +71,19 @@ impl Things {
             expires_at: None,
         };
         let hold = app.run(&context, hold).await.id;
-        Self { customer, account, transfer, hold }
+        let ceiling = "UPDATE security_policies \
+            SET policy = jsonb_set(policy, '{transfer_ceiling_minor}', '5000') WHERE tenant_id = $1";
+        app.superuser.execute(ceiling, &[&context.tenant_id()]).await.unwrap();
+        let order = CreateTransfer {
+            from_account_id: account,
+            to_account_id: to,
+            amount: 5_001,
+            currency: "EUR".parse().unwrap(),
+            description: "Waits".to_owned(),
+            reference: None,
+        };
+        let approval = app.run(&context, order).await.approval_id.unwrap();
+        Self { customer, account, transfer, hold, approval }
     }
 
     fn named(&self, path: &str) -> String {
@@ -79,6 +92,7 @@ impl Things {
             "customers" => self.customer,
             "transfers" => self.transfer,
             "holds" => self.hold,
+            "approvals" => self.approval,
             other => panic!("{other} has no id"),
         };
         path.replace("{id}", &id.to_string())

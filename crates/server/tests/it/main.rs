@@ -26,6 +26,7 @@ mod cli;
 mod console;
 mod console_abuse;
 mod console_api;
+mod console_approvals;
 mod console_csv;
 mod console_exports;
 mod console_factors;

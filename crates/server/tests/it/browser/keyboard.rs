@@ -66,7 +66,9 @@ async fn everything_is_reached_by_keys_and_nothing_holds_them() {
 
 async fn shortcuts(page: &Page) {
     page.goto("/").await.expect_status(200);
-    for (keys, path) in [("g a", "/accounts"), ("g c", "/customers"), ("g o", "/")] {
+    for (keys, path) in
+        [("g b", "/accounts"), ("g a", "/approvals"), ("g c", "/customers"), ("g o", "/")]
+    {
         page.press(keys).await;
         page.wait_until(&format!("location.pathname === '{path}'")).await;
         page.settle().await;
