@@ -109,13 +109,15 @@ async fn locked(
     (identity, role, expected_version): (&Identity, Uuid, Option<i64>),
 ) -> Result<RoleRecord, Failure> {
     no_machine(context)?;
-    let row = transaction.query_opt(LOCK, &[&transaction.tenant(), &role]).await?;
-    version::check(row.as_ref(), expected_version, CHANGED)?;
-    let before = stored(transaction, context, (identity, role)).await?;
-    if before.role_type == RoleType::System {
+    // Whose it is never changes; row security has the blueprint's locked by nobody.
+    let known = stored(transaction, context, (identity, role)).await?;
+    if known.role_type == RoleType::System {
         let detail = "What a system role may do is its blueprint's";
         return Err(Refusal::new(RefusalKind::Rule, "system_role", detail).into());
     }
+    let row = transaction.query_opt(LOCK, &[&transaction.tenant(), &role]).await?;
+    version::check(row.as_ref(), expected_version, CHANGED)?;
+    let before = stored(transaction, context, (identity, role)).await?;
     if context.actor.roles.contains(&before.name) {
         let detail = "Nobody changes a role that they hold";
         return Err(Refusal::new(RefusalKind::Denied, "own_role", detail).into());

@@ -131,12 +131,11 @@ impl Identity {
         let custom: Option<RoleDefinition> = (definition.as_deref().map(serde_json::from_str))
             .transpose()
             .map_err(|error| DbError::Corrupt(format!("role {name}: {error}")))?;
-        let (role_type, permissions) = match custom {
-            Some(custom) => (RoleType::Custom, custom.permissions),
-            None => {
-                let policies = self.inner.operations.policies();
-                (RoleType::System, policies.permissions_of_role(blueprint, &name))
-            }
+        let (role_type, permissions) = if let Some(custom) = custom {
+            (RoleType::Custom, custom.permissions)
+        } else {
+            let policies = self.inner.operations.policies();
+            (RoleType::System, policies.permissions_of_role(blueprint, &name))
         };
         Ok(RoleRecord {
             id: row.try_get("id")?,

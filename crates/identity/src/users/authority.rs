@@ -62,29 +62,39 @@ fn stored_role(definition: &str) -> Result<CustomRole, DbError> {
 }
 
 impl Identity {
-    /// Nobody gives a role of more than they hold, nor one above their own: every permission
-    /// of the role must be the actor's, on at least the same objects. What gives a role of the
-    /// blueprint are roles of the blueprint: custom ones have no rank.
+    /// Nobody has a machine act in a role of more than they hold by the blueprint's roles, nor
+    /// above their own: what custom roles add may be changed without whoever holds them.
     pub(crate) fn check_grant(&self, context: &OpContext, role: &str) -> Result<(), Refusal> {
         let (blueprint, actor) = (context.tenant.blueprint, &context.actor);
-        if !blueprint.roles().contains(&role) {
-            return Err(unknown_role());
-        }
         let policies = self.inner.operations.policies();
-        let held = |permission: Permission| {
+        self.check_system_role(context, role, |permission| {
             if actor.is_within_scopes(permission.as_str()) {
                 policies.scope(blueprint, &actor.roles, permission)
             } else {
                 Scope::NONE
             }
-        };
+        })
+    }
+
+    fn check_system_role(
+        &self,
+        context: &OpContext,
+        role: &str,
+        held: impl Fn(Permission) -> Scope,
+    ) -> Result<(), Refusal> {
+        let (blueprint, actor) = (context.tenant.blueprint, &context.actor);
+        if !blueprint.has_role(role) {
+            return Err(unknown_role());
+        }
         if actor.is_system() || self.covers(blueprint, (&actor.roles, held), role) {
             return Ok(());
         }
         Err(escalation("This role holds more than you do"))
     }
 
-    /// As [`Self::check_grant`], of roles that may be custom ones.
+    /// Nobody gives or takes a role of more than they hold, nor one above their own: every
+    /// permission of the role must be the actor's, on at least the same objects and whatever
+    /// the circumstances.
     pub(crate) async fn check_grants<R: AsRef<str>>(
         &self,
         transaction: &TenantTx,
@@ -94,7 +104,9 @@ impl Identity {
         let blueprint = context.tenant.blueprint;
         let (system, custom): (Vec<&str>, Vec<&str>) =
             roles.iter().map(AsRef::as_ref).partition(|role| blueprint.has_role(role));
-        system.into_iter().try_for_each(|role| self.check_grant(context, role))?;
+        let operations = &self.inner.operations;
+        let held = |permission| operations.assured(context, permission);
+        system.into_iter().try_for_each(|role| self.check_system_role(context, role, held))?;
         if custom.is_empty() {
             return Ok(());
         }

@@ -370,12 +370,11 @@ fn key_plan(route: &Route, objects: &Objects) -> Option<Plan> {
             let account = json!({ "type": "account", "id": objects.account });
             (None, Some(json!({ "action": "account:read", "resource": account })), "")
         }
-        "listEvents" | "listSigningKeys" | "listApiKeys" => (None, None, ""),
+        "listEvents" | "listSigningKeys" | "listApiKeys" | "listRoles" => (None, None, ""),
         "rotateSigningKey" => (None, Some(json!({})), ""),
         "revokeSigningKey" => (Some(objects.signing_key), Some(json!({})), ""),
         "introspectToken" => (None, Some(json!({ "token": "nonsense" })), ""),
         "createApiKey" => (None, Some(json!({ "name": "Payroll", "role": "customer" })), ""),
-        "listRoles" => (None, None, ""),
         "createRole" => (None, Some(role_wish()), ""),
         "readRole" | "deleteRole" => (Some(objects.role), None, ""),
         "changeRole" => {
@@ -646,6 +645,7 @@ async fn other_owners_and_other_tenants_objects_do_not_exist() {
         passkey: Uuid::from_u128(1),
         signing_key: Uuid::from_u128(1),
         api_key: Uuid::from_u128(1),
+        role: Uuid::from_u128(1),
         ..neighbours.clone()
     };
     let admin = app.login_by_factor(&app.bank, "admin").await;
