@@ -1,9 +1,11 @@
 //! Custom roles over HTTP: what they open, who may write and give them, and that a change is
 //! obeyed at once.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::approvals::{CEILING, bank_with_ceiling, decide, order, send, status_of, waiting};
 use crate::harness::{Answered, App, Bank};
 use crate::wire_requests::assert_problem;
 
@@ -282,7 +284,7 @@ async fn of_fifty_changes_at_once_one_is_made() {
     let admin = app.login_by_factor(&app.bank, "admin").await;
     let wanted = json!([{ "permission": "customer:read" }]);
     let tries = (0..50).map(|_| change(&app, (&admin, desk), "\"1\"", &wanted));
-    let answers = futures_util::future::join_all(tries).await;
+    let answers = join_all(tries).await;
     let of = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
     assert_eq!(
         (of(200), of(412)),
@@ -432,4 +434,71 @@ async fn the_migration_goes_down_over_a_bank_with_custom_roles_and_up_again() {
     let read = json!([{ "permission": "account:read" }]);
     role(&app, bank, "plain_desk", &read).await;
     given(&app, bank, "officer", &["officer", "plain_desk"]).await;
+}
+
+/// What waits was ordered under the circumstances of then, by the power of now.
+#[tokio::test]
+async fn an_order_that_waits_is_its_makers_by_what_their_role_says_now() {
+    let app = bank_with_ceiling().await;
+    let bank = &app.bank;
+    let payer = |amount: i64| {
+        json!([{ "permission": "transaction:create", "conditions": {
+            "mfa_level": 1, "amount_max": { "amount": amount, "currency": "EUR" } } }])
+    };
+    let desk = role(&app, bank, "payer", &payer(CEILING + 1)).await;
+    given(&app, bank, "auditor", &["auditor", "payer"]).await;
+    let maker = app.login_by_factor(bank, "auditor").await;
+    let above = send(&app, &maker, "above", &order(&app, CEILING + 2)).await;
+    assert_problem(&above, 403, "permission_denied");
+    let (first, _) = waiting(&app, &maker, "first").await;
+    let (second, _) = waiting(&app, &maker, "second").await;
+    let manager = app.login(bank, "manager").await;
+    let done = decide(&app, &manager, (first, "approve"), "first").await;
+    assert_eq!(status_of(&done), "approved", "{}", done.text);
+    let admin = app.login_by_factor(bank, "admin").await;
+    let narrowed = change(&app, (&admin, desk), "\"1\"", &payer(CEILING)).await;
+    assert_eq!(narrowed.status, 200, "{}", narrowed.text);
+    let refused = decide(&app, &manager, (second, "approve"), "second").await;
+    assert_problem(&refused, 422, "maker_not_permitted");
+}
+
+#[tokio::test]
+async fn an_explanation_names_the_grant() {
+    let app = App::start().await;
+    let bank = &app.bank;
+    role(&app, bank, "night_desk", &desk()).await;
+    given(&app, bank, "customer", &["customer", "night_desk"]).await;
+    let token = app.login(bank, "customer").await;
+    let account = json!({ "type": "account", "id": bank.customers[1].accounts[0] });
+    let question = json!({ "action": "account:read", "resource": account });
+    let told = app.post("/v1/access/explain").bearer(&token).json(&question).send().await;
+    assert_eq!(told.status, 200, "{}", told.text);
+    assert!(told.text.contains("\"night_desk#0\""), "{}", told.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_fifty_roles_of_one_name_one_is_made_and_none_ends_while_it_is_given() {
+    let app = App::start().await;
+    let bank = &app.bank;
+    let admin = app.login_by_factor(bank, "admin").await;
+    let read = json!([{ "permission": "account:read" }]);
+    let made = join_all((0..50).map(|_| write_role(&app, &admin, "plain_desk", &read))).await;
+    let of = |status: u16| made.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((of(201), of(409)), (1, 49));
+    let desk = made.iter().find(|answer| answer.status == 201).map(id).unwrap();
+
+    let (customer, path) = (bank.users["customer"], format!("/v1/roles/{desk}"));
+    let tries = (0..25).map(async |_| {
+        let wanted = ["customer", "plain_desk"];
+        let ends = app.delete(path.clone()).bearer(&admin).send();
+        let (given, ended) = tokio::join!(give(&app, &admin, customer, &wanted), ends);
+        (given.status, ended.status)
+    });
+    for (given, ended) in join_all(tries).await {
+        assert!([200, 422].contains(&given) && [204, 404, 409].contains(&ended), "{given} {ended}");
+    }
+    let sql = "SELECT (SELECT count(*) FROM roles WHERE id = $1) - \
+         (SELECT count(*) FROM user_roles WHERE user_id = $2 AND role = 'plain_desk')";
+    let difference: i64 = app.superuser.query_one(sql, &[&desk, &customer]).await.unwrap().get(0);
+    assert_eq!(difference, 0, "it is there where somebody holds it, and gone where nobody does");
 }
