@@ -54,6 +54,18 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) found;
 
+--! path_facts
+-- The facts of a decision on one account that the path names.
+SELECT ledger.currency, ledger.status,
+    EXISTS (
+        SELECT 1 FROM account_parties party
+        JOIN customers customer ON customer.tenant_id = party.tenant_id AND customer.id = party.customer_id
+        WHERE party.tenant_id = account.tenant_id AND party.account_id = account.id
+          AND customer.user_id = $3::uuid) AS owned
+FROM savings_accounts account
+JOIN ledger_accounts ledger ON ledger.tenant_id = account.tenant_id AND ledger.id = account.id
+WHERE account.tenant_id = $1::uuid AND account.id = $2::uuid;
+
 --! counter
 -- What a deposit or withdrawal needs to know before it is posted; neither ever changes.
 SELECT ledger.currency, account.opened_date

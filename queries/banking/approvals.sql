@@ -106,11 +106,15 @@ FOR UPDATE;
 SELECT person.is_active AND person.deleted_at IS NULL AND person.staff_locked_at IS NULL AS is_active, person.organization_id, person.department,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = $1::uuid AND held.user_id = person.id
-          ORDER BY held.role) AS roles, NULL::text[] AS scopes
+          ORDER BY held.role) AS roles, NULL::text[] AS scopes,
+    ARRAY(SELECT custom.definition FROM user_roles held
+          JOIN custom_roles custom ON custom.tenant_id = held.tenant_id AND custom.name = held.role
+          WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
+          ORDER BY held.role) AS custom_roles
 FROM users person
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid
 UNION ALL
-SELECT key.revoked_at IS NULL AND key.expires_at > app_now(), NULL, NULL, ARRAY[key.role], key.scopes
+SELECT key.revoked_at IS NULL AND key.expires_at > app_now(), NULL, NULL, ARRAY[key.role], key.scopes, '{}'
 FROM api_keys key
 WHERE key.tenant_id = $1::uuid AND key.id = $2::uuid;
 

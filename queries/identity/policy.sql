@@ -26,7 +26,11 @@ FROM policy_changes WHERE tenant_id = $1::uuid AND id = $2::uuid FOR UPDATE;
 SELECT person.is_active AND person.deleted_at IS NULL AND person.staff_locked_at IS NULL AS is_active,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = $1::uuid AND held.user_id = person.id
-          ORDER BY held.role) AS roles
+          ORDER BY held.role) AS roles,
+    ARRAY(SELECT custom.definition FROM user_roles held
+          JOIN custom_roles custom ON custom.tenant_id = held.tenant_id AND custom.name = held.role
+          WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
+          ORDER BY held.role) AS custom_roles
 FROM users person
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid;
 

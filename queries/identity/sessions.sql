@@ -31,7 +31,7 @@ RETURNING ended.id;
 -- Everything that a request asks of its session, the person behind it included.
 SELECT session.user_id, session.absolute_expires_at, session.revoked_at, session.ip_address,
     session.suspicious_at IS NOT NULL AND (session.mfa_at IS NULL OR session.mfa_at < session.suspicious_at) AS step_up_due,
-    session.device_fingerprint, session.last_activity_at, session.mfa_at,
+    session.device_fingerprint, session.last_activity_at, session.mfa_at, session.mfa_level,
     person.username, person.role, person.is_active AND person.deleted_at IS NULL AS is_active, person.organization_id,
     person.department, person.mfa_enabled, person.password_changed_at,
     -- How many backup codes are left of a set that one was taken from.
@@ -42,6 +42,10 @@ SELECT session.user_id, session.absolute_expires_at, session.revoked_at, session
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
           ORDER BY held.role <> person.role, held.role) AS roles,
+    ARRAY(SELECT custom.definition FROM user_roles held
+          JOIN custom_roles custom ON custom.tenant_id = held.tenant_id AND custom.name = held.role
+          WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
+          ORDER BY held.role) AS custom_roles,
     ARRAY(SELECT revoked.jti FROM revoked_tokens revoked
           WHERE revoked.tenant_id = session.tenant_id AND revoked.session_id = session.id) AS revoked_tokens
 FROM user_sessions session

@@ -190,6 +190,10 @@ ON CONFLICT (tenant_id, subject_id, held_by) DO NOTHING;
 SELECT person.organization_id, person.department,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id AND person.is_active
-          ORDER BY held.role <> person.role, held.role) AS roles
+          ORDER BY held.role <> person.role, held.role) AS roles,
+    ARRAY(SELECT custom.definition FROM user_roles held
+          JOIN custom_roles custom ON custom.tenant_id = held.tenant_id AND custom.name = held.role
+          WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id AND person.is_active
+          ORDER BY held.role) AS custom_roles
 FROM users person
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NULL;

@@ -7,6 +7,10 @@ SELECT session.id, session.user_id, person.organization_id, person.department,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
           ORDER BY held.role <> person.role, held.role) AS roles,
+    ARRAY(SELECT custom.definition FROM user_roles held
+          JOIN custom_roles custom ON custom.tenant_id = held.tenant_id AND custom.name = held.role
+          WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
+          ORDER BY held.role) AS custom_roles,
     ARRAY(SELECT revoked.jti FROM revoked_tokens revoked
           WHERE revoked.tenant_id = session.tenant_id AND revoked.session_id = session.id) AS revoked_tokens,
     ARRAY(SELECT signing.key_id FROM signing_keys signing

@@ -4,6 +4,7 @@
 
 use uuid::Uuid;
 
+use crate::custom::CustomRoles;
 use crate::permission::{Permission, ResourceKind};
 
 /// Who acts, as the policies see it.
@@ -17,6 +18,8 @@ pub struct Principal<'a> {
     pub organization: Option<Uuid>,
     /// The department the actor belongs to, if any.
     pub department: Option<&'a str>,
+    /// The custom roles held, with the circumstances that their conditions ask for.
+    pub custom: CustomRoles<'a>,
 }
 
 /// What is acted on: the facts that a policy may depend on, computed with the row.
@@ -41,6 +44,11 @@ pub struct Resource<'a> {
     pub organization: Option<Uuid>,
     /// The department it belongs to, if any.
     pub department: Option<&'a str>,
+    /// What a movement moves: minor units and the currency's code. Only conditions of custom
+    /// roles ask for it.
+    pub amount: Option<(i64, &'a str)>,
+    /// The state of the account that is worked on; for custom roles as well.
+    pub status: Option<&'a str>,
 }
 
 impl<'a> Resource<'a> {
@@ -54,6 +62,8 @@ impl<'a> Resource<'a> {
             assigned: false,
             organization: None,
             department: None,
+            amount: None,
+            status: None,
         }
     }
 
@@ -94,6 +104,20 @@ impl<'a> Resource<'a> {
     #[must_use]
     pub const fn department(mut self, department: Option<&'a str>) -> Self {
         self.department = department;
+        self
+    }
+
+    /// Says what a movement moves: minor units and the currency's code.
+    #[must_use]
+    pub const fn amount(mut self, minor: i64, currency: &'a str) -> Self {
+        self.amount = Some((minor, currency));
+        self
+    }
+
+    /// Says in which state the account is.
+    #[must_use]
+    pub const fn status(mut self, status: Option<&'a str>) -> Self {
+        self.status = status;
         self
     }
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::blueprint::Blueprint;
+use crate::custom::CustomRoles;
 use crate::decision::{Principal, Resource};
 use crate::engine::Policies;
 use crate::permission::{Permission, ResourceKind};
@@ -283,6 +284,7 @@ impl Comparison<'_> {
             roles: &roles,
             organization: question.organization.of_actor(THEIRS.0),
             department: question.department.of_actor(THEIRS.1),
+            custom: CustomRoles::default(),
         };
         let object = Resource::new(question.kind, None)
             .owned(question.owned)

@@ -17,13 +17,14 @@ use cedar_policy::{
 use uuid::Uuid;
 
 use crate::blueprint::Blueprint;
+use crate::custom::{CustomRoles, Workshop};
 use crate::decision::{Decision, Effect, Principal, Resource};
 use crate::load::{self, PolicyError};
 use crate::permission::{Permission, ResourceKind};
 use crate::scope::Scope;
 
-const PROBE_ORGANIZATION: Uuid = Uuid::from_u128(1);
-const PROBE_DEPARTMENT: &str = "probe";
+pub(crate) const PROBE_ORGANIZATION: Uuid = Uuid::from_u128(1);
+pub(crate) const PROBE_DEPARTMENT: &str = "probe";
 
 /// The policies of every blueprint, ready to decide. Built once, shared by reference.
 pub struct Policies {
@@ -35,6 +36,9 @@ pub struct Policies {
     kinds: Vec<EntityTypeName>,
     /// By [`Blueprint`] discriminant.
     blueprints: Vec<BlueprintPolicies>,
+    /// What tenants define for themselves.
+    pub(crate) workshop: Workshop,
+    pub(crate) validator: Validator,
 }
 
 struct BlueprintPolicies {
@@ -128,7 +132,15 @@ impl Policies {
             .map(|kind| type_name(kind.as_str()))
             .collect::<Result<_, _>>()?;
         let person = type_name("Person")?;
-        Ok(Self { authorizer: Authorizer::new(), person, actions, kinds, blueprints })
+        Ok(Self {
+            authorizer: Authorizer::new(),
+            person,
+            actions,
+            kinds,
+            blueprints,
+            workshop: Workshop::new(),
+            validator,
+        })
     }
 
     /// Whether `principal` may do `permission` to `resource` in a tenant of `blueprint`.
@@ -143,7 +155,19 @@ impl Policies {
         permission: Permission,
         resource: &Resource<'_>,
     ) -> Decision {
-        let afresh = || self.decide_uncached(blueprint, principal, permission, resource);
+        let decision = self.decide_by_blueprint(blueprint, principal, permission, resource);
+        self.or_by_custom_roles(decision, (blueprint, principal, permission, resource))
+    }
+
+    /// By the blueprint's roles alone, kept where that is final.
+    fn decide_by_blueprint(
+        &self,
+        blueprint: Blueprint,
+        principal: &Principal<'_>,
+        permission: Permission,
+        resource: &Resource<'_>,
+    ) -> Decision {
+        let afresh = || self.decide_afresh(blueprint, principal, permission, resource);
         if !permission.acts_on(resource.kind) {
             return afresh();
         }
@@ -171,18 +195,42 @@ impl Policies {
         permission: Permission,
         resource: &Resource<'_>,
     ) -> Decision {
+        let decision = self.decide_afresh(blueprint, principal, permission, resource);
+        self.or_by_custom_roles(decision, (blueprint, principal, permission, resource))
+    }
+
+    fn decide_afresh(
+        &self,
+        blueprint: Blueprint,
+        principal: &Principal<'_>,
+        permission: Permission,
+        resource: &Resource<'_>,
+    ) -> Decision {
         let decision = self
             .evaluate(blueprint, principal, permission, resource)
             .unwrap_or_else(|message| Decision::failed(vec![message]));
-        if decision.errored() {
-            tracing::error!(
-                %blueprint,
-                %permission,
-                errors = ?decision.errors,
-                "access decision failed and was denied"
-            );
+        told(decision, blueprint, permission)
+    }
+
+    /// A custom role helps where the blueprint's permit nothing and prohibit nothing.
+    fn or_by_custom_roles(
+        &self,
+        decision: Decision,
+        (blueprint, principal, permission, resource): (
+            Blueprint,
+            &Principal<'_>,
+            Permission,
+            &Resource<'_>,
+        ),
+    ) -> Decision {
+        let is_final = decision.allowed() || decision.errored() || !decision.reasons.is_empty();
+        if is_final || principal.custom.definitions.is_empty() {
+            return decision;
         }
-        decision
+        match self.decide_by_custom_roles(blueprint, principal, permission, resource) {
+            Ok(found) => told(found.unwrap_or(decision), blueprint, permission),
+            Err(message) => told(Decision::failed(vec![message]), blueprint, permission),
+        }
     }
 
     /// On which objects the holder of `roles` has `permission`: the union over the roles.
@@ -273,6 +321,7 @@ impl Policies {
             roles: &roles,
             organization: Some(PROBE_ORGANIZATION),
             department: Some(PROBE_DEPARTMENT),
+            custom: CustomRoles::default(),
         };
         self.decide(blueprint, &principal, permission, resource)
     }
@@ -287,6 +336,21 @@ impl Policies {
         if !permission.acts_on(resource.kind) {
             return Err(format!("{permission} does not act on {}", resource.kind.as_str()));
         }
+        let slice =
+            self.blueprints[blueprint as usize].slice(blueprint, principal.roles, permission);
+        // Without what only custom roles ask for: the answer is kept for every amount.
+        let plain = Resource { amount: None, status: None, ..*resource };
+        let asked = (principal, permission, &plain);
+        self.evaluate_on(blueprint, asked, (slice, Context::empty()))
+    }
+
+    /// What some policies say of a question under some circumstances.
+    pub(crate) fn evaluate_on(
+        &self,
+        blueprint: Blueprint,
+        (principal, permission, resource): (&Principal<'_>, Permission, &Resource<'_>),
+        (slice, context): (&PolicySet, Context),
+    ) -> Result<Decision, String> {
         let policies = &self.blueprints[blueprint as usize];
         let person = self.person_entity(blueprint, policies, principal)?;
         let object = self.object_entity(resource)?;
@@ -294,13 +358,12 @@ impl Policies {
             person.uid(),
             self.actions[permission as usize].clone(),
             object.uid(),
-            Context::empty(),
+            context,
             None,
         )
         .map_err(|error| error.to_string())?;
         let entities =
             Entities::from_entities([person, object], None).map_err(|error| error.to_string())?;
-        let slice = policies.slice(blueprint, principal.roles, permission);
         Ok(decision_of(&self.authorizer.is_authorized(&request, slice, &entities)))
     }
 
@@ -328,6 +391,7 @@ impl Policies {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), RestrictedExpression::new_bool(value)))
             .chain(membership(resource.organization, resource.department))
+            .chain(particulars(resource))
             .collect();
         let kind = &self.kinds[resource.kind as usize];
         let id = uuid_uid(kind, resource.id.unwrap_or_default());
@@ -402,6 +466,33 @@ fn membership(
         .into_iter()
         .chain(department)
         .map(|(name, value)| (name.to_owned(), RestrictedExpression::new_string(value)))
+}
+
+/// What only the conditions of custom roles ask for.
+fn particulars(
+    resource: &Resource<'_>,
+) -> impl Iterator<Item = (String, RestrictedExpression)> + use<> {
+    let text = |name: &str, value: &str| {
+        (name.to_owned(), RestrictedExpression::new_string(value.to_owned()))
+    };
+    let amount = resource.amount.map(|(minor, currency)| {
+        [("amount".to_owned(), RestrictedExpression::new_long(minor)), text("currency", currency)]
+    });
+    let status = resource.status.map(|status| text("status", status));
+    amount.into_iter().flatten().chain(status)
+}
+
+/// A failure is said, and alerts, every time.
+fn told(decision: Decision, blueprint: Blueprint, permission: Permission) -> Decision {
+    if decision.errored() {
+        tracing::error!(
+            %blueprint,
+            %permission,
+            errors = ?decision.errors,
+            "access decision failed and was denied"
+        );
+    }
+    decision
 }
 
 /// Cedar's own answer, except that an error denies: Cedar leaves out the policy that

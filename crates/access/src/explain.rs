@@ -150,7 +150,13 @@ mod tests {
     use crate::{Blueprint, Permission, Principal, Resource};
 
     fn person(roles: &[String]) -> Principal<'_> {
-        Principal { user_id: uuid::Uuid::nil(), roles, organization: None, department: None }
+        Principal {
+            user_id: uuid::Uuid::nil(),
+            roles,
+            organization: None,
+            department: None,
+            custom: crate::CustomRoles::default(),
+        }
     }
 
     /// The object with what is missing made good.

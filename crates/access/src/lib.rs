@@ -14,10 +14,13 @@
 //! drift apart; a property test holds them together.
 
 mod blueprint;
+mod conditions;
+mod custom;
 mod decision;
 mod diff;
 mod engine;
 mod explain;
+mod grant;
 mod load;
 mod matrix;
 mod permission;
@@ -26,10 +29,13 @@ mod scope;
 mod tests;
 
 pub use blueprint::Blueprint;
+pub use conditions::{AmountMax, BusinessHours, Conditions, Day, Fault, Situation};
+pub use custom::CustomRoles;
 pub use decision::{Decision, Effect, Principal, Resource};
 pub use diff::{Difference, NamesSomething, differences};
 pub use engine::Policies;
 pub use explain::{Explanation, Missing};
+pub use grant::{CustomRole, RoleDefinition, RolePermission};
 pub use load::PolicyError;
 pub use matrix::MatrixRow;
 pub use permission::{Permission, ResourceKind, UnknownPermission};

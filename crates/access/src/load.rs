@@ -121,12 +121,24 @@ pub(crate) fn policies(
             .map_err(|error| PolicyError::Duplicate { blueprint, message: error.to_string() })?;
     }
     let outcome = validator.validate(&named, ValidationMode::Strict);
+    let circumstantial = named.policies().filter(|policy| asks_circumstances(policy));
     let messages: Vec<_> = outcome
         .validation_errors()
         .map(ToString::to_string)
         .chain(outcome.validation_warnings().map(ToString::to_string))
+        .chain(circumstantial.map(|policy| {
+            format!("{}: circumstances and amounts are for custom roles", policy.id())
+        }))
         .collect();
     if messages.is_empty() { Ok(named) } else { Err(PolicyError::Invalid { blueprint, messages }) }
+}
+
+/// Whether a policy speaks of what only custom roles are decided by. A blueprint's answers
+/// are kept whatever the circumstances, so they must not depend on them.
+fn asks_circumstances(policy: &Policy) -> bool {
+    const WORDS: [&str; 5] = ["context.", "context has", "amount", "currency", "status"];
+    let text = policy.to_string();
+    WORDS.iter().any(|word| text.contains(word))
 }
 
 /// One policy set for each permission, in the order of [`Permission::ALL`], holding only

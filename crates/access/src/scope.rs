@@ -61,6 +61,12 @@ impl Scope {
         Self(self.0 | other.0)
     }
 
+    /// What both sets have.
+    #[must_use]
+    pub(crate) const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether an object falls under the scope: the reference form of the SQL predicate.
     pub fn admits(self, principal: &Principal<'_>, resource: &Resource<'_>) -> bool {
         let same_department =

@@ -17,8 +17,8 @@ use axum::{
 use crate::{
     areas::{
         access as explaining, accounts, activity, api_keys, approvals, audit, auth, customers,
-        data_keys, devices, events, holds, keys, mfa, passkeys, postings, recovery, settings,
-        transfers, users, well_known,
+        data_keys, devices, events, holds, keys, mfa, passkeys, postings, recovery, roles,
+        settings, transfers, users, well_known,
     },
     middleware,
     route::{
@@ -159,6 +159,11 @@ fn administration() -> Vec<Route> {
         GET    "/v1/mfa-resets"                            Admin   Needs(UserUpdate),          "identity", mfa::waiting_resets;
         POST   "/v1/users/{id}/password-reset"             Admin   Needs(UserUpdate),          "identity", recovery::send_reset_link;
         POST   "/v1/access/explain"                        Admin   SignedIn,                   "identity", explaining::explain;
+        GET    "/v1/roles"                                 Admin   Needs(SettingsView),        "identity", roles::list;
+        POST   "/v1/roles"                                 Admin   Needs(SettingsUpdate),      "identity", roles::create;
+        GET    "/v1/roles/{id}"                            Admin   Needs(SettingsView),        "identity", roles::read;
+        PATCH  "/v1/roles/{id}"                            Admin   Needs(SettingsUpdate),      "identity", roles::change;
+        DELETE "/v1/roles/{id}"                            Admin   Needs(SettingsUpdate),      "identity", roles::remove;
         GET    "/v1/settings"                              Admin   Needs(SettingsView),        "identity", settings::read;
         GET    "/v1/settings/policy/changes"               Admin   Needs(SettingsView),        "identity", settings::changes;
         POST   "/v1/settings/policy/changes"               Admin   Needs(SettingsUpdate),      "identity", settings::request_change;
@@ -251,7 +256,7 @@ pub(crate) fn is_open_with_spent_codes(path: &str) -> bool {
 
 /// Modules that a later release brings: their paths answer `module_not_enabled` to
 /// the signed-in, as those of a module that the tenant has switched off do.
-const LATER: [&str; 20] = [
+const LATER: [&str; 19] = [
     "alerts",
     "auth/register",
     "cards",
@@ -265,7 +270,6 @@ const LATER: [&str; 20] = [
     "predictions",
     "privacy",
     "recurring-deposits",
-    "roles",
     "savings-buckets",
     "screening",
     "simulations",

@@ -157,7 +157,8 @@ impl View for PaymentToProve {
         let to = side(self.to_account_id);
         let resource = Resource::for_permission(self.permission(), Some(self.from_account_id))
             .owned(from.is_own)
-            .held(to.is_some_and(|to| to.is_own));
+            .held(to.is_some_and(|to| to.is_own))
+            .amount(self.amount, self.currency.code());
         Ok(Found::Object { value: self.judged(from, to), resource })
     }
 }

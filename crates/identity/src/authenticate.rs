@@ -70,11 +70,11 @@ impl Identity {
         let mut actor = Actor::user(facts.user_id, facts.roles.clone());
         actor.organization = facts.organization;
         actor.department.clone_from(&facts.department);
-        let operations = &self.inner.operations;
-        let blueprint = context.tenant.blueprint;
-        actor.sees_all_users = operations.sees_all_users(blueprint, &facts.roles);
-        actor.sees_organization_users = operations.sees_organization_users(blueprint, &facts.roles);
-        OpContext { actor, session: Some(SessionId(session)), ..context }
+        actor.custom_roles = facts.custom_roles.as_slice().into();
+        actor.mfa_level = u8::try_from(facts.mfa_level).unwrap_or_default();
+        let mut context = OpContext { actor, session: Some(SessionId(session)), ..context };
+        self.inner.operations.show_people(&mut context);
+        context
     }
 
     /// Notes activity, at most once a minute and off the request path.

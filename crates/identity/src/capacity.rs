@@ -1,7 +1,10 @@
 //! Who somebody is to the policies, and what a person is to somebody else: the facts of
 //! decisions, for whoever explains one. Refuses to decide, and to show more of a person.
 
-use access::{Permission, Resource};
+use std::sync::Arc;
+
+use access::{CustomRoles, Permission, Resource, Situation};
+use jiff::Timestamp;
 use tenancy::{DbError, OpContext, Query};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -17,6 +20,8 @@ pub struct Capacity {
     pub person: Uuid,
     /// The primary role first; none of an inactive person.
     pub roles: Vec<String>,
+    /// The definitions of the custom ones among them.
+    pub custom_roles: Vec<Arc<str>>,
     /// The organisation they belong to.
     pub organization: Option<Uuid>,
     /// The department they belong to.
@@ -24,9 +29,12 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// As the one who acts.
-    pub fn principal(&self) -> access::Principal<'_> {
+    /// As the one who acts at some time. Of where from, and how well they would be known then,
+    /// nothing is known: grants under such conditions do not count.
+    pub fn principal(&self, now: Timestamp) -> access::Principal<'_> {
+        let situation = Situation { now: Some(now), ..Situation::default() };
         access::Principal {
+            custom: CustomRoles { definitions: &self.custom_roles, situation },
             user_id: self.person,
             roles: &self.roles,
             organization: self.organization,
@@ -58,6 +66,7 @@ impl Identity {
         Ok(Some(Capacity {
             person,
             roles: row.try_get("roles")?,
+            custom_roles: operation::custom_roles(row)?,
             organization: row.try_get("organization_id")?,
             department: row.try_get("department")?,
         }))

@@ -34,6 +34,7 @@ mod policy_change;
 mod recovery;
 mod referrals;
 mod refresh;
+mod roles;
 mod session_begin;
 mod sessions;
 mod signing;
@@ -93,6 +94,7 @@ pub use recovery::{
     ForgottenPassword, Invitation, Link, LinkSent, NewAddress, NewPasswordByLink, PhoneChallenge,
 };
 pub use referrals::Referral;
+pub use roles::{RoleRecord, RoleType};
 pub use sessions::SessionRecord;
 pub use signing_keys::{KeyStatus, SigningKeyRecord};
 pub use strength::{PasswordAdvice, PasswordTried};

@@ -50,9 +50,9 @@ impl Identity {
         let SessionId(session) = context.session.ok_or_else(token_revoked)?;
         let state = self.state(context).await?;
         let facts = self.session(context, session).await?.ok_or_else(token_revoked)?;
-        let operations = &self.inner.operations;
+        let (operations, blueprint) = (&self.inner.operations, context.tenant.blueprint);
         let permissions =
-            operations.policies().permissions_of(context.tenant.blueprint, &facts.roles);
+            operations.policies().permissions_held(blueprint, &operation::principal(context));
         let access = Access {
             action: "auth.me",
             resource: "user",

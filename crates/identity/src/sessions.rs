@@ -40,6 +40,8 @@ pub(crate) struct SessionFacts {
     pub(crate) user_id: Uuid,
     pub(crate) username: String,
     pub(crate) roles: Vec<String>,
+    /// The definitions of the custom ones among them.
+    pub(crate) custom_roles: Vec<Arc<str>>,
     pub(crate) organization: Option<Uuid>,
     pub(crate) department: Option<String>,
     pub(crate) mfa_enabled: bool,
@@ -47,6 +49,8 @@ pub(crate) struct SessionFacts {
     pub(crate) backup_codes_left: Option<i64>,
     /// When a second factor was last used in it.
     pub(crate) mfa_at: Option<Timestamp>,
+    /// How well its owner is known since it began.
+    pub(crate) mfa_level: i16,
     /// Whether it looked odd as it began, and no factor was used since.
     pub(crate) step_up_due: bool,
     pub(crate) password_changed_at: Option<Timestamp>,
@@ -66,11 +70,13 @@ impl SessionFacts {
             user_id: row.try_get("user_id")?,
             username: row.try_get("username")?,
             roles: row.try_get("roles")?,
+            custom_roles: operation::custom_roles(row)?,
             organization: row.try_get("organization_id")?,
             department: row.try_get("department")?,
             mfa_enabled: row.try_get("mfa_enabled")?,
             backup_codes_left: row.try_get("backup_codes_left")?,
             mfa_at: row.try_get("mfa_at")?,
+            mfa_level: row.try_get("mfa_level")?,
             step_up_due: row.try_get("step_up_due")?,
             password_changed_at: row.try_get("password_changed_at")?,
             is_active: row.try_get("is_active")?,
@@ -267,6 +273,7 @@ impl Identity {
                     // Machines may fall with whoever answers for them.
                     identity.inner.api_keys.forget_tenant(tenant);
                 }
+                Forgotten::Everybody => identity.inner.sessions.forget_tenant(tenant),
                 Forgotten::State => identity.inner.states.forget(tenant),
                 Forgotten::ApiKey(key) => identity.inner.api_keys.forget_user(tenant, key),
                 Forgotten::Nothing => {}
@@ -287,6 +294,8 @@ pub(crate) enum Forgotten {
     User(Uuid),
     /// All of a person's, and the tenant's machines: roles, locks, disablement, deletion.
     Standing(Uuid),
+    /// All of the tenant's people: a role that any of them may hold.
+    Everybody,
     /// The tenant's policy and signing keys.
     State,
     /// An API key, by whichever of its secrets it was found.

@@ -15,10 +15,25 @@ impl Operations {
         if !actor.is_within_scopes(permission.as_str()) {
             return Scope::NONE;
         }
-        if self.policies.scope_errored(blueprint, &actor.roles, permission) {
+        let principal = principal(context);
+        if self.policies.scope_errored(blueprint, &actor.roles, permission)
+            || self.policies.custom_roles_fail(blueprint, &principal.custom)
+        {
             self.tell_of_failure(context, permission);
         }
-        self.policies.scope(blueprint, &actor.roles, permission)
+        self.policies.scope_of(blueprint, &principal, permission)
+    }
+
+    /// On which objects the actor has a permission whatever the circumstances: what they may
+    /// give to others.
+    pub fn assured(&self, context: &OpContext, permission: Permission) -> Scope {
+        if context.actor.is_system() {
+            return Scope::ALL;
+        }
+        if !context.actor.is_within_scopes(permission.as_str()) {
+            return Scope::NONE;
+        }
+        self.policies.assured_scope(context.tenant.blueprint, &principal(context), permission)
     }
 
     /// Whether the actor may do something to an object.
@@ -28,9 +43,8 @@ impl Operations {
         permission: Permission,
         resource: &Resource<'_>,
     ) -> bool {
-        let actor = &context.actor;
-        actor.is_within_scopes(permission.as_str())
-            && self.allows_other(context, &principal(actor), permission, resource)
+        context.actor.is_within_scopes(permission.as_str())
+            && self.allows_other(context, &principal(context), permission, resource)
     }
 
     /// Whether somebody else than the actor may: whoever ordered what is decided now.

@@ -39,10 +39,11 @@ pub use key_inventory::{InventoryLine, KeyGeneration, KeyGenerations, KeyInvento
 pub use page::{Page, PageRequest};
 pub use read::{Found, View};
 pub use refusal::{FieldError, OperationError, Refusal, RefusalKind};
+pub use session::custom_roles;
 
-use access::{Permission, Policies, Principal, Scope};
+use access::{CustomRoles, Permission, Policies, Principal, Scope, Situation};
 use audit::{AuditEvent, EventContext, EventType};
-use tenancy::{Actor, ActorKind, Blueprint, Database, OpContext};
+use tenancy::{ActorKind, Database, OpContext};
 use tokio_util::task::TaskTracker;
 
 /// Everything an operation needs that is not its own. Cheap to clone.
@@ -70,16 +71,12 @@ impl Operations {
         &self.policies
     }
 
-    /// Whether somebody with these roles may see every person of the tenant; what row
-    /// security shows them follows it.
-    pub fn sees_all_users(&self, blueprint: Blueprint, roles: &[String]) -> bool {
-        self.policies.scope(blueprint, roles, Permission::UserRead).is_all()
-    }
-
-    /// The same of the people of their organisation.
-    pub fn sees_organization_users(&self, blueprint: Blueprint, roles: &[String]) -> bool {
-        let scope = self.policies.scope(blueprint, roles, Permission::UserRead);
-        scope.includes(Scope::ORGANISATION)
+    /// Has row security show the actor whom policy shows them: every person, or those of
+    /// their organisation.
+    pub fn show_people(&self, context: &mut OpContext) {
+        let scope = self.scope(context, Permission::UserRead);
+        context.actor.sees_all_users = scope.is_all();
+        context.actor.sees_organization_users = scope.includes(Scope::ORGANISATION);
     }
 
     /// Where reads are recorded.
@@ -101,13 +98,30 @@ impl Operations {
     }
 }
 
-/// The policy's view of an actor.
-pub fn principal(actor: &Actor) -> Principal<'_> {
+/// The policy's view of who acts, and under which circumstances.
+pub fn principal(context: &OpContext) -> Principal<'_> {
+    let actor = &context.actor;
+    let custom = CustomRoles { definitions: &actor.custom_roles, situation: situation(context) };
     Principal {
         user_id: actor.id,
         roles: &actor.roles,
         organization: actor.organization,
         department: actor.department.as_deref(),
+        custom,
+    }
+}
+
+/// The circumstances that conditions of custom roles ask for.
+fn situation(context: &OpContext) -> Situation {
+    let (actor, address) = (&context.actor, context.request.ip);
+    if actor.custom_roles.is_empty() {
+        return Situation::default();
+    }
+    Situation {
+        now: Some(context.clock.now()),
+        mfa_level: actor.mfa_level,
+        address,
+        is_past: false,
     }
 }
 

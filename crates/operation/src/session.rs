@@ -4,7 +4,10 @@
 //! What recognised them may be a second old, on a node that was not told of a change.
 //! Writes are decided on what the transaction itself reads.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use tenancy::{ActorKind, DbError, OpContext, Query};
 use tokio_postgres::Row;
@@ -79,6 +82,7 @@ pub(crate) struct Live {
 pub(crate) struct Person {
     id: Uuid,
     roles: Vec<String>,
+    custom_roles: Vec<Arc<str>>,
     organization: Option<Uuid>,
     department: Option<String>,
     /// The access tokens of the session that were ended before their time.
@@ -93,6 +97,7 @@ fn people(rows: &[Row]) -> Result<HashMap<Uuid, Person>, DbError> {
         let person = Person {
             id: row.try_get("user_id")?,
             roles: row.try_get("roles")?,
+            custom_roles: custom_roles(row)?,
             organization: row.try_get("organization_id")?,
             department: row.try_get("department")?,
             revoked_tokens: row.try_get("revoked_tokens")?,
@@ -101,6 +106,12 @@ fn people(rows: &[Row]) -> Result<HashMap<Uuid, Person>, DbError> {
         Ok((row.try_get("id")?, person))
     };
     Ok(rows.iter().map(read).collect::<Result<_, tokio_postgres::Error>>()?)
+}
+
+/// The definitions of the custom roles that somebody holds, of a row that tells them.
+pub fn custom_roles(row: &Row) -> Result<Vec<Arc<str>>, tokio_postgres::Error> {
+    let texts: Vec<String> = row.try_get("custom_roles")?;
+    Ok(texts.into_iter().map(Arc::from).collect())
 }
 
 /// Refuses a caller whose session has ended, or never was theirs, or whose token, the key
@@ -135,6 +146,7 @@ impl Operations {
             };
             let actor = &mut context.actor;
             let same = *actor.roles == *person.roles
+                && *actor.custom_roles == *person.custom_roles
                 && actor.organization == person.organization
                 && actor.department == person.department;
             // Another's session is refused for being that.
@@ -142,11 +154,10 @@ impl Operations {
                 continue;
             }
             actor.roles = person.roles.as_slice().into();
+            actor.custom_roles = person.custom_roles.as_slice().into();
             actor.organization = person.organization;
             actor.department.clone_from(&person.department);
-            let blueprint = context.tenant.blueprint;
-            actor.sees_all_users = self.sees_all_users(blueprint, &person.roles);
-            actor.sees_organization_users = self.sees_organization_users(blueprint, &person.roles);
+            self.show_people(context);
             renewed = true;
         }
         renewed

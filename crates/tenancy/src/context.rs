@@ -66,6 +66,11 @@ pub struct Actor {
     pub id: Uuid,
     /// The primary role first.
     pub roles: Arc<[String]>,
+    /// The definitions of the custom roles among them, in JSON: a change of one is another
+    /// text, so that whoever reads it cannot hold on to what it was.
+    pub custom_roles: Arc<[Arc<str>]>,
+    /// How well the session's owner is known: 0, 1 (two factors) or 2 (a passkey).
+    pub mfa_level: u8,
     /// The organisation the actor is confined to (credit-risk).
     pub organization: Option<Uuid>,
     /// The department the actor belongs to (equipment-erp).
@@ -90,6 +95,8 @@ impl Actor {
             kind: ActorKind::User,
             id,
             roles: roles.into(),
+            custom_roles: Arc::from([]),
+            mfa_level: 0,
             organization: None,
             department: None,
             sees_all_users: false,
@@ -114,6 +121,8 @@ impl Actor {
             kind,
             id,
             roles: Arc::from([]),
+            custom_roles: Arc::from([]),
+            mfa_level: 0,
             organization: None,
             department: None,
             sees_all_users: true,

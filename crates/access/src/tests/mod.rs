@@ -1,6 +1,7 @@
 //! Tests of the access engine: spec tables, golden matrices, hostile policies, properties.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod custom;
 mod golden;
 mod hostile;
 mod properties;
@@ -21,7 +22,13 @@ fn roles(names: &[&str]) -> Vec<String> {
 }
 
 fn person(roles: &[String]) -> Principal<'_> {
-    Principal { user_id: Uuid::from_u128(7), roles, organization: None, department: None }
+    Principal {
+        user_id: Uuid::from_u128(7),
+        roles,
+        organization: None,
+        department: None,
+        custom: crate::CustomRoles::default(),
+    }
 }
 
 #[test]

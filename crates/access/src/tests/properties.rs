@@ -63,6 +63,7 @@ fn principal<'a>(roles: &'a [String], member: &Facts) -> Principal<'a> {
         roles,
         organization: member.organization,
         department: member.department,
+        custom: crate::CustomRoles::default(),
     }
 }
 

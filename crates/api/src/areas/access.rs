@@ -54,7 +54,7 @@ async fn answer(
     question: &Question,
 ) -> Result<Explained, Problem> {
     let capacity = capacity(state, context, question.person).await?;
-    let principal = capacity.principal();
+    let principal = capacity.principal(context.clock.now());
     let resource = match question.object {
         None => Resource::for_permission(question.permission, None),
         Some(object) => {
@@ -95,7 +95,7 @@ async fn readable(
         ResourceKind::Hold => Permission::HoldRead,
         _ => Permission::UserRead,
     };
-    let asker = operation::principal(&context.actor);
+    let asker = operation::principal(context);
     let object = facts(state, context, (kind, id), (permission, asker.user_id)).await?;
     let object = object.ok_or_else(Problem::not_found)?;
     if state.operations.allows_other(context, &asker, permission, &object) {

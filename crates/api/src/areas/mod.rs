@@ -22,6 +22,7 @@ pub(crate) mod mfa;
 pub(crate) mod passkeys;
 pub(crate) mod postings;
 pub(crate) mod recovery;
+pub(crate) mod roles;
 pub(crate) mod settings;
 pub(crate) mod transfers;
 pub(crate) mod users;

@@ -28,6 +28,7 @@ pub(crate) mod postings;
 pub(crate) mod problem;
 pub(crate) mod published;
 pub(crate) mod recovery;
+pub(crate) mod roles;
 pub(crate) mod settings;
 pub(crate) mod transfers;
 pub(crate) mod users;

@@ -14,7 +14,7 @@ use access::{Permission, Resource};
 use audit::EventType;
 use jiff::civil::Date;
 use ledger::{AccountState, AccountStatus};
-use money::AccountNumber;
+use money::{AccountNumber, Currency};
 use operation::{Applied, Command, Failure, Refusal, RefusalKind, Target, command::Outcome, event};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -38,6 +38,7 @@ const INSERT_ACCOUNTS: &str = tenancy::sql!("banking/accounts.sql", "insert_acco
 const INSERT_PARTIES: &str = tenancy::sql!("banking/accounts.sql", "insert_parties");
 const CUSTOMERS_STATUS: &str = tenancy::sql!("banking/accounts.sql", "customers_status");
 const ANY_OWN_CUSTOMER: &str = tenancy::sql!("banking/accounts.sql", "any_own_customer");
+const PATH_FACTS: &str = tenancy::sql!("banking/accounts.sql", "path_facts");
 const SAVE_ACCOUNT: &str = tenancy::sql!("banking/accounts.sql", "save_account");
 
 /// Draws of an account number before giving up: with ten random digits a tenant of
@@ -326,17 +327,33 @@ pub(crate) async fn path_target(
     account_id: Uuid,
     read_permission: Permission,
 ) -> Result<Target, DbError> {
-    let owned = facts(transaction, &[(account_id, context.actor.id)]).await?.remove(0);
-    Ok(match owned {
-        None => Target::Missing { field: None },
-        Some(owned) => Target::Object {
-            resource: Resource::for_permission(read_permission, Some(account_id))
-                .owned(owned)
-                .held(owned),
-            read_permission,
-            field: None,
-        },
-    })
+    movement_target(transaction, context, (account_id, read_permission), None).await
+}
+
+/// The same of a movement of some amount, in the account's currency where it names none.
+pub(crate) async fn movement_target(
+    transaction: &TenantTx,
+    context: &OpContext,
+    (account_id, read_permission): (Uuid, Permission),
+    amount: Option<(i64, Option<Currency>)>,
+) -> Result<Target, DbError> {
+    let parameters: [&(dyn ToSql + Sync); 3] =
+        [&transaction.tenant(), &account_id, &context.actor.id];
+    let Some(row) = transaction.query_opt(PATH_FACTS, &parameters).await? else {
+        return Ok(Target::Missing { field: None });
+    };
+    let owned: bool = row.try_get("owned")?;
+    let status = row.try_get::<_, &str>("status")?.parse::<AccountStatus>()?;
+    let currency = ledger::model::stored_currency(row.try_get("currency")?)?;
+    let resource = Resource::for_permission(read_permission, Some(account_id))
+        .owned(owned)
+        .held(owned)
+        .status(Some(status.as_str()));
+    let resource = match amount {
+        Some((minor, named)) => resource.amount(minor, named.unwrap_or(currency).code()),
+        None => resource,
+    };
+    Ok(Target::Object { resource, read_permission, field: None })
 }
 
 /// Locks the account as postings do, reads both of its rows behind the lock, and

@@ -1,6 +1,6 @@
 //! Approving and rejecting: the second pair of eyes.
 
-use access::{Permission, Principal, Resource};
+use access::{CustomRoles, Permission, Principal, Resource, Situation};
 use audit::{AuditEvent, EventType};
 use ledger::{Posting, TransactionType, TransferKind, posting::post_one};
 use operation::{
@@ -141,7 +141,9 @@ impl ApproveRequest {
         let row = row.ok_or_else(maker_not_permitted)?;
         let roles: Vec<String> = row.try_get("roles").map_err(DbError::from)?;
         let department: Option<String> = row.try_get("department").map_err(DbError::from)?;
+        let definitions = operation::custom_roles(&row).map_err(DbError::from)?;
         let principal = Principal {
+            custom: CustomRoles { definitions: &definitions, situation: Situation::past() },
             user_id: maker,
             roles: &roles,
             organization: row.try_get("organization_id").map_err(DbError::from)?,
@@ -151,7 +153,8 @@ impl ApproveRequest {
         let permission = Permission::TransactionCreate;
         let resource = Resource::for_permission(permission, Some(order.from_account_id))
             .owned(side(0))
-            .held(side(1));
+            .held(side(1))
+            .amount(order.amount, order.currency.code());
         let is_active: bool = row.try_get("is_active").map_err(DbError::from)?;
         let scopes: Option<Vec<String>> = row.try_get("scopes").map_err(DbError::from)?;
         let is_within =

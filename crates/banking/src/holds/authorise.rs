@@ -59,6 +59,15 @@ struct Side {
 }
 
 impl AuthoriseHold {
+    /// Without an amount where no currency is named: a ceiling is one of a currency.
+    fn resource(&self) -> Resource<'static> {
+        let resource = Resource::for_permission(Permission::HoldCreate, Some(self.account_id));
+        match self.currency {
+            Some(currency) => resource.amount(self.amount, currency.code()),
+            None => resource,
+        }
+    }
+
     /// What can be said without looking anything up; all faults together.
     fn check(&self, now: Timestamp) -> Result<Timestamp, Refusal> {
         let texts = [
@@ -142,12 +151,7 @@ impl Command for AuthoriseHold {
             calls.iter().zip(debited.iter().zip(credited)).map(|(call, sides)| match sides {
                 (None, _) => Target::Missing { field },
                 (&Some(owned), held) => Target::Object {
-                    resource: Resource::for_permission(
-                        Permission::HoldCreate,
-                        Some(call.command.account_id),
-                    )
-                    .owned(owned)
-                    .held(held.unwrap_or(false)),
+                    resource: call.command.resource().owned(owned).held(held.unwrap_or(false)),
                     read_permission: Permission::HoldRead,
                     field,
                 },

@@ -13,7 +13,7 @@ use tenancy::{DbError, OpContext, TenantTx};
 use uuid::Uuid;
 
 use super::{Transfer, teller::Order};
-use crate::accounts::path_target;
+use crate::accounts::movement_target;
 
 /// Charges a fee. Answers 201. An account that the actor may not read is 404; nobody
 /// charges an account that they hold, and no customer any.
@@ -58,7 +58,9 @@ impl Command for ChargeFee {
     }
 
     async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
-        path_target(transaction, context, self.account_id, Permission::TransactionRead).await
+        let account = (self.account_id, Permission::TransactionRead);
+        let amount = Some((self.amount, self.currency));
+        movement_target(transaction, context, account, amount).await
     }
 
     async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Transfer> {

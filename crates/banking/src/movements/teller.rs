@@ -21,7 +21,7 @@ use super::{
     posting_event,
     transfer::check_texts,
 };
-use crate::accounts::path_target;
+use crate::accounts::movement_target;
 
 const COUNTER: &str = tenancy::sql!("banking/accounts.sql", "counter");
 
@@ -105,8 +105,9 @@ macro_rules! teller_command {
                 transaction: &TenantTx,
                 context: &OpContext,
             ) -> Result<Target, DbError> {
-                path_target(transaction, context, self.account_id, Permission::TransactionRead)
-                    .await
+                let account = (self.account_id, Permission::TransactionRead);
+                let amount = Some((self.amount, self.currency));
+                movement_target(transaction, context, account, amount).await
             }
 
             async fn execute(

@@ -116,12 +116,16 @@ impl Command for CreateTransfer {
         let facts = facts(transaction, &wanted).await?;
         let (debited, credited) = facts.split_at(calls.len());
         let sides = debited.iter().zip(credited);
-        let targets = wanted.iter().zip(sides).map(|((account, _), sides)| match sides {
+        let targets = calls.iter().zip(sides).map(|(call, sides)| match sides {
             (None, _) => Target::Missing { field },
             (&Some(owned), held) => Target::Object {
-                resource: Resource::for_permission(Permission::TransactionCreate, Some(*account))
-                    .owned(owned)
-                    .held(held.unwrap_or(false)),
+                resource: Resource::for_permission(
+                    Permission::TransactionCreate,
+                    Some(call.command.from_account_id),
+                )
+                .owned(owned)
+                .held(held.unwrap_or(false))
+                .amount(call.command.amount, call.command.currency.code()),
                 read_permission: Permission::TransactionRead,
                 field,
             },

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use access::{Permission, Policies, Principal, Resource};
+use access::{CustomRoles, Permission, Policies, Principal, Resource};
 use anyhow::Context as _;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use tenancy::Blueprint;
@@ -79,6 +79,7 @@ pub(super) fn cedar(effort: Effort) -> anyhow::Result<Outcome> {
                         roles: role,
                         organization: None,
                         department: None,
+                        custom: CustomRoles::default(),
                     };
                     let resource = Resource::for_permission(permission, Some(ROW)).owned(owned);
                     let started = Instant::now();

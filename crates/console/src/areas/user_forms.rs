@@ -309,8 +309,11 @@ fn offered(visitor: &Visitor, held: &[String]) -> Vec<(String, String)> {
     let blueprint = visitor.context().tenant.blueprint.roles();
     let offered = blueprint
         .iter()
-        .filter(|role| given.contains(*role) || held.iter().any(|one| one == *role));
-    offered.map(|role| ((*role).to_owned(), kit::words(role))).collect()
+        .copied()
+        .filter(|role| given.contains(role) || held.iter().any(|one| one == role));
+    // Custom roles are given over the interface; whoever holds one keeps it here.
+    let custom = held.iter().map(String::as_str).filter(|role| !blueprint.contains(role));
+    offered.chain(custom).map(|role| (role.to_owned(), kit::words(role))).collect()
 }
 
 fn draw_new(

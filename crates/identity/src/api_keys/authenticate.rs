@@ -93,7 +93,7 @@ impl Identity {
         if key.expires_at <= context.clock.now() {
             return Err(token_expired());
         }
-        let mut context = OpContext { actor: self.machine(&context, &key), ..context };
+        let mut context = self.machine(context, &key);
         if !key.may_come_from(context.request.ip) {
             // Counted as nobody's from here on.
             self.note_misuse(&context).await.map_err(into_refusal)?;
@@ -104,11 +104,11 @@ impl Identity {
         Ok(context)
     }
 
-    fn machine(&self, context: &OpContext, key: &KeyFacts) -> Actor {
-        let mut actor = Actor::api_key(key.id, key.role.clone(), key.scopes.clone());
-        let sees_all = self.inner.operations.sees_all_users(context.tenant.blueprint, &actor.roles);
-        actor.sees_all_users = sees_all && actor.is_within_scopes(Permission::UserRead.as_str());
-        actor
+    fn machine(&self, context: OpContext, key: &KeyFacts) -> OpContext {
+        let actor = Actor::api_key(key.id, key.role.clone(), key.scopes.clone());
+        let mut context = OpContext { actor, ..context };
+        self.inner.operations.show_people(&mut context);
+        context
     }
 
     async fn presented_key(

@@ -138,7 +138,7 @@ impl Identity {
     ) -> Result<ResetRequest, Failure> {
         let account = session_begin::lock(transaction, context, user).await?;
         let account = account.ok_or_else(Refusal::not_found)?;
-        self.check_reset(context, user, &account.roles)?;
+        self.check_reset(transaction, context, (user, &account.roles)).await?;
         let tenant = context.tenant_id();
         let row = transaction.query_opt(PENDING, &[&tenant, &user]).await?;
         let request = ResetRequest::read(&row.ok_or_else(Refusal::not_found)?)?;
@@ -150,19 +150,19 @@ impl Identity {
     }
 
     /// Only people decide this, over others, and over nobody mightier than themselves.
-    fn check_reset(
+    async fn check_reset(
         &self,
+        transaction: &TenantTx,
         context: &OpContext,
-        user: Uuid,
-        roles: &[String],
-    ) -> Result<(), Refusal> {
+        (user, roles): (Uuid, &[String]),
+    ) -> Result<(), Failure> {
         let manages = self.inner.operations.scope(context, Permission::UserUpdate).is_all();
         // A machine is in the hands of whoever made its key: it is no second admin.
         let is_person = context.actor.kind == ActorKind::User;
         if !is_person || context.actor.id == user || !manages {
-            return Err(Refusal::denied());
+            return Err(Refusal::denied().into());
         }
-        roles.iter().try_for_each(|role| self.check_grant(context, role))
+        self.check_grants(transaction, context, roles).await
     }
 }
 
@@ -191,7 +191,8 @@ impl Command for RequestReset {
     ) -> Result<Applied<ResetRequest>, Failure> {
         let account = session_begin::lock(transaction, context, self.user).await?;
         let account = account.ok_or_else(Refusal::not_found)?;
-        self.identity.check_reset(context, self.user, &account.roles)?;
+        let held = (self.user, account.roles.as_slice());
+        self.identity.check_reset(transaction, context, held).await?;
         let (tenant, id, by) = (context.tenant_id(), context.clock.new_id(), context.actor.id);
         if transaction.query_opt(PENDING, &[&tenant, &self.user]).await?.is_some() {
             let detail = "A reset is waiting for a second admin already";

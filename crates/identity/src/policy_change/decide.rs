@@ -1,6 +1,6 @@
 //! The second pair of eyes: agreeing to a change, or rejecting it.
 
-use access::{Permission, Principal, Resource};
+use access::{CustomRoles, Permission, Principal, Resource, Situation};
 use audit::{AuditEvent, EventType, Outcome as AuditOutcome};
 use operation::{Applied, Command, Failure, Refusal, RefusalKind, Target, event};
 use serde_json::{Map, Value, json};
@@ -139,8 +139,11 @@ impl Decide {
         let is_active: bool = row.try_get("is_active").map_err(DbError::from)?;
         let roles: Vec<String> = row.try_get("roles").map_err(DbError::from)?;
         let permission = Permission::SettingsUpdate;
+        let definitions = operation::custom_roles(&row).map_err(DbError::from)?;
+        let custom = CustomRoles { definitions: &definitions, situation: Situation::past() };
+        let (organization, department) = (None, None);
         let principal =
-            Principal { user_id: maker, roles: &roles, organization: None, department: None };
+            Principal { user_id: maker, roles: &roles, organization, department, custom };
         let resource = Resource::for_permission(permission, None);
         let operations = &self.identity.inner.operations;
         if is_active && operations.allows_other(context, &principal, permission, &resource) {

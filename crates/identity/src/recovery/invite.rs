@@ -86,9 +86,7 @@ impl Command for InviteUser {
         let person = Person::lock(transaction, &keys, user)
             .await?
             .ok_or_else(|| Refusal::invisible(USER))?;
-        for role in &person.roles {
-            self.identity.check_grant(context, role)?;
-        }
+        self.identity.check_grants(transaction, context, &person.roles).await?;
         if !person.is_active {
             return Err(conflict("user_disabled", "The account is disabled").into());
         }

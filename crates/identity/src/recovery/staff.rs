@@ -65,7 +65,8 @@ impl Command for SendResetLink {
         let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
         let person =
             Person::lock(transaction, &keys, user).await?.ok_or_else(Refusal::not_found)?;
-        self.identity.check_power_over(context, (user, &person.roles))?;
+        let held = (user, person.roles.as_slice());
+        self.identity.check_power_over(transaction, context, held).await?;
         check_standing(&person)?;
         person.reachable("email")?;
         let expires_at = self.token.store(transaction, context).await?.ok_or_else(sent_enough)?;

@@ -3,7 +3,7 @@
 //!
 //! Refuses to know what is done.
 
-use access::{Permission, Scope};
+use access::{CustomRole, Permission, RoleDefinition, Scope};
 use operation::{Failure, Refusal, RefusalKind};
 use tenancy::{Blueprint, DbError, OpContext, Query, TenantTx};
 use tokio_postgres::types::ToSql;
@@ -14,6 +14,7 @@ use crate::Identity;
 const LOCK_ADMINISTRATORS: &str = tenancy::sql!("identity/users.sql", "lock_administrators");
 const OTHER_ADMINISTRATOR: &str = tenancy::sql!("identity/users.sql", "other_administrator");
 
+const DEFINITIONS: &str = tenancy::sql!("identity/roles.sql", "definitions");
 const REMEMBER_HAND: &str = tenancy::sql!("identity/users.sql", "remember_hand");
 
 /// How somebody other than a person themselves can have come to their access.
@@ -44,24 +45,101 @@ pub(super) async fn remember_hand(
     transaction.execute(REMEMBER_HAND, &[&tenant, &user, &actor.id, &reason]).await.map(drop)
 }
 
+fn unknown_role() -> Refusal {
+    Refusal::rule("unknown_role", "role", "This tenant has no such role")
+}
+
+fn escalation(detail: &str) -> Refusal {
+    Refusal::new(RefusalKind::Denied, "privilege_escalation", detail)
+}
+
+/// A custom role as the database has it.
+fn stored_role(definition: &str) -> Result<CustomRole, DbError> {
+    let corrupt = |what: String| DbError::Corrupt(format!("a custom role: {what}"));
+    let parsed: RoleDefinition =
+        serde_json::from_str(definition).map_err(|error| corrupt(error.to_string()))?;
+    CustomRole::parse(&parsed).map_err(|faults| corrupt(format!("{faults:?}")))
+}
+
 impl Identity {
-    /// Nobody gives a role of more than they hold, nor one above their own: every
-    /// permission of the role must be the actor's, on at least the same objects.
+    /// Nobody has a machine act in a role of more than they hold by the blueprint's roles, nor
+    /// above their own: what custom roles add may be changed without whoever holds them.
     pub(crate) fn check_grant(&self, context: &OpContext, role: &str) -> Result<(), Refusal> {
-        let blueprint = context.tenant.blueprint;
-        if !blueprint.roles().contains(&role) {
-            return Err(Refusal::rule("unknown_role", "role", "This tenant has no such role"));
+        let (blueprint, actor) = (context.tenant.blueprint, &context.actor);
+        let policies = self.inner.operations.policies();
+        self.check_system_role(context, role, |permission| {
+            if actor.is_within_scopes(permission.as_str()) {
+                policies.scope(blueprint, &actor.roles, permission)
+            } else {
+                Scope::NONE
+            }
+        })
+    }
+
+    fn check_system_role(
+        &self,
+        context: &OpContext,
+        role: &str,
+        held: impl Fn(Permission) -> Scope,
+    ) -> Result<(), Refusal> {
+        let (blueprint, actor) = (context.tenant.blueprint, &context.actor);
+        if !blueprint.has_role(role) {
+            return Err(unknown_role());
         }
-        let operations = &self.inner.operations;
-        let held = |permission| operations.scope(context, permission);
-        if context.actor.is_system() || self.covers(blueprint, (&context.actor.roles, held), role) {
+        if actor.is_system() || self.covers(blueprint, (&actor.roles, held), role) {
             return Ok(());
         }
-        Err(Refusal::new(
-            RefusalKind::Denied,
-            "privilege_escalation",
-            "This role holds more than you do",
-        ))
+        Err(escalation("This role holds more than you do"))
+    }
+
+    /// Nobody gives or takes a role of more than they hold, nor one above their own: every
+    /// permission of the role must be the actor's, on at least the same objects and whatever
+    /// the circumstances.
+    pub(crate) async fn check_grants<R: AsRef<str>>(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        roles: &[R],
+    ) -> Result<(), Failure> {
+        let blueprint = context.tenant.blueprint;
+        let (system, custom): (Vec<&str>, Vec<&str>) =
+            roles.iter().map(AsRef::as_ref).partition(|role| blueprint.has_role(role));
+        let operations = &self.inner.operations;
+        let held = |permission| operations.assured(context, permission);
+        system.into_iter().try_for_each(|role| self.check_system_role(context, role, held))?;
+        if custom.is_empty() {
+            return Ok(());
+        }
+        let rows = transaction.query(DEFINITIONS, &[&transaction.tenant(), &custom]).await?;
+        if rows.len() < custom.len() {
+            return Err(unknown_role().into());
+        }
+        for row in rows {
+            let definition: String = row.try_get("definition").map_err(DbError::from)?;
+            self.check_reach(context, &stored_role(&definition)?)?;
+        }
+        Ok(())
+    }
+
+    /// Nobody writes, gives or takes a custom role of more than they hold whatever the
+    /// circumstances. What they hold under a condition is not theirs to give.
+    pub(crate) fn check_reach(
+        &self,
+        context: &OpContext,
+        role: &CustomRole,
+    ) -> Result<(), Refusal> {
+        let operations = &self.inner.operations;
+        let exceeds = |permission: &&Permission| {
+            let held = operations.assured(context, **permission);
+            !held.includes(role.reach(**permission))
+        };
+        match Permission::ALL.iter().find(exceeds) {
+            None => Ok(()),
+            Some(permission) => {
+                let name = role.name();
+                Err(escalation(&format!("{name} holds more than you do: {permission}")))
+            }
+        }
     }
 
     /// Whether whoever holds these roles, and with them these scopes, may give a role.
@@ -98,19 +176,20 @@ impl Identity {
 
     /// Whether the actor may act on a person who holds these roles: 403 `own_account` on
     /// themselves, 403 `privilege_escalation` on the mightier.
-    pub(crate) fn check_power_over(
+    pub(crate) async fn check_power_over(
         &self,
+        transaction: &TenantTx,
         context: &OpContext,
         (user, roles): (Uuid, &[String]),
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Failure> {
         if context.actor.is_system() {
             return Ok(());
         }
         if context.actor.id == user {
             let detail = "Nobody does this to their own account";
-            return Err(Refusal::new(RefusalKind::Denied, "own_account", detail));
+            return Err(Refusal::new(RefusalKind::Denied, "own_account", detail).into());
         }
-        roles.iter().try_for_each(|role| self.check_grant(context, role))
+        self.check_grants(transaction, context, roles).await
     }
 
     /// The roles whose holders administer a tenant: those that may remove anybody.

@@ -97,7 +97,8 @@ impl Command for CreateUser {
         transaction: &TenantTx,
         context: &OpContext,
     ) -> Result<Applied<Created>, Failure> {
-        self.identity.check_grant(context, &self.user.role)?;
+        let roles = [self.user.role.as_str()];
+        self.identity.check_grants(transaction, context, &roles).await?;
         // There are no organisations yet, so every id of one names nothing.
         if self.user.organization_id.is_some() {
             return Err(Refusal::invisible("organization_id").into());
@@ -218,7 +219,7 @@ impl Command for UpdateUser {
         let version = check_version(row.as_ref(), self.expected_version)?;
         let before =
             facts(transaction, context, self.user).await?.ok_or_else(Refusal::not_found)?;
-        self.check_authority(context, &before.roles)?;
+        self.check_authority(transaction, context, &before.roles).await?;
         if self.ends_administration(context) {
             let held = (self.user, before.roles.as_slice());
             self.identity.keep_an_administrator(transaction, context, held).await?;
@@ -267,10 +268,16 @@ impl UpdateUser {
     }
 
     /// Own row: contact data only. Anybody else's: nobody mightier than oneself.
-    fn check_authority(&self, context: &OpContext, roles: &[String]) -> Result<(), Failure> {
+    async fn check_authority(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        roles: &[String],
+    ) -> Result<(), Failure> {
         let actor = &context.actor;
+        let given = self.update.wanted_roles().unwrap_or_default();
         if actor.is_system() {
-            return self.check_given(context);
+            return self.identity.check_grants(transaction, context, &given).await;
         }
         let manages =
             self.identity.inner.operations.scope(context, Permission::UserUpdate).is_all();
@@ -280,11 +287,9 @@ impl UpdateUser {
         if actor.id == self.user {
             self.refuse_own_addresses()?;
         } else {
-            for role in roles {
-                self.identity.check_grant(context, role)?;
-            }
+            self.identity.check_grants(transaction, context, roles).await?;
         }
-        self.check_given(context)
+        self.identity.check_grants(transaction, context, &given).await
     }
 
     /// Whether they hold other roles afterwards, or another one first.
@@ -321,13 +326,6 @@ impl UpdateUser {
             Ok(ended)
         };
         ended.iter().map(record).collect()
-    }
-
-    fn check_given(&self, context: &OpContext) -> Result<(), Failure> {
-        for role in self.update.wanted_roles().unwrap_or_default() {
-            self.identity.check_grant(context, role)?;
-        }
-        Ok(())
     }
 
     /// Whether an administrator would be none afterwards.

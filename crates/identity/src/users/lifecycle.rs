@@ -140,7 +140,7 @@ impl Command for ChangeStanding {
         let roles =
             facts(transaction, context, self.user).await?.ok_or_else(Refusal::not_found)?.roles;
         let held = (self.user, roles.as_slice());
-        self.identity.check_power_over(context, held)?;
+        self.identity.check_power_over(transaction, context, held).await?;
         if !matches!(self.step, Step::Unlock) {
             self.identity.keep_an_administrator(transaction, context, held).await?;
         }
@@ -230,7 +230,8 @@ impl Command for RestoreUser {
         let before = facts_of_deleted(transaction, context, self.user).await?;
         let roles = before.ok_or_else(Refusal::not_found)?.roles;
         // Whom one may not make, one may not bring back.
-        self.identity.check_power_over(context, (self.user, &roles))?;
+        let held = (self.user, roles.as_slice());
+        self.identity.check_power_over(transaction, context, held).await?;
         let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
         let subject = keys.make_subject_key().map_err(key_failure)?;
         renew_subject_key(transaction, &keys, (self.user, &subject)).await.map_err(key_failure)?;

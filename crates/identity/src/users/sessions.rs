@@ -126,7 +126,8 @@ impl Command for EndSessions {
             facts(transaction, context, self.user).await?.ok_or_else(Refusal::not_found)?.roles;
         // One's own end at `/v1/auth/sessions`, and here where policy lets them.
         if context.actor.id != self.user {
-            self.identity.check_power_over(context, (self.user, &roles))?;
+            let held = (self.user, roles.as_slice());
+            self.identity.check_power_over(transaction, context, held).await?;
         }
         let output = match self.session {
             None => revoke_all(transaction, self.user, "ended_by_staff", None).await?,

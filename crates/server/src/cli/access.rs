@@ -8,7 +8,8 @@ use std::{
 };
 
 use access::{
-    Blueprint, Explanation, Missing, Permission, Policies, Principal, Resource, differences,
+    Blueprint, CustomRoles, Explanation, Missing, Permission, Policies, Principal, Resource,
+    differences,
 };
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
@@ -191,6 +192,7 @@ fn explain(question: &Question, output: Output) -> anyhow::Result<()> {
         roles: &question.role,
         organization: Some(organization),
         department: Some(department),
+        custom: CustomRoles::default(),
     };
     let is = |relation: Relation| question.object.contains(&relation);
     let object = Resource::for_permission(question.permission, None)

@@ -47,8 +47,13 @@ async fn what_is_explained_is_what_is_decided() {
     let (mut allowed, mut denied) = (0, 0);
     for (name, person) in &bank.users {
         let roles = [if name == "second" { "customer".to_owned() } else { name.clone() }];
-        let principal =
-            Principal { user_id: *person, roles: &roles, organization: None, department: None };
+        let principal = Principal {
+            user_id: *person,
+            roles: &roles,
+            organization: None,
+            department: None,
+            custom: access::CustomRoles::default(),
+        };
         for permission in Permission::ALL.iter().copied() {
             use Permission::{AccountCreate, CustomerCreate, HoldCreate, UserCreate};
             let makes = [AccountCreate, CustomerCreate, HoldCreate, UserCreate];

@@ -39,6 +39,8 @@ const FURTHER_POLICIES: &[(&str, &str, &str)] = &[
     ("data_keys", "sealer_reads", "wrapped by a KEK that is wrapped by a root that is not here"),
     ("event_outbox", "relay_moves", "the relay takes ids of all tenants; it reads no record"),
     ("events", "relay_appends", "the relay numbers events of all tenants"),
+    ("roles", "custom_changes", "restrictive: a blueprint's role is nobody's to change"),
+    ("roles", "custom_ends", "restrictive: nor to end"),
     ("users", "own_row", "restrictive: who may see one user only sees one user"),
 ];
 

@@ -396,6 +396,36 @@ async fn roles_are_changed_on_the_version_that_was_drawn() {
     assert_eq!(version(&app, officer).await, now);
 }
 
+/// Custom roles are given over the interface; a form of the console takes none away.
+#[tokio::test]
+async fn a_custom_role_stays_with_whoever_is_changed() {
+    let app = App::start().await;
+    let officer = app.bank.users["officer"];
+    let give = "WITH made AS (INSERT INTO roles (tenant_id, name, role_type) VALUES ($1, 'plain_desk', 'custom') \
+             RETURNING tenant_id, id, name), \
+         permitted AS (INSERT INTO role_permissions (tenant_id, role_id, position, resource, action) \
+             SELECT tenant_id, id, 0, 'account', 'read' FROM made) \
+         INSERT INTO user_roles (tenant_id, user_id, role) SELECT tenant_id, $2, name FROM made";
+    app.superuser.execute(give, &[&app.bank.id, &officer]).await.unwrap();
+    let path = format!("/users/{officer}/edit");
+    let mut admin = at(&app, "admin", officer).await;
+    let form = admin.get(&app, &path).await;
+    assert!(form.text.contains("also_plain_desk"), "{}", form.text);
+    let fields = [
+        ("version", "1"),
+        ("full_name", "Petr Svoboda"),
+        ("email", "officer@bank.example"),
+        ("role", "officer"),
+        ("also_auditor", "yes"),
+        ("also_plain_desk", "yes"),
+    ];
+    let saved = admin.post(&app, &path, &fields).await;
+    assert_eq!(saved.status, 303, "{}", saved.text);
+    let sql = "SELECT array_agg(role ORDER BY role) FROM user_roles WHERE user_id = $1";
+    let held: Vec<String> = app.superuser.query_one(sql, &[&officer]).await.unwrap().get(0);
+    assert_eq!(held, ["auditor", "officer", "plain_desk"]);
+}
+
 #[tokio::test]
 async fn factors_are_removed_by_two_and_the_one_who_asked_decides_nothing() {
     let app = App::start().await;

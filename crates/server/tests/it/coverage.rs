@@ -55,6 +55,10 @@ const UNRECORDED: [&str; 5] =
 /// Routes that end an approval.
 const DECISIONS: [&str; 2] = ["approve", "reject"];
 
+/// Routes that ask whoever may call them for a second factor.
+const BY_FACTOR: [&str; 5] =
+    ["changeRole", "createApiKey", "createRole", "deleteRole", "rotateApiKey"];
+
 /// Routes that change what becomes of somebody: whoever tries needs a person of their own.
 const ON_PEOPLE: [&str; 5] =
     ["deleteUser", "endUserSessions", "lockUser", "restoreUser", "unlockUser"];
@@ -126,6 +130,8 @@ struct Objects {
     passkey: Uuid,
     signing_key: Uuid,
     api_key: Uuid,
+    /// A custom role that nobody holds.
+    role: Uuid,
 }
 
 impl Objects {
@@ -158,6 +164,7 @@ impl Objects {
             passkey: crate::passkeys::stored_for(app, bank, bank.users[holder.username]).await,
             signing_key: signing_key_of(app, bank).await,
             api_key: api_key_of(app, bank).await,
+            role: role_of(app, bank).await,
         }
     }
 }
@@ -194,6 +201,18 @@ async fn api_key_of(app: &App, bank: &Bank) -> Uuid {
     let admin = app.login_by_factor(bank, "admin").await;
     let wish = json!({ "name": "Payroll", "role": "customer_service" });
     id_of(&app.post("/v1/api-keys").bearer(&admin).json(&wish).send().await.body["id"])
+}
+
+/// What a new custom role shall be; its name is one that no other has.
+fn role_wish() -> Value {
+    let letters = vault::random_bytes::<12>().map(|byte| char::from(b'a' + byte % 26));
+    let name: String = letters.iter().collect();
+    json!({ "name": name, "permissions": [{ "permission": "account:read" }] })
+}
+
+async fn role_of(app: &App, bank: &Bank) -> Uuid {
+    let admin = app.login_by_factor(bank, "admin").await;
+    id_of(&app.post("/v1/roles").bearer(&admin).json(&role_wish()).send().await.body["id"])
 }
 
 async fn entry_of(app: &App, transfer: Uuid) -> Uuid {
@@ -351,9 +370,8 @@ fn key_plan(route: &Route, objects: &Objects) -> Option<Plan> {
             let account = json!({ "type": "account", "id": objects.account });
             (None, Some(json!({ "action": "account:read", "resource": account })), "")
         }
-        "listEvents" | "listSigningKeys" | "listApiKeys" | "listDataKeys" | "readKeyInventory" => {
-            (None, None, "")
-        }
+        "listEvents" | "listSigningKeys" | "listApiKeys" | "listDataKeys" | "readKeyInventory"
+        | "listRoles" => (None, None, ""),
         "rotateSigningKey" | "rewrapDataKeys" => (None, Some(json!({})), ""),
         "rotateDataKey" => (None, Some(json!({ "purpose": "field_data" })), ""),
         // The one that seals: who may destroy it is told that it is not retired.
@@ -361,6 +379,12 @@ fn key_plan(route: &Route, objects: &Objects) -> Option<Plan> {
         "revokeSigningKey" => (Some(objects.signing_key), Some(json!({})), ""),
         "introspectToken" => (None, Some(json!({ "token": "nonsense" })), ""),
         "createApiKey" => (None, Some(json!({ "name": "Payroll", "role": "customer" })), ""),
+        "createRole" => (None, Some(role_wish()), ""),
+        "readRole" | "deleteRole" => (Some(objects.role), None, ""),
+        "changeRole" => {
+            let permissions = json!([{ "permission": "customer:read" }]);
+            (Some(objects.role), Some(json!({ "permissions": permissions })), "")
+        }
         "readApiKey" | "revokeApiKey" => (Some(objects.api_key), None, ""),
         "rotateApiKey" => (Some(objects.api_key), Some(json!({ "overlap_s": 0 })), ""),
         _ => return None,
@@ -580,10 +604,13 @@ async fn each_role_gets_what_the_golden_table_says() {
             if route.id == "rotateApiKey" {
                 objects.api_key = api_key_of(&app, &app.bank).await;
             }
+            if route.id == "deleteRole" {
+                objects.role = role_of(&app, &app.bank).await;
+            }
             // Anew: of so many sessions of one person the oldest have ended.
             let reader = app.login(&app.bank, "admin").await;
             let version = version(&app, route, &objects, &reader).await;
-            if ["createApiKey", "rotateApiKey"].contains(&route.id.as_str()) {
+            if BY_FACTOR.contains(&route.id.as_str()) {
                 app.factor_used(role).await;
             }
             let answer = call(&app, route, &objects, Some(&token), &version).await;
@@ -622,6 +649,7 @@ async fn other_owners_and_other_tenants_objects_do_not_exist() {
         passkey: Uuid::from_u128(1),
         signing_key: Uuid::from_u128(1),
         api_key: Uuid::from_u128(1),
+        role: Uuid::from_u128(1),
         ..neighbours.clone()
     };
     let admin = app.login_by_factor(&app.bank, "admin").await;

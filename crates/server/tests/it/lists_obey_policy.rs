@@ -95,7 +95,7 @@ const LISTED: [Listed; 8] = [
 ];
 
 /// Lists whose lines no route reads one by one, with what else holds them to the policy.
-const ELSEWHERE: [(&str, &str); 13] = [
+const ELSEWHERE: [(&str, &str); 14] = [
     ("listActivity", "one's own, by `own_lists_show_nobody_elses`"),
     ("listAuditCheckpoints", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
     ("listAuditEvents", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
@@ -105,6 +105,7 @@ const ELSEWHERE: [(&str, &str); 13] = [
     ("listFactors", "one's own, by `own_lists_show_nobody_elses`"),
     ("listPasskeys", "one's own, by `own_lists_show_nobody_elses`"),
     ("listReferrals", "one's own, by `own_lists_show_nobody_elses`"),
+    ("listRoles", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
     ("listSessions", "one's own, by `own_lists_show_nobody_elses`"),
     ("listSigningKeys", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
     ("listTransactions", "an account's, by `bank_lists`"),
@@ -234,18 +235,51 @@ async fn populate(app: &App, bank: &Bank, dice: &mut Dice) {
     app.post("/v1/settings/policy/changes").bearer(&super_admin).json(&change).send().await;
 }
 
+/// Custom roles of every scope that lists know, under conditions that are met, and that are not.
+async fn define_roles(app: &App, bank: &Bank) {
+    let definitions: [(&str, &[&str], &str); 6] = [
+        ("sees_own", &["user:read:own", "account:read:own", "customer:read:own"], "{}"),
+        ("sees_own_money", &["hold:*:own", "transaction:read:own"], "{}"),
+        ("sees_organisation", &["user:read:own_org"], "{}"),
+        ("sees_all", &["account:read", "customer:*", "transaction:read:own_tenant"], "{}"),
+        ("sees_logs", &["audit:read", "key:read", "settings:view"], "{}"),
+        ("sees_by_passkey", &["user:read", "account:read", "audit:read"], r#"{"mfa_level": 2}"#),
+    ];
+    for (name, permissions, conditions) in definitions {
+        let role = "INSERT INTO roles (tenant_id, name, role_type) VALUES ($1, $2, 'custom') \
+             ON CONFLICT DO NOTHING RETURNING id";
+        let made = app.superuser.query_opt(role, &[&bank.id, &name]).await.unwrap();
+        let Some(made) = made.map(|row| row.get::<_, Uuid>(0)) else { continue };
+        let permit = "INSERT INTO role_permissions \
+                 (tenant_id, role_id, position, resource, action, scope, conditions) \
+             SELECT $1, $2, (position - 1)::smallint, split_part(one, ':', 1), split_part(one, ':', 2), \
+                 nullif(split_part(one, ':', 3), ''), $4::text::jsonb \
+             FROM unnest($3::text[]) WITH ORDINALITY AS given (one, position)";
+        app.superuser.execute(permit, &[&bank.id, &made, &permissions, &conditions]).await.unwrap();
+    }
+}
+
+const CUSTOM: [&str; 6] =
+    ["sees_own", "sees_own_money", "sees_organisation", "sees_all", "sees_logs", "sees_by_passkey"];
+
 /// Gives everybody roles, organisation and department by the dice, then asks each.
 async fn check(app: &App, bank: &Bank, blueprint: Blueprint, seed: u64, lists: &[Listed]) {
     let mut dice = Dice(seed);
+    define_roles(app, bank).await;
     let organizations = [Uuid::from_u128(101), Uuid::from_u128(102)];
     let names: Vec<_> = bank.users.keys().cloned().collect();
     for (name, person) in &bank.users {
         let roles = blueprint.roles();
         let second = roles[dice.roll(roles.len())];
+        let give = "INSERT INTO user_roles (tenant_id, user_id, role) VALUES ($1, $2, $3) \
+             ON CONFLICT DO NOTHING";
         if dice.roll(2) == 0 {
-            let give = "INSERT INTO user_roles (tenant_id, user_id, role) VALUES ($1, $2, $3) \
-                 ON CONFLICT DO NOTHING";
             app.superuser.execute(give, &[&bank.id, person, &second]).await.unwrap();
+        }
+        for custom in CUSTOM {
+            if dice.roll(3) == 0 {
+                app.superuser.execute(give, &[&bank.id, person, &custom]).await.unwrap();
+            }
         }
         let organization = (dice.roll(3) > 0).then(|| organizations[dice.roll(2)]);
         let department = ["loans", "desk"][dice.roll(2)];
@@ -375,6 +409,7 @@ async fn the_log_is_read_whole_or_not_at_all() {
         ("/v1/keys/data", Permission::KeyRead),
         ("/v1/keys/inventory", Permission::KeyRead),
         ("/v1/mfa-resets", Permission::UserUpdate),
+        ("/v1/roles", Permission::SettingsView),
     ];
     for role in Blueprint::CoreBank.roles() {
         let token = app.login(&app.bank, role).await;

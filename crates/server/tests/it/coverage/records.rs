@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    BY_TOKEN, ON_PEOPLE, Objects, UNRECORDED, call, fresh_key, policy_patch, routes, version,
-    with_fresh_user,
+    BY_TOKEN, ON_PEOPLE, Objects, UNRECORDED, call, fresh_key, policy_patch, role_of, routes,
+    version, with_fresh_user,
 };
 use crate::{
     console::Browser,
@@ -40,6 +40,9 @@ async fn every_route_leaves_a_record() {
         }
         if ON_PEOPLE.contains(&route.id.as_str()) {
             objects = with_fresh_user(&app, &objects, route).await;
+        }
+        if route.id == "deleteRole" {
+            objects.role = role_of(&app, &app.bank).await;
         }
         let version = version(&app, route, &objects, &token).await;
         let before = app.audit_count(app.bank.id).await;

@@ -61,6 +61,7 @@ impl Scene {
             "revokeApiKey" | "rotateApiKey" => {
                 Objects { api_key: api_key_of(app, &app.bank).await, ..objects }
             }
+            "deleteRole" => Objects { role: super::role_of(app, &app.bank).await, ..objects },
             "removeFactor" | "renameFactor" => {
                 let sql = "SELECT id FROM mfa_configs WHERE user_id = $1 AND method = 'email'";
                 let found = app.superuser.query_one(sql, &[&objects.user]).await.unwrap();

@@ -308,6 +308,10 @@ async fn the_hot_statements_use_their_indexes_as_the_app_role() {
            SELECT tenant_id, gen_random_uuid(), id, user_id, 'test', now() FROM user_sessions; \
          INSERT INTO mfa_backup_codes (tenant_id, id, user_id, code_hash) \
            SELECT tenant_id, gen_random_uuid(), id, sha256('x') FROM users; \
+         INSERT INTO roles (tenant_id, name, role_type) \
+           SELECT '{tenant}', translate('role_' || n, '0123456789', 'abcdefghij'), 'custom' FROM generate_series(1, 2000) n; \
+         INSERT INTO role_permissions (tenant_id, role_id, position, resource, action) \
+           SELECT tenant_id, id, 0, 'account', 'read' FROM roles WHERE role_type = 'custom'; \
          ANALYZE;"
     );
     world.superuser().await.batch_execute(&crowd).await.unwrap();

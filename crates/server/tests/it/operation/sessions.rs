@@ -1,5 +1,6 @@
 //! Writes obey a revocation and a change of roles at once.
 
+use access::Permission;
 use operation::{Group, RefusalKind};
 use tenancy::{OpContext, SessionId};
 use uuid::Uuid;
@@ -132,8 +133,9 @@ async fn a_write_is_decided_on_the_roles_of_now() {
         ("auditor", "officer", true),
         ("customer", "officer", true),
     ];
-    let sees_all =
-        |role: &str| world.operations.sees_all_users(world.tenant.blueprint, &[role.to_owned()]);
+    let policies = world.operations.policies();
+    let blueprint = world.tenant.blueprint;
+    let sees_all = |role: &str| policies.scope(blueprint, &[role], Permission::UserRead).is_all();
     assert!(sees_all("officer") && !sees_all("customer"), "who sees whom differs");
     for (at, (remembered, held, done)) in table.into_iter().enumerate() {
         let mut person = signed_in(&world, &format!("d{at}"), sees_all(remembered)).await;
