@@ -54,7 +54,12 @@ async fn answer(
     question: &Question,
 ) -> Result<Explained, Problem> {
     let capacity = capacity(state, context, question.person).await?;
-    let principal = capacity.principal(context.clock.now());
+    // Of oneself the circumstances are those of the question.
+    let principal = if question.person == context.actor.id {
+        operation::principal(context)
+    } else {
+        capacity.principal(context.clock.now())
+    };
     let resource = match question.object {
         None => Resource::for_permission(question.permission, None),
         Some(object) => {

@@ -126,6 +126,13 @@ async fn conditions_on_the_circumstances_are_obeyed() {
     let from = |peer: &str| app.get(path.clone()).bearer(&token).peer(peer).send();
     assert_eq!(from("10.20.30.40").await.status, 200);
     assert_problem(&from("192.0.2.1").await, 404, "not_found");
+    // Of oneself it is explained as it is decided: under the circumstances of the question.
+    let question = json!({ "action": "account:read" });
+    for (peer, decision) in [("10.20.30.40", "allow"), ("192.0.2.1", "deny")] {
+        let ask = app.post("/v1/access/explain").bearer(&token).peer(peer).json(&question);
+        let told = ask.send().await;
+        assert_eq!(told.body["decision"], decision, "{}", told.text);
+    }
     let token = app.login(bank, "customer").await;
     let by_password = app.get(path.clone()).bearer(&token).peer("10.20.30.40").send().await;
     assert_problem(&by_password, 404, "not_found");
