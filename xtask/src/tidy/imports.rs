@@ -18,7 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("events", &["audit", "tenancy"]),
     ("hotstate", &["tenancy", "vault"]),
     ("operation", &["access", "audit", "events", "hotstate", "tenancy", "vault"]),
-    ("notify", &["access", "audit", "operation", "tenancy", "vault"]),
+    ("outward", &[]),
+    ("notify", &["access", "audit", "operation", "outward", "tenancy", "vault"]),
     (
         "identity",
         &["access", "audit", "hotstate", "money", "notify", "operation", "tenancy", "vault"],
@@ -128,8 +129,8 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("tower-http", &["api", "console", "server"], "domains know no HTTP"),
     (
         "hyper",
-        &["notify", "server"],
-        "only the composition root listens; notify asks the SMS gateway",
+        &["notify", "outward", "server", "webhooks"],
+        "only the composition root listens; outward connects, and two say what is asked",
     ),
     ("lettre", &["notify"], "mail leaves the house through one door"),
     ("bcrypt", &["vault", "bench"], "all cryptography is the vault's; bench measures beside it"),
