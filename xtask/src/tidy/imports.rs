@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("operation", &["access", "audit", "events", "hotstate", "tenancy", "vault"]),
     ("outward", &[]),
     ("notify", &["access", "audit", "operation", "outward", "tenancy", "vault"]),
+    ("webhooks", &["access", "audit", "events", "operation", "outward", "tenancy", "vault"]),
     (
         "identity",
         &["access", "audit", "hotstate", "money", "notify", "operation", "tenancy", "vault"],
@@ -44,6 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "operation",
             "tenancy",
             "vault",
+            "webhooks",
         ],
     ),
     (
@@ -115,8 +117,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "money",
             "notify",
             "operation",
+            "outward",
             "tenancy",
             "vault",
+            "webhooks",
         ],
     ),
     ("testkit", &["cluster", "tenancy"]),

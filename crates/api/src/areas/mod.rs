@@ -24,6 +24,7 @@ pub(crate) mod recovery;
 pub(crate) mod settings;
 pub(crate) mod transfers;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 pub(crate) mod well_known;
 
 use axum::{

@@ -30,6 +30,7 @@ pub(crate) mod recovery;
 pub(crate) mod settings;
 pub(crate) mod transfers;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;

@@ -123,7 +123,8 @@ const REWRAPPED: [&str; 4] = ["tenant", "data_keys", "subject_keys", "log_keys"]
 const READS_END: Duration = Duration::from_secs(2);
 
 /// What each domain seals.
-pub const SEALED: &[Sealed] = &[banking::SEALED, identity::SEALED, notify::SEALED];
+pub const SEALED: &[Sealed] =
+    &[banking::SEALED, identity::SEALED, notify::SEALED, webhooks::SEALED];
 
 pub(super) async fn run(
     command: Command,

@@ -81,5 +81,6 @@ mod statements;
 mod step_up_payments;
 mod tenancy;
 mod tls;
+mod webhooks;
 mod wire;
 mod wire_requests;
