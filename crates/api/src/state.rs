@@ -12,6 +12,7 @@ use tenancy::{
     keyring::Keyring,
     policy::{RateLimitPolicy, SecurityPolicy},
 };
+use webhooks::Webhooks;
 
 use crate::{ApiConfig, floods::Floods, route::RouteIndex};
 
@@ -25,6 +26,8 @@ pub struct ApiParts {
     pub holds: HoldGroups,
     /// People, sessions and tokens.
     pub identity: Identity,
+    /// Where tenants' other systems are told.
+    pub webhooks: Webhooks,
     /// The tenants.
     pub directory: Directory,
     /// The tenants' keys: here for cursors only.

@@ -110,7 +110,19 @@ pub const SILENT: &[(&str, &[&str])] = &[
     (
         "settings of the tenant, read when they are needed; a change of policy is published as \
          its policy_change",
-        &["branding.update", "key.revoke", "key.rotate", "tenant.create"],
+        &[
+            "branding.update",
+            "key.revoke",
+            "key.rotate",
+            "tenant.create",
+            "webhook.create",
+            "webhook.delete",
+            "webhook.replay",
+            "webhook.rotate_secret",
+            "webhook.suspend",
+            "webhook.test",
+            "webhook.update",
+        ],
     ),
     (
         "what is loaded in bulk has one record for a whole batch",

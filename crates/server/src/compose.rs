@@ -17,17 +17,20 @@ use hotstate::shared::Shared;
 use identity::{Identity, IdentityConfig};
 use notify::{Notices, Transports};
 use operation::{AccessLog, Group, Operations};
+use outward::{Client, Guard};
 use tenancy::cells::Sealed;
 use tenancy::directory::Directory;
 use tenancy::keyring::Keyring;
 use tenancy::{ActorKind, Clock, Database, DatabaseConfig, OpContext, TenantRef};
 use vault::password::{Hasher, HasherOptions, Pepper, Peppers};
 use vault::{RootKeys, SecretBytes};
+use webhooks::Webhooks;
 
 use crate::serve::proofs;
 
 /// What each domain seals.
-pub const SEALED: &[Sealed] = &[banking::SEALED, identity::SEALED, notify::SEALED];
+pub const SEALED: &[Sealed] =
+    &[banking::SEALED, identity::SEALED, notify::SEALED, webhooks::SEALED];
 
 /// What an installation is put together from.
 pub struct Ingredients {
@@ -78,6 +81,8 @@ pub struct Installation {
     pub proof_every: Duration,
     /// Sends what people are told.
     pub notices: Notices,
+    /// Tells tenants' other systems.
+    pub webhooks: Webhooks,
     /// The API and the console spend one budget.
     rates: Arc<Limiter>,
     api: ApiConfig,
@@ -121,6 +126,11 @@ impl Installation {
             Transports::default(),
             ingredients.api.public_url.as_str(),
         );
+        let webhooks = Webhooks::new(
+            operations.clone(),
+            Arc::clone(&keyring),
+            Client::plain(Guard::PublicOnly),
+        );
         Ok(Self {
             app,
             transfers: Group::new(operations.clone()),
@@ -136,6 +146,7 @@ impl Installation {
             draining: Arc::default(),
             proof_every: proofs::EVERY_DEFAULT,
             notices,
+            webhooks,
             rates: Arc::default(),
             api: ingredients.api,
         })
@@ -153,6 +164,14 @@ impl Installation {
         self
     }
 
+    /// The same, telling tenants' other systems through this client. Without, nothing reaches
+    /// any of them: nobody's certificate is believed.
+    #[must_use]
+    pub fn telling_through(mut self, client: Client) -> Self {
+        self.webhooks = Webhooks::new(self.operations.clone(), Arc::clone(&self.keyring), client);
+        self
+    }
+
     /// From now on rate windows and address blocks are those of all nodes.
     pub fn share(&self, shared: &Shared) {
         self.rates.share(shared.clone());
@@ -166,6 +185,7 @@ impl Installation {
             transfers: self.transfers.clone(),
             holds: self.holds.clone(),
             identity: self.identity.clone(),
+            webhooks: self.webhooks.clone(),
             directory: self.directory.clone(),
             keyring: Arc::clone(&self.keyring),
             clock: self.clock.clone(),

@@ -16,6 +16,8 @@ pub enum KeyClass {
     Subject(&'static str),
     /// A data subject's, or where this column is empty the tenant's own.
     SubjectOrTenant(&'static str),
+    /// The tenant's own.
+    Tenant,
 }
 
 /// What a blind index may stand for.

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tenancy::{Database, OpContext};
 use uuid::Uuid;
+use webhooks::KINDS;
 
 use super::{Answer, ok};
 use crate::{
@@ -25,18 +26,6 @@ use crate::{
     state::ApiState,
     wire::events as wire,
 };
-
-/// The kinds of objects, and under which permission they are read.
-pub(crate) const KINDS: [(&str, Permission); 8] = [
-    ("user", UserRead),
-    ("api_key", KeyRead),
-    ("policy_change", SettingsView),
-    ("customer", CustomerRead),
-    ("account", AccountRead),
-    ("hold", HoldRead),
-    ("approval", TransactionRead),
-    ("transfer", TransactionRead),
-];
 
 /// The permissions of which one has to be held on everything.
 pub(crate) const READERS: &[Permission] =

@@ -26,6 +26,7 @@ pub(crate) mod roles;
 pub(crate) mod settings;
 pub(crate) mod transfers;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 pub(crate) mod well_known;
 
 use axum::{

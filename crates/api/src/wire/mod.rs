@@ -32,6 +32,7 @@ pub(crate) mod roles;
 pub(crate) mod settings;
 pub(crate) mod transfers;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;

@@ -89,6 +89,15 @@ impl Identity {
         self.require_recent_factor(context, RECENT).await
     }
 
+    /// Whoever may change the tenant's settings proves a factor of late, or is refused with
+    /// `step_up_required`: for settings that other domains keep, which refuse everybody else.
+    pub async fn prove_for_settings(&self, context: &OpContext) -> Result<(), OperationError> {
+        if !self.may(context, Permission::SettingsUpdate) {
+            return Ok(());
+        }
+        self.require_recent_factor_of_people(context).await
+    }
+
     /// As [`Identity::require_recent_factor_of_people`], and nobody is excused for having no
     /// factor: for what hands on a power that is proven where people use it.
     pub(crate) async fn require_factor_of_people(

@@ -3,38 +3,19 @@
 //! `From`, `To` and `Body`. 201 is taken over; 429 and 5xx are for later; other 4xx are
 //! judged below.
 
-use std::{fmt::Write as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt::Write as _, path::PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{
-    Request, Response, StatusCode, Uri,
-    body::Incoming,
-    client::conn::http1::{SendRequest, handshake},
-    header,
-};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use http_body_util::Full;
+use hyper::{Request, StatusCode, header};
+use outward::{Answer, Client, Connection, Destination, Guard, RootsError, Unreached};
 use serde::Deserialize;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    sync::Mutex,
-    time::timeout,
-};
-use tokio_rustls::TlsConnector;
+use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use super::{Delivery, Pending, RootsError, Transport, tls};
+use super::{Delivery, Pending, Transport};
 use crate::message::{Content, Message};
-
-const CONNECT_MAX: Duration = Duration::from_secs(10);
-const SEND_MAX: Duration = Duration::from_secs(20);
-/// Of an answer that is read; the rest is nobody's business.
-const ANSWER_MAX_BYTES: usize = 16 * 1_024;
-/// What a gateway asks us to wait is believed up to here.
-const RETRY_AFTER_MAX_S: u64 = 3_600;
 
 /// How to reach the gateway.
 #[derive(Clone)]
@@ -76,14 +57,12 @@ pub enum GatewayConfigError {
 /// Sends over one gateway.
 pub struct Gateway {
     from: String,
-    host: String,
-    port: u16,
-    authority: String,
+    client: Client,
+    destination: Destination,
     path: String,
     authorization: Zeroizing<String>,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
     /// Taken out while it is in use, as [`super::Smtp`]'s.
-    connection: Mutex<Option<SendRequest<Full<Bytes>>>>,
+    connection: Mutex<Option<Connection>>,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -91,7 +70,7 @@ impl std::fmt::Debug for Gateway {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Gateway")
-            .field("authority", &self.authority)
+            .field("authority", &self.destination.authority())
             .finish_non_exhaustive()
     }
 }
@@ -102,34 +81,25 @@ impl Gateway {
     /// # Errors
     /// Where the base is no address, or the certificates cannot be read.
     pub fn new(config: GatewayConfig) -> Result<Self, GatewayConfigError> {
-        let base: Uri = config.base_url.parse().map_err(|_| GatewayConfigError::BaseUrl)?;
-        let authority = base.authority().ok_or(GatewayConfigError::BaseUrl)?;
-        let host = base.host().ok_or(GatewayConfigError::BaseUrl)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let tls = match base.scheme_str() {
-            Some("https") => {
-                let name = ServerName::try_from(host.clone());
-                let name = name.map_err(|_| GatewayConfigError::BaseUrl)?;
-                let connector = Arc::new(tls::client_config(config.roots.as_deref())?);
-                Some((TlsConnector::from(connector), name))
-            }
-            Some("http") => None,
-            _ => return Err(GatewayConfigError::BaseUrl),
+        let destination = Destination::parse(&config.base_url);
+        let destination = destination.map_err(|_| GatewayConfigError::BaseUrl)?;
+        // The operator says where it is, so it may be anywhere.
+        let client = if destination.is_https() {
+            Client::new(Guard::Any, config.roots.as_deref())?
+        } else {
+            Client::plain(Guard::Any)
         };
-        let default_port = if tls.is_some() { 443 } else { 80 };
-        let folder = base.path().trim_end_matches('/');
+        let folder = destination.path().trim_end_matches('/');
         let credentials = Zeroizing::new(format!("{}:{}", config.account_sid, *config.auth_token));
         Ok(Self {
             from: config.from,
-            port: base.port_u16().unwrap_or(default_port),
-            host,
-            authority: authority.as_str().to_owned(),
             path: format!("{folder}/2010-04-01/Accounts/{}/Messages.json", config.account_sid),
             authorization: Zeroizing::new(format!(
                 "Basic {}",
                 STANDARD.encode(credentials.as_bytes())
             )),
-            tls,
+            client,
+            destination,
             connection: Mutex::default(),
         })
     }
@@ -144,20 +114,15 @@ impl Gateway {
         let kept = self.connection.lock().await.take();
         let mut connection = match self.connected(kept).await {
             Ok(connection) => connection,
-            Err(delivery) => return delivery,
+            Err(unreached) => return outage(unreached),
         };
-        let asking = async {
-            let answer = connection.send_request(request).await.ok()?;
-            Some(judged(answer).await)
-        };
-        match timeout(SEND_MAX, asking).await {
-            Ok(Some(delivery)) => {
+        match connection.ask(request).await {
+            Ok(answer) => {
                 *self.connection.lock().await = Some(connection);
-                delivery
+                judged(&answer)
             }
-            Ok(None) => Delivery::outage("connection_lost"),
             // It may have taken it; one that answers nobody would hold up everybody else.
-            Err(_) => Delivery::outage("timeout"),
+            Err(unreached) => outage(unreached),
         }
     }
 
@@ -168,7 +133,7 @@ impl Gateway {
             .append_pair("Body", text)
             .finish();
         Request::post(self.path.as_str())
-            .header(header::HOST, &self.authority)
+            .header(header::HOST, self.destination.authority())
             .header(header::AUTHORIZATION, self.authorization.as_str())
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json")
@@ -179,31 +144,13 @@ impl Gateway {
     }
 
     /// The connection kept, if it still lives, or another one.
-    async fn connected(
-        &self,
-        kept: Option<SendRequest<Full<Bytes>>>,
-    ) -> Result<SendRequest<Full<Bytes>>, Delivery> {
+    async fn connected(&self, kept: Option<Connection>) -> Result<Connection, Unreached> {
         if let Some(mut connection) = kept
-            && timeout(CONNECT_MAX, connection.ready()).await.is_ok_and(|ready| ready.is_ok())
+            && connection.is_ready().await
         {
             return Ok(connection);
         }
-        timeout(CONNECT_MAX, self.connect())
-            .await
-            .unwrap_or_else(|_| Err(Delivery::outage("unreachable")))
-    }
-
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Delivery> {
-        let server = (self.host.as_str(), self.port);
-        let stream = TcpStream::connect(server).await;
-        let stream = stream.map_err(|_| Delivery::outage("unreachable"))?;
-        match &self.tls {
-            None => converse(stream).await,
-            Some((connector, name)) => {
-                let encrypted = connector.connect(name.clone(), stream).await;
-                converse(encrypted.map_err(|_| Delivery::outage("tls_refused"))?).await
-            }
-        }
+        self.client.connect(&self.destination).await
     }
 }
 
@@ -217,15 +164,9 @@ impl Transport for Gateway {
     }
 }
 
-async fn converse<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, Delivery>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) =
-        handshake(TokioIo::new(stream)).await.map_err(|_| Delivery::outage("connection_lost"))?;
-    // It ends with its sender.
-    tokio::spawn(async move { drop(connection.await) });
-    Ok(sender)
+/// The next message would fare alike.
+fn outage(unreached: Unreached) -> Delivery {
+    Delivery::outage(unreached.to_string())
 }
 
 /// The part of an answer that is understood.
@@ -234,16 +175,14 @@ struct Told {
     code: Option<u32>,
 }
 
-async fn judged(answer: Response<Incoming>) -> Delivery {
-    let (status, after) = (answer.status(), retry_after(&answer));
-    // Read to its end, so that the connection can be used again.
-    let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES).collect().await;
+fn judged(answer: &Answer) -> Delivery {
+    let (status, after) = (answer.status, answer.retry_after);
     if status.is_success() {
         return Delivery::Sent;
     }
     let mut error = format!("gateway_{}", status.as_u16());
     let told: Option<Told> =
-        body.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
+        answer.body.as_ref().and_then(|body| serde_json::from_slice(body).ok());
     if let Some(code) = told.and_then(|told| told.code) {
         // Writing to a String cannot fail.
         let _ = write!(error, "_{code}");
@@ -261,10 +200,4 @@ async fn judged(answer: Response<Incoming>) -> Delivery {
         _ if status.is_redirection() => Delivery::outage(error),
         _ => Delivery::Later { error, after, is_outage: false },
     }
-}
-
-/// Seconds; the form with a date is for caches.
-fn retry_after(answer: &Response<Incoming>) -> Option<Duration> {
-    let seconds: u64 = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds.min(RETRY_AFTER_MAX_S)))
 }

@@ -7,14 +7,13 @@
 mod folder;
 mod gateway;
 mod smtp;
-mod tls;
 
 use std::{future::Future, pin::Pin, time::Duration};
 
 pub use folder::Folder;
 pub use gateway::{Gateway, GatewayConfig, GatewayConfigError};
+pub use outward::RootsError;
 pub use smtp::{Smtp, SmtpConfig, SmtpConfigError, SmtpSecurity};
-pub use tls::RootsError;
 
 use crate::message::Message;
 

@@ -21,7 +21,7 @@ use lettre::{
 use tokio::{sync::Mutex, time::timeout};
 use zeroize::Zeroizing;
 
-use super::{Delivery, Pending, RootsError, Transport, tls};
+use super::{Delivery, Pending, RootsError, Transport};
 use crate::message::{Content, Message};
 
 /// For the name, the connection, TLS and the login together.
@@ -243,7 +243,7 @@ const OURS: [u16; 6] = [421, 454, 530, 534, 535, 538];
 fn tls_parameters(config: &SmtpConfig) -> Result<TlsParameters, RootsError> {
     let mut builder =
         TlsParameters::builder(config.host.clone()).certificate_store(CertificateStore::None);
-    for root in tls::certificates(config.roots.as_deref())? {
+    for root in outward::certificates(config.roots.as_deref())? {
         let certificate = Certificate::from_der(root.to_vec()).map_err(|_| RootsError::Tls)?;
         builder = builder.add_root_certificate(certificate);
     }

@@ -26,6 +26,7 @@ use api::Network;
 use audit::anchor::Anchor;
 use hotstate::shared::StoreAddress;
 use notify::{Gateway, GatewayConfig, Smtp, SmtpConfig, Transport, Transports};
+use outward::{Client, Guard};
 use tenancy::DatabaseConfig;
 use tenancy::policy::{JwtAlgorithm, PolicyOverrides};
 use tracing_subscriber::EnvFilter;
@@ -386,6 +387,19 @@ impl Configuration {
         Ok(Transports {
             email: email.transpose()?.map(|smtp| Arc::new(smtp) as Arc<dyn Transport>),
             sms: sms.transpose()?.map(|gateway| Arc::new(gateway) as Arc<dyn Transport>),
+        })
+    }
+
+    /// What tenants' other systems are told through: in development anywhere, for receivers on
+    /// the same machine; else the public internet, over TLS.
+    pub fn webhook_client(&self) -> Client {
+        let guard = match self.deployment() {
+            Deployment::Development => Guard::Any,
+            Deployment::Staging | Deployment::Production => Guard::PublicOnly,
+        };
+        Client::new(guard, None).unwrap_or_else(|error| {
+            tracing::warn!(%error, "webhooks reach nobody over TLS");
+            Client::plain(guard)
         })
     }
 

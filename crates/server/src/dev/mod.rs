@@ -172,6 +172,7 @@ async fn installed(
     let secret = shared::secret(&ingredients.roots);
     let installation = Installation::assemble(ingredients)?;
     let installation = installation.sending_over(transports(configuration, place)?);
+    let installation = installation.telling_through(configuration.webhook_client());
     keys_fit(&installation, options).await?;
     let (tenants, manifest) =
         Box::pin(populate(options, configuration, place, &installation)).await?;

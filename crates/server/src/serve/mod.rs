@@ -10,6 +10,7 @@ pub mod roles;
 pub mod shared;
 mod signals;
 pub mod tls;
+mod webhooks;
 pub mod workers;
 
 use std::net::SocketAddr;
@@ -70,6 +71,7 @@ pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Res
     let secret = shared::secret(&ingredients.roots);
     let installation = Installation::assemble(ingredients)?;
     let mut installation = installation.sending_over(configuration.transports()?);
+    installation = installation.telling_through(configuration.webhook_client());
     installation.proof_every = configuration.ledger_proof_every();
     let listening = Listening {
         public: vec![bind(configuration.listen_address()?).await?],

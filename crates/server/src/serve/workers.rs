@@ -11,7 +11,7 @@ use tenancy::{ActorKind, DbError, OpContext};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{notices, proofs};
+use super::{notices, proofs, webhooks};
 use crate::compose::Installation;
 
 const FORGET_ANSWERS: &str = tenancy::sql!("operation/idempotency.sql", "forget_old");
@@ -57,6 +57,7 @@ impl Workers {
         workers.every(APPROVALS_EVERY, "approvals", installation, expire_approvals);
         workers.every(POLICY_EVERY, "policy", installation, expire_policy_changes);
         workers.send_notices(installation);
+        workers.deliver_webhooks(installation);
         // At once as well: a process that is restarted every hour must forget, too.
         let (first, stop) = (installation.clone(), workers.stop.clone());
         workers.tasks.spawn(async move {
@@ -89,6 +90,15 @@ impl Workers {
         let stop = self.stop.clone();
         self.every(ANSWERS_EVERY, "notices", installation, move |own| {
             notices::forget(own, stop.clone())
+        });
+    }
+
+    fn deliver_webhooks(&self, installation: &Installation) {
+        self.tasks.spawn(webhooks::run(installation.clone(), self.stop.clone()));
+        self.every(webhooks::MEASURE_EVERY, "webhooks", installation, webhooks::measure);
+        let stop = self.stop.clone();
+        self.every(ANSWERS_EVERY, "webhooks", installation, move |own| {
+            webhooks::forget(own, stop.clone())
         });
     }
 

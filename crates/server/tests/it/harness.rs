@@ -156,11 +156,17 @@ impl App {
         );
         let sealer =
             Sealer::new(open(&database, "strongroom_sealer"), Arc::clone(&keyring), clock.clone());
+        let webhooks = webhooks::Webhooks::new(
+            operations.clone(),
+            Arc::clone(&keyring),
+            outward::Client::plain(outward::Guard::Any),
+        );
         let state = ApiState::new(ApiParts {
             operations: operations.clone(),
             transfers: operation::Group::new(operations.clone()),
             holds: banking::HoldGroups::new(&operations),
             identity: identity.clone(),
+            webhooks: webhooks.clone(),
             directory: directory.clone(),
             keyring: Arc::clone(&keyring),
             clock: clock.clone(),

@@ -86,5 +86,6 @@ mod step_up_payments;
 mod super_log;
 mod tenancy;
 mod tls;
+mod webhooks;
 mod wire;
 mod wire_requests;

@@ -276,6 +276,8 @@ const TOLD: &[(&str, &[&str])] = &[
     ("user_roles", &["role"]),
     ("users", &["role", "staff_lock_reason"]),
     ("webauthn_challenges", &["purpose"]),
+    ("webhook_deliveries", &["status"]),
+    ("webhook_endpoints", &["status"]),
 ];
 
 #[tokio::test]

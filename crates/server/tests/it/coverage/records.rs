@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     BY_TOKEN, ON_PEOPLE, Objects, UNRECORDED, call, fresh_key, policy_patch, role_of, routes,
-    version, with_fresh_user,
+    version, webhook_of, with_fresh_user,
 };
 use crate::{
     console::Browser,
@@ -43,6 +43,9 @@ async fn every_route_leaves_a_record() {
         }
         if route.id == "deleteRole" {
             objects.role = role_of(&app, &app.bank).await;
+        }
+        if route.id == "deleteWebhook" {
+            objects.webhook = webhook_of(&app, &app.bank).await;
         }
         let version = version(&app, route, &objects, &token).await;
         let before = app.audit_count(app.bank.id).await;

@@ -7,7 +7,8 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{
-    ON_PEOPLE, Objects, Route, api_key_of, fresh_key, id_of, plan, routes, with_fresh_user,
+    ON_PEOPLE, Objects, Route, api_key_of, fresh_key, id_of, plan, routes, webhook_of,
+    with_fresh_user,
 };
 use crate::harness::{Answered, App};
 
@@ -62,6 +63,7 @@ impl Scene {
                 Objects { api_key: api_key_of(app, &app.bank).await, ..objects }
             }
             "deleteRole" => Objects { role: super::role_of(app, &app.bank).await, ..objects },
+            "deleteWebhook" => Objects { webhook: webhook_of(app, &app.bank).await, ..objects },
             "removeFactor" | "renameFactor" => {
                 let sql = "SELECT id FROM mfa_configs WHERE user_id = $1 AND method = 'email'";
                 let found = app.superuser.query_one(sql, &[&objects.user]).await.unwrap();
@@ -174,7 +176,7 @@ async fn nothing_is_changed_that_was_not_seen() {
 }
 
 /// Steps on an object that shows a version heed it, or stand here with the reason.
-const UNHEEDING: [(&str, &str); 16] = [
+const UNHEEDING: [(&str, &str); 18] = [
     ("approve", "what is approved is bound to the hash of its payload and decided once"),
     ("approvePolicyChange", "the change is bound to the version of the policy it was made on"),
     ("captureHold", "captures of a group commit, each of an amount that the hold must have left"),
@@ -191,6 +193,8 @@ const UNHEEDING: [(&str, &str); 16] = [
     ("sendResetLink", "changes nothing of the person"),
     ("withdraw", "a posting, under the account's lock"),
     ("reverseTransaction", "postings never change"),
+    ("replayWebhook", "has something sent, and changes nothing of the webhook"),
+    ("testWebhook", "has something sent, and changes nothing of the webhook"),
 ];
 
 #[tokio::test]

@@ -22,9 +22,7 @@ pub enum RootsError {
 }
 
 /// The certificates of a PEM file, or the system's.
-pub(super) fn certificates(
-    file: Option<&Path>,
-) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+pub fn certificates(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, RootsError> {
     let Some(path) = file else {
         let found = rustls_native_certs::load_native_certs().certs;
         return if found.is_empty() { Err(RootsError::System) } else { Ok(found) };
@@ -36,7 +34,7 @@ pub(super) fn certificates(
 }
 
 /// What a client of HTTPS believes.
-pub(super) fn client_config(file: Option<&Path>) -> Result<rustls::ClientConfig, RootsError> {
+pub(crate) fn client_config(file: Option<&Path>) -> Result<rustls::ClientConfig, RootsError> {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(certificates(file)?);
     if added == 0 {

@@ -1,0 +1,237 @@
+//! Owns the connection: resolving, judging, connecting, TLS, and one bounded answer.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{
+    Request, Response, StatusCode,
+    body::Incoming,
+    client::conn::http1::{SendRequest, handshake},
+    header,
+};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{Destination, Guard, RootsError, tls};
+
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+const ASK_MAX: Duration = Duration::from_secs(20);
+/// Of an answer that is read; the rest is nobody's business.
+const ANSWER_MAX_BYTES: usize = 16 * 1_024;
+/// What a server asks us to wait is believed up to here.
+const RETRY_AFTER_MAX_S: u64 = 3_600;
+
+/// Why there was no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreached {
+    /// No address, or nobody there.
+    #[error("unreachable")]
+    Unreachable,
+    /// An address that the guard does not admit. All of a name's have to be admitted: one that
+    /// leads here and elsewhere means here.
+    #[error("address_refused")]
+    AddressRefused,
+    /// Its certificate is not believed, or TLS failed.
+    #[error("tls_refused")]
+    TlsRefused,
+    /// It hung up.
+    #[error("connection_lost")]
+    ConnectionLost,
+    /// It did not answer in time.
+    #[error("timeout")]
+    Timeout,
+}
+
+/// What a server said.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status; a redirect is one like any other.
+    pub status: StatusCode,
+    /// `Retry-After`, an hour at most.
+    pub retry_after: Option<Duration>,
+    /// The body; none where it was too long or broke off.
+    pub body: Option<Bytes>,
+}
+
+/// Connects.
+#[derive(Clone)]
+pub struct Client {
+    guard: Guard,
+    tls: Option<TlsConnector>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Client")
+            .field("guard", &self.guard)
+            .field("speaks_tls", &self.tls.is_some())
+            .finish()
+    }
+}
+
+impl Client {
+    /// Believes the certificates of a PEM file, or the system's.
+    pub fn new(guard: Guard, roots: Option<&Path>) -> Result<Self, RootsError> {
+        let config = Arc::new(tls::client_config(roots)?);
+        Ok(Self { guard, tls: Some(TlsConnector::from(config)) })
+    }
+
+    /// Believes nobody's certificate: it speaks no TLS.
+    pub fn plain(guard: Guard) -> Self {
+        Self { guard, tls: None }
+    }
+
+    /// Whom it connects to.
+    pub fn guard(&self) -> Guard {
+        self.guard
+    }
+
+    /// A connection to one of the destination's addresses, all of which are admitted.
+    pub async fn connect(&self, destination: &Destination) -> Result<Connection, Unreached> {
+        timeout(CONNECT_MAX, self.connected(destination)).await.unwrap_or(Err(Unreached::Timeout))
+    }
+
+    async fn connected(&self, destination: &Destination) -> Result<Connection, Unreached> {
+        let stream = self.reach(destination).await?;
+        if !destination.is_https {
+            return converse(stream).await;
+        }
+        let connector = self.tls.as_ref().ok_or(Unreached::TlsRefused)?;
+        let name = ServerName::try_from(destination.host.clone());
+        let name = name.map_err(|_| Unreached::TlsRefused)?;
+        let encrypted = connector.connect(name, stream).await;
+        converse(encrypted.map_err(|_| Unreached::TlsRefused)?).await
+    }
+
+    /// The name is looked up once: what was judged is what is connected to, so that a second
+    /// look-up cannot lead elsewhere.
+    async fn reach(&self, destination: &Destination) -> Result<TcpStream, Unreached> {
+        let found = lookup_host((destination.host.as_str(), destination.port)).await;
+        let addresses: Vec<SocketAddr> = found.map_err(|_| Unreached::Unreachable)?.collect();
+        if !addresses.iter().all(|address| self.guard.admits(address.ip())) {
+            return Err(Unreached::AddressRefused);
+        }
+        TcpStream::connect(addresses.as_slice()).await.map_err(|_| Unreached::Unreachable)
+    }
+}
+
+/// One conversation; it can be kept for the next request.
+#[derive(Debug)]
+pub struct Connection(SendRequest<Full<Bytes>>);
+
+impl Connection {
+    /// Whether it still lives.
+    pub async fn is_ready(&mut self) -> bool {
+        timeout(CONNECT_MAX, self.0.ready()).await.is_ok_and(|ready| ready.is_ok())
+    }
+
+    /// Asks, and reads the answer up to its bound.
+    pub async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Unreached> {
+        let asking = async {
+            let answer = self.0.send_request(request).await;
+            Ok(read(answer.map_err(|_| Unreached::ConnectionLost)?).await)
+        };
+        timeout(ASK_MAX, asking).await.unwrap_or(Err(Unreached::Timeout))
+    }
+}
+
+async fn converse<S>(stream: S) -> Result<Connection, Unreached>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) =
+        handshake(TokioIo::new(stream)).await.map_err(|_| Unreached::ConnectionLost)?;
+    // It ends with its sender.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(Connection(sender))
+}
+
+/// Read to its end, so that the connection can be used again.
+async fn read(answer: Response<Incoming>) -> Answer {
+    let (status, retry_after) = (answer.status(), retry_after(&answer));
+    let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES).collect().await;
+    Answer { status, retry_after, body: body.ok().map(http_body_util::Collected::to_bytes) }
+}
+
+/// Seconds; the form with a date is for caches.
+fn retry_after(answer: &Response<Incoming>) -> Option<Duration> {
+    let seconds: u64 = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds.min(RETRY_AFTER_MAX_S)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A server that answers every connection with these bytes; its port.
+    async fn server(answer: String) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 1_024];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        port
+    }
+
+    async fn asked(port: u16) -> Result<Answer, Unreached> {
+        let url = format!("http://localhost:{port}/hook");
+        let destination = Destination::parse(&url).unwrap();
+        let mut connection = Client::plain(Guard::Any).connect(&destination).await?;
+        let request = Request::post(destination.path())
+            .header(header::HOST, destination.authority())
+            .body(Full::default());
+        connection.ask(request.unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_home_is_refused_where_only_the_public_is_meant() {
+        let port = server("HTTP/1.1 204 No Content\r\n\r\n".to_owned()).await;
+        assert_eq!(asked(port).await.unwrap().status, StatusCode::NO_CONTENT);
+        // The last three are loopback to a resolver, and no literals to whoever reads them.
+        for host in ["localhost", "127.0.0.1", "[::1]", "2130706433", "0x7f000001", "127.1"] {
+            let destination = Destination::parse(&format!("http://{host}:{port}/hook")).unwrap();
+            let refused = Client::plain(Guard::PublicOnly).connect(&destination).await;
+            assert_eq!(refused.unwrap_err(), Unreached::AddressRefused, "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_an_answer_and_is_not_followed() {
+        let second = server("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
+        let answer = format!(
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:{second}/\r\n\
+             retry-after: 86400\r\ncontent-length: 0\r\n\r\n"
+        );
+        let answer = asked(server(answer).await).await.unwrap();
+        assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
+        assert_eq!(answer.retry_after, Some(Duration::from_secs(3_600)), "believed for an hour");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_its_bound() {
+        for (bytes, is_read) in [(ANSWER_MAX_BYTES, true), (ANSWER_MAX_BYTES + 1, false)] {
+            let body = "a".repeat(bytes);
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n{body}");
+            let answer = asked(server(answer).await).await.unwrap();
+            assert_eq!(answer.body.is_some(), is_read, "{bytes}");
+        }
+    }
+}

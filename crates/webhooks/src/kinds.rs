@@ -1,0 +1,37 @@
+//! Owns who hears of which kind of object: whoever may read every one of them.
+
+use access::Permission::{
+    self, AccountRead, CustomerRead, HoldRead, KeyRead, SettingsView, TransactionRead, UserRead,
+};
+
+/// The kinds of objects that events are about, and under which permission they are read.
+pub const KINDS: [(&str, Permission); 8] = [
+    ("user", UserRead),
+    ("api_key", KeyRead),
+    ("policy_change", SettingsView),
+    ("customer", CustomerRead),
+    ("account", AccountRead),
+    ("hold", HoldRead),
+    ("approval", TransactionRead),
+    ("transfer", TransactionRead),
+];
+
+/// The permission to read every object that events of this name are about.
+pub(crate) fn permission_of(event_type: &str) -> Option<Permission> {
+    let (kind, _, _) = events::PUBLISHED.iter().find(|(_, _, name)| *name == event_type)?;
+    KINDS.iter().find(|(known, _)| known == kind).map(|(_, permission)| *permission)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_has_a_permission() {
+        for (_, _, name) in events::PUBLISHED {
+            assert!(permission_of(name).is_some(), "{name}");
+        }
+        assert_eq!(permission_of("transfer.posted"), Some(TransactionRead));
+        assert_eq!(permission_of("webhook.test"), None);
+    }
+}

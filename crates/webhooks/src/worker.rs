@@ -1,0 +1,379 @@
+//! What the worker does for each tenant: events become deliveries, what is due is sent, and
+//! what became of it is written down.
+//!
+//! At least once, as notices are: a lease is committed before anything is sent and its
+//! outcome after, so what a dead process held is taken over when the lease ends, under the
+//! same id. No lock and no transaction waits for a receiver.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use operation::{Call, OperationError, RefusalKind};
+use outward::{Answer, Destination, Unreached};
+use serde_json::Value;
+use tenancy::{
+    DbError, OpContext, Query,
+    keyring::{KeyringError, TenantKeys},
+};
+use tokio_postgres::{Row, types::ToSql};
+use uuid::Uuid;
+use vault::webhook::WebhookSecret;
+
+use crate::{
+    Backlog, Webhooks,
+    cells::{PREVIOUS_SECRET, SECRET, TABLE},
+    message::{Data, Told, request},
+    suspend::SuspendWebhook,
+};
+
+const WAITING: &str = tenancy::sql!("webhooks/deliveries.sql", "waiting");
+const FAN_OUT: &str = tenancy::sql!("webhooks/deliveries.sql", "fan_out");
+const CLAIM: &str = tenancy::sql!("webhooks/deliveries.sql", "claim");
+const RECORD: &str = tenancy::sql!("webhooks/deliveries.sql", "record");
+const NOTE: &str = tenancy::sql!("webhooks/deliveries.sql", "note");
+const LOST: &str = tenancy::sql!("webhooks/deliveries.sql", "lost");
+const BACKLOG: &str = tenancy::sql!("webhooks/deliveries.sql", "backlog");
+const FORGET: &str = tenancy::sql!("webhooks/deliveries.sql", "forget");
+
+/// Positions that an endpoint reads at once.
+const SPAN: i64 = 500;
+/// Deliveries of one endpoint in flight.
+const IN_FLIGHT_MAX: i64 = 8;
+/// Batches of one run: bounds how long it lasts.
+const BATCHES_MAX: usize = 10;
+
+/// A delivery that is ours until its lease is over.
+struct Claimed {
+    endpoint: Uuid,
+    event: Uuid,
+    position: Option<i64>,
+    event_type: String,
+    object_type: String,
+    object: Uuid,
+    sequence: i64,
+    lease: i64,
+    attempts: i32,
+    url: String,
+    secret: Vec<u8>,
+    previous: Option<Vec<u8>>,
+    occurred_at: Timestamp,
+    values: Option<Value>,
+}
+
+/// What became of an attempt.
+struct Tried {
+    endpoint: Uuid,
+    event: Uuid,
+    lease: i64,
+    status: &'static str,
+    next_attempt_at: Timestamp,
+    last_status: Option<i32>,
+    error: Option<String>,
+    duration_ms: i64,
+}
+
+impl Webhooks {
+    /// Delivers what is due of the context's tenant, and says how much was taken. Begins no
+    /// further batch once `is_stopping` says so.
+    pub async fn deliver_due(
+        &self,
+        context: &OpContext,
+        is_stopping: impl Fn() -> bool + Sync,
+    ) -> Result<u64, OperationError> {
+        let mut delivered = 0;
+        for _ in 0..BATCHES_MAX {
+            let (any_unread, any_due) = self.waiting(context).await?;
+            if is_stopping() || !(any_unread || any_due) {
+                break;
+            }
+            if any_unread {
+                self.fan_out(context).await?;
+            }
+            let (keys, claimed) = match self.claim(context).await {
+                // Under a key of another node, which this one knows now, or of nobody.
+                Err(DbError::StaleKeys(_)) => self.claim(context).await?,
+                batch => batch?,
+            };
+            let attempts = claimed.iter().map(|claimed| self.attempt(context, &keys, claimed));
+            let tried = join_all(attempts).await;
+            delivered += self.record(context, &tried).await?;
+            self.suspend_lost(context, &tried).await?;
+        }
+        Ok(delivered)
+    }
+
+    /// What waits in the context's tenant.
+    pub async fn backlog(&self, context: &OpContext) -> Result<Backlog, DbError> {
+        let tenant = context.tenant_id();
+        let database = self.inner.operations.database();
+        let found = database.read(context, &[Query::new(BACKLOG, &[&tenant])]).await?;
+        let row = found.first().and_then(|rows| rows.first());
+        let row = row.ok_or_else(|| DbError::Corrupt("a count without a row".to_owned()))?;
+        Ok(Backlog { count: row.try_get("waiting")?, oldest_at: row.try_get("oldest_at")? })
+    }
+
+    /// Forgets a batch of what has been over for 30 days; says how many it were.
+    pub async fn forget(&self, context: &OpContext) -> Result<u64, DbError> {
+        let transaction = self.inner.operations.database().begin(context).await?;
+        let forgotten = transaction.execute(FORGET, &[&transaction.tenant()]).await?;
+        transaction.commit().await?;
+        Ok(forgotten)
+    }
+
+    /// Whether events wait to become deliveries, and whether any delivery is due.
+    async fn waiting(&self, context: &OpContext) -> Result<(bool, bool), DbError> {
+        let tenant = context.tenant_id();
+        let database = self.inner.operations.database();
+        let found = database.read(context, &[Query::new(WAITING, &[&tenant])]).await?;
+        let row = found.first().and_then(|rows| rows.first());
+        let row = row.ok_or_else(|| DbError::Corrupt("a question without a row".to_owned()))?;
+        Ok((row.try_get("any_unread")?, row.try_get("any_due")?))
+    }
+
+    async fn fan_out(&self, context: &OpContext) -> Result<(), DbError> {
+        let transaction = self.inner.operations.database().begin(context).await?;
+        transaction.execute(FAN_OUT, &[&transaction.tenant(), &SPAN]).await?;
+        transaction.commit().await
+    }
+
+    async fn claim(
+        &self,
+        context: &OpContext,
+    ) -> Result<(std::sync::Arc<TenantKeys>, Vec<Claimed>), DbError> {
+        let database = self.inner.operations.database();
+        let keys = self.inner.keyring.tenant(database, context).await?;
+        let transaction = database.begin(context).await?;
+        let lease_s = self.inner.patience.lease.as_secs_f64();
+        let parameters: [&(dyn ToSql + Sync); 3] =
+            [&transaction.tenant(), &IN_FLIGHT_MAX, &lease_s];
+        let rows = transaction.query(CLAIM, &parameters).await?;
+        let claimed = rows.iter().map(Claimed::from_row).collect::<Result<Vec<_>, _>>()?;
+        let sealed = claimed.iter().flat_map(|one| [Some(&one.secret), one.previous.as_ref()]);
+        let not_yet_known = (sealed.flatten())
+            .filter_map(|sealed| keys.own_key(sealed).err())
+            .find(|error| matches!(error, KeyringError::NotYetKnown(_)));
+        if let Some(error) = not_yet_known {
+            // Whoever claims next is not to find them locked by what is over.
+            drop(transaction.rollback().await);
+            return Err(error.into());
+        }
+        transaction.commit().await?;
+        Ok((keys, claimed))
+    }
+
+    async fn attempt(&self, context: &OpContext, keys: &TenantKeys, claimed: &Claimed) -> Tried {
+        let begun = Instant::now();
+        let outcome = self.send(context, keys, claimed).await;
+        let duration_ms = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let (last_status, error, asked) = match &outcome {
+            Ok(answer) => {
+                let status = answer.status.as_u16();
+                let error = (!answer.status.is_success()).then(|| format!("status_{status}"));
+                (Some(i32::from(status)), error, answer.retry_after)
+            }
+            Err(error) => (None, Some(error.clone()), None),
+        };
+        let now = context.clock.now();
+        let (status, next_attempt_at) = match &error {
+            None => ("delivered", now),
+            Some(_) => self.again(claimed, asked, now),
+        };
+        metrics::counter!("strongroom_webhook_attempts_total", "outcome" => match status {
+            "pending" => "failed",
+            over => over,
+        })
+        .increment(1);
+        let (endpoint, event, lease) = (claimed.endpoint, claimed.event, claimed.lease);
+        Tried { endpoint, event, lease, status, next_attempt_at, last_status, error, duration_ms }
+    }
+
+    /// Whether it is tried again, and when.
+    fn again(
+        &self,
+        claimed: &Claimed,
+        asked: Option<Duration>,
+        now: Timestamp,
+    ) -> (&'static str, Timestamp) {
+        let [chance] = vault::random_bytes::<1>();
+        match self.inner.patience.delay(claimed.attempts, chance, asked) {
+            None => ("given_up", now),
+            Some(delay) => {
+                let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
+                ("pending", now.checked_add(delay).unwrap_or(now))
+            }
+        }
+    }
+
+    /// The answer, or a word that says why there is none.
+    async fn send(
+        &self,
+        context: &OpContext,
+        keys: &TenantKeys,
+        claimed: &Claimed,
+    ) -> Result<Answer, String> {
+        let client = &self.inner.client;
+        let refused = |_| Unreached::AddressRefused.to_string();
+        let destination = Destination::chosen(&claimed.url, client.guard()).map_err(refused)?;
+        let (secret, previous) =
+            claimed.secrets(keys).ok_or_else(|| "secret_unreadable".to_owned())?;
+        let now = context.clock.now();
+        let request = request(&destination, &claimed.told(), (&secret, previous.as_ref()), now)
+            .ok_or_else(|| "unwritable".to_owned())?;
+        let word = |unreached: Unreached| unreached.to_string();
+        let mut connection = client.connect(&destination).await.map_err(word)?;
+        connection.ask(request).await.map_err(word)
+    }
+
+    /// Writes down what became of a batch; says how much was taken.
+    async fn record(&self, context: &OpContext, tried: &[Tried]) -> Result<u64, DbError> {
+        if tried.is_empty() {
+            return Ok(0);
+        }
+        let fared = fared(tried);
+        let (ids, are_well): (Vec<Uuid>, Vec<bool>) = fared.into_iter().unzip();
+        let transaction = self.inner.operations.database().begin(context).await?;
+        let tenant = transaction.tenant();
+        let columns = Columns::of(tried);
+        transaction.execute(RECORD, &columns.parameters(&tenant)).await?;
+        let rest_s = self.inner.patience.rest.as_secs_f64();
+        let parameters: [&(dyn ToSql + Sync); 4] = [&tenant, &ids, &are_well, &rest_s];
+        transaction.execute(NOTE, &parameters).await?;
+        transaction.commit().await?;
+        let taken = tried.iter().filter(|tried| tried.error.is_none()).count();
+        Ok(u64::try_from(taken).unwrap_or(u64::MAX))
+    }
+
+    /// Leaves alone whoever says that it is gone (410), and whoever has taken nothing for days.
+    async fn suspend_lost(
+        &self,
+        context: &OpContext,
+        tried: &[Tried],
+    ) -> Result<(), OperationError> {
+        if tried.iter().all(|tried| tried.error.is_none()) {
+            return Ok(());
+        }
+        let tenant = context.tenant_id();
+        let database = self.inner.operations.database();
+        let found = database.read(context, &[Query::new(LOST, &[&tenant])]).await?;
+        let mut lost = BTreeMap::new();
+        for row in found.iter().flatten() {
+            lost.insert(row.try_get::<_, Uuid>("id").map_err(DbError::from)?, "five_days");
+        }
+        let gone = tried.iter().filter(|tried| tried.last_status == Some(410));
+        lost.extend(gone.map(|tried| (tried.endpoint, "gone")));
+        for (id, reason) in lost {
+            let command = SuspendWebhook { id, reason };
+            let call = Call { context: context.clone(), idempotency_key: None, command };
+            match self.inner.operations.run_one(call).await {
+                Ok(_) => tracing::warn!(webhook = %id, reason, "a webhook is left alone"),
+                // It took something meanwhile, or another node was first.
+                Err(OperationError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The endpoints of a batch, and whether each took anything.
+fn fared(tried: &[Tried]) -> BTreeMap<Uuid, bool> {
+    let mut fared = BTreeMap::new();
+    for tried in tried {
+        *fared.entry(tried.endpoint).or_default() |= tried.error.is_none();
+    }
+    fared
+}
+
+impl Claimed {
+    fn from_row(row: &Row) -> Result<Self, DbError> {
+        Ok(Self {
+            endpoint: row.try_get("endpoint_id")?,
+            event: row.try_get("event_id")?,
+            position: row.try_get("position")?,
+            event_type: row.try_get("event_type")?,
+            object_type: row.try_get("object_type")?,
+            object: row.try_get("object_id")?,
+            sequence: row.try_get("sequence")?,
+            lease: row.try_get("lease")?,
+            attempts: row.try_get("attempts")?,
+            url: row.try_get("url")?,
+            secret: row.try_get("secret_sealed")?,
+            previous: row.try_get("previous_secret_sealed")?,
+            occurred_at: row.try_get("occurred_at")?,
+            values: row.try_get("new_values")?,
+        })
+    }
+
+    /// The secret, and the one before while it is good.
+    fn secrets(&self, keys: &TenantKeys) -> Option<(WebhookSecret, Option<WebhookSecret>)> {
+        let open = |column, sealed: &Vec<u8>| {
+            let text = keys.open_own((TABLE, column, self.endpoint), sealed.clone()).ok()?;
+            WebhookSecret::parse(&text).ok()
+        };
+        let previous = match &self.previous {
+            None => None,
+            Some(sealed) => Some(open(PREVIOUS_SECRET, sealed)?),
+        };
+        Some((open(SECRET, &self.secret)?, previous))
+    }
+
+    fn told(&self) -> Told<'_> {
+        let data = Data {
+            event_id: self.event,
+            position: self.position,
+            object_type: &self.object_type,
+            object_id: self.object,
+            sequence: self.sequence,
+            values: self.values.as_ref(),
+        };
+        Told { r#type: &self.event_type, timestamp: self.occurred_at, data }
+    }
+}
+
+/// One array a column of [`RECORD`].
+#[derive(Default)]
+struct Columns<'a> {
+    endpoints: Vec<Uuid>,
+    events: Vec<Uuid>,
+    leases: Vec<i64>,
+    statuses: Vec<&'static str>,
+    times: Vec<Timestamp>,
+    answers: Vec<Option<i32>>,
+    errors: Vec<Option<&'a str>>,
+    durations: Vec<i64>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(tried: &'a [Tried]) -> Self {
+        let mut columns = Self::default();
+        for tried in tried {
+            columns.endpoints.push(tried.endpoint);
+            columns.events.push(tried.event);
+            columns.leases.push(tried.lease);
+            columns.statuses.push(tried.status);
+            columns.times.push(tried.next_attempt_at);
+            columns.answers.push(tried.last_status);
+            columns.errors.push(tried.error.as_deref());
+            columns.durations.push(tried.duration_ms);
+        }
+        columns
+    }
+
+    fn parameters<'b>(&'b self, tenant: &'b Uuid) -> [&'b (dyn ToSql + Sync); 9] {
+        [
+            tenant,
+            &self.endpoints,
+            &self.events,
+            &self.leases,
+            &self.statuses,
+            &self.times,
+            &self.answers,
+            &self.errors,
+            &self.durations,
+        ]
+    }
+}
