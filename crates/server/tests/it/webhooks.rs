@@ -460,16 +460,6 @@ async fn what_is_private_malformed_or_not_ones_own_to_read_is_refused_with_its_f
     let wish = json!({ "url": url, "event_types": event_types });
     let denied = app.post("/v1/webhooks").bearer(&token).json(&wish).send().await;
     assert_eq!((denied.status, denied.code()), (403, "permission_denied"));
-    // Who has a factor proves it.
-    let token = app.login(&app.bank, "super_admin").await;
-    let factor = "INSERT INTO mfa_configs (tenant_id, id, user_id, method, name, secret_sealed, \
-            device_fingerprint, confirmed_at) \
-        VALUES ($1, gen_random_uuid(), $2, 'email', 'email', decode('01' || repeat('00', 99), 'hex'), \
-            decode(repeat('00', 32), 'hex'), now())";
-    let person = app.bank.users["super_admin"];
-    app.superuser.execute(factor, &[&app.bank.id, &person]).await.unwrap();
-    let unproven = app.post("/v1/webhooks").bearer(&token).json(&wish).send().await;
-    assert_eq!((unproven.status, unproven.code()), (403, "step_up_required"), "{}", unproven.text);
 }
 
 #[tokio::test]
