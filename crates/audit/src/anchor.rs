@@ -282,7 +282,7 @@ mod tests {
             for node in 0..8_u64 {
                 let anchor = anchor.clone();
                 scope.spawn(move || {
-                    (0..20).for_each(|step| anchor.advance(&note(step * 8 + node)).unwrap())
+                    (0..20).for_each(|step| anchor.advance(&note(step * 8 + node)).unwrap());
                 });
             }
         });

@@ -114,7 +114,7 @@ async fn side(visitor: &Visitor, id: Option<Uuid>) -> Result<Option<Side>, Fault
         return Ok(None);
     };
     let owner = moving::owner(visitor, id).await?;
-    Ok(Some(Side { account_id: id, number: account_number.to_string(), owner }))
+    Ok(Some(Side { account_id: id, number: account_number, owner }))
 }
 
 /// `GET /approvals/{id}` and of its decisions: to the movement that it is about.

@@ -78,7 +78,7 @@ pub enum Command {
         #[arg(long, value_name = "SLUG")]
         tenant: String,
     },
-    /// What is kept outside the database of the newest checkpoint (AUDIT_ANCHOR), and the ways on where sealing is refused because of it.
+    /// What is kept outside the database of the newest checkpoint (`AUDIT_ANCHOR`), and the ways on where sealing is refused because of it.
     Anchor {
         /// What to do.
         #[command(subcommand)]

@@ -463,7 +463,7 @@ async fn settings_document_and_later_modules() {
     let document = app.get("/openapi.json").send().await;
     assert_eq!((document.status, document.body["openapi"].as_str()), (200, Some("3.1.0")));
     for path in
-        ["/v1/loans", "/v1/loans/x/approve", "/v1/cards", "/v1/webhooks", "/api/v1/standing-orders"]
+        ["/v1/loans", "/v1/loans/x/approve", "/v1/cards", "/v1/kyc", "/api/v1/standing-orders"]
     {
         let later = app.post(path).bearer(&token).json(&json!({})).send().await;
         assert_eq!((later.status, later.code()), (404, "module_not_enabled"), "{path}");

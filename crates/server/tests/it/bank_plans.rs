@@ -14,6 +14,7 @@ type Parameters<'a> = Vec<&'a (dyn ToSql + Sync)>;
 /// than an index; `number` stands in the last digits of every id.
 const FILL: &str = "
     SET session_replication_role = replica;
+    SET app.operation = 'yes';
     INSERT INTO customers (tenant_id, id, customer_type, company_name, email, email_index, user_id)
     SELECT t.id, ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'business', sealed, sealed,
         '\\x01'::bytea || sha256(n::text::bytea), ('00000000-0000-7000-9000-' || lpad(n::text, 12, '0'))::uuid
@@ -50,6 +51,7 @@ const FILL: &str = "
         CASE n WHEN 1 THEN NULL ELSE now() END
     FROM customers c, generate_series(1, 4) n;
     SET session_replication_role = origin;
+    SET app.operation = '';
     ANALYZE;
 ";
 

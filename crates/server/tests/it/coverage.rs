@@ -382,14 +382,13 @@ fn key_plan(route: &Route, objects: &Objects) -> Option<Plan> {
             (None, Some(json!({ "action": "account:read", "resource": account })), "")
         }
         "listEvents" | "listSigningKeys" | "listApiKeys" | "listDataKeys" | "readKeyInventory"
-        | "listRoles" => (None, None, ""),
+        | "listRoles" | "listWebhooks" => (None, None, ""),
         "rotateSigningKey" | "rewrapDataKeys" => (None, Some(json!({})), ""),
         "rotateDataKey" => (None, Some(json!({ "purpose": "field_data" })), ""),
         // The one that seals: who may destroy it is told that it is not retired.
         "destroyDataKey" => (None, Some(json!({ "purpose": "field_kek", "epoch": 1 })), ""),
         "revokeSigningKey" => (Some(objects.signing_key), Some(json!({})), ""),
         "introspectToken" => (None, Some(json!({ "token": "nonsense" })), ""),
-        "listWebhooks" => (None, None, ""),
         "createWebhook" => (None, Some(webhook()), ""),
         "readWebhook" | "deleteWebhook" | "testWebhook" | "listWebhookDeliveries" => {
             (Some(objects.webhook), None, "")

@@ -12,7 +12,7 @@ use crate::{
 const KEYS: &str = "/v1/keys/data";
 
 async fn change(app: &App, token: &str, path: &str, body: Value) -> Answered {
-    app.post(&format!("{KEYS}/{path}")).bearer(token).json(&body).send().await
+    app.post(format!("{KEYS}/{path}")).bearer(token).json(&body).send().await
 }
 
 /// `purpose epoch status` of every generation.
@@ -60,7 +60,7 @@ async fn a_generation_comes_takes_over_and_is_destroyed() {
         assert_eq!((gone.status, &gone.body["status"]), (200, &json!("destroyed")), "{time}");
     }
     assert_eq!(standing(&app, &admin).await[2], "field_kek 1 destroyed");
-    let person = app.get(&format!("/v1/users/{}", app.bank.users["customer"]));
+    let person = app.get(format!("/v1/users/{}", app.bank.users["customer"]));
     assert_eq!(person.bearer(&admin).send().await.status, 200, "nothing was lost");
 }
 

@@ -1,7 +1,7 @@
 //! What changes rows past the operations leaves a record of its own, sealed with the rest;
 //! operations and steps of the schema leave their own record alone.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use audit::verify::{Options, verify};
 use serde_json::{Value, json};
@@ -318,8 +318,10 @@ async fn a_digest_is_the_tenants_own_and_proves_the_value_to_whoever_has_the_key
         assert!(outer.iter().map(|byte| byte ^ 0x5c).eq(key.iter().copied()), "one key");
         assert!(key[32..].iter().all(|byte| *byte == 0), "of 32 bytes");
         let mac = vault::hmac_sha256(&key, b"Vault");
-        let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-        let digest = format!("hmac-sha256:{hex}");
+        let digest = mac.iter().fold("hmac-sha256:".to_owned(), |mut digest, byte| {
+            write!(digest, "{byte:02x}").unwrap();
+            digest
+        });
         assert_eq!(record["new_values"]["department"], digest);
         assert!(digests.insert(digest), "each tenant has a key of its own");
     }

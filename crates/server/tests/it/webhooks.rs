@@ -13,7 +13,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode},
     routing::post,
 };
 use banking::{AccountChange, AccountStatus, UpdateAccount};
@@ -460,6 +460,38 @@ async fn what_is_private_malformed_or_not_ones_own_to_read_is_refused_with_its_f
     let wish = json!({ "url": url, "event_types": event_types });
     let denied = app.post("/v1/webhooks").bearer(&token).json(&wish).send().await;
     assert_eq!((denied.status, denied.code()), (403, "permission_denied"));
+}
+
+#[tokio::test]
+async fn where_events_go_is_said_by_whoever_proved_a_factor_of_late() {
+    let app = App::start().await;
+    let sink = Sink::start().await;
+    let (id, _) = create(&app, &app.bank, &sink.url).await;
+    let token = app.login(&app.bank, "super_admin").await;
+    let enrolled = "UPDATE users SET mfa_enabled = true WHERE id = $1";
+    app.superuser.execute(enrolled, &[&app.bank.users["super_admin"]]).await.unwrap();
+    let wish = json!({ "url": sink.url, "event_types": ["account.updated"] });
+    let place = format!("/v1/webhooks/{id}");
+    let asked = |method: Method, path: &str, body: Value| {
+        let ask = app.ask(method, path.to_owned()).header("if-match", "\"1\"");
+        ask.bearer(&token).json(&body)
+    };
+    let before = app.superuser.query("SELECT one::text FROM webhook_endpoints one", &[]).await;
+    let before: Vec<String> = before.unwrap().iter().map(|row| row.get(0)).collect();
+    for (method, path, body) in [
+        (Method::POST, "/v1/webhooks".to_owned(), wish),
+        (Method::PATCH, place.clone(), json!({ "status": "disabled" })),
+        (Method::POST, format!("{place}/rotate-secret"), json!({})),
+        (Method::POST, format!("{place}/replay"), json!({ "from_position": 1 })),
+        (Method::DELETE, place.clone(), json!({})),
+    ] {
+        let unproven = asked(method.clone(), &path, body).send().await;
+        let told = (unproven.status, unproven.code());
+        assert_eq!(told, (403, "step_up_required"), "{method} {path}: {}", unproven.text);
+    }
+    let after = app.superuser.query("SELECT one::text FROM webhook_endpoints one", &[]).await;
+    let after: Vec<String> = after.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(before, after, "nothing was changed");
 }
 
 #[tokio::test]
