@@ -243,6 +243,11 @@ async fn the_inbox_is_worked_off_without_a_mouse() {
     page.settle().await;
     page.screenshot("approval-asked").await;
     assert_accessible(&page).await;
+    // The question begins in its note, where Enter decides nothing.
+    page.type_text("#approve-note", "Checked").await;
+    page.press("Enter").await;
+    page.settle().await;
+    assert_eq!(status_of(&app, made[0].0).await, "pending");
     page.press("Escape").await;
     page.wait_until("!document.getElementById('ask-approve').open").await;
     assert_eq!(status_of(&app, made[0].0).await, "pending");
