@@ -95,7 +95,7 @@ const LISTED: [Listed; 8] = [
 ];
 
 /// Lists whose lines no route reads one by one, with what else holds them to the policy.
-const ELSEWHERE: [(&str, &str); 14] = [
+const ELSEWHERE: [(&str, &str); 16] = [
     ("listActivity", "one's own, by `own_lists_show_nobody_elses`"),
     ("listAuditCheckpoints", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
     ("listAuditEvents", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
@@ -109,6 +109,8 @@ const ELSEWHERE: [(&str, &str); 14] = [
     ("listSessions", "one's own, by `own_lists_show_nobody_elses`"),
     ("listSigningKeys", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
     ("listTransactions", "an account's, by `bank_lists`"),
+    ("listWebhookDeliveries", "a webhook's, by `webhooks`"),
+    ("listWebhooks", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
     ("readKeyInventory", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
 ];
 
@@ -410,6 +412,7 @@ async fn the_log_is_read_whole_or_not_at_all() {
         ("/v1/keys/inventory", Permission::KeyRead),
         ("/v1/mfa-resets", Permission::UserUpdate),
         ("/v1/roles", Permission::SettingsView),
+        ("/v1/webhooks", Permission::SettingsView),
     ];
     for role in Blueprint::CoreBank.roles() {
         let token = app.login(&app.bank, role).await;
