@@ -5,10 +5,11 @@ use access::Permission::{
 };
 
 /// The kinds of objects that events are about, and under which permission they are read.
-pub const KINDS: [(&str, Permission); 8] = [
+pub const KINDS: [(&str, Permission); 9] = [
     ("user", UserRead),
     ("api_key", KeyRead),
     ("policy_change", SettingsView),
+    ("role", SettingsView),
     ("customer", CustomerRead),
     ("account", AccountRead),
     ("hold", HoldRead),

@@ -98,6 +98,10 @@ impl Webhooks {
                 Err(DbError::StaleKeys(_)) => self.claim(context).await?,
                 batch => batch?,
             };
+            // What is due waits behind what failed of the same object.
+            if claimed.is_empty() && !any_unread {
+                break;
+            }
             let attempts = claimed.iter().map(|claimed| self.attempt(context, &keys, claimed));
             let tried = join_all(attempts).await;
             delivered += self.record(context, &tried).await?;
@@ -237,11 +241,12 @@ impl Webhooks {
         let (ids, are_well): (Vec<Uuid>, Vec<bool>) = fared.into_iter().unzip();
         let transaction = self.inner.operations.database().begin(context).await?;
         let tenant = transaction.tenant();
-        let columns = Columns::of(tried);
-        transaction.execute(RECORD, &columns.parameters(&tenant)).await?;
+        // Endpoints before their deliveries, as whoever deletes one locks them.
         let rest_s = self.inner.patience.rest.as_secs_f64();
         let parameters: [&(dyn ToSql + Sync); 4] = [&tenant, &ids, &are_well, &rest_s];
         transaction.execute(NOTE, &parameters).await?;
+        let columns = Columns::of(tried);
+        transaction.execute(RECORD, &columns.parameters(&tenant)).await?;
         transaction.commit().await?;
         let taken = tried.iter().filter(|tried| tried.error.is_none()).count();
         Ok(u64::try_from(taken).unwrap_or(u64::MAX))

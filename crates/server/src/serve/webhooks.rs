@@ -45,7 +45,8 @@ pub(super) async fn run(installation: Installation, stop: CancellationToken) {
     }
 }
 
-/// Begins with every tenant that is not being served, as far as there is room.
+/// Begins with every tenant that is not being served; where there is no room, as soon as
+/// another one is done, so that nobody's place in the list decides.
 async fn begin(
     installation: &Installation,
     stop: &CancellationToken,
@@ -54,9 +55,16 @@ async fn begin(
 ) -> anyhow::Result<()> {
     for tenant in installation.directory.list().await? {
         let id = tenant.id;
-        if running.len() >= TENANTS_MAX || !served.insert(id) {
+        if served.contains(&id) {
             continue;
         }
+        while running.len() >= TENANTS_MAX {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(ended) = running.join_next() => reap(ended, served),
+            }
+        }
+        served.insert(id);
         let context = installation.context(tenant, ActorKind::Worker);
         let (webhooks, stop) = (installation.webhooks.clone(), stop.clone());
         running.spawn(
