@@ -22,10 +22,13 @@ const OF_THE_SEED: [&str; 11] = [
     "update_session_activity(character varying,character varying)",
 ];
 
+/// Whoever verifies a log reads its leaves in the log over all logs.
+const THE_AUDITORS_TOO: &str = "audit_super_leaves_here()";
+
 /// Ours beside them that have the owner's rights and that a role may call.
 const OURS: [&str; 9] = [
     "api_key_is_answered_for(uuid,boolean)",
-    "audit_super_leaves_here()",
+    THE_AUDITORS_TOO,
     "clear_account_lock(uuid)",
     "forget_expired_tokens()",
     "own_referrals(uuid,uuid,bigint)",
@@ -57,9 +60,8 @@ async fn pg_proc_has_the_seeds_functions_and_no_other_with_the_owners_rights() {
         assert_eq!(row.get::<_, String>(1), "strongroom_owner", "{name}");
         let settings: String = row.get(2);
         assert!(settings.contains("search_path=pg_catalog, public, pg_temp"), "{name}: {settings}");
-        // Whoever verifies a log reads its leaves in the log over all logs.
         let callers: &[&str] = match name.as_str() {
-            "audit_super_leaves_here()" => &["strongroom_app", "strongroom_auditor"],
+            THE_AUDITORS_TOO => &["strongroom_app", "strongroom_auditor"],
             _ => &["strongroom_app"],
         };
         assert_eq!(row.get::<_, Vec<String>>(3), callers, "{name}");
@@ -80,7 +82,9 @@ async fn each_role_is_refused_each_function_that_is_not_its_own() {
     // Not asked of the catalogue but tried: each argument is NULL of its type.
     for role in ["strongroom_auditor", "strongroom_sealer"] {
         let client = connect(&world.database.url_as(role)).await;
-        for function in OF_THE_SEED.iter().chain(&OURS) {
+        let is_theirs =
+            |function: &str| role == "strongroom_auditor" && function == THE_AUDITORS_TOO;
+        for function in OF_THE_SEED.iter().chain(&OURS).filter(|function| !is_theirs(function)) {
             let (name, types) = function.trim_end_matches(')').split_once('(').unwrap();
             let nulls: Vec<_> = types
                 .split(',')
