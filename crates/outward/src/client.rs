@@ -1,6 +1,11 @@
 //! Owns the connection: resolving, judging, connecting, TLS, and one bounded answer.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, ToSocketAddrs as _},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -14,7 +19,8 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
+    sync::Semaphore,
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
@@ -23,6 +29,9 @@ use crate::{Destination, Guard, RootsError, tls};
 
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 const ASK_MAX: Duration = Duration::from_secs(20);
+/// Names looked up at once. A look-up that the system's resolver does not answer holds a thread
+/// long after whoever asked has gone away, and the process has other work for its threads.
+const LOOKUPS_MAX: usize = 16;
 /// Of an answer that is read; the rest is nobody's business.
 const ANSWER_MAX_BYTES: usize = 16 * 1_024;
 /// What a server asks us to wait is believed up to here.
@@ -65,6 +74,7 @@ pub struct Answer {
 pub struct Client {
     guard: Guard,
     tls: Option<TlsConnector>,
+    lookups: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Client {
@@ -81,12 +91,12 @@ impl Client {
     /// Believes the certificates of a PEM file, or the system's.
     pub fn new(guard: Guard, roots: Option<&Path>) -> Result<Self, RootsError> {
         let config = Arc::new(tls::client_config(roots)?);
-        Ok(Self { guard, tls: Some(TlsConnector::from(config)) })
+        Ok(Self { tls: Some(TlsConnector::from(config)), ..Self::plain(guard) })
     }
 
     /// Believes nobody's certificate: it speaks no TLS.
     pub fn plain(guard: Guard) -> Self {
-        Self { guard, tls: None }
+        Self { guard, tls: None, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
     }
 
     /// Whom it connects to.
@@ -114,12 +124,33 @@ impl Client {
     /// The name is looked up once: what was judged is what is connected to, so that a second
     /// look-up cannot lead elsewhere.
     async fn reach(&self, destination: &Destination) -> Result<TcpStream, Unreached> {
-        let found = lookup_host((destination.host.as_str(), destination.port)).await;
-        let addresses: Vec<SocketAddr> = found.map_err(|_| Unreached::Unreachable)?.collect();
+        let (host, port) = (destination.host.clone(), destination.port);
+        let addresses = self.look_up(move || (host, port).to_socket_addrs()).await?;
         if !addresses.iter().all(|address| self.guard.admits(address.ip())) {
             return Err(Unreached::AddressRefused);
         }
         TcpStream::connect(addresses.as_slice()).await.map_err(|_| Unreached::Unreachable)
+    }
+}
+
+impl Client {
+    /// The place among those that look up is held by the look-up itself, not by whoever waits
+    /// for it: to give up waiting frees no thread.
+    async fn look_up<A>(
+        &self,
+        resolve: impl FnOnce() -> std::io::Result<A> + Send + 'static,
+    ) -> Result<Vec<SocketAddr>, Unreached>
+    where
+        A: Iterator<Item = SocketAddr>,
+    {
+        let place = Arc::clone(&self.lookups).acquire_owned().await;
+        let place = place.map_err(|_| Unreached::Unreachable)?;
+        let looking = tokio::task::spawn_blocking(move || {
+            let found = resolve().map(Iterator::collect);
+            drop(place);
+            found
+        });
+        looking.await.ok().and_then(Result::ok).ok_or(Unreached::Unreachable)
     }
 }
 
@@ -211,6 +242,28 @@ mod tests {
             let refused = Client::plain(Guard::PublicOnly).connect(&destination).await;
             assert_eq!(refused.unwrap_err(), Unreached::AddressRefused, "{host}");
         }
+    }
+
+    #[tokio::test]
+    async fn look_ups_that_hang_hold_no_more_than_their_places() {
+        let client = Client::plain(Guard::Any);
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let held = Arc::new(std::sync::Mutex::new(held));
+        let begun = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        for _ in 0..LOOKUPS_MAX * 2 {
+            let (held, begun) = (Arc::clone(&held), Arc::clone(&begun));
+            let looking = client.look_up(move || {
+                begun.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let _ = held.lock().unwrap().recv();
+                Ok(std::iter::empty())
+            });
+            // Whoever asked goes away; the look-up does not.
+            assert!(timeout(Duration::from_millis(20), looking).await.is_err());
+        }
+        assert_eq!(begun.load(std::sync::atomic::Ordering::SeqCst), LOOKUPS_MAX);
+        drop(release);
+        let found = client.look_up(|| ("127.0.0.1", 9).to_socket_addrs()).await.unwrap();
+        assert_eq!(found, [SocketAddr::from(([127, 0, 0, 1], 9))]);
     }
 
     #[tokio::test]

@@ -24,7 +24,6 @@ pub(crate) const ONE: &str = tenancy::sql!("webhooks/endpoints.sql", "one");
 const LOCK: &str = tenancy::sql!("webhooks/endpoints.sql", "lock");
 const CHANGE: &str = tenancy::sql!("webhooks/endpoints.sql", "change");
 const ROTATE: &str = tenancy::sql!("webhooks/endpoints.sql", "rotate");
-const DELETE_DELIVERIES: &str = tenancy::sql!("webhooks/endpoints.sql", "delete_deliveries");
 const DELETE: &str = tenancy::sql!("webhooks/endpoints.sql", "delete");
 
 pub(crate) const RESOURCE: &str = "webhook";
@@ -266,7 +265,6 @@ impl Command for DeleteWebhook {
         locked(transaction, self.id, self.expected_version).await?;
         let before = stored(transaction, self.id).await?;
         let parameters: [&(dyn ToSql + Sync); 2] = [&transaction.tenant(), &self.id];
-        transaction.execute(DELETE_DELIVERIES, &parameters).await?;
         transaction.execute(DELETE, &parameters).await?;
         let ended = event(context, EventType::ConfigurationChange, Self::NAME, RESOURCE)
             .resource_id(self.id)

@@ -3,6 +3,8 @@
 use access::Permission::{
     self, AccountRead, CustomerRead, HoldRead, KeyRead, SettingsView, TransactionRead, UserRead,
 };
+use operation::Operations;
+use tenancy::OpContext;
 
 /// The kinds of objects that events are about, and under which permission they are read.
 pub const KINDS: [(&str, Permission); 9] = [
@@ -21,6 +23,12 @@ pub const KINDS: [(&str, Permission); 9] = [
 pub(crate) fn permission_of(event_type: &str) -> Option<Permission> {
     let (kind, _, _) = events::PUBLISHED.iter().find(|(_, _, name)| *name == event_type)?;
     KINDS.iter().find(|(known, _)| known == kind).map(|(_, permission)| *permission)
+}
+
+/// The kinds of which the actor may read every object.
+pub fn readable_kinds(operations: &Operations, context: &OpContext) -> Vec<&'static str> {
+    let is_readable = |kind: &&(&str, Permission)| operations.scope(context, kind.1).is_all();
+    KINDS.iter().filter(is_readable).map(|(kind, _)| *kind).collect()
 }
 
 #[cfg(test)]

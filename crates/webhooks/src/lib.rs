@@ -31,7 +31,7 @@ use zeroize::Zeroizing;
 
 pub use cells::SEALED;
 use commands::{CreateWebhook, DeleteWebhook, RotateSecret, UpdateWebhook};
-pub use kinds::KINDS;
+pub use kinds::{KINDS, readable_kinds};
 pub use model::{
     Delivery, DeliveryStatus, NewWebhook, Replay, Replayed, Webhook, WebhookChange, WebhookStatus,
 };
@@ -130,7 +130,7 @@ impl Webhooks {
         Ok(self.call(context, None, command).await?.output)
     }
 
-    /// Ends an endpoint and forgets its deliveries.
+    /// Ends an endpoint; its deliveries are forgotten by and by.
     pub async fn delete(
         &self,
         context: &OpContext,
@@ -190,14 +190,16 @@ impl Webhooks {
         self.inner.operations.read(context, &OneWebhook { id }).await
     }
 
-    /// What became of what an endpoint was told, newest event first.
+    /// What became of what an endpoint was told, newest event first: of the kinds of objects
+    /// that the reader may read all of.
     pub async fn deliveries(
         &self,
         context: &OpContext,
         (endpoint, status): (Uuid, Option<DeliveryStatus>),
         page: &PageRequest,
     ) -> Result<Page<Delivery>, OperationError> {
-        let view = ListDeliveries { endpoint, status, page: page.clone() };
+        let kinds = readable_kinds(&self.inner.operations, context);
+        let view = ListDeliveries { endpoint, status, kinds, page: page.clone() };
         self.inner.operations.read(context, &view).await
     }
 

@@ -9,8 +9,11 @@ pub struct Patience {
     pub delays: &'static [Duration],
     /// How long a delivery is ours alone: longer than connecting and asking take.
     pub lease: Duration,
-    /// How long an endpoint is left alone that did not take something.
+    /// How long an endpoint is left alone that took nothing; twice as long each time, up to
+    /// 64 times as long.
     pub rest: Duration,
+    /// How many deliveries wait for one endpoint before it reads no further.
+    pub waiting_max: i64,
 }
 
 const fn minutes(minutes: u64) -> Duration {
@@ -32,7 +35,12 @@ const DELAYS: [Duration; 9] = [
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { delays: &DELAYS, lease: Duration::from_secs(120), rest: Duration::from_secs(5) }
+        Self {
+            delays: &DELAYS,
+            lease: Duration::from_secs(120),
+            rest: Duration::from_secs(5),
+            waiting_max: 10_000,
+        }
     }
 }
 

@@ -90,6 +90,7 @@ impl View for OneWebhook {
 pub(crate) struct ListDeliveries {
     pub(crate) endpoint: Uuid,
     pub(crate) status: Option<DeliveryStatus>,
+    pub(crate) kinds: Vec<&'static str>,
     pub(crate) page: PageRequest,
 }
 
@@ -118,7 +119,10 @@ impl View for ListDeliveries {
     ) -> Result<Found<Self::Output>, ViewFailure> {
         let (after, status) = (after_of(&self.page)?, self.status.map(DeliveryStatus::as_str));
         let (tenant, fetch) = (context.tenant_id(), self.page.fetch());
-        let of_list: [&(dyn ToSql + Sync); 5] = [&tenant, &self.endpoint, &after, &status, &fetch];
+        // A test is about the endpoint itself.
+        let kinds: Vec<&str> = self.kinds.iter().copied().chain([RESOURCE]).collect();
+        let of_list: [&(dyn ToSql + Sync); 6] =
+            [&tenant, &self.endpoint, &after, &status, &fetch, &kinds];
         let of_one: [&(dyn ToSql + Sync); 2] = [&tenant, &self.endpoint];
         let queries = [Query::new(ONE, &of_one), Query::new(DELIVERIES, &of_list)];
         let answers = database.read(context, &queries).await?;

@@ -6,11 +6,12 @@
 //! same id. No lock and no transaction waits for a receiver.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use jiff::{SignedDuration, Timestamp};
 use operation::{Call, OperationError, RefusalKind};
 use outward::{Answer, Destination, Unreached};
@@ -19,6 +20,7 @@ use tenancy::{
     DbError, OpContext, Query,
     keyring::{KeyringError, TenantKeys},
 };
+use tokio::time::timeout;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 use vault::webhook::WebhookSecret;
@@ -38,13 +40,17 @@ const NOTE: &str = tenancy::sql!("webhooks/deliveries.sql", "note");
 const LOST: &str = tenancy::sql!("webhooks/deliveries.sql", "lost");
 const BACKLOG: &str = tenancy::sql!("webhooks/deliveries.sql", "backlog");
 const FORGET: &str = tenancy::sql!("webhooks/deliveries.sql", "forget");
+const FORGET_DELETED: &str = tenancy::sql!("webhooks/deliveries.sql", "forget_deleted");
+const FORGET_ENDPOINTS: &str = tenancy::sql!("webhooks/endpoints.sql", "forget");
 
 /// Positions that an endpoint reads at once.
 const SPAN: i64 = 500;
 /// Deliveries of one endpoint in flight.
 const IN_FLIGHT_MAX: i64 = 8;
-/// Batches of one run: bounds how long it lasts.
-const BATCHES_MAX: usize = 10;
+/// A run takes up nothing more behind this: other tenants want the place.
+const RUN_MAX: Duration = Duration::from_secs(10);
+/// How often a run that waits for a receiver looks what else is due.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A delivery that is ours until its lease is over.
 struct Claimed {
@@ -66,7 +72,6 @@ struct Claimed {
 
 /// What became of an attempt.
 struct Tried {
-    endpoint: Uuid,
     event: Uuid,
     lease: i64,
     status: &'static str,
@@ -76,38 +81,58 @@ struct Tried {
     duration_ms: i64,
 }
 
+/// What one endpoint is told at once.
+struct Round {
+    endpoint: Uuid,
+    keys: Arc<TenantKeys>,
+    claimed: Vec<Claimed>,
+}
+
 impl Webhooks {
-    /// Delivers what is due of the context's tenant, and says how much was taken. Begins no
-    /// further batch once `is_stopping` says so.
+    /// Delivers what is due of the context's tenant, and says how much was taken. Takes up
+    /// nothing more once `is_stopping` says so; what is under way is finished.
+    ///
+    /// Each endpoint goes its own way: what became of its deliveries is written down when they
+    /// are over, and one that hangs holds up no other.
     pub async fn deliver_due(
         &self,
         context: &OpContext,
         is_stopping: impl Fn() -> bool + Sync,
     ) -> Result<u64, OperationError> {
-        let mut delivered = 0;
-        for _ in 0..BATCHES_MAX {
-            let (any_unread, any_due) = self.waiting(context).await?;
-            if is_stopping() || !(any_unread || any_due) {
-                break;
+        let begun = Instant::now();
+        let (mut delivered, mut trouble) = (0, None);
+        let (mut told, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
+        loop {
+            let is_over = trouble.is_some() || begun.elapsed() > RUN_MAX || is_stopping();
+            let mut has_moved = false;
+            if !is_over {
+                match self.take_up(context, &busy).await {
+                    Ok((moved, rounds)) => {
+                        has_moved = moved;
+                        busy.extend(rounds.iter().map(|round| round.endpoint));
+                        told.extend(rounds.into_iter().map(|round| self.tell(context, round)));
+                    }
+                    Err(error) => trouble = Some(error.into()),
+                }
             }
-            if any_unread {
-                self.fan_out(context).await?;
+            let again = !is_over && trouble.is_none();
+            if told.is_empty() && !(again && has_moved) {
+                return trouble.map_or(Ok(delivered), Err);
             }
-            let (keys, claimed) = match self.claim(context).await {
-                // Under a key of another node, which this one knows now, or of nobody.
-                Err(DbError::StaleKeys(_)) => self.claim(context).await?,
-                batch => batch?,
+            // Others of the tenant may have become due meanwhile.
+            let pause = if has_moved { Duration::ZERO } else { LOOK_AGAIN };
+            let ended = match again {
+                true => timeout(pause, told.next()).await.unwrap_or(None),
+                false => told.next().await,
             };
-            // What is due waits behind what failed of the same object.
-            if claimed.is_empty() && !any_unread {
-                break;
+            if let Some((endpoint, outcome)) = ended {
+                busy.remove(&endpoint);
+                match outcome {
+                    Ok(taken) => delivered += taken,
+                    Err(error) => trouble = trouble.or(Some(error)),
+                }
             }
-            let attempts = claimed.iter().map(|claimed| self.attempt(context, &keys, claimed));
-            let tried = join_all(attempts).await;
-            delivered += self.record(context, &tried).await?;
-            self.suspend_lost(context, &tried).await?;
         }
-        Ok(delivered)
     }
 
     /// What waits in the context's tenant.
@@ -120,40 +145,75 @@ impl Webhooks {
         Ok(Backlog { count: row.try_get("waiting")?, oldest_at: row.try_get("oldest_at")? })
     }
 
-    /// Forgets a batch of what has been over for 30 days; says how many it were.
+    /// Forgets a batch of what is over for 30 days or belongs to deleted endpoints, and those
+    /// of which nothing is left; says how many deliveries it were.
     pub async fn forget(&self, context: &OpContext) -> Result<u64, DbError> {
         let transaction = self.inner.operations.database().begin(context).await?;
-        let forgotten = transaction.execute(FORGET, &[&transaction.tenant()]).await?;
+        let tenant = transaction.tenant();
+        let mut forgotten = 0;
+        for statement in [FORGET, FORGET_DELETED] {
+            forgotten += transaction.execute(statement, &[&tenant]).await?;
+        }
+        transaction.execute(FORGET_ENDPOINTS, &[&tenant]).await?;
         transaction.commit().await?;
         Ok(forgotten)
+    }
+
+    /// Whether any endpoint read on, and what is to be told now, by endpoint; of the busy ones
+    /// nothing.
+    async fn take_up(
+        &self,
+        context: &OpContext,
+        busy: &BTreeSet<Uuid>,
+    ) -> Result<(bool, Vec<Round>), DbError> {
+        let (any_unread, any_due) = self.waiting(context).await?;
+        let has_moved = any_unread && self.fan_out(context).await?;
+        if !(has_moved || any_due) {
+            return Ok((false, Vec::new()));
+        }
+        let rounds = match self.claim(context, busy).await {
+            // Under a key of another node, which this one knows now, or of nobody.
+            Err(DbError::StaleKeys(_)) => self.claim(context, busy).await?,
+            rounds => rounds?,
+        };
+        Ok((has_moved, rounds))
     }
 
     /// Whether events wait to become deliveries, and whether any delivery is due.
     async fn waiting(&self, context: &OpContext) -> Result<(bool, bool), DbError> {
         let tenant = context.tenant_id();
         let database = self.inner.operations.database();
-        let found = database.read(context, &[Query::new(WAITING, &[&tenant])]).await?;
+        let waiting_max = self.inner.patience.waiting_max;
+        let parameters: [&(dyn ToSql + Sync); 2] = [&tenant, &waiting_max];
+        let found = database.read(context, &[Query::new(WAITING, &parameters)]).await?;
         let row = found.first().and_then(|rows| rows.first());
         let row = row.ok_or_else(|| DbError::Corrupt("a question without a row".to_owned()))?;
         Ok((row.try_get("any_unread")?, row.try_get("any_due")?))
     }
 
-    async fn fan_out(&self, context: &OpContext) -> Result<(), DbError> {
+    /// Whether any endpoint read on.
+    async fn fan_out(&self, context: &OpContext) -> Result<bool, DbError> {
         let transaction = self.inner.operations.database().begin(context).await?;
-        transaction.execute(FAN_OUT, &[&transaction.tenant(), &SPAN]).await?;
-        transaction.commit().await
+        let waiting_max = self.inner.patience.waiting_max;
+        let parameters: [&(dyn ToSql + Sync); 3] =
+            [&transaction.tenant(), &SPAN.min(waiting_max), &waiting_max];
+        let moved = transaction.execute(FAN_OUT, &parameters).await?;
+        transaction.commit().await?;
+        Ok(moved > 0)
     }
 
     async fn claim(
         &self,
         context: &OpContext,
-    ) -> Result<(std::sync::Arc<TenantKeys>, Vec<Claimed>), DbError> {
+        busy: &BTreeSet<Uuid>,
+    ) -> Result<Vec<Round>, DbError> {
         let database = self.inner.operations.database();
         let keys = self.inner.keyring.tenant(database, context).await?;
         let transaction = database.begin(context).await?;
         let lease_s = self.inner.patience.lease.as_secs_f64();
-        let parameters: [&(dyn ToSql + Sync); 3] =
-            [&transaction.tenant(), &IN_FLIGHT_MAX, &lease_s];
+        let busy: Vec<Uuid> = busy.iter().copied().collect();
+        let parameters: [&(dyn ToSql + Sync); 4] =
+            [&transaction.tenant(), &IN_FLIGHT_MAX, &lease_s, &busy];
         let rows = transaction.query(CLAIM, &parameters).await?;
         let claimed = rows.iter().map(Claimed::from_row).collect::<Result<Vec<_>, _>>()?;
         let sealed = claimed.iter().flat_map(|one| [Some(&one.secret), one.previous.as_ref()]);
@@ -166,7 +226,25 @@ impl Webhooks {
             return Err(error.into());
         }
         transaction.commit().await?;
-        Ok((keys, claimed))
+        let mut rounds: BTreeMap<Uuid, Vec<Claimed>> = BTreeMap::new();
+        for one in claimed {
+            rounds.entry(one.endpoint).or_default().push(one);
+        }
+        let round = |(endpoint, claimed)| Round { endpoint, keys: Arc::clone(&keys), claimed };
+        Ok(rounds.into_iter().map(round).collect())
+    }
+
+    /// Tells one endpoint, and writes down how it fared; says how much it took.
+    async fn tell(&self, context: &OpContext, round: Round) -> (Uuid, Result<u64, OperationError>) {
+        let Round { endpoint, keys, claimed } = round;
+        let attempts = claimed.iter().map(|claimed| self.attempt(context, &keys, claimed));
+        let tried = join_all(attempts).await;
+        let written = async {
+            let taken = self.record(context, endpoint, &tried).await?;
+            self.suspend_lost(context, endpoint, &tried).await?;
+            Ok(taken)
+        };
+        (endpoint, written.await)
     }
 
     async fn attempt(&self, context: &OpContext, keys: &TenantKeys, claimed: &Claimed) -> Tried {
@@ -191,8 +269,8 @@ impl Webhooks {
             over => over,
         })
         .increment(1);
-        let (endpoint, event, lease) = (claimed.endpoint, claimed.event, claimed.lease);
-        Tried { endpoint, event, lease, status, next_attempt_at, last_status, error, duration_ms }
+        let (event, lease) = (claimed.event, claimed.lease);
+        Tried { event, lease, status, next_attempt_at, last_status, error, duration_ms }
     }
 
     /// Whether it is tried again, and when.
@@ -232,23 +310,24 @@ impl Webhooks {
         connection.ask(request).await.map_err(word)
     }
 
-    /// Writes down what became of a batch; says how much was taken.
-    async fn record(&self, context: &OpContext, tried: &[Tried]) -> Result<u64, DbError> {
-        if tried.is_empty() {
-            return Ok(0);
-        }
-        let fared = fared(tried);
-        let (ids, are_well): (Vec<Uuid>, Vec<bool>) = fared.into_iter().unzip();
+    /// Writes down what became of a round; says how much was taken.
+    async fn record(
+        &self,
+        context: &OpContext,
+        endpoint: Uuid,
+        tried: &[Tried],
+    ) -> Result<u64, DbError> {
+        let taken = tried.iter().filter(|tried| tried.error.is_none()).count();
         let transaction = self.inner.operations.database().begin(context).await?;
         let tenant = transaction.tenant();
-        // Endpoints before their deliveries, as whoever deletes one locks them.
+        // The endpoint before its deliveries, as whoever deletes one locks them.
         let rest_s = self.inner.patience.rest.as_secs_f64();
-        let parameters: [&(dyn ToSql + Sync); 4] = [&tenant, &ids, &are_well, &rest_s];
+        let is_well = taken > 0;
+        let parameters: [&(dyn ToSql + Sync); 4] = [&tenant, &endpoint, &is_well, &rest_s];
         transaction.execute(NOTE, &parameters).await?;
         let columns = Columns::of(tried);
-        transaction.execute(RECORD, &columns.parameters(&tenant)).await?;
+        transaction.execute(RECORD, &columns.parameters(&tenant, &endpoint)).await?;
         transaction.commit().await?;
-        let taken = tried.iter().filter(|tried| tried.error.is_none()).count();
         Ok(u64::try_from(taken).unwrap_or(u64::MAX))
     }
 
@@ -256,41 +335,36 @@ impl Webhooks {
     async fn suspend_lost(
         &self,
         context: &OpContext,
+        id: Uuid,
         tried: &[Tried],
     ) -> Result<(), OperationError> {
         if tried.iter().all(|tried| tried.error.is_none()) {
             return Ok(());
         }
-        let tenant = context.tenant_id();
-        let database = self.inner.operations.database();
-        let found = database.read(context, &[Query::new(LOST, &[&tenant])]).await?;
-        let mut lost = BTreeMap::new();
-        for row in found.iter().flatten() {
-            lost.insert(row.try_get::<_, Uuid>("id").map_err(DbError::from)?, "five_days");
-        }
-        let gone = tried.iter().filter(|tried| tried.last_status == Some(410));
-        lost.extend(gone.map(|tried| (tried.endpoint, "gone")));
-        for (id, reason) in lost {
-            let command = SuspendWebhook { id, reason };
-            let call = Call { context: context.clone(), idempotency_key: None, command };
-            match self.inner.operations.run_one(call).await {
-                Ok(_) => tracing::warn!(webhook = %id, reason, "a webhook is left alone"),
-                // It took something meanwhile, or another node was first.
-                Err(OperationError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+        let reason = if tried.iter().any(|tried| tried.last_status == Some(410)) {
+            "gone"
+        } else if self.is_lost(context, id).await? {
+            "five_days"
+        } else {
+            return Ok(());
+        };
+        let command = SuspendWebhook { id, reason };
+        let call = Call { context: context.clone(), idempotency_key: None, command };
+        match self.inner.operations.run_one(call).await {
+            Ok(_) => tracing::warn!(webhook = %id, reason, "a webhook is left alone"),
+            // It took something meanwhile, or another node was first.
+            Err(OperationError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }
-}
 
-/// The endpoints of a batch, and whether each took anything.
-fn fared(tried: &[Tried]) -> BTreeMap<Uuid, bool> {
-    let mut fared = BTreeMap::new();
-    for tried in tried {
-        *fared.entry(tried.endpoint).or_default() |= tried.error.is_none();
+    async fn is_lost(&self, context: &OpContext, id: Uuid) -> Result<bool, DbError> {
+        let tenant = context.tenant_id();
+        let database = self.inner.operations.database();
+        let found = database.read(context, &[Query::new(LOST, &[&tenant, &id])]).await?;
+        Ok(found.first().is_some_and(|rows| !rows.is_empty()))
     }
-    fared
 }
 
 impl Claimed {
@@ -342,7 +416,6 @@ impl Claimed {
 /// One array a column of [`RECORD`].
 #[derive(Default)]
 struct Columns<'a> {
-    endpoints: Vec<Uuid>,
     events: Vec<Uuid>,
     leases: Vec<i64>,
     statuses: Vec<&'static str>,
@@ -356,7 +429,6 @@ impl<'a> Columns<'a> {
     fn of(tried: &'a [Tried]) -> Self {
         let mut columns = Self::default();
         for tried in tried {
-            columns.endpoints.push(tried.endpoint);
             columns.events.push(tried.event);
             columns.leases.push(tried.lease);
             columns.statuses.push(tried.status);
@@ -368,10 +440,14 @@ impl<'a> Columns<'a> {
         columns
     }
 
-    fn parameters<'b>(&'b self, tenant: &'b Uuid) -> [&'b (dyn ToSql + Sync); 9] {
+    fn parameters<'b>(
+        &'b self,
+        tenant: &'b Uuid,
+        endpoint: &'b Uuid,
+    ) -> [&'b (dyn ToSql + Sync); 9] {
         [
             tenant,
-            &self.endpoints,
+            endpoint,
             &self.events,
             &self.leases,
             &self.statuses,

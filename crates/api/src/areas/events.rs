@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tenancy::{Database, OpContext};
 use uuid::Uuid;
-use webhooks::KINDS;
+use webhooks::{KINDS, readable_kinds};
 
 use super::{Answer, ok};
 use crate::{
@@ -65,11 +65,8 @@ impl EventQuery {
             let message = "Not one of the known kinds";
             return Err(Problem::malformed_field("object_type", "invalid_value", message));
         }
-        let object_types = (KINDS.iter())
-            .filter(|(kind, _)| self.object_type.as_ref().is_none_or(|wanted| wanted == kind))
-            .filter(|(_, permission)| operations.scope(context, *permission).is_all())
-            .map(|(kind, _)| *kind)
-            .collect();
+        let mut object_types = readable_kinds(operations, context);
+        object_types.retain(|kind| self.object_type.as_deref().is_none_or(|only| only == *kind));
         Ok(Selection {
             after,
             limit: i64::from(limit),

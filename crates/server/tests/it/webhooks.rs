@@ -31,8 +31,12 @@ use crate::{
     harness::{Answered, App, Bank},
 };
 
-const AT_ONCE: Patience =
-    Patience { delays: &[Duration::ZERO; 3], lease: Duration::from_secs(60), rest: Duration::ZERO };
+const AT_ONCE: Patience = Patience {
+    delays: &[Duration::ZERO; 3],
+    lease: Duration::from_secs(60),
+    rest: Duration::ZERO,
+    waiting_max: 10_000,
+};
 
 /// What a receiver was sent.
 #[derive(Clone, Debug)]
@@ -283,6 +287,148 @@ async fn several_nodes_deliver_each_event_once_and_in_order() {
     let sequences: Vec<i64> = sink.received().iter().map(Received::sequence).collect();
     assert_eq!(sequences.len(), 10, "{sequences:?}");
     assert!(sequences.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{sequences:?}");
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_holds_up_no_other() {
+    let app = App::start().await;
+    let (hanging, well) = (Sink::start().await.answering(&[0]), Sink::start().await);
+    let (stuck, _) = create(&app, &app.bank, &hanging.url).await;
+    let (id, _) = create(&app, &app.bank, &well.url).await;
+    let account = app.bank.customers[0].accounts[0];
+    change(&app, &app.bank, account, 1).await;
+    let relay = Relay::new(open(&app.database, "strongroom_sealer"), app.clock.clone());
+    relay.drain().await.unwrap();
+    let (webhooks, context) = (service(&app, Guard::Any, AT_ONCE), worker(&app, "bank").await);
+    let run = tokio::spawn(async move { webhooks.deliver_due(&context, || false).await });
+    while hanging.received().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // What happens while it hangs reaches the other one, and is written down.
+    change(&app, &app.bank, account, 2).await;
+    relay.drain().await.unwrap();
+    let delivered =
+        "SELECT count(*) FROM webhook_deliveries WHERE endpoint_id = $1 AND status = 'delivered'";
+    let mut count = 0;
+    for _ in 0..100 {
+        count = app.superuser.query_one(delivered, &[&id]).await.unwrap().get::<_, i64>(0);
+        if count == 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(count, 3);
+    assert!(!run.is_finished(), "the other one still hangs");
+    assert_eq!(hanging.received().len(), 1, "and is asked nothing else of that object");
+    assert_eq!(deliveries(&app, &app.bank, stuck).await[2]["status"], "pending");
+    run.abort();
+}
+
+#[tokio::test]
+async fn whoever_takes_nothing_rests_longer_each_time() {
+    let app = App::start().await;
+    let sink = Sink::start().await.answering(&[500, 500, 500]);
+    let (id, _) = create(&app, &app.bank, &sink.url).await;
+    change(&app, &app.bank, app.bank.customers[0].accounts[0], 1).await;
+    let patience = Patience { rest: Duration::from_secs(100), ..AT_ONCE };
+    let webhooks = service(&app, Guard::Any, patience);
+    let resting = "SELECT failures, extract(epoch FROM resting_until - now())::float8 FROM webhook_endpoints \
+                   WHERE id = $1";
+    let over = "UPDATE webhook_endpoints SET resting_until = now()";
+    for (failures, rest_s) in [(1, 100.0), (2, 200.0), (3, 400.0)] {
+        assert_eq!(deliver(&app, &webhooks, "bank").await, 0);
+        let row = app.superuser.query_one(resting, &[&id]).await.unwrap();
+        assert_eq!(row.get::<_, i32>(0), failures);
+        let left: f64 = row.get(1);
+        assert!((rest_s - 20.0..=rest_s).contains(&left), "{failures}: {left}");
+        app.superuser.execute(over, &[]).await.unwrap();
+    }
+    assert_eq!(deliver(&app, &webhooks, "bank").await, 1);
+    let row = app.superuser.query_one(resting, &[&id]).await.unwrap();
+    assert_eq!(row.get::<_, i32>(0), 0, "well again");
+}
+
+#[tokio::test]
+async fn whoever_takes_nothing_reads_no_further_and_loses_nothing() {
+    let app = App::start().await;
+    let sink = Sink::start().await.answering(&[500]);
+    let (id, _) = create(&app, &app.bank, &sink.url).await;
+    change(&app, &app.bank, app.bank.customers[0].accounts[0], 30).await;
+    let patience = Patience { rest: Duration::from_secs(100), waiting_max: 5, ..AT_ONCE };
+    let webhooks = service(&app, Guard::Any, patience);
+    assert_eq!(deliver(&app, &webhooks, "bank").await, 0);
+    let waits =
+        "SELECT count(*) FROM webhook_deliveries WHERE endpoint_id = $1 AND status = 'pending'";
+    let count: i64 = app.superuser.query_one(waits, &[&id]).await.unwrap().get(0);
+    assert!((5..10).contains(&count), "{count}");
+    assert_eq!(deliver(&app, &webhooks, "bank").await, 0, "nor later");
+    assert_eq!(app.superuser.query_one(waits, &[&id]).await.unwrap().get::<_, i64>(0), count);
+    app.superuser.execute("UPDATE webhook_endpoints SET resting_until = now()", &[]).await.unwrap();
+    assert_eq!(deliver(&app, &webhooks, "bank").await, 30);
+    let sequences: Vec<i64> = sink.received()[1..].iter().map(Received::sequence).collect();
+    assert!(sequences.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{sequences:?}");
+}
+
+#[tokio::test]
+async fn what_is_deleted_or_old_is_forgotten() {
+    let app = App::start().await;
+    let sink = Sink::start().await.answering(&[200, 200, 500]);
+    let (id, _) = create(&app, &app.bank, &sink.url).await;
+    let (other, _) = create(&app, &app.bank, &sink.url).await;
+    let account = app.bank.customers[0].accounts[0];
+    change(&app, &app.bank, account, 1).await;
+    let patience = Patience { rest: Duration::from_secs(100), ..AT_ONCE };
+    let webhooks = service(&app, Guard::Any, patience);
+    assert_eq!(deliver(&app, &webhooks, "bank").await, 2);
+    change(&app, &app.bank, account, 1).await;
+    deliver(&app, &webhooks, "bank").await;
+    let token = admin(&app, &app.bank).await;
+    let path = format!("/v1/webhooks/{id}");
+    assert_eq!(app.delete(path.clone()).bearer(&token).send().await.status, 204);
+    for (method, path) in [
+        (Method::GET, path.clone()),
+        (Method::GET, format!("{path}/deliveries")),
+        (Method::DELETE, path.clone()),
+        (Method::POST, format!("{path}/test")),
+        (Method::POST, format!("{path}/rotate-secret")),
+    ] {
+        let answer = app.ask(method.clone(), path.clone()).bearer(&token).json(&json!({})).send();
+        assert_eq!(answer.await.status, 404, "{method} {path}");
+    }
+    let replay = json!({ "from_position": 1 });
+    let replayed = post_to(&app, &app.bank, &format!("{path}/replay"), &replay).await;
+    assert_eq!(replayed.status, 404);
+    let listed = app.get("/v1/webhooks").bearer(&token).send().await;
+    assert_eq!(listed.body["data"].as_array().unwrap().len(), 1, "{}", listed.text);
+    let context = worker(&app, "bank").await;
+    assert_eq!(webhooks.forget(&context).await.unwrap(), 2, "the deleted one's alone");
+    let left = "SELECT id FROM webhook_endpoints";
+    assert_eq!(app.superuser.query_one(left, &[]).await.unwrap().get::<_, Uuid>(0), other);
+    // Also what is still pending, when its event is forgotten as well.
+    let aged = "UPDATE webhook_deliveries SET created_at = now() - interval '31 days'";
+    app.superuser.execute(aged, &[]).await.unwrap();
+    assert_eq!(webhooks.forget(&context).await.unwrap(), 2);
+    assert_eq!(webhooks.forget(&context).await.unwrap(), 0);
+    assert!(deliveries(&app, &app.bank, other).await.is_empty());
+}
+
+#[tokio::test]
+async fn deliveries_tell_of_what_their_reader_may_read() {
+    let app = App::start().await;
+    let sink = Sink::start().await;
+    let (id, _) = create(&app, &app.bank, &sink.url).await;
+    change(&app, &app.bank, app.bank.customers[0].accounts[0], 2).await;
+    post_to(&app, &app.bank, &format!("/v1/webhooks/{id}/test"), &json!({})).await;
+    assert_eq!(deliver(&app, &app.state.webhooks, "bank").await, 3);
+    assert_eq!(deliveries(&app, &app.bank, id).await.len(), 3);
+    let token = admin(&app, &app.bank).await;
+    let wish = json!({ "name": "Monitor", "role": "admin", "scopes": ["settings:view"] });
+    let made = app.post("/v1/api-keys").bearer(&token).json(&wish).send().await;
+    let secret = made.body["secret"].as_str().unwrap();
+    let told = app.get(format!("/v1/webhooks/{id}/deliveries")).bearer(secret).send().await;
+    let told = told.body["data"].as_array().unwrap().clone();
+    let types: Vec<&Value> = told.iter().map(|one| &one["type"]).collect();
+    assert_eq!(types, ["webhook.test"], "accounts are not its own to read");
 }
 
 #[tokio::test]
