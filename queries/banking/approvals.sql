@@ -23,9 +23,10 @@ WHERE tenant_id = $1::uuid;
 -- it in, and finds nothing. Of several alike the first ones get what proofs there are. It runs
 -- behind the locks of the accounts, which every transfer that could use a proof needs, so that
 -- nobody else uses up what it sees.
-SELECT asked.ceiling, asked.step_up_limit, proof.position, proof.authorisation_id
+SELECT asked.ceiling, asked.approvals, asked.step_up_limit, proof.position, proof.authorisation_id
 FROM (
     SELECT (policy ->> 'transfer_ceiling_minor')::bigint AS ceiling,
+        coalesce((policy ->> 'transfer_approvals')::smallint, 1::smallint) AS approvals,
         (policy ->> 'transfer_step_up_minor')::bigint AS step_up_limit
     FROM security_policies
     WHERE tenant_id = $1::uuid
@@ -67,10 +68,10 @@ GROUP BY requested_by;
 
 --! insert_approvals
 INSERT INTO approvals (tenant_id, kind, id, payload, payload_hash, object_id, from_account_id, to_account_id, amount,
-    currency, requested_by, requested_at, expires_at)
+    currency, requested_by, requested_at, expires_at, required)
 SELECT $1::uuid, $2::text, given.*
 FROM unnest($3::uuid[], $4::jsonb[], $5::bytea[], $6::uuid[], $7::uuid[], $8::uuid[], $9::bigint[], $10::text[],
-    $11::uuid[], $12::timestamptz[], $13::timestamptz[]) AS given;
+    $11::uuid[], $12::timestamptz[], $13::timestamptz[], $14::smallint[]) AS given;
 
 --! facts
 -- Whether the actor has a side in it: as its maker or a party to the account debited
@@ -92,9 +93,11 @@ WHERE approval.tenant_id = $1::uuid AND approval.id = $2::uuid;
 --! lock
 -- Whoever decides waits here for whoever decides already, and then sees what they
 -- decided. The approval is locked before any account; nobody locks them the other way
--- round (a new approval is inserted, and waited for by nobody).
+-- round (a new approval is inserted, and waited for by nobody). Who has agreed is asked behind
+-- the lock: in this statement they would be those of the moment before it waited.
 SELECT id, kind, status, payload, payload_hash, object_id, from_account_id, to_account_id, amount, currency,
-    requested_by, requested_at, expires_at, decided_by, decided_at, decision_note, result_id, version
+    requested_by, requested_at, expires_at, decided_by, decided_at, decision_note, result_id, version, required,
+    '{}'::uuid[] AS approved_by, '{}'::timestamptz[] AS approved_at
 FROM approvals
 WHERE tenant_id = $1::uuid AND id = $2::uuid
 FOR UPDATE;
@@ -118,8 +121,24 @@ SELECT key.revoked_at IS NULL AND key.expires_at > app_now(), NULL, NULL, ARRAY[
 FROM api_keys key
 WHERE key.tenant_id = $1::uuid AND key.id = $2::uuid;
 
+--! agreed
+SELECT decided_by, decided_at FROM approval_decisions
+WHERE tenant_id = $1::uuid AND approval_id = $2::uuid AND verdict = 'approve'
+ORDER BY decided_at, decided_by;
+
 --! dependent
-SELECT depend_on_each_other($1::uuid, $2::uuid, $3::uuid) AS dependent;
+-- Whether the actor depends on any of the others.
+SELECT bool_or(depend_on_each_other($1::uuid, other, $3::uuid)) AS dependent FROM unnest($2::uuid[]) AS other;
+
+--! insert_decision
+INSERT INTO approval_decisions (tenant_id, approval_id, decided_by, verdict, note, decided_at)
+VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text, $5::text, $6::timestamptz);
+
+--! agree
+-- One more has agreed, and more are needed.
+UPDATE approvals SET version = version + 1
+WHERE tenant_id = $1::uuid AND id = $2::uuid AND status = 'pending'
+RETURNING version;
 
 --! decide
 UPDATE approvals
@@ -136,6 +155,12 @@ SELECT approval.id, approval.kind,
     approval.payload, approval.payload_hash, approval.object_id, approval.from_account_id, approval.to_account_id,
     approval.amount, approval.currency, approval.requested_by, approval.requested_at, approval.expires_at,
     approval.decided_by, approval.decided_at, approval.decision_note, approval.result_id, approval.version,
+    approval.required, ARRAY(SELECT given.decided_by FROM approval_decisions given
+        WHERE given.tenant_id = approval.tenant_id AND given.approval_id = approval.id AND given.verdict = 'approve'
+        ORDER BY given.decided_at, given.decided_by) AS approved_by,
+    ARRAY(SELECT given.decided_at FROM approval_decisions given
+        WHERE given.tenant_id = approval.tenant_id AND given.approval_id = approval.id AND given.verdict = 'approve'
+        ORDER BY given.decided_at, given.decided_by) AS approved_at,
     approval.requested_by = $3::uuid OR EXISTS (
         SELECT 1 FROM account_parties party
         JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
@@ -149,7 +174,13 @@ WHERE approval.tenant_id = $1::uuid AND approval.id = $2::uuid;
 SELECT id, kind,
     CASE WHEN status = 'pending' AND expires_at <= app_now() THEN 'expired' ELSE status END AS status,
     payload, payload_hash, object_id, from_account_id, to_account_id, amount, currency, requested_by, requested_at,
-    expires_at, decided_by, decided_at, decision_note, result_id, version
+    expires_at, decided_by, decided_at, decision_note, result_id, version, required,
+    ARRAY(SELECT given.decided_by FROM approval_decisions given
+        WHERE given.tenant_id = approvals.tenant_id AND given.approval_id = approvals.id AND given.verdict = 'approve'
+        ORDER BY given.decided_at, given.decided_by) AS approved_by,
+    ARRAY(SELECT given.decided_at FROM approval_decisions given
+        WHERE given.tenant_id = approvals.tenant_id AND given.approval_id = approvals.id AND given.verdict = 'approve'
+        ORDER BY given.decided_at, given.decided_by) AS approved_at
 FROM approvals
 WHERE tenant_id = $1::uuid
   AND (requested_at, id) < ($2::timestamptz, $3::uuid)
@@ -167,7 +198,13 @@ SELECT approval.id, approval.kind,
          ELSE approval.status END AS status,
     approval.payload, approval.payload_hash, approval.object_id, approval.from_account_id, approval.to_account_id,
     approval.amount, approval.currency, approval.requested_by, approval.requested_at, approval.expires_at,
-    approval.decided_by, approval.decided_at, approval.decision_note, approval.result_id, approval.version
+    approval.decided_by, approval.decided_at, approval.decision_note, approval.result_id, approval.version,
+    approval.required, ARRAY(SELECT given.decided_by FROM approval_decisions given
+        WHERE given.tenant_id = approval.tenant_id AND given.approval_id = approval.id AND given.verdict = 'approve'
+        ORDER BY given.decided_at, given.decided_by) AS approved_by,
+    ARRAY(SELECT given.decided_at FROM approval_decisions given
+        WHERE given.tenant_id = approval.tenant_id AND given.approval_id = approval.id AND given.verdict = 'approve'
+        ORDER BY given.decided_at, given.decided_by) AS approved_at
 FROM (
     (SELECT made.id FROM approvals made
      WHERE made.tenant_id = $1::uuid AND made.requested_by = $7::uuid

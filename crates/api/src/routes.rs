@@ -212,6 +212,7 @@ fn business() -> Vec<Route> {
         POST   "/v1/holds/{id}/capture"                    Write   Needs(HoldCapture),         "banking",  holds::capture;
         POST   "/v1/holds/{id}/release"                    Write   Needs(HoldRelease),         "banking",  holds::release;
         GET    "/v1/approvals"                             Read    Needs(TransactionRead),     "banking",  approvals::list;
+        POST   "/v1/approvals/decisions"                   Write   Needs(TransactionApprove),  "banking",  approvals::decide_many;
         GET    "/v1/approvals/{id}"                        Read    Needs(TransactionRead),     "banking",  approvals::read;
         POST   "/v1/approvals/{id}/approve"                Write   Needs(TransactionApprove),  "banking",  approvals::approve;
         POST   "/v1/approvals/{id}/reject"                 Write   Needs(TransactionApprove),  "banking",  approvals::reject;

@@ -26,7 +26,7 @@ pub use accounts::{
     PartyAccounts, PartyRole, Series, UpdateAccount,
 };
 pub use approvals::{
-    Approval, ApprovalFilter, ApprovalKind, ApprovalList, ApprovalStatus, ApprovalView,
+    Agreement, Approval, ApprovalFilter, ApprovalKind, ApprovalList, ApprovalStatus, ApprovalView,
     ApproveRequest, RejectRequest,
 };
 pub use cells::SEALED;

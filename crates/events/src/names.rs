@@ -28,6 +28,7 @@ pub const PUBLISHED: &[(&str, &str, &str)] = &[
     ("hold", "hold.release", "hold.released"),
     ("hold", "hold.expire", "hold.expired"),
     ("approval", "transfer.create", "approval.requested"),
+    ("approval", "approval.agree", "approval.agreed"),
     ("approval", "approval.approve", "approval.approved"),
     ("approval", "approval.reject", "approval.rejected"),
     ("approval", "approval.expire", "approval.expired"),

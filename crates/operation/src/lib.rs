@@ -26,6 +26,7 @@ pub mod read;
 pub mod refusal;
 mod run;
 mod session;
+mod unopened;
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,6 +41,7 @@ pub use page::{Page, PageRequest};
 pub use read::{Found, View};
 pub use refusal::{FieldError, OperationError, Refusal, RefusalKind};
 pub use session::custom_roles;
+pub use unopened::tell_unopened;
 
 use access::{CustomRoles, Permission, Policies, Principal, Scope, Situation};
 use audit::{AuditEvent, EventContext, EventType};

@@ -44,6 +44,10 @@ pub struct SecurityPolicy {
     /// second person; none does where absent, as in policies from before there was one.
     #[serde(default)]
     pub transfer_ceiling_minor: Option<i64>,
+    /// So many others than its maker have to agree to such a transfer; one where absent, as in
+    /// policies from before there was a choice.
+    #[serde(default = "one_approval")]
+    pub transfer_approvals: u8,
     /// A transfer of more than so many minor units, of whatever currency, has to be proven
     /// by a second factor that was asked for this amount and this payee; none has where
     /// absent, as in policies from before there was such a limit.
@@ -153,6 +157,10 @@ pub enum OverLimit {
 /// An unusual hour on an unknown network is a journey; an unknown device as well is not.
 const fn step_up_score() -> u32 {
     50
+}
+
+const fn one_approval() -> u8 {
+    1
 }
 
 /// A threshold within a window, and what follows.
@@ -327,6 +335,7 @@ impl SecurityPolicy {
                 overall_per_hour: 1_000,
             },
             transfer_ceiling_minor: None,
+            transfer_approvals: one_approval(),
             transfer_step_up_minor: Some(STAFFED_LIMIT_MINOR),
             self_registration: false,
         }
@@ -652,9 +661,11 @@ mod tests {
             let mut stored = serde_json::to_value(&policy).unwrap();
             let fields = stored.as_object_mut().unwrap();
             fields.remove("transfer_step_up_minor").unwrap();
+            fields.remove("transfer_approvals").unwrap();
             fields.remove("self_registration").unwrap();
             let earlier: SecurityPolicy = serde_json::from_value(stored).unwrap();
             assert_eq!((earlier.transfer_step_up_minor, earlier.self_registration), (None, false));
+            assert_eq!(earlier.transfer_approvals, 1);
             let overrides =
                 PolicyOverrides { no_transfer_step_up: true, ..PolicyOverrides::default() };
             assert_eq!(policy.with(&overrides).transfer_step_up_minor, None);

@@ -1,5 +1,6 @@
 //! Approvals: what waits for a second person, and their decision.
 
+use access::Permission;
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
@@ -8,17 +9,20 @@ use banking::{
     ApprovalFilter, ApprovalKind, ApprovalList, ApprovalStatus, ApprovalView, ApproveRequest,
     RejectRequest,
 };
-use operation::{Call, Reply};
+use operation::{Call, OperationError, RefusalKind, Reply};
 use serde::{Deserialize, Serialize};
+use tenancy::OpContext;
 
 use super::{Answer, ok, ok_versioned, reply, tag};
 use crate::{
     extract::{Caller, Id, PageParameters, Paging, Parameters, RequiredIdempotencyKey, named},
-    json::OptionalJson,
+    json::{Json, OptionalJson},
     state::ApiState,
     wire::{
         List,
-        approvals::{Approval, Decision},
+        approvals::{
+            Approval, DecidedOne, Decision, DecisionResult, DecisionResults, Decisions, Verdict,
+        },
     },
 };
 
@@ -77,10 +81,10 @@ pub(crate) async fn approve(
     Caller(context): Caller,
     Id(approval_id): Id,
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
-    OptionalJson(Decision { note }): OptionalJson<Decision>,
+    OptionalJson(Decision { note, payload_hash }): OptionalJson<Decision>,
 ) -> Answer {
     let operations = state.operations.clone();
-    let command = ApproveRequest { operations, approval_id, note };
+    let command = ApproveRequest { operations, approval_id, payload_hash, note };
     let call = Call { context, idempotency_key: Some(key), command };
     Ok(decided(state.operations.run_one(call).await?))
 }
@@ -90,11 +94,65 @@ pub(crate) async fn reject(
     Caller(context): Caller,
     Id(approval_id): Id,
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
-    OptionalJson(Decision { note }): OptionalJson<Decision>,
+    OptionalJson(Decision { note, payload_hash }): OptionalJson<Decision>,
 ) -> Answer {
-    let command = RejectRequest { approval_id, note };
+    let command = RejectRequest { approval_id, payload_hash, note };
     let call = Call { context, idempotency_key: Some(key), command };
     Ok(decided(state.operations.run_one(call).await?))
+}
+
+/// One decision on many orders, one after the other: each has its own key, its own answer and
+/// its own record, and one that is refused stops no other.
+pub(crate) async fn decide_many(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+    Json(wish): Json<Decisions>,
+) -> Answer {
+    let mut orders = wish.checked()?;
+    let is_denied = state.operations.scope(&context, Permission::TransactionApprove).is_none();
+    if is_denied {
+        // One refusal to answer and to record, not a hundred.
+        orders.truncate(1);
+    }
+    let mut results = Vec::with_capacity(orders.len());
+    for (order, key) in orders {
+        let outcome = decide_one(&state, &context, (&wish, order), key).await;
+        match outcome {
+            Err(error) if is_denied || concerns_the_caller(&error) => return Err(error.into()),
+            outcome => results.push(DecisionResult::of(outcome, &context.request.id)),
+        }
+    }
+    ok(DecisionResults { results })
+}
+
+async fn decide_one(
+    state: &ApiState,
+    context: &OpContext,
+    (wish, order): (&Decisions, &DecidedOne),
+    key: String,
+) -> Result<Reply<banking::Approval>, OperationError> {
+    let (context, idempotency_key) = (context.clone(), Some(key));
+    let (note, payload_hash) = (wish.note.clone(), order.payload_hash.clone());
+    let (operations, approval_id) = (state.operations.clone(), order.id);
+    match wish.decision {
+        Verdict::Approve => {
+            let command = ApproveRequest { operations, approval_id, payload_hash, note };
+            state.operations.run_one(Call { context, idempotency_key, command }).await
+        }
+        Verdict::Reject => {
+            let command = RejectRequest { approval_id, payload_hash, note };
+            state.operations.run_one(Call { context, idempotency_key, command }).await
+        }
+    }
+}
+
+/// A session that is over is so for every order. What was decided before stays decided, and is
+/// answered again under its key.
+fn concerns_the_caller(error: &OperationError) -> bool {
+    match error {
+        OperationError::Refused(refusal) => refusal.kind == RefusalKind::Unauthenticated,
+        _ => true,
+    }
 }
 
 fn decided(done: Reply<banking::Approval>) -> Response {
@@ -113,8 +171,8 @@ pub(crate) mod docs {
     use crate::{
         openapi_parts::{Doc, one_of},
         wire::{
-            List,
-            approvals::{Approval, Decision},
+            EXAMPLE_ID, List,
+            approvals::{Approval, Decision, DecisionResults, Decisions},
         },
     };
 
@@ -145,9 +203,10 @@ pub(crate) mod docs {
     }
 
     pub(crate) fn approve() -> Doc {
-        Doc::new("approve", "approvals", "Approves what waits, and does it")
+        Doc::new("approve", "approvals", "Approves what waits, and does it when enough have agreed")
             .describe(
-                "Never by whoever ordered it, nor by a party to either account: 403 for every role. \
+                "It stays `pending` until `required` others have agreed, each of them independent of the \
+                 rest. Never by whoever ordered it, nor by a party to either account: 403 for every role. \
                  Nor by whoever gave the maker their role, or was given theirs by the maker, directly or \
                  through others (`not_independent`). \
                  Nothing was kept back while it waited: the ledger looks at the accounts and the funds \
@@ -159,12 +218,14 @@ pub(crate) mod docs {
             .answer_with(200, "The approval as it is now.", &Approval::approved_example())
             .etag()
             .problem(403, &["permission_denied", "not_independent"])
+            .problem(412, &["approval_changed"])
             .problem(
                 422,
                 &[
                     "approval_decided",
                     "approval_expired",
                     "approval_tampered",
+                    "already_approved",
                     "maker_not_permitted",
                     "insufficient_funds",
                     "amount_too_large",
@@ -175,6 +236,22 @@ pub(crate) mod docs {
             )
     }
 
+    pub(crate) fn decide_many() -> Doc {
+        Doc::new("decideApprovals", "approvals", "Decides up to 100 orders, each for itself")
+            .describe(
+                "Each order has its own key, its own decision and its own answer, which is that of the route of the \
+                 one; one refusal never touches its neighbours. They are decided one after the other, in \
+                 the order of the request. Keys are shared with single decisions; an `Idempotency-Key` header \
+                 has no meaning here.",
+            )
+            .body::<Decisions>(json!({
+                "decision": "approve", "note": "Checked against the list of invoices",
+                "approvals": [{ "id": EXAMPLE_ID, "payload_hash": "9f2c7a5e".repeat(8), "idempotency_key": "run-7-1" }],
+            }))
+            .answers::<DecisionResults>(200, "What became of each, in the order of the request.")
+            .problem(422, &["validation_failed"])
+    }
+
     pub(crate) fn reject() -> Doc {
         Doc::new("reject", "approvals", "Rejects what waits; nothing moves")
             .describe("Never by whoever ordered it, nor by a party to either account.")
@@ -183,6 +260,7 @@ pub(crate) mod docs {
             .moves_money()
             .answer_with(200, "The approval as it is now.", &Approval::rejected_example())
             .etag()
+            .problem(412, &["approval_changed"])
             .problem(422, &["approval_decided", "approval_expired", "validation_failed"])
     }
 }

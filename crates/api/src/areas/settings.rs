@@ -17,7 +17,7 @@ use crate::{
     state::ApiState,
     wire::{
         List,
-        approvals::Decision,
+        approvals::Remark,
         settings::{PolicyChange, RequestPolicyChange, Settings},
     },
 };
@@ -121,7 +121,7 @@ pub(crate) async fn approve_change(
     State(state): State<ApiState>,
     Caller(context): Caller,
     Id(id): Id,
-    OptionalJson(Decision { note }): OptionalJson<Decision>,
+    OptionalJson(Remark { note }): OptionalJson<Remark>,
 ) -> Answer {
     versioned(state.identity.approve_policy_change(&context, id, note.as_deref()).await?)
 }
@@ -130,7 +130,7 @@ pub(crate) async fn reject_change(
     State(state): State<ApiState>,
     Caller(context): Caller,
     Id(id): Id,
-    OptionalJson(Decision { note }): OptionalJson<Decision>,
+    OptionalJson(Remark { note }): OptionalJson<Remark>,
 ) -> Answer {
     versioned(state.identity.reject_policy_change(&context, id, note.as_deref()).await?)
 }
@@ -150,7 +150,7 @@ pub(crate) mod docs {
         openapi_parts::{Doc, one_of},
         wire::{
             List,
-            approvals::Decision,
+            approvals::Remark,
             settings::{PolicyChange, RequestPolicyChange, Settings},
         },
     };
@@ -203,7 +203,7 @@ pub(crate) mod docs {
                 "Never by whoever asked for it: 403 for every role. Nor by whoever gave the maker their \
                  role, or was given theirs by the maker (`not_independent`). Obeyed within a second.",
             )
-            .body::<Decision>(json!({ "note": "As agreed" }))
+            .body::<Remark>(json!({ "note": "As agreed" }))
             .body_optional()
             .answer_with(200, "The change as it is now.", &PolicyChange::approved_example())
             .etag()
@@ -224,7 +224,7 @@ pub(crate) mod docs {
     pub(crate) fn reject_change() -> Doc {
         Doc::new("rejectPolicyChange", "settings", "Rejects a change of the security policy")
             .describe("Never by whoever asked for it: 403 for every role.")
-            .body::<Decision>(json!({ "note": "Too short for our people abroad" }))
+            .body::<Remark>(json!({ "note": "Too short for our people abroad" }))
             .body_optional()
             .answer_with(200, "The change as it is now.", &PolicyChange::rejected_example())
             .etag()

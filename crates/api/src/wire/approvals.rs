@@ -1,13 +1,24 @@
 //! Approvals on the wire.
 
 use banking::Approval as Stored;
+use operation::{OperationError, Reply};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{EXAMPLE_ID, EXAMPLE_INSTANT, OTHER_ID, instant};
-use crate::openapi_parts::Example;
+use super::{
+    EXAMPLE_ID, EXAMPLE_INSTANT, OTHER_ID, instant,
+    problem::{ProblemBody, problem_example},
+};
+use crate::{
+    extract::{key_of, malformed_key},
+    openapi_parts::Example,
+    problem::Problem,
+};
+
+/// The most approvals that one request decides.
+pub(crate) const DECISIONS_MAX: usize = 100;
 
 /// An order that a second person has to approve before it is done.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,7 +50,11 @@ pub(crate) struct Approval {
     pub(crate) requested_at: String,
     /// From this instant on nobody can decide it, and the status reads `expired`.
     pub(crate) expires_at: String,
-    /// Who has decided.
+    /// How many others than `requested_by` have to agree.
+    pub(crate) required: i16,
+    /// Who has agreed so far, the first one first.
+    pub(crate) approvals: Vec<Agreement>,
+    /// Who has decided; of several the last.
     pub(crate) decided_by: Option<Uuid>,
     /// When it was decided, or its expiry written down.
     pub(crate) decided_at: Option<String>,
@@ -49,6 +64,21 @@ pub(crate) struct Approval {
     pub(crate) result_id: Option<Uuid>,
     /// Counts its changes; its `ETag`.
     pub(crate) version: i64,
+}
+
+/// Somebody who has agreed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Agreement {
+    /// Who.
+    pub(crate) by: Uuid,
+    /// When.
+    pub(crate) at: String,
+}
+
+impl From<banking::Agreement> for Agreement {
+    fn from(given: banking::Agreement) -> Self {
+        Self { by: given.by, at: instant(given.at) }
+    }
 }
 
 impl From<Stored> for Approval {
@@ -67,6 +97,8 @@ impl From<Stored> for Approval {
             requested_by: approval.requested_by,
             requested_at: instant(approval.requested_at),
             expires_at: instant(approval.expires_at),
+            required: approval.required,
+            approvals: approval.approvals.into_iter().map(Agreement::from).collect(),
             decided_by: approval.decided_by,
             decided_at: approval.decided_at.map(instant),
             decision_note: approval.decision_note,
@@ -95,6 +127,8 @@ impl Example for Approval {
             requested_by: OTHER_ID,
             requested_at: EXAMPLE_INSTANT.to_owned(),
             expires_at: "2026-11-28T09:30:00.000000Z".to_owned(),
+            required: 1,
+            approvals: Vec::new(),
             decided_by: None,
             decided_at: None,
             decision_note: None,
@@ -107,7 +141,8 @@ impl Example for Approval {
 impl Approval {
     /// The example, approved.
     pub(crate) fn approved_example() -> Self {
-        Self { result_id: Some(OTHER_ID), ..Self::decided_example("approved") }
+        let approvals = vec![Agreement { by: EXAMPLE_ID, at: EXAMPLE_INSTANT.to_owned() }];
+        Self { result_id: Some(OTHER_ID), approvals, ..Self::decided_example("approved") }
     }
 
     /// The example, rejected.
@@ -134,4 +169,133 @@ pub(crate) struct Decision {
     /// What to say to it, at most 140 characters.
     #[serde(default)]
     pub(crate) note: Option<String>,
+    /// The `payload_hash` that was seen; another order than that is not decided (412).
+    #[serde(default)]
+    pub(crate) payload_hash: Option<String>,
+}
+
+/// What somebody says to what they decide; an empty object, or no body, says nothing.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Remark {
+    /// At most 140 characters.
+    #[serde(default)]
+    pub(crate) note: Option<String>,
+}
+
+/// What to do with each of several.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// Agree, and have it done where enough have.
+    Approve,
+    /// End it; nothing moves.
+    Reject,
+}
+
+/// One decision on several orders, each for itself.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Decisions {
+    /// The same for all.
+    pub(crate) decision: Verdict,
+    /// What to say to each, at most 140 characters.
+    #[serde(default)]
+    pub(crate) note: Option<String>,
+    /// 1 to 100.
+    #[schema(min_items = 1, max_items = 100)]
+    pub(crate) approvals: Vec<DecidedOne>,
+}
+
+/// One of the orders.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DecidedOne {
+    /// Which.
+    pub(crate) id: Uuid,
+    /// The `payload_hash` that was seen; another order than that is not decided (412).
+    #[serde(default)]
+    pub(crate) payload_hash: Option<String>,
+    /// As in the header; shared with the decisions on one.
+    pub(crate) idempotency_key: String,
+}
+
+impl Decisions {
+    /// The orders with their keys, or what is wrong with the whole.
+    pub(crate) fn checked(&self) -> Result<Vec<(&DecidedOne, String)>, Problem> {
+        if !(1..=DECISIONS_MAX).contains(&self.approvals.len()) {
+            let message = format!("Name 1 to {DECISIONS_MAX} approvals");
+            return Err(Problem::validation("approvals", "out_of_range", message));
+        }
+        let mut keyed = Vec::with_capacity(self.approvals.len());
+        for one in &self.approvals {
+            let key = key_of(&one.idempotency_key);
+            keyed.push((one, key.ok_or_else(|| malformed_key("idempotency_key"))?));
+        }
+        Ok(keyed)
+    }
+}
+
+/// The answers, in the order of the request.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DecisionResults {
+    /// One for each approval.
+    pub(crate) results: Vec<DecisionResult>,
+}
+
+/// What became of one decision: what the route of the one would have answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DecisionResult {
+    /// Its status: 200, or that of the problem.
+    pub(crate) status: u16,
+    /// The approval as it is now, where it was decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) approval: Option<Approval>,
+    /// Why not, where it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ProblemBody>)]
+    pub(crate) problem: Option<Value>,
+    /// `true` where this is the stored answer of an earlier request with the same key.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) replayed: bool,
+}
+
+impl DecisionResult {
+    pub(crate) fn of(outcome: Result<Reply<Stored>, OperationError>, request_id: &str) -> Self {
+        match outcome {
+            Ok(reply) => Self {
+                status: reply.status,
+                approval: Some(Approval::from(reply.output)),
+                problem: None,
+                replayed: reply.replayed,
+            },
+            Err(error) => {
+                let problem = Problem::from(error);
+                Self {
+                    status: problem.status.as_u16(),
+                    approval: None,
+                    problem: Some(problem.body(request_id)),
+                    replayed: problem.replayed,
+                }
+            }
+        }
+    }
+}
+
+impl Example for DecisionResults {
+    fn example() -> Self {
+        let decided = DecisionResult {
+            status: 200,
+            approval: Some(Approval::approved_example()),
+            problem: None,
+            replayed: false,
+        };
+        let refused = DecisionResult {
+            status: 422,
+            approval: None,
+            problem: Some(problem_example(422, "approval_decided")),
+            replayed: false,
+        };
+        Self { results: vec![decided, refused] }
+    }
 }

@@ -72,6 +72,7 @@ impl Orders {
     /// The answer, order by order.
     pub(crate) fn admission(&self, answer: &[Row]) -> Result<Admission, DbError> {
         let ceiling = Ceiling::of(answer)?;
+        let required = answer.first().map_or(Ok(1), |row| row.try_get("approvals"))?;
         let limit: Option<i64> =
             answer.first().map(|row| row.try_get("step_up_limit")).transpose()?.flatten();
         let mut proofs = HashMap::new();
@@ -93,7 +94,7 @@ impl Orders {
                 }
             }
         });
-        Ok(Admission(verdicts.collect()))
+        Ok(Admission { verdicts: verdicts.collect(), required })
     }
 }
 
@@ -119,17 +120,25 @@ pub(crate) enum Verdict {
 }
 
 /// What may become of the orders of a batch.
-pub(crate) struct Admission(Vec<Verdict>);
+pub(crate) struct Admission {
+    verdicts: Vec<Verdict>,
+    required: i16,
+}
 
 impl Admission {
     /// Which may be made at once.
     pub(crate) fn at_once(&self) -> Vec<bool> {
         let at_once = |verdict: &Verdict| matches!(verdict, Verdict::Admitted { waits: false, .. });
-        self.0.iter().map(at_once).collect()
+        self.verdicts.iter().map(at_once).collect()
+    }
+
+    /// How many others have to agree to what waits.
+    pub(crate) fn required(&self) -> i16 {
+        self.required
     }
 
     pub(crate) fn of(&self, position: usize) -> Verdict {
-        self.0.get(position).copied().unwrap_or(Verdict::Unproven)
+        self.verdicts.get(position).copied().unwrap_or(Verdict::Unproven)
     }
 
     pub(crate) fn waits(&self, position: usize) -> bool {

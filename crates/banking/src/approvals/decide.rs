@@ -2,6 +2,7 @@
 
 use access::{CustomRoles, Permission, Principal, Resource, Situation};
 use audit::{AuditEvent, EventType};
+use jiff::Timestamp;
 use ledger::{Posting, TransactionType, TransferKind, posting::post_one};
 use operation::{
     Applied, Command, Failure, Operations, Refusal, RefusalKind, Target, command::Outcome, event,
@@ -12,7 +13,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
-    Approval, ApprovalStatus, RESOURCE, ceiling::is_the_systems, path_target,
+    Agreement, Approval, ApprovalStatus, RESOURCE, ceiling::is_the_systems, path_target,
     payload::OrderedTransfer,
 };
 use crate::{
@@ -25,12 +26,18 @@ const LOCK: &str = tenancy::sql!("banking/approvals.sql", "lock");
 const MAKER: &str = tenancy::sql!("banking/approvals.sql", "maker");
 const DEPENDENT: &str = tenancy::sql!("banking/approvals.sql", "dependent");
 const DECIDE: &str = tenancy::sql!("banking/approvals.sql", "decide");
+const AGREED: &str = tenancy::sql!("banking/approvals.sql", "agreed");
+const AGREE: &str = tenancy::sql!("banking/approvals.sql", "agree");
+const INSERT_DECISION: &str = tenancy::sql!("banking/approvals.sql", "insert_decision");
+/// The record of one who agreed while more are needed.
+const AGREEMENT: &str = "approval.agree";
 
-/// Approves what waits and does it. Answers 200 with the approval. One that the actor
-/// may not read is 404.
+/// Approves what waits, and does it where nobody else has to agree. Answers 200 with the
+/// approval. One that the actor may not read is 404.
 ///
 /// Refusals, first found: the note too long; `approval_decided`; `approval_expired`;
-/// `approval_tampered`; `not_independent` (403); `maker_not_permitted`; then the ledger's in the order of
+/// `approval_changed` (412); `approval_tampered`; `already_approved`; `not_independent` (403);
+/// `maker_not_permitted`; then, where nobody else has to agree, the ledger's in the order of
 /// [`ledger::PostingError`], about the field `id`. None of them ends the approval.
 #[derive(Clone)]
 pub struct ApproveRequest {
@@ -38,6 +45,8 @@ pub struct ApproveRequest {
     pub operations: Operations,
     /// Which (from the path).
     pub approval_id: Uuid,
+    /// The hash of what was seen; what stands there is decided where absent.
+    pub payload_hash: Option<String>,
     /// What to say to it.
     pub note: Option<String>,
 }
@@ -45,11 +54,14 @@ pub struct ApproveRequest {
 /// Rejects what waits; nothing moves. Answers 200 with the approval. One that the actor
 /// may not read is 404.
 ///
-/// Refusals, first found: the note too long; `approval_decided`; `approval_expired`.
+/// Refusals, first found: the note too long; `approval_decided`; `approval_expired`;
+/// `approval_changed` (412).
 #[derive(Clone, Debug)]
 pub struct RejectRequest {
     /// Which (from the path).
     pub approval_id: Uuid,
+    /// The hash of what was seen; what stands there is decided where absent.
+    pub payload_hash: Option<String>,
     /// What to say to it.
     pub note: Option<String>,
 }
@@ -64,7 +76,7 @@ impl Command for ApproveRequest {
     }
 
     fn fingerprint(&self) -> Value {
-        json!({ "approval_id": self.approval_id, "note": self.note })
+        fingerprint(self.approval_id, self.note.as_deref(), self.payload_hash.as_deref())
     }
 
     async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
@@ -73,12 +85,19 @@ impl Command for ApproveRequest {
 
     async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Approval> {
         let note = checked_note(self.note.as_deref())?;
-        let approval = locked(transaction, context, self.approval_id).await?;
+        let seen = (self.approval_id, self.payload_hash.as_deref());
+        let approval = locked(transaction, context, seen).await?;
         let Some(order) = OrderedTransfer::untampered(transaction.tenant(), &approval) else {
             return Err(tampered(context, Self::NAME, &approval));
         };
-        check_independence(transaction, context, approval.requested_by).await?;
+        check_independence(transaction, context, &approval).await?;
         self.check_maker(transaction, context, &approval, &order).await?;
+        let approval = agree(transaction, context, approval, note.as_deref()).await?;
+        if approval.approvals.len() < usize::try_from(approval.required).unwrap_or(usize::MAX) {
+            let waiting = counted(transaction, approval).await?;
+            let events = vec![agreement_event(context, &waiting)];
+            return Ok(Applied { output: waiting, status: 200, events });
+        }
         let posting = posting(context, &approval, order)?;
         let record = |_: &_| posting_event(context, Self::NAME, &Transfer::of(&posting));
         let result = post_one(transaction, &context.clock, &posting, record).await?;
@@ -100,7 +119,7 @@ impl Command for RejectRequest {
     }
 
     fn fingerprint(&self) -> Value {
-        json!({ "approval_id": self.approval_id, "note": self.note })
+        fingerprint(self.approval_id, self.note.as_deref(), self.payload_hash.as_deref())
     }
 
     async fn target(&self, transaction: &TenantTx, context: &OpContext) -> Result<Target, DbError> {
@@ -109,7 +128,10 @@ impl Command for RejectRequest {
 
     async fn execute(&self, transaction: &TenantTx, context: &OpContext) -> Outcome<Approval> {
         let note = checked_note(self.note.as_deref())?;
-        let approval = locked(transaction, context, self.approval_id).await?;
+        let seen = (self.approval_id, self.payload_hash.as_deref());
+        let approval = locked(transaction, context, seen).await?;
+        let said = ("reject", note.as_deref());
+        insert_decision(transaction, context, approval.id, said).await?;
         let verdict = (ApprovalStatus::Rejected, note, None);
         let decided = decide(transaction, context, &approval, verdict).await?;
         let mut events = vec![decided_event(context, Self::NAME, &approval, &decided)];
@@ -170,20 +192,32 @@ impl ApproveRequest {
     }
 }
 
-/// The approval behind its lock, where it can be decided by the actor, now.
+/// A hash that was given is part of what is asked; requests from before there was one are
+/// repeated under the same key.
+fn fingerprint(approval_id: Uuid, note: Option<&str>, payload_hash: Option<&str>) -> Value {
+    let mut asked = json!({ "approval_id": approval_id, "note": note });
+    if let Some(hash) = payload_hash {
+        asked["payload_hash"] = json!(hash);
+    }
+    asked
+}
+
+/// The approval behind its lock, where it can be decided by the actor, now, and is what was
+/// seen, with all who have agreed.
 async fn locked(
     transaction: &TenantTx,
     context: &OpContext,
-    approval_id: Uuid,
+    (approval_id, seen): (Uuid, Option<&str>),
 ) -> Result<Approval, Failure> {
-    let row = transaction.query_opt(LOCK, &[&transaction.tenant(), &approval_id]).await?;
-    let approval = Approval::from_row(&row.ok_or_else(Refusal::not_found)?)?;
+    let tenant = transaction.tenant();
+    let row = transaction.query_opt(LOCK, &[&tenant, &approval_id]).await?;
+    let mut approval = Approval::from_row(&row.ok_or_else(Refusal::not_found)?)?;
     // Policy has said so of everybody whom it is asked about; the system is not asked.
     if approval.requested_by == context.actor.id {
         return Err(Refusal::denied().into());
     }
     // The second pair of eyes is a person's.
-    if context.actor.kind == ActorKind::ApiKey {
+    if context.actor.kind != ActorKind::User {
         return Err(Refusal::denied().into());
     }
     let over = |status: ApprovalStatus| {
@@ -199,7 +233,54 @@ async fn locked(
     if approval.expires_at <= context.clock.now() {
         return Err(over(ApprovalStatus::Expired).into());
     }
+    if seen.is_some_and(|seen| !seen.eq_ignore_ascii_case(&approval.payload_hash)) {
+        let detail = "This is not the order that was seen";
+        let kind = RefusalKind::PreconditionFailed;
+        return Err(Refusal::new(kind, "approval_changed", detail).into());
+    }
+    for row in transaction.query(AGREED, &[&tenant, &approval_id]).await? {
+        let by = row.try_get("decided_by").map_err(DbError::from)?;
+        let at = row.try_get("decided_at").map_err(DbError::from)?;
+        approval.approvals.push(Agreement { by, at });
+    }
     Ok(approval)
+}
+
+/// The approval with the actor among those who agreed.
+async fn agree(
+    transaction: &TenantTx,
+    context: &OpContext,
+    mut approval: Approval,
+    note: Option<&str>,
+) -> Result<Approval, DbError> {
+    let at = insert_decision(transaction, context, approval.id, ("approve", note)).await?;
+    approval.approvals.push(Agreement { by: context.actor.id, at });
+    Ok(approval)
+}
+
+/// Writes down who said what; says when.
+async fn insert_decision(
+    transaction: &TenantTx,
+    context: &OpContext,
+    approval_id: Uuid,
+    (verdict, note): (&str, Option<&str>),
+) -> Result<Timestamp, DbError> {
+    let now = context.clock.now();
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&transaction.tenant(), &approval_id, &context.actor.id, &verdict, &note, &now];
+    transaction.execute(INSERT_DECISION, &parameters).await?;
+    Ok(now)
+}
+
+/// The approval at its next version: it waits for somebody else.
+async fn counted(transaction: &TenantTx, approval: Approval) -> Result<Approval, DbError> {
+    let row = transaction.query_opt(AGREE, &[&transaction.tenant(), &approval.id]).await?;
+    let version = row.ok_or_else(changed_under_lock)?.try_get("version")?;
+    Ok(Approval { version, ..approval })
+}
+
+fn changed_under_lock() -> DbError {
+    DbError::Corrupt("an approval changed under its lock".to_owned())
 }
 
 fn posting(
@@ -240,8 +321,7 @@ async fn decide(
     let parameters: [&(dyn ToSql + Sync); 7] =
         [&transaction.tenant(), &approval.id, &status.as_str(), &actor, &now, &note, &result_id];
     let row = transaction.query_opt(DECIDE, &parameters).await?;
-    let row =
-        row.ok_or_else(|| DbError::Corrupt("an approval changed under its lock".to_owned()))?;
+    let row = row.ok_or_else(changed_under_lock)?;
     Ok(Approval {
         status,
         decided_by: Some(actor),
@@ -261,13 +341,20 @@ fn checked_note(note: Option<&str>) -> Result<Option<String>, Refusal> {
     Ok(note.map(str::to_owned))
 }
 
-/// Whether maker and approver are two persons as far as the roles they were given tell.
+/// Whether maker and approvers are so many persons as far as the roles they were given tell.
 async fn check_independence(
     transaction: &TenantTx,
     context: &OpContext,
-    maker: Uuid,
+    approval: &Approval,
 ) -> Result<(), Failure> {
-    let parameters: [&(dyn ToSql + Sync); 3] = [&transaction.tenant(), &maker, &context.actor.id];
+    let actor = context.actor.id;
+    let mut others: Vec<Uuid> = approval.approvals.iter().map(|given| given.by).collect();
+    if others.contains(&actor) {
+        let detail = "You have agreed to it already: somebody else has to as well";
+        return Err(Refusal::new(RefusalKind::Rule, "already_approved", detail).into());
+    }
+    others.push(approval.requested_by);
+    let parameters: [&(dyn ToSql + Sync); 3] = [&transaction.tenant(), &others, &actor];
     let row = transaction.query_opt(DEPENDENT, &parameters).await?;
     let dependent =
         row.ok_or_else(|| DbError::Corrupt("a question without an answer".to_owned()))?;
@@ -296,6 +383,21 @@ fn tampered_event(context: &OpContext, action: &'static str, approval: &Approval
     event(context, EventType::SecurityViolation, action, RESOURCE)
         .resource_id(approval.id)
         .details(json!({ "code": "approval_tampered", "payload_hash": approval.payload_hash }))
+}
+
+/// The record of one who agreed while more are needed.
+fn agreement_event(context: &OpContext, approval: &Approval) -> AuditEvent {
+    event(context, EventType::DataModification, AGREEMENT, RESOURCE)
+        .resource_id(approval.id)
+        .new_values(json!({
+            "status": approval.status,
+            "object_id": approval.object_id,
+            "approved_by": context.actor.id,
+            "approvals": approval.approvals.len(),
+            "required": approval.required,
+            "payload_hash": approval.payload_hash,
+        }))
+        .at_version(approval.version)
 }
 
 /// The record of a decision: ids, states, the hash; no text of anybody's.

@@ -22,6 +22,11 @@
 //! - nobody decides what they have ordered, or what pays or is paid by an account that
 //!   they are a party to: policy says so of every role, the commands of the system itself,
 //!   and the table of the maker whoever asks;
+//! - policy says how many others have to agree, one to five; the number is fixed when the
+//!   order is given, and part of what is hashed. Each is independent of the maker and of all
+//!   who agreed before; the last one's agreement does it, one rejection ends it, also by
+//!   somebody who agreed before;
+//! - only people decide: neither a machine nor the system is a second pair of eyes;
 //! - what is approved is the order by its hash: one that was changed in the database is
 //!   refused, with a critical record; it may still be rejected;
 //! - its maker must still be one who may order it: active, with a role that may, and
@@ -51,7 +56,9 @@ use uuid::Uuid;
 
 pub use decide::{ApproveRequest, RejectRequest};
 pub use expire::{ExpireApprovals, expire_due};
-pub use model::{Approval, ApprovalKind, ApprovalStatus, TRANSITIONS, UnknownApprovalName};
+pub use model::{
+    Agreement, Approval, ApprovalKind, ApprovalStatus, TRANSITIONS, UnknownApprovalName,
+};
 pub use request::PENDING_MAX;
 pub use view::{ApprovalFilter, ApprovalList, ApprovalView};
 

@@ -98,6 +98,20 @@ impl ApprovalStatus {
     }
 }
 
+/// Somebody who has agreed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Who.
+    pub by: Uuid,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Answers that were stored before there was a choice.
+const fn one() -> i16 {
+    1
+}
+
 /// An order that a second person has to approve.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
@@ -127,7 +141,13 @@ pub struct Approval {
     pub requested_at: Timestamp,
     /// From this instant on nobody can decide it.
     pub expires_at: Timestamp,
-    /// Who has decided; nobody where it expired.
+    /// How many others have to agree.
+    #[serde(default = "one")]
+    pub required: i16,
+    /// Who has, the first one first; none of what was decided before this was kept.
+    #[serde(default)]
+    pub approvals: Vec<Agreement>,
+    /// Who has decided, of several the last; nobody where it expired.
     pub decided_by: Option<Uuid>,
     /// When it was decided, or when a worker wrote down that it expired.
     pub decided_at: Option<Timestamp>,
@@ -142,6 +162,8 @@ pub struct Approval {
 impl Approval {
     pub(crate) fn from_row(row: &Row) -> Result<Self, DbError> {
         let currency: Option<&str> = row.try_get("currency")?;
+        let by: Vec<Uuid> = row.try_get("approved_by")?;
+        let at: Vec<Timestamp> = row.try_get("approved_at")?;
         Ok(Self {
             id: row.try_get("id")?,
             kind: row.try_get::<_, &str>("kind")?.parse::<ApprovalKind>()?,
@@ -156,6 +178,8 @@ impl Approval {
             requested_by: row.try_get("requested_by")?,
             requested_at: row.try_get("requested_at")?,
             expires_at: row.try_get("expires_at")?,
+            required: row.try_get("required")?,
+            approvals: by.into_iter().zip(at).map(|(by, at)| Agreement { by, at }).collect(),
             decided_by: row.try_get("decided_by")?,
             decided_at: row.try_get("decided_at")?,
             decision_note: row.try_get("decision_note")?,

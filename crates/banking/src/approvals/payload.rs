@@ -72,6 +72,7 @@ pub(super) struct Binding {
     pub(super) requested_by: Uuid,
     pub(super) requested_at: Timestamp,
     pub(super) expires_at: Timestamp,
+    pub(super) required: i16,
 }
 
 impl Binding {
@@ -84,13 +85,14 @@ impl Binding {
             requested_by: approval.requested_by,
             requested_at: approval.requested_at,
             expires_at: approval.expires_at,
+            required: approval.required,
         }
     }
 
     /// SHA-256 over the canonical JSON (RFC 8785) of an order and this.
     pub(super) fn hash(&self, payload: &Value) -> Result<[u8; 32], DbError> {
         // To the microsecond, as the database keeps them.
-        let whole = json!({
+        let mut whole = json!({
             "tenant_id": self.tenant_id,
             "approval_id": self.approval_id,
             "kind": self.kind,
@@ -100,6 +102,10 @@ impl Binding {
             "expires_at": format!("{:.6}", self.expires_at),
             "payload": payload,
         });
+        // Orders from before there was a choice need one, and their hashes say nothing of it.
+        if self.required != 1 {
+            whole["required"] = json!(self.required);
+        }
         let bytes =
             canonical::to_vec(&whole).map_err(|error| DbError::Corrupt(error.to_string()))?;
         Ok(vault::primitives::sha256(&bytes))
@@ -143,6 +149,8 @@ mod tests {
             requested_by: Uuid::from_u128(6),
             requested_at,
             expires_at: requested_at + SignedDuration::from_hours(1),
+            required: 2,
+            approvals: Vec::new(),
             decided_by: None,
             decided_at: None,
             decision_note: None,
@@ -167,7 +175,7 @@ mod tests {
     #[test]
     fn every_change_is_noticed() {
         type Forge = fn(&mut Approval);
-        let forgeries: [(&str, Forge); 17] = [
+        let forgeries: [(&str, Forge); 19] = [
             ("amount", |one| one.payload["amount"] = json!(8_430_001)),
             ("amount as text", |one| one.payload["amount"] = json!("8430000")),
             ("a fraction", |one| one.payload["amount"] = json!(8_430_000.5)),
@@ -184,6 +192,8 @@ mod tests {
             ("result", |one| one.object_id = Uuid::from_u128(9)),
             ("row", |one| one.id = Uuid::from_u128(9)),
             ("expiry", |one| one.expires_at += SignedDuration::from_secs(1)),
+            ("one is enough", |one| one.required = 1),
+            ("more than were asked", |one| one.required = 3),
             ("hash", |one| one.payload_hash.replace_range(..1, "g")),
         ];
         for (what, forge) in forgeries {

@@ -40,6 +40,7 @@ pub(crate) struct Requests {
     makers: Vec<Uuid>,
     requested: Vec<Timestamp>,
     expiries: Vec<Timestamp>,
+    required: Vec<i16>,
 }
 
 impl Requests {
@@ -62,12 +63,13 @@ impl Requests {
         Ok(Self { pending, ..Self::default() })
     }
 
-    /// Takes one in; its id and the record of it. Refused where too many wait.
+    /// Takes one in, to which so many others have to agree; its id and the record of it.
+    /// Refused where too many wait.
     pub(crate) fn add(
         &mut self,
         context: &OpContext,
         action: &'static str,
-        posting: &Posting,
+        (posting, required): (&Posting, i16),
     ) -> Result<(Uuid, AuditEvent), Failure> {
         let pending = self.pending.entry(context.actor.id).or_default();
         if *pending >= PENDING_MAX {
@@ -87,6 +89,7 @@ impl Requests {
             requested_by: context.actor.id,
             requested_at,
             expires_at: requested_at + LIFETIME,
+            required,
         };
         let hash = binding.hash(&payload)?;
         let record = event(context, EventType::DataModification, action, RESOURCE)
@@ -101,6 +104,7 @@ impl Requests {
                 "from_account_id": order.from_account_id,
                 "to_account_id": order.to_account_id,
                 "expires_at": format!("{:.6}", binding.expires_at),
+                "required": required,
             }))
             .at_version(1);
         self.ids.push(binding.approval_id);
@@ -114,6 +118,7 @@ impl Requests {
         self.makers.push(binding.requested_by);
         self.requested.push(requested_at);
         self.expiries.push(binding.expires_at);
+        self.required.push(required);
         Ok((binding.approval_id, record))
     }
 
@@ -123,7 +128,7 @@ impl Requests {
             return Ok(());
         }
         let (tenant, kind) = (transaction.tenant(), ApprovalKind::Transfer.as_str());
-        let parameters: [&(dyn ToSql + Sync); 13] = [
+        let parameters: [&(dyn ToSql + Sync); 14] = [
             &tenant,
             &kind,
             &self.ids,
@@ -137,6 +142,7 @@ impl Requests {
             &self.makers,
             &self.requested,
             &self.expiries,
+            &self.required,
         ];
         transaction.execute(INSERT, &parameters).await.map(drop)
     }

@@ -174,7 +174,8 @@ impl Command for CreateTransfer {
                 Ok(Some(entered)) => Ok(posted_answer(posting, entered)),
                 Ok(None) if !admission.waits(position) => Err(approvals::unproven().into()),
                 Ok(None) => {
-                    let waits = waiting.add(&call.context, Self::NAME, posting);
+                    let waits =
+                        waiting.add(&call.context, Self::NAME, (posting, admission.required()));
                     waits.map(|(approval_id, record)| {
                         let output = Transfer::pending(posting, approval_id);
                         Applied { output, status: 201, events: vec![record] }

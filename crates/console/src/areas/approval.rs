@@ -41,7 +41,11 @@ pub(super) struct Waiting {
     pub(super) decided: Option<(Option<String>, Markup)>,
     pub(super) note: Option<String>,
     pub(super) payload_hash: String,
+    /// Who has agreed, and how many have to; none where one is enough.
+    pub(super) agreed: Vec<(Option<String>, Markup)>,
+    pub(super) required: Option<i16>,
     pub(super) may_decide: bool,
+    pub(super) may_approve: bool,
     pub(super) notice: Option<&'static str>,
     pub(super) refused: Option<String>,
     pub(super) once: String,
@@ -86,20 +90,35 @@ impl Waiting {
         let is_own = approval.requested_by == visitor.context().actor.id;
         let may = visitor.may(Permission::TransactionApprove);
         let by = approval.decided_by;
-        let names = approvals::names(visitor, by.into_iter().collect()).await?;
-        let who = names.into_iter().next().map(|(_, name)| name);
+        let agreed = approval.approvals.iter().map(|given| given.by);
+        let names = approvals::names(visitor, agreed.chain(by).collect()).await?;
+        let name =
+            |id: Uuid| names.iter().find(|(one, _)| *one == id).map(|(_, name)| name.clone());
+        let me = visitor.context().actor.id;
+        let has_agreed = approval.approvals.iter().any(|given| given.by == me);
+        let agreed =
+            approval.approvals.iter().map(|given| (name(given.by), kit::time(given.at, &zone)));
+        let notice = match (is_pending && may, is_own, has_agreed) {
+            (true, true, _) => Some("You ordered this yourself. Somebody else has to decide."),
+            (true, _, true) => {
+                Some("You have agreed. Somebody else has to as well; until then you may reject it.")
+            }
+            _ => None,
+        };
         Ok(Self {
             path: format!("{}/{id}", approvals::PATH),
             back: format!("/transfers/{}", approval.object_id),
             from: side(visitor, approval.from_account_id).await?,
             to: side(visitor, approval.to_account_id).await?,
             ends: kit::time(approval.expires_at, &zone),
-            decided: approval.decided_at.map(|at| (who, kit::time(at, &zone))),
+            decided: approval.decided_at.map(|at| (by.and_then(name), kit::time(at, &zone))),
+            agreed: agreed.collect(),
+            required: (approval.required > 1).then_some(approval.required),
             note: approval.decision_note,
             payload_hash: approval.payload_hash,
             may_decide: is_pending && may && !is_own,
-            notice: (is_pending && may && is_own)
-                .then_some("You ordered this yourself. Somebody else has to decide."),
+            may_approve: is_pending && may && !is_own && !has_agreed,
+            notice,
             refused: asked.refused,
             once: visitor.once(),
             asked: asked.dialog,
@@ -137,8 +156,9 @@ async fn decide(visitor: &Visitor, id: Uuid, form: &Params, verdict: Verdict) ->
     let once = visitor.once_of(form)?;
     let approval = visitor.read(&ApprovalView { approval_id: id }).await?;
     let place = format!("/transfers/{}", approval.object_id);
-    match say(visitor, id, form.get("note"), verdict, once).await {
-        Ok(_) => visitor.redirect_saying(&place, said(verdict)),
+    let seen = form.get("payload_hash").map(str::to_owned);
+    match say(visitor, (id, seen), form.get("note"), verdict, once).await {
+        Ok(done) => visitor.redirect_saying(&place, said(&done.output)),
         Err(OperationError::Refused(refusal)) if under_way::is_under_way(&refusal) => {
             let tail = if verdict == Verdict::Approve { "approve" } else { "reject" };
             under_way::draw(visitor, &format!("{}/{id}/{tail}", approvals::PATH), form)
@@ -153,16 +173,17 @@ async fn decide(visitor: &Visitor, id: Uuid, form: &Params, verdict: Verdict) ->
     }
 }
 
-const fn said(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Approve => "Approved: the money has moved",
-        Verdict::Reject => "Rejected: nothing moves",
+fn said(approval: &Approval) -> &'static str {
+    match approval.status {
+        ApprovalStatus::Approved => "Approved: the money has moved",
+        ApprovalStatus::Pending => "You agreed: it waits for somebody else as well",
+        ApprovalStatus::Rejected | ApprovalStatus::Expired => "Rejected: nothing moves",
     }
 }
 
 async fn say(
     visitor: &Visitor,
-    id: Uuid,
+    (approval_id, payload_hash): (Uuid, Option<String>),
     note: Option<&str>,
     verdict: Verdict,
     once: String,
@@ -171,9 +192,12 @@ async fn say(
     match verdict {
         Verdict::Approve => {
             let operations = visitor.console.operations.clone();
-            run(visitor, ApproveRequest { operations, approval_id: id, note }, once).await
+            let command = ApproveRequest { operations, approval_id, payload_hash, note };
+            run(visitor, command, once).await
         }
-        Verdict::Reject => run(visitor, RejectRequest { approval_id: id, note }, once).await,
+        Verdict::Reject => {
+            run(visitor, RejectRequest { approval_id, payload_hash, note }, once).await
+        }
     }
 }
 
@@ -197,7 +221,7 @@ fn is_for_the_page(refusal: &Refusal) -> bool {
         RefusalKind::Denied => {
             matches!(refusal.code.as_ref(), "permission_denied" | "not_independent")
         }
-        RefusalKind::Rule | RefusalKind::Conflict => true,
+        RefusalKind::Rule | RefusalKind::Conflict | RefusalKind::PreconditionFailed => true,
         _ => false,
     }
 }
@@ -212,6 +236,10 @@ fn words(refusal: Refusal) -> String {
         "not_independent" => {
             "One of you gave the other their role, so you do not count as two people. Somebody \
              else has to decide."
+        }
+        "already_approved" => "You have agreed to it already. Somebody else has to as well.",
+        "approval_changed" => {
+            "This is not the order that you were shown. Look at it again before you decide."
         }
         "approval_decided" => "Somebody has decided it meanwhile. Nothing of yours was done.",
         "approval_expired" => "Nobody decided in time. It has to be ordered again.",
@@ -274,8 +302,14 @@ pub(crate) async fn decide_many(visitor: Visitor, form: Params) -> Answer {
     let mut outcomes = Vec::with_capacity(marked.len());
     for approval in &marked {
         let key = format!("{once}/{}", approval.id);
-        outcomes.push(match say(&visitor, approval.id, form.get("note"), verdict, key).await {
-            Ok(_) => Ok(said(verdict)),
+        let seen = form.all("seen").find_map(|seen| {
+            let (id, hash) = seen.split_once('/')?;
+            (id == approval.id.to_string()).then(|| hash.to_owned())
+        });
+        let seen = Some(seen.ok_or_else(|| Fault::malformed("seen"))?);
+        let order = (approval.id, seen);
+        outcomes.push(match say(&visitor, order, form.get("note"), verdict, key).await {
+            Ok(done) => Ok(said(&done.output)),
             Err(OperationError::Refused(refusal)) if is_for_the_page(&refusal) => {
                 Err(words(refusal))
             }

@@ -52,6 +52,10 @@ pub(super) struct Line {
     pub(super) asked: Markup,
     pub(super) ends: Markup,
     pub(super) amount: Option<(i64, Currency)>,
+    /// What was shown, as whoever decides many sends it back.
+    pub(super) payload_hash: String,
+    /// How many have agreed, of how many; none where one is enough.
+    pub(super) agreed: Option<(usize, i16)>,
     /// Whoever ordered it does not decide it.
     pub(super) is_own: bool,
 }
@@ -110,6 +114,9 @@ pub(super) async fn lines(visitor: &Visitor, approvals: Vec<Approval>) -> Result
             id: approval.id,
             is_own: approval.requested_by == visitor.context().actor.id,
             transfer_id: approval.object_id,
+            agreed: (approval.required > 1)
+                .then_some((approval.approvals.len(), approval.required)),
+            payload_hash: approval.payload_hash.clone(),
             title: if said.is_empty() {
                 kit::words(approval.kind.as_str())
             } else {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use operation::OperationError;
-use tenancy::{ActorKind, DbError, OpContext};
+use tenancy::{ActorKind, DbError, OpContext, TenantId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +19,7 @@ const FORGET_ANSWERS: &str = tenancy::sql!("operation/idempotency.sql", "forget_
 /// The bound on what a crash loses of the access log is a second: half of it
 /// waits, the other half is for writing.
 const ACCESS_LOG_EVERY: Duration = Duration::from_millis(500);
+const UNOPENED_EVERY: Duration = Duration::from_secs(1);
 const SHRINK_EVERY: Duration = Duration::from_secs(30);
 const SESSIONS_EVERY: Duration = Duration::from_secs(300);
 const KEYS_EVERY: Duration = Duration::from_secs(300);
@@ -47,6 +48,7 @@ impl Workers {
             own.operations.access_log().flush(&own.app, false).await?;
             Ok(())
         });
+        workers.every(UNOPENED_EVERY, "unopened", installation, tell_unopened);
         workers.every(SHRINK_EVERY, "pool", installation, |own| async move {
             own.app.shrink();
             Ok(())
@@ -122,6 +124,17 @@ impl Workers {
             }
         });
     }
+}
+
+/// Writes down which sealed fields did not open, of whichever tenant.
+async fn tell_unopened(installation: Installation) -> anyhow::Result<()> {
+    for tenant in installation.keyring.unopened().tenants() {
+        if let Some(tenant) = installation.directory.by_id(TenantId(tenant)).await? {
+            let context = installation.context(tenant, ActorKind::Worker);
+            operation::tell_unopened(&installation.app, &installation.keyring, &context).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Ends the sessions that are over. The database function leaves the audit records.

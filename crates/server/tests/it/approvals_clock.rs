@@ -62,12 +62,14 @@ impl Scene {
 
     async fn approve(&self, approval_id: Uuid) -> Result<Approval, Refusal> {
         let operations = self.world.operations.clone();
-        let command = ApproveRequest { operations, approval_id, note: None };
+        let command = ApproveRequest { operations, approval_id, payload_hash: None, note: None };
         self.world.run(&self.manager, command).await
     }
 
     async fn reject(&self, approval_id: Uuid) -> Result<Approval, Refusal> {
-        self.world.run(&self.manager, RejectRequest { approval_id, note: None }).await
+        self.world
+            .run(&self.manager, RejectRequest { approval_id, payload_hash: None, note: None })
+            .await
     }
 
     async fn count(&self, status: ApprovalStatus) -> usize {
@@ -161,10 +163,19 @@ async fn the_system_decides_nothing_that_it_has_ordered() {
     let made = scene.world.run(&scene.bank, transfer(from, to, 1_001)).await.unwrap();
     let approval_id = made.approval_id.unwrap();
     let operations = scene.world.operations.clone();
-    let command = ApproveRequest { operations, approval_id, note: None };
+    let command = ApproveRequest { operations, approval_id, payload_hash: None, note: None };
     let refused = scene.world.run(&scene.bank, command).await.unwrap_err();
     assert_eq!(refused.code, "permission_denied");
     assert_eq!(scene.approve(approval_id).await.unwrap().status, ApprovalStatus::Approved);
+    // Nor is it the second person of what somebody else has ordered.
+    let approval_id = scene.waiting().await.approval_id.unwrap();
+    let operations = scene.world.operations.clone();
+    let approve = ApproveRequest { operations, approval_id, payload_hash: None, note: None };
+    let refused = scene.world.run(&scene.bank, approve).await.unwrap_err();
+    assert_eq!(refused.code, "permission_denied");
+    let reject = RejectRequest { approval_id, payload_hash: None, note: None };
+    let refused = scene.world.run(&scene.bank, reject).await.unwrap_err();
+    assert_eq!(refused.code, "permission_denied");
 }
 
 #[tokio::test]

@@ -50,6 +50,9 @@ const FILL: &str = "
         now() + n * interval '1 minute', now() + interval '7 days', CASE n WHEN 1 THEN NULL ELSE c.id END,
         CASE n WHEN 1 THEN NULL ELSE now() END
     FROM customers c, generate_series(1, 4) n;
+    ALTER TABLE approval_decisions DISABLE TRIGGER by_others;
+    INSERT INTO approval_decisions (tenant_id, approval_id, decided_by, verdict, decided_at)
+    SELECT tenant_id, id, decided_by, 'reject', decided_at FROM approvals WHERE status = 'rejected';
     SET session_replication_role = origin;
     SET app.operation = '';
     ANALYZE;

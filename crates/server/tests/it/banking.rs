@@ -340,6 +340,8 @@ async fn a_ciphertext_opens_in_its_own_cell_and_nowhere_else() {
     world.customer(&elsewhere, None).await;
     world.customer(&tenant, None).await;
     world.run_sql("ALTER TABLE subject_keys DISABLE TRIGGER USER", &[]).await;
+    let told = "SELECT severity::text, details ->> 'table', details ->> 'column', details ->> 'reason' FROM audit_log \
+                WHERE tenant_id = $1 AND action = 'field.open'";
     for (name, change) in moves {
         let victim = world.customer(&tenant, None).await;
         world.run_sql(change, &[&victim.id]).await;
@@ -356,6 +358,25 @@ async fn a_ciphertext_opens_in_its_own_cell_and_nowhere_else() {
             }
             other => panic!("{name}: {other:?}"),
         }
+        // Each is told in the log by its cell, and once.
+        for count in [1, 0] {
+            let written = operation::tell_unopened(&world.app, &world.keyring, &tenant).await;
+            assert_eq!(written.unwrap(), count, "{name}");
+            let look = ReadCustomer { keyring: Arc::clone(&world.keyring), customer_id: victim.id };
+            let call =
+                operation::Call { context: tenant.clone(), idempotency_key: None, command: look };
+            assert!(world.operations.run_one(call).await.is_err(), "{name}");
+        }
+        let rows = world.superuser.query(told, &[&tenant.tenant_id()]).await.unwrap();
+        let cells: Vec<[String; 4]> =
+            rows.iter().map(|row| [row.get(0), row.get(1), row.get(2), row.get(3)]).collect();
+        let expected = match name {
+            "another tenant" => ["critical", "customers", "first_name", "foreign_key"],
+            "another row" => ["critical", "customers", "first_name", "foreign_key"],
+            "another person's key" => ["critical", "subject_keys", "wrapped_key", "key_unopenable"],
+            _ => ["critical", "customers", "first_name", "altered_or_moved"],
+        };
+        assert!(cells.contains(&expected.map(str::to_owned)), "{name}: {cells:?}");
     }
 }
 

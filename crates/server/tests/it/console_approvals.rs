@@ -171,7 +171,32 @@ async fn many_are_shown_once_more_and_each_is_decided_by_itself() {
     let rejected = app.post(path).bearer(&officer).key("meanwhile").json(&json!({})).send().await;
     assert_eq!(rejected.status, 200, "{}", rejected.text);
     let key = once();
-    let fields = [marked.clone(), vec![("once", key.as_str()), ("verdict", "approve")]].concat();
+    // What was shown comes back with the decision.
+    let shown: Vec<String> = (page.text.split("name=\"seen\" value=\"").skip(1))
+        .map(|rest| rest.split('"').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(shown.len(), 3, "{}", page.text);
+    let asked = vec![("once", key.as_str()), ("verdict", "approve")];
+    let unseen = [marked.clone(), asked.clone()].concat();
+    assert_eq!(manager.post(&app, "/approvals/decide", &unseen).await.status, 400);
+    let other: Vec<String> =
+        shown.iter().map(|one| format!("{}0", &one[..one.len() - 1])).collect();
+    let with = |seen: &[String]| -> Vec<(&str, String)> {
+        let fields = marked.iter().chain(&asked).map(|(name, text)| (*name, (*text).to_owned()));
+        fields.chain(seen.iter().map(|seen| ("seen", seen.clone()))).collect()
+    };
+    let key_of_others = once();
+    let wrong: Vec<(&str, String)> =
+        with(&other).into_iter().filter(|(name, _)| *name != "once").collect();
+    let mut wrong: Vec<(&str, &str)> =
+        wrong.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    wrong.push(("once", &key_of_others));
+    let refused = manager.post(&app, "/approvals/decide", &wrong).await;
+    assert!(!refused.text.contains("the money has moved"), "{}", refused.text);
+    assert!(refused.text.contains("not the order that you were shown"), "{}", refused.text);
+    let fields = with(&shown);
+    let fields: Vec<(&str, &str)> =
+        fields.iter().map(|(name, text)| (*name, text.as_str())).collect();
     for time in ["once", "twice"] {
         let done = manager.post(&app, "/approvals/decide", &fields).await;
         assert_eq!(done.status, 200, "{time}: {}", done.text);

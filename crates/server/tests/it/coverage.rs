@@ -55,7 +55,7 @@ const UNRECORDED: [&str; 5] =
     ["readJwks", "readOpenApi", "readOpenIdConfiguration", "readPasswordPolicy", "tryPassword"];
 
 /// Routes that end an approval.
-const DECISIONS: [&str; 2] = ["approve", "reject"];
+const DECISIONS: [&str; 3] = ["approve", "decideApprovals", "reject"];
 
 /// Routes that ask whoever may call them for a second factor.
 const BY_FACTOR: [&str; 5] =

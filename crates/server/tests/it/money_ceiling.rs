@@ -239,6 +239,7 @@ async fn what_two_have_agreed_to_or_exceeds_the_ceiling_is_not_undone_by_one() {
     let approve = ApproveRequest {
         operations: world.operations.clone(),
         approval_id: waits.approval_id.unwrap(),
+        payload_hash: None,
         note: None,
     };
     world.run(&manager, approve).await.unwrap();
@@ -292,7 +293,7 @@ async fn one_maker_has_so_many_orders_waiting_and_no_more() {
     world.run(&scene.person, transfer(scene.from, scene.to, 1)).await.unwrap();
     assert_eq!(code(&said(world.run(&scene.person, order()).await)), "too_many_pending");
     // Whatever is decided, or over, makes room.
-    let reject = RejectRequest { approval_id: waiting[0], note: None };
+    let reject = RejectRequest { approval_id: waiting[0], payload_hash: None, note: None };
     world.run(&manager, reject).await.unwrap();
     world.run(&scene.person, order()).await.unwrap();
     assert_eq!(code(&said(world.run(&scene.person, order()).await)), "too_many_pending");

@@ -248,6 +248,7 @@ const TOLD: &[(&str, &[&str])] = &[
     ("access_hands", &["reason"]),
     ("account_parties", &["party_role"]),
     ("api_keys", &["role", "scopes"]),
+    ("approval_decisions", &["verdict"]),
     ("approvals", &["currency", "kind", "status"]),
     ("audit_log_keys", &["kek_purpose", "status"]),
     ("customers", &["customer_type", "status"]),

@@ -80,6 +80,7 @@ pub(super) fn open(
         absent,
         wanted: Mutex::default(),
         is_stale: AtomicBool::new(false),
+        unopened: Arc::default(),
     })
 }
 

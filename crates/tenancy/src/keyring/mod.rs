@@ -12,6 +12,7 @@ mod stored;
 mod subjects;
 #[cfg(test)]
 mod tests;
+mod unopened;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -31,6 +32,7 @@ use vault::{
 pub use change::{NewGeneration, Rewrapped, Rotatable, Standing, StillWrapped};
 pub use ring::Keyring;
 pub use subjects::{load_subject_keys, renew_subject_key, store_subject_keys};
+pub use unopened::{Unopened, UnopenedCell};
 
 use crate::DbError;
 use generations::Kept;
@@ -133,6 +135,8 @@ pub struct TenantKeys {
     /// Keys that were asked for since, and why the next reading is due at once.
     wanted: Mutex<HashSet<KeyName>>,
     is_stale: AtomicBool,
+    /// Shared by the whole keyring.
+    unopened: Arc<Unopened>,
 }
 
 impl fmt::Debug for TenantKeys {
@@ -207,6 +211,16 @@ impl TenantKeys {
         kek_epoch: i32,
         wrapped: Option<Vec<u8>>,
     ) -> Result<DataKey, KeyringError> {
+        let opened = self.subject_key(key_id, kek_epoch, wrapped);
+        self.noting(("subject_keys", "wrapped_key", key_id), opened)
+    }
+
+    fn subject_key(
+        &self,
+        key_id: Uuid,
+        kek_epoch: i32,
+        wrapped: Option<Vec<u8>>,
+    ) -> Result<DataKey, KeyringError> {
         let wrapped = WrappedKey::from_bytes(wrapped.ok_or(KeyringError::Shredded)?)?;
         let context = KeyContext {
             tenant: self.tenant,
@@ -235,7 +249,7 @@ impl TenantKeys {
         cell: (&str, &str, Uuid),
         sealed: Vec<u8>,
     ) -> Result<String, KeyringError> {
-        self.open_field(key, cell, &SealedField::from_bytes(sealed)?)
+        self.noting(cell, self.open_field(key, cell, sealed))
     }
 
     /// Opens the text of one cell that belongs to no person, with the key that sealed it.
@@ -244,8 +258,8 @@ impl TenantKeys {
         cell: (&str, &str, Uuid),
         sealed: Vec<u8>,
     ) -> Result<String, KeyringError> {
-        let key = self.own_key(&sealed)?;
-        self.open_field(key, cell, &SealedField::from_bytes(sealed)?)
+        let opened = self.own_key(&sealed).and_then(|key| self.open_field(key, cell, sealed));
+        self.noting(cell, opened)
     }
 
     /// The key that sealed a field that belongs to no person.
@@ -268,11 +282,23 @@ impl TenantKeys {
         &self,
         key: &DataKey,
         (table, column, row): (&str, &str, Uuid),
-        sealed: &SealedField,
+        sealed: Vec<u8>,
     ) -> Result<String, KeyringError> {
         let context = FieldContext { tenant: self.tenant, table, column, row };
-        let opened: SecretBytes = vault::open(key, &context, sealed)?;
+        let opened: SecretBytes = vault::open(key, &context, &SealedField::from_bytes(sealed)?)?;
         opened.expose_text().map(str::to_owned).ok_or(KeyringError::Open(OpenError::Tampered))
+    }
+
+    /// Takes note of what does not open, to be told in the audit log.
+    fn noting<T>(
+        &self,
+        cell: (&str, &str, Uuid),
+        opened: Result<T, KeyringError>,
+    ) -> Result<T, KeyringError> {
+        if let Err(error) = &opened {
+            self.unopened.note(self.tenant, cell, error);
+        }
+        opened
     }
 
     fn kek_named(&self, purpose: Purpose, epoch: i32) -> Result<&Kek, KeyringError> {

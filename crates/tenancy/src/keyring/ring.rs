@@ -16,7 +16,7 @@ use uuid::Uuid;
 use vault::{Kek, Purpose, RootKeys, TenantKey as _};
 
 use super::{
-    FIRST_EPOCH, KeyName, KeyringError, TenantKeys, generations,
+    FIRST_EPOCH, KeyName, KeyringError, TenantKeys, Unopened, generations,
     stored::{self, DATA_KEYS, KEKS, Stored, StoredKey},
 };
 use crate::{Database, OpContext, Query, TenantTx};
@@ -43,6 +43,7 @@ impl Reading {
 pub struct Keyring {
     roots: RootKeys,
     tenants: RwLock<HashMap<Uuid, Reading>>,
+    unopened: Arc<Unopened>,
 }
 
 impl std::fmt::Debug for Keyring {
@@ -54,7 +55,12 @@ impl std::fmt::Debug for Keyring {
 impl Keyring {
     /// A keyring over the two roots.
     pub fn new(roots: RootKeys) -> Self {
-        Self { roots, tenants: RwLock::default() }
+        Self { roots, tenants: RwLock::default(), unopened: Arc::default() }
+    }
+
+    /// What did not open on this node.
+    pub fn unopened(&self) -> &Unopened {
+        &self.unopened
     }
 
     /// The roots, for what is derived from them (the password pepper).
@@ -114,7 +120,8 @@ impl Keyring {
         for key in made.keks.iter().chain(&made.data_keys) {
             stored::insert(transaction, key).await?;
         }
-        generations::open(&self.roots, tenant, &made, HashSet::new()).map(Arc::new)
+        let keys = generations::open(&self.roots, tenant, &made, HashSet::new())?;
+        Ok(self.noting(keys))
     }
 
     fn known(&self, tenant: Uuid) -> Option<Reading> {
@@ -149,7 +156,13 @@ impl Keyring {
             }
         }
         let keys = generations::open(&self.roots, tenant, stored, asked)?;
-        Ok((Arc::new(keys), known.is_some()))
+        Ok((self.noting(keys), known.is_some()))
+    }
+
+    /// Keys that tell this keyring what does not open with them.
+    fn noting(&self, mut keys: TenantKeys) -> Arc<TenantKeys> {
+        keys.unopened = Arc::clone(&self.unopened);
+        Arc::new(keys)
     }
 }
 

@@ -333,6 +333,12 @@ pub(crate) const GROUPS: [Group; 9] = [
                 Kind::Count("minor units"),
                 "Until a second person agrees. Deposits, withdrawals, fees, journals, holds and reversals above it are refused.",
             ),
+            field(
+                "transfer_approvals",
+                "Others who have to agree to it",
+                Kind::Count("people"),
+                "Each independent of whoever ordered it and of the others. One rejection ends it.",
+            ),
             maybe(
                 "transfer_step_up_minor",
                 ("A transfer is proven above", "Never"),

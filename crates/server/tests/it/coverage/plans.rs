@@ -206,6 +206,11 @@ fn money_plan(route: &Route, objects: &Objects) -> Plan {
         }
         "listHolds" | "listApprovals" => (None, None, ""),
         "readApproval" => (Some(objects.approval), None, ""),
+        "decideApprovals" => {
+            let one = json!({ "id": objects.approval, "idempotency_key": fresh_key() });
+            let body = json!({ "decision": "approve", "note": "Seen", "approvals": [one] });
+            (None, Some(body), "")
+        }
         "approve" | "reject" => (Some(objects.approval), Some(json!({ "note": "Seen" })), ""),
         "readHold" => (Some(objects.hold), None, ""),
         "captureHold" => (Some(objects.hold), Some(json!({ "amount": 1, "final": false })), ""),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     BY_TOKEN, ON_PEOPLE, Objects, UNRECORDED, call, fresh_key, policy_patch, role_of, routes,
-    version, webhook_of, with_fresh_user,
+    version, webhook_of, with_fresh_approval, with_fresh_user,
 };
 use crate::{
     console::Browser,
@@ -40,6 +40,9 @@ async fn every_route_leaves_a_record() {
         }
         if ON_PEOPLE.contains(&route.id.as_str()) {
             objects = with_fresh_user(&app, &objects, route).await;
+        }
+        if route.id == "decideApprovals" {
+            objects = with_fresh_approval(&app, &objects, "customer").await;
         }
         if route.id == "deleteRole" {
             objects.role = role_of(&app, &app.bank).await;
