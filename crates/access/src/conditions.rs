@@ -15,6 +15,8 @@ use crate::permission::{Permission, ResourceKind};
 use crate::scope::Scope;
 
 const NETWORKS_MAX: usize = 16;
+/// Of a network or the name of a time zone, in bytes.
+const TEXT_MAX: usize = 64;
 /// As wire numbers have it: what a double holds exactly.
 const AMOUNT_MAX: i64 = (1 << 53) - 1;
 /// By a passkey: the best that a session is known by.
@@ -196,6 +198,11 @@ impl Conditions {
         if self.mfa_level.is_some_and(|level| !(1..=MFA_LEVEL_MAX).contains(&level)) {
             faults.push(Fault::new("mfa_level", "Expected 1 (two factors) or 2 (a passkey)"));
         }
+        if self.account_status.len() > ACCOUNT_STATUSES.len() {
+            let message = format!("At most {} states", ACCOUNT_STATUSES.len());
+            faults.push(Fault::new("account_status", message));
+            return;
+        }
         for (index, status) in self.account_status.iter().enumerate() {
             let repeated = self.account_status[..index].contains(status);
             if repeated || !ACCOUNT_STATUSES.contains(&status.as_str()) {
@@ -217,7 +224,8 @@ impl Conditions {
             return Vec::new();
         }
         let parsed = self.networks.iter().enumerate().filter_map(|(index, text)| {
-            let network = text.parse().ok().filter(Network::is_bare);
+            let network = (text.len() <= TEXT_MAX).then(|| text.parse().ok()).flatten();
+            let network = network.filter(Network::is_bare);
             if network.is_none() {
                 let message = "Expected a network such as 10.0.0.0/8";
                 faults.push(Fault::new(format!("networks[{index}]"), message));
@@ -286,11 +294,13 @@ impl BusinessHours {
         let mut fault = |field: &str, message: &str| {
             faults.push(Fault::new(format!("business_hours.{field}"), message));
         };
-        let zone = TimeZone::get(&self.time_zone).ok().filter(|zone| zone.iana_name().is_some());
+        let zone = Some(&self.time_zone).filter(|name| name.len() <= TEXT_MAX);
+        let zone = zone.and_then(|name| TimeZone::get(name).ok());
+        let zone = zone.filter(|zone| zone.iana_name().is_some());
         if zone.is_none() {
             fault("time_zone", "Expected an IANA time zone such as Europe/Zurich");
         }
-        let mut days = self.days.clone();
+        let mut days: Vec<Day> = self.days.iter().copied().take(8).collect();
         days.sort_unstable();
         days.dedup();
         if days.is_empty() || days.len() != self.days.len() {
@@ -379,6 +389,35 @@ impl Demands {
         let in_network = self.networks.is_empty()
             || self.networks.iter().any(|network| situation.is_from(network));
         in_time && in_network && situation.mfa_level >= self.mfa_level
+    }
+
+    /// The circumstances and particulars that are not as they are demanded, by the names of
+    /// their fields.
+    pub(crate) fn unmet(
+        &self,
+        situation: &Situation,
+        (amount, status): (Option<(i64, &str)>, Option<&str>),
+    ) -> Vec<&'static str> {
+        let is_within = |max: &AmountMax| {
+            amount.is_some_and(|(minor, code)| code == max.currency && minor <= max.amount)
+        };
+        let is_among = |status: &str| self.account_status.iter().any(|allowed| allowed == status);
+        let is_open = |hours: &Hours| situation.is_within(hours);
+        let is_from = |network: &Network| situation.is_from(network);
+        let demands = [
+            ("amount_max", self.amount_max.as_ref().is_none_or(is_within)),
+            ("account_status", self.account_status.is_empty() || status.is_some_and(is_among)),
+            ("business_hours", self.hours.as_ref().is_none_or(is_open)),
+            ("networks", self.networks.is_empty() || self.networks.iter().any(is_from)),
+            ("mfa_level", situation.mfa_level >= self.mfa_level),
+        ];
+        demands.into_iter().filter(|(_, is_met)| !is_met).map(|(name, _)| name).collect()
+    }
+
+    /// An amount and a state with which they would be as they are demanded.
+    pub(crate) fn particulars(&self) -> (Option<(i64, &str)>, Option<&str>) {
+        let amount = self.amount_max.as_ref().map(|max| (max.amount, max.currency.as_str()));
+        (amount, self.account_status.first().map(String::as_str))
     }
 
     /// The Cedar form, a conjunct each.

@@ -87,8 +87,10 @@ impl Policies {
         permission: Permission,
         resource: &Resource<'_>,
     ) -> Result<Option<Decision>, String> {
-        for definition in principal.custom.definitions {
-            let made = self.workshop.made(blueprint, definition)?;
+        // All of them first: where one cannot be read, the order of names must not decide.
+        let made = |definition| self.workshop.made(blueprint, definition);
+        let roles = principal.custom.definitions.iter().map(made);
+        for made in roles.collect::<Result<Vec<_>, _>>()? {
             if made.role.grants_of(permission).next().is_none() {
                 continue;
             }
@@ -134,6 +136,40 @@ impl Policies {
         let custom =
             self.union_of(blueprint, principal, permission, |role| role.assured(permission));
         self.scope(blueprint, principal.roles, permission).union(custom)
+    }
+
+    /// What the circumstances, the amount or the account's state lack, of the grant that lacks
+    /// least; nothing where no grant would do even so.
+    pub(crate) fn unmet_conditions(
+        &self,
+        blueprint: Blueprint,
+        principal: &Principal<'_>,
+        permission: Permission,
+        resource: &Resource<'_>,
+    ) -> Vec<&'static str> {
+        let made = |definition| self.workshop.made(blueprint, definition).ok();
+        let mut least: Vec<&'static str> = Vec::new();
+        for definition in principal.custom.definitions {
+            let Some(made) = made(definition) else { continue };
+            for grant in made.role.grants_of(permission) {
+                let situation = &principal.custom.situation;
+                let unmet = grant.demands.unmet(situation, (resource.amount, resource.status));
+                let (amount, status) = grant.demands.particulars();
+                let object = Resource {
+                    amount: amount.or(resource.amount),
+                    status: status.or(resource.status),
+                    ..*resource
+                };
+                let definitions = std::slice::from_ref(definition);
+                let custom = CustomRoles { definitions, situation: Situation::past() };
+                let met = Principal { custom, ..*principal };
+                let would_do = self.decide_uncached(blueprint, &met, permission, &object).allowed();
+                if would_do && (least.is_empty() || unmet.len() < least.len()) {
+                    least = unmet;
+                }
+            }
+        }
+        least
     }
 
     /// Whether a definition cannot be read, so that nothing can be decided by it.
@@ -187,10 +223,11 @@ impl Policies {
         permission: Permission,
         scope: impl Fn(&CustomRole) -> Scope,
     ) -> Scope {
-        let made = |definition| self.workshop.made(blueprint, definition).ok();
-        let union = (principal.custom.definitions.iter().filter_map(made))
-            .map(|made| scope(&made.role))
-            .fold(Scope::NONE, Scope::union);
+        let made = |definition| self.workshop.made(blueprint, definition);
+        let roles = principal.custom.definitions.iter().map(made);
+        // As single decisions: where one cannot be read, none of them gives anything.
+        let Ok(roles) = roles.collect::<Result<Vec<_>, _>>() else { return Scope::NONE };
+        let union = roles.iter().map(|made| scope(&made.role)).fold(Scope::NONE, Scope::union);
         if union.is_none() {
             return union;
         }

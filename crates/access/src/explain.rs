@@ -28,6 +28,9 @@ pub enum Missing {
     Relation(&'static str),
     /// A prohibition that ends with that fact: `own` or `held`.
     Absence(&'static str),
+    /// A condition of a custom role that is not met, by its field: `mfa_level`,
+    /// `business_hours`, `networks`, `amount_max` or `account_status`.
+    Condition(&'static str),
 }
 
 impl Policies {
@@ -41,7 +44,7 @@ impl Policies {
         resource: &Resource<'_>,
     ) -> Explanation {
         let decision = self.decide_uncached(blueprint, principal, permission, resource);
-        let scope = self.scope(blueprint, principal.roles, permission);
+        let scope = self.scope_of(blueprint, principal, permission);
         let missing = if decision.allowed() || decision.errored() {
             Vec::new()
         } else {
@@ -50,7 +53,8 @@ impl Policies {
         Explanation { decision, scope, missing }
     }
 
-    /// One fact first, as what is nearest; then two at once; then other roles.
+    /// The circumstances first, as what is nearest; then one fact, then two at once; then
+    /// other roles.
     fn missing(
         &self,
         blueprint: Blueprint,
@@ -61,6 +65,10 @@ impl Policies {
         let allows = |resource: &Resource<'_>| {
             self.decide_uncached(blueprint, principal, permission, resource).allowed()
         };
+        let unmet = self.unmet_conditions(blueprint, principal, permission, resource);
+        if !unmet.is_empty() {
+            return unmet.into_iter().map(Missing::Condition).collect();
+        }
         let turns: Vec<_> =
             Turn::ALL.into_iter().filter(|turn| turn.on(principal, resource).is_some()).collect();
         let alone: Vec<_> = turns

@@ -9,7 +9,9 @@ use crate::conditions::{Conditions, Demands, Fault, is_the_platforms, knows};
 use crate::permission::Permission;
 use crate::scope::Scope;
 
-const PERMISSIONS_MAX: usize = 64;
+const PERMISSIONS_MAX: usize = 128;
+/// Of one permission, in bytes.
+const PATTERN_MAX: usize = 100;
 const NAME_LENGTH_MAX: usize = 50;
 
 /// A custom role as it is written down: what the interface takes and the database keeps.
@@ -47,6 +49,10 @@ pub(crate) struct Grant {
     pub(crate) scope: Scope,
     pub(crate) demands: Demands,
     is_unconditional: bool,
+    /// As they were written.
+    conditions: Conditions,
+    /// `:scope` as it was written, or nothing.
+    suffix: &'static str,
 }
 
 /// Whether a text is the name of a role: what the database takes as one.
@@ -92,6 +98,22 @@ impl CustomRole {
         }
     }
 
+    /// What it may do, permission by permission: `*` is every action there was when the role
+    /// was written, and none that a later release brings.
+    pub fn spelled_out(&self) -> Vec<RolePermission> {
+        let mut spelled: Vec<RolePermission> = Vec::new();
+        for grant in &self.grants {
+            for permission in &grant.permissions {
+                let permission = format!("{permission}{}", grant.suffix);
+                let one = RolePermission { permission, conditions: grant.conditions.clone() };
+                if !spelled.contains(&one) {
+                    spelled.push(one);
+                }
+            }
+        }
+        spelled
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
@@ -117,7 +139,7 @@ impl CustomRole {
 
 impl RolePermission {
     fn parse(&self) -> Result<Grant, Vec<Fault>> {
-        let (permissions, scope) = parse_pattern(&self.permission)
+        let (permissions, scope, suffix) = parse_pattern(&self.permission)
             .map_err(|message| vec![Fault::new("permission", message)])?;
         let in_conditions = |fault: Fault| fault.within("conditions");
         let demands = self
@@ -140,19 +162,24 @@ impl RolePermission {
             return Err(vec![Fault::new(field, message)]);
         }
         let is_unconditional = conditions.is_unconditional();
-        Ok(Grant { permissions, scope, demands, is_unconditional })
+        let conditions = conditions.clone();
+        Ok(Grant { permissions, scope, demands, is_unconditional, conditions, suffix })
     }
 }
 
-/// The permissions and the scope that a pattern names.
-fn parse_pattern(text: &str) -> Result<(Vec<Permission>, Scope), String> {
+/// The permissions and the scope that a pattern names, and how it names the scope.
+fn parse_pattern(text: &str) -> Result<(Vec<Permission>, Scope, &'static str), String> {
+    if text.len() > PATTERN_MAX {
+        return Err(format!("Expected at most {PATTERN_MAX} bytes"));
+    }
     let mut parts = text.split(':');
     let (resource, action) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let scope = match parts.next() {
-        None | Some("own_tenant") => Scope::ALL,
-        Some("own") => Scope::OWN,
-        Some("own_org") => Scope::ORGANISATION,
-        Some("assigned_companies") => Scope::ASSIGNED,
+    let (scope, suffix) = match parts.next() {
+        None => (Scope::ALL, ""),
+        Some("own_tenant") => (Scope::ALL, ":own_tenant"),
+        Some("own") => (Scope::OWN, ":own"),
+        Some("own_org") => (Scope::ORGANISATION, ":own_org"),
+        Some("assigned_companies") => (Scope::ASSIGNED, ":assigned_companies"),
         Some(_) => {
             let expected = "own, own_tenant, own_org or assigned_companies";
             return Err(format!("{text:?} names no scope: expected {expected}"));
@@ -171,5 +198,5 @@ fn parse_pattern(text: &str) -> Result<(Vec<Permission>, Scope), String> {
     if permissions.iter().any(|permission| is_the_platforms(permission.kind())) {
         return Err(format!("{text:?} is the platform's alone"));
     }
-    Ok((permissions, scope))
+    Ok((permissions, scope, suffix))
 }

@@ -60,7 +60,14 @@ impl FromStr for Network {
         let longest = if address.is_ipv4() { 32 } else { 128 };
         let prefix =
             if prefix.is_empty() { longest } else { prefix.parse().map_err(|_| wrong())? };
-        if prefix > longest { Err(wrong()) } else { Ok(Self { address, prefix }) }
+        match (address, prefix) {
+            (_, prefix) if prefix > longest => Err(wrong()),
+            // IPv4 in the clothes of IPv6: addresses are compared without them.
+            (IpAddr::V6(mapped), 96..) if mapped.to_ipv4_mapped().is_some() => {
+                Ok(Self { address: address.to_canonical(), prefix: prefix - 96 })
+            }
+            (address, prefix) => Ok(Self { address, prefix }),
+        }
     }
 }
 
@@ -86,6 +93,9 @@ mod tests {
             ("2001:db8::/32", "2001:db8:ffff::1", true),
             ("2001:db8::/32", "2001:db9::1", false),
             ("::/0", "1.2.3.4", false),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "11.1.2.3", false),
+            ("::ffff:10.0.0.1", "10.0.0.1", true),
         ];
         for (network, address, expected) in table {
             let network: Network = network.parse().unwrap();

@@ -131,6 +131,11 @@ enum Lack {
         /// `own` or `held`.
         relation: &'static str,
     },
+    /// A condition of one of their custom roles that is not met.
+    Condition {
+        /// Its field: `mfa_level`, `business_hours`, `networks`, `amount_max` or `account_status`.
+        condition: &'static str,
+    },
 }
 
 impl From<Missing> for Lack {
@@ -139,6 +144,7 @@ impl From<Missing> for Lack {
             Missing::Role(any_of) => Self::Role { any_of },
             Missing::Relation(relation) => Self::Relation { relation },
             Missing::Absence(relation) => Self::Absence { relation },
+            Missing::Condition(condition) => Self::Condition { condition },
         }
     }
 }

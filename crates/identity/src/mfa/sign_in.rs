@@ -8,7 +8,7 @@ use audit::EventType;
 use operation::{Applied, Command};
 use operation::{Call, Failure, OperationError, Refusal};
 use serde_json::json;
-use tenancy::{OpContext, RequestInfo, TenantTx};
+use tenancy::{Blueprint, OpContext, RequestInfo, TenantTx};
 use vault::OpaqueToken;
 use zeroize::Zeroizing;
 
@@ -90,9 +90,13 @@ pub enum ConsoleSignIn {
     SecondFactor(SecondFactorDue),
 }
 
-/// Whether a person of these roles has to have a factor.
+/// Whether a person of these roles has to have a factor. Policy names the blueprint's roles
+/// alone, and a custom one may do what any of them may: where one of them needs a factor, so
+/// does every custom role.
 pub(crate) fn is_required(state: &TenantState, roles: &[String]) -> bool {
-    roles.iter().any(|role| state.policy.mfa.required_roles.contains(role))
+    let required = &state.policy.mfa.required_roles;
+    let is_custom = |role: &String| !Blueprint::ALL.iter().any(|known| known.has_role(role));
+    roles.iter().any(|role| required.contains(role) || (!required.is_empty() && is_custom(role)))
 }
 
 impl Identity {

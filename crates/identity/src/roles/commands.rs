@@ -11,6 +11,9 @@ use uuid::Uuid;
 use super::{ONE, RoleRecord, RoleType, no_machine, resource};
 use crate::{Identity, version};
 
+const LOCK_ALL: &str = tenancy::sql!("identity/roles.sql", "lock_all");
+const ROLES_OF_HOLDERS: &str = tenancy::sql!("identity/roles.sql", "roles_of_holders");
+const REMEMBER_HANDS: &str = tenancy::sql!("identity/roles.sql", "remember_hands");
 const COUNT: &str = tenancy::sql!("identity/roles.sql", "count");
 const CREATE: &str = tenancy::sql!("identity/roles.sql", "create");
 const LOCK: &str = tenancy::sql!("identity/roles.sql", "lock");
@@ -20,6 +23,8 @@ const PERMIT: &str = tenancy::sql!("identity/roles.sql", "permit");
 const END_SESSIONS: &str = tenancy::sql!("identity/roles.sql", "end_sessions_of_holders");
 const DELETE: &str = tenancy::sql!("identity/roles.sql", "delete");
 
+/// Holders of a role whose sessions end when it changes.
+const ENDED_MAX: i64 = 1_000;
 /// The custom roles of one tenant.
 const ROLES_MAX: i64 = 200;
 /// Of a `version_conflict`.
@@ -123,6 +128,17 @@ async fn locked(
         return Err(Refusal::new(RefusalKind::Denied, "own_role", detail).into());
     }
     identity.check_reach(context, &checked(&definition_of(&before))?)?;
+    if !context.actor.is_system() {
+        // Nobody ends the sessions, or takes the power, of the mightier.
+        let parameters: [&(dyn ToSql + Sync); 2] = [&transaction.tenant(), &before.name];
+        let rows = transaction.query(ROLES_OF_HOLDERS, &parameters).await?;
+        let roles: Vec<String> = rows
+            .iter()
+            .map(|row| row.try_get("role"))
+            .collect::<Result<_, _>>()
+            .map_err(DbError::from)?;
+        identity.check_grants(transaction, context, &roles).await?;
+    }
     Ok(before)
 }
 
@@ -160,13 +176,14 @@ impl Command for CreateRole {
         let role = checked(&self.definition)?;
         self.identity.check_reach(context, &role)?;
         let tenant = context.tenant_id();
+        transaction.query(LOCK_ALL, &[&tenant]).await?;
         let row = transaction.query_opt(COUNT, &[&tenant]).await?;
         let known: i64 = row.map_or(Ok(0), |row| row.try_get("roles")).map_err(DbError::from)?;
         if known >= ROLES_MAX {
             let detail = format!("A tenant has {ROLES_MAX} custom roles at most");
             return Err(Refusal::new(RefusalKind::Rule, "too_many_roles", detail).into());
         }
-        let permissions = as_json(&self.definition.permissions)?;
+        let permissions = as_json(&role.spelled_out())?;
         let create: [&(dyn ToSql + Sync); 3] = [&tenant, &self.id, &self.definition.name];
         let permit: [&(dyn ToSql + Sync); 3] = [&tenant, &self.id, &permissions];
         transaction
@@ -202,17 +219,27 @@ impl Command for ChangeRole {
         let before = locked(transaction, context, wanted).await?;
         let name = before.name.clone();
         let definition = RoleDefinition { name, permissions: self.permissions.clone() };
-        self.identity.check_reach(context, &checked(&definition)?)?;
+        let role = checked(&definition)?;
+        self.identity.check_reach(context, &role)?;
+        if role.spelled_out() == before.permissions {
+            let unchanged = event(context, EventType::RoleChange, Self::NAME, "role")
+                .resource_id(self.role)
+                .details(json!({ "changed": false }));
+            return Ok(Applied { output: before, status: 200, events: vec![unchanged] });
+        }
         let tenant = context.tenant_id();
-        let permissions = as_json(&self.permissions)?;
+        let permissions = as_json(&role.spelled_out())?;
         let one: [&(dyn ToSql + Sync); 2] = [&tenant, &self.role];
         let permit: [&(dyn ToSql + Sync); 3] = [&tenant, &self.role, &permissions];
-        let holders: [&(dyn ToSql + Sync); 2] = [&tenant, &before.name];
+        let (actor, is_system) = (context.actor.id, context.actor.is_system());
+        let hands: [&(dyn ToSql + Sync); 4] = [&tenant, &before.name, &actor, &is_system];
+        let holders: [&(dyn ToSql + Sync); 3] = [&tenant, &before.name, &ENDED_MAX];
         transaction
             .pipeline(&[
                 Query::new(RAISE_VERSION, &one),
                 Query::new(FORGET_PERMISSIONS, &one),
                 Query::new(PERMIT, &permit),
+                Query::new(REMEMBER_HANDS, &hands),
                 Query::new(END_SESSIONS, &holders),
             ])
             .await?;

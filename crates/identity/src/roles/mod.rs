@@ -2,8 +2,9 @@
 //! conditions for their own tenant.
 //!
 //! A custom role holds no more than whoever writes it holds under any circumstances, and
-//! nobody writes a role that they hold themselves. A change takes effect with its transaction:
-//! writes read what their actor holds, and the sessions of all holders end.
+//! nobody writes a role that they hold themselves, nor one that the mightier hold. A change
+//! takes effect with its transaction: writes read what their actor holds, and the sessions of
+//! the holders end. Whoever changed it has a hand in their access from then on.
 //!
 //! Refuses to know what a permission means: `access` parses and decides.
 

@@ -14,6 +14,7 @@ use crate::Identity;
 const LOCK_ADMINISTRATORS: &str = tenancy::sql!("identity/users.sql", "lock_administrators");
 const OTHER_ADMINISTRATOR: &str = tenancy::sql!("identity/users.sql", "other_administrator");
 
+const SHARE: &str = tenancy::sql!("identity/roles.sql", "share");
 const DEFINITIONS: &str = tenancy::sql!("identity/roles.sql", "definitions");
 const REMEMBER_HAND: &str = tenancy::sql!("identity/users.sql", "remember_hand");
 
@@ -110,7 +111,10 @@ impl Identity {
         if custom.is_empty() {
             return Ok(());
         }
-        let rows = transaction.query(DEFINITIONS, &[&transaction.tenant(), &custom]).await?;
+        // Two statements: the second one sees what whoever held the lock has written.
+        let parameters: [&(dyn ToSql + Sync); 2] = [&transaction.tenant(), &custom];
+        transaction.query(SHARE, &parameters).await?;
+        let rows = transaction.query(DEFINITIONS, &parameters).await?;
         if rows.len() < custom.len() {
             return Err(unknown_role().into());
         }

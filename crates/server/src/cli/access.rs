@@ -212,6 +212,7 @@ fn answer(told: Explanation) -> Answer {
     let missing = told.missing.into_iter().map(|missing| match missing {
         Missing::Role(roles) => format!("one of the roles {}", roles.join(", ")),
         Missing::Relation(name) => format!("an object of theirs: {name}"),
+        Missing::Condition(name) => format!("a condition of theirs: {name}"),
         Missing::Absence(name) => format!("an object that is not: {name}"),
     });
     Answer {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::approvals::{CEILING, bank_with_ceiling, decide, order, send, status_of, waiting};
-use crate::harness::{Answered, App, Bank};
+use crate::harness::{Answered, App, Bank, PASSWORD};
 use crate::wire_requests::assert_problem;
 
 fn desk() -> Value {
@@ -128,12 +128,20 @@ async fn conditions_on_the_circumstances_are_obeyed() {
     assert_problem(&from("192.0.2.1").await, 404, "not_found");
     // Of oneself it is explained as it is decided: under the circumstances of the question.
     let question = json!({ "action": "account:read" });
-    for (peer, decision) in [("10.20.30.40", "allow"), ("192.0.2.1", "deny")] {
+    for (peer, decision, missing) in [
+        ("10.20.30.40", "allow", json!([])),
+        ("192.0.2.1", "deny", json!([{ "kind": "condition", "condition": "networks" }])),
+    ] {
         let ask = app.post("/v1/access/explain").bearer(&token).peer(peer).json(&question);
         let told = ask.send().await;
         assert_eq!(told.body["decision"], decision, "{}", told.text);
+        assert_eq!(told.body["missing"], missing, "{}", told.text);
     }
     let token = app.login(bank, "customer").await;
+    let ask = app.post("/v1/access/explain").bearer(&token).peer("10.20.30.40").json(&question);
+    let told = ask.send().await;
+    let expected = json!([{ "kind": "condition", "condition": "mfa_level" }]);
+    assert_eq!(told.body["missing"], expected, "{}", told.text);
     let by_password = app.get(path.clone()).bearer(&token).peer("10.20.30.40").send().await;
     assert_problem(&by_password, 404, "not_found");
     let listed = app.get("/v1/accounts").bearer(&token).peer("10.20.30.40").send().await;
@@ -208,6 +216,121 @@ async fn nobody_writes_or_gives_more_than_they_hold() {
 }
 
 #[tokio::test]
+async fn whoever_changes_a_role_has_a_hand_in_the_access_of_its_holders() {
+    let app = bank_with_ceiling().await;
+    let bank = &app.bank;
+    let read = json!([{ "permission": "account:read" }]);
+    let desk = role(&app, bank, "portal_desk", &read).await;
+    // Given by somebody else, when it was harmless.
+    given(&app, bank, "auditor", &["auditor", "portal_desk"]).await;
+    let admin = app.login_by_factor(bank, "admin").await;
+    let (approval, _) = waiting(&app, &admin, "own").await;
+    let approver = json!([
+        { "permission": "account:read" }, { "permission": "transaction:read" },
+        { "permission": "transaction:approve" }, { "permission": "user:read" },
+    ]);
+    assert_eq!(change(&app, (&admin, desk), "*", &approver).await.status, 200);
+    let puppet = app.login_by_factor(bank, "auditor").await;
+    let refused = decide(&app, &puppet, (approval, "approve"), "p").await;
+    assert_problem(&refused, 403, "not_independent");
+    // Somebody's else order is theirs to approve.
+    let officer = app.login(bank, "officer").await;
+    let (other, _) = waiting(&app, &officer, "other").await;
+    let done = decide(&app, &puppet, (other, "approve"), "q").await;
+    assert_eq!(status_of(&done), "approved", "{}", done.text);
+}
+
+#[tokio::test]
+async fn nobody_changes_a_role_that_the_mightier_hold() {
+    let app = App::start().await;
+    let bank = &app.bank;
+    let read = json!([{ "permission": "account:read" }]);
+    let desk = role(&app, bank, "plain_desk", &read).await;
+    let owner = app.login(bank, "super_admin").await;
+    let sql = "INSERT INTO user_roles (tenant_id, user_id, role) VALUES ($1, $2, 'plain_desk')";
+    app.superuser.execute(sql, &[&bank.id, &bank.users["super_admin"]]).await.unwrap();
+    let admin = app.login_by_factor(bank, "admin").await;
+    let wider = json!([{ "permission": "account:read" }, { "permission": "customer:read" }]);
+    for permissions in [&read, &wider] {
+        let refused = change(&app, (&admin, desk), "*", permissions).await;
+        assert_problem(&refused, 403, "privilege_escalation");
+    }
+    let still = app.get("/v1/auth/me").bearer(&owner).send().await;
+    assert_eq!(still.status, 200, "nobody's session ended");
+    // A change that changes nothing ends nobody's either.
+    let other = role(&app, bank, "other_desk", &read).await;
+    given(&app, bank, "customer", &["customer", "other_desk"]).await;
+    let customer = app.login(bank, "customer").await;
+    let same = change(&app, (&admin, other), "*", &read).await;
+    assert_eq!((same.status, same.header("etag")), (200, "\"1\""), "{}", same.text);
+    assert_eq!(app.get("/v1/auth/me").bearer(&customer).send().await.status, 200);
+    assert_eq!(change(&app, (&admin, other), "*", &wider).await.status, 200);
+    assert_eq!(app.get("/v1/auth/me").bearer(&customer).send().await.status, 401);
+}
+
+#[tokio::test]
+async fn whoever_gives_a_role_waits_for_whoever_changes_it() {
+    let app = App::start().await;
+    let bank = &app.bank;
+    let read = json!([{ "permission": "account:read" }]);
+    let desk = role(&app, bank, "plain_desk", &read).await;
+    let officer = json!([{ "permission": "user:read" }, { "permission": "user:update" }]);
+    role(&app, bank, "giver", &officer).await;
+    given(&app, bank, "officer", &["officer", "giver"]).await;
+    let token = app.login_by_factor(bank, "officer").await;
+    // A widening that is not committed yet.
+    let mut other = testkit::connect(&app.database.superuser_url()).await;
+    let widening = other.transaction().await.unwrap();
+    let lock = "SELECT version FROM roles WHERE id = $1 FOR NO KEY UPDATE";
+    widening.query(lock, &[&desk]).await.unwrap();
+    let widen = "INSERT INTO role_permissions (tenant_id, role_id, position, resource, action) \
+                 VALUES ($1, $2, 1, 'loan', 'disburse')";
+    widening.execute(widen, &[&bank.id, &desk]).await.unwrap();
+    let customer = bank.users["customer"];
+    let wanted = ["customer", "plain_desk"];
+    let giving = give(&app, &token, customer, &wanted);
+    let committing = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        widening.commit().await.unwrap();
+    };
+    let (refused, ()) = futures_util::future::join(giving, committing).await;
+    assert_problem(&refused, 403, "privilege_escalation");
+}
+
+#[tokio::test]
+async fn where_a_role_needs_a_factor_every_custom_role_does() {
+    let app = App::start().await;
+    let bank = &app.bank;
+    let policy = "UPDATE security_policies SET policy = jsonb_set(policy, '{mfa,required_roles}', '[\"manager\"]')";
+    app.superuser.batch_execute(policy).await.unwrap();
+    let deputy = json!([{ "permission": "account:read" }, { "permission": "transaction:read" }]);
+    role(&app, bank, "deputy", &deputy).await;
+    given(&app, bank, "second", &["deputy"]).await;
+    for (username, is_let_in) in [("second", false), ("officer", true)] {
+        let wish = json!({ "tenant": bank.slug, "username": username, "password": PASSWORD });
+        let answer = app.post("/v1/auth/login").json(&wish).send().await;
+        assert_eq!(answer.body["access_token"].is_string(), is_let_in, "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_wildcard_is_what_it_meant_when_it_was_written() {
+    let app = App::start().await;
+    let bank = &app.bank;
+    let all = json!([{ "permission": "hold:*" }, { "permission": "hold:read" }]);
+    let desk = role(&app, bank, "hold_desk", &all).await;
+    let admin = app.login(bank, "admin").await;
+    let read = app.get(format!("/v1/roles/{desk}")).bearer(&admin).send().await;
+    let mut names: Vec<&str> = (read.body["permissions"].as_array().unwrap().iter())
+        .map(|one| one["permission"].as_str().unwrap())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["hold:capture", "hold:create", "hold:read", "hold:release"]);
+    let stored = "SELECT count(*) FROM role_permissions WHERE role_id = $1 AND action = '*'";
+    assert_eq!(app.superuser.query_one(stored, &[&desk]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
 async fn a_machine_neither_writes_roles_nor_acts_in_a_custom_one() {
     let app = App::start().await;
     role(&app, &app.bank, "plain_desk", &json!([{ "permission": "account:read" }])).await;
@@ -240,6 +363,24 @@ async fn bad_input_names_its_field_and_changes_nothing() {
         ("desk", with(json!({ "colour": "red" })), 400, "permissions[0].conditions.colour"),
         (
             "desk",
+            with(json!({ "account_status": vec!["active"; 50_000] })),
+            422,
+            "permissions[0].conditions.account_status",
+        ),
+        (
+            "desk",
+            with(json!({ "networks": [format!("{}10.0.0.0/8", " ".repeat(10_000))] })),
+            422,
+            "permissions[0].conditions.networks[0]",
+        ),
+        (
+            "desk",
+            json!([{ "permission": format!("account:{}", "r".repeat(10_000)) }]),
+            422,
+            "permissions[0].permission",
+        ),
+        (
+            "desk",
             json!([{ "permission": "account:read", "effect": "x" }]),
             400,
             "permissions[0].effect",
@@ -251,7 +392,7 @@ async fn bad_input_names_its_field_and_changes_nothing() {
     let huge =
         json!([{ "permission": "account:read", "conditions": { "networks": vec!["x"; 400_000] } }]);
     assert_eq!(write_role(&app, &admin, "desk", &huge).await.status, 413);
-    let many: Vec<_> = (0..65).map(|_| json!({ "permission": "account:read" })).collect();
+    let many: Vec<_> = (0..129).map(|_| json!({ "permission": "account:read" })).collect();
     let refused = write_role(&app, &admin, "desk", &json!(many)).await;
     assert_eq!((refused.status, refused.field()), (422, "permissions"), "{}", refused.text);
     let sql = "SELECT count(*) FROM roles WHERE role_type = 'custom'";
@@ -433,6 +574,12 @@ async fn the_migration_goes_down_over_a_bank_with_custom_roles_and_up_again() {
         let row = app.superuser.query_one(sql, &[&bank.users[name]]).await.unwrap();
         let (first, held): (String, Vec<String>) = (row.get(0), row.get(1));
         assert_eq!((first.as_str(), held.as_slice()), (role, &[role.to_owned()][..]), "{name}");
+    }
+    // Who had nothing else had perhaps less than the least: somebody has to look.
+    let standing = "SELECT is_active FROM users WHERE id = $1";
+    for (name, is_active) in [("officer", true), ("second", false)] {
+        let row = app.superuser.query_one(standing, &[&bank.users[name]]).await.unwrap();
+        assert_eq!(row.get::<_, bool>(0), is_active, "{name}");
     }
     let known: i64 =
         app.superuser.query_one("SELECT count(*) FROM roles", &[]).await.unwrap().get(0);

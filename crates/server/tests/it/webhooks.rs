@@ -432,6 +432,30 @@ async fn deliveries_tell_of_what_their_reader_may_read() {
 }
 
 #[tokio::test]
+async fn what_somebody_may_read_at_some_hours_is_told_at_none() {
+    let app = App::start().await;
+    let sink = Sink::start().await;
+    let token = admin(&app, &app.bank).await;
+    let role = json!({ "name": "desk", "permissions": [
+        { "permission": "settings:view" }, { "permission": "settings:update" },
+        { "permission": "customer:read" },
+        { "permission": "account:read", "conditions": { "mfa_level": 1 } },
+    ] });
+    let made = app.post("/v1/roles").bearer(&token).json(&role).send().await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let path = format!("/v1/users/{}", app.bank.users["customer"]);
+    let given = app.patch(path).bearer(&token).header("if-match", "*");
+    let given = given.json(&json!({ "roles": ["customer", "desk"] })).send().await;
+    assert_eq!(given.status, 200, "{}", given.text);
+    let token = app.login_by_factor(&app.bank, "customer").await;
+    for (name, status) in [("account.updated", 422), ("customer.updated", 201)] {
+        let wish = json!({ "url": sink.url, "event_types": [name] });
+        let answer = app.post("/v1/webhooks").bearer(&token).json(&wish).send().await;
+        assert_eq!(answer.status, status, "{name}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn a_replay_is_of_exactly_those_events() {
     let app = App::start().await;
     let rival = app.add_bank("rival").await;
