@@ -46,3 +46,6 @@ pub(crate) mod user;
 pub(crate) mod user_forms;
 pub(crate) mod users;
 mod webauthn;
+pub(crate) mod webhook;
+pub(crate) mod webhook_forms;
+pub(crate) mod webhooks;

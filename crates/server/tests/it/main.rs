@@ -41,6 +41,7 @@ mod console_people_own;
 mod console_policy;
 mod console_policy_look;
 mod console_security;
+mod console_webhooks;
 mod coverage;
 mod crash;
 mod data_keys;
