@@ -80,6 +80,7 @@ pub(crate) struct Things {
     key: Uuid,
     user: Uuid,
     webhook: Uuid,
+    role: Uuid,
 }
 
 impl Things {
@@ -100,6 +101,10 @@ impl Things {
         let webhook =
             serde_json::json!({ "url": "https://hook.example/", "event_types": ["hold.created"] });
         let webhook = app.post("/v1/webhooks").bearer(&token).json(&webhook).send().await;
+        let role = serde_json::json!({
+            "name": "night_desk", "permissions": [{ "permission": "account:read" }],
+        });
+        let role = app.post("/v1/roles").bearer(&token).json(&role).send().await;
         app.seal().await;
         let one = async |sql: &str, of: Uuid| -> Uuid {
             app.superuser.query_one(sql, &[&of]).await.unwrap().get(0)
@@ -116,6 +121,7 @@ impl Things {
             key: approvals::id(&key.body["id"]),
             user: app.bank.users["officer"],
             webhook: approvals::id(&webhook.body["id"]),
+            role: approvals::id(&role.body["id"]),
         }
     }
 
@@ -130,6 +136,7 @@ impl Things {
             "keys" => self.key,
             "users" => self.user,
             "webhooks" => self.webhook,
+            "roles" => self.role,
             _ => return path.to_owned(),
         };
         path.replace("{id}", &id.to_string())

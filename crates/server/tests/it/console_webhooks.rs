@@ -1,6 +1,8 @@
 //! Webhooks in the console: a secret is seen once, what became of each event is listed and
 //! delivered again, and nobody does it for another tenant.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use outward::Guard;
 use uuid::Uuid;
@@ -367,6 +369,8 @@ async fn whoever_has_a_factor_proves_it_of_late() {
     app.superuser.execute(enrolled, &[]).await.unwrap();
     let stale = "UPDATE user_sessions SET mfa_at = now() - interval '6 minutes'";
     app.superuser.execute(stale, &[]).await.unwrap();
+    // What a node remembers of a session it forgets within a second.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
     let before = stored(&app).await;
     for path in [NEW, &format!("{place}/edit")] {
         let led = admin.get(&app, path).await;

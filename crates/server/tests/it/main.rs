@@ -40,6 +40,7 @@ mod console_people;
 mod console_people_own;
 mod console_policy;
 mod console_policy_look;
+mod console_roles;
 mod console_security;
 mod console_webhooks;
 mod coverage;

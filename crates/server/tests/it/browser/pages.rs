@@ -65,6 +65,7 @@ const PAGES: &[(Who, &str, &str, u16)] = &[
     (Who::Signed("admin"), "person-new", "/users/new", 200),
     (Who::Signed("admin"), "person-new-password", "/users/new?start=password", 200),
     (Who::Signed("admin"), "people-resets", "/users/resets", 200),
+    (Who::Signed("admin"), "roles", "/roles", 200),
     (Who::Signed("admin"), "webhooks-none", "/webhooks", 200),
     (Who::Signed("admin"), "webhook-new", "/webhooks/new", 200),
     (Who::Signed("admin"), "not-found", "/nothing/here", 404),
