@@ -34,6 +34,8 @@ pub(crate) const ITEMS: &[Item] = &[
     Item { label: "People", href: "/users", icon: "user", key: "p", group: "Oversight", module: "identity", permission: Some(Permission::UserRead) },
     Item { label: "Audit log", href: "/audit", icon: "shield", key: "l", group: "Oversight", module: "audit", permission: Some(Permission::AuditRead) },
     Item { label: "Keys", href: "/keys", icon: "key", key: "k", group: "Oversight", module: "identity", permission: Some(Permission::KeyRead) },
+    Item { label: "Roles", href: "/roles", icon: "card", key: "r", group: "Oversight", module: "identity", permission: Some(Permission::SettingsView) },
+    Item { label: "Webhooks", href: "/webhooks", icon: "send", key: "w", group: "Oversight", module: "identity", permission: Some(Permission::SettingsView) },
     Item { label: "Settings", href: "/settings", icon: "settings", key: "s", group: "Oversight", module: "identity", permission: Some(Permission::SettingsView) },
 ];
 

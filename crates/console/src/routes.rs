@@ -12,9 +12,9 @@ use crate::{
         account, account_settings, accounts, activity, api_keys, approval, approvals, audit,
         backup_codes, contact, customer_forms, customers, data_keys, devices, enrolment,
         factor_setup, factors, hold_new, holds, keys, overview, palette, passkeys, password,
-        policy, policy::changes as policy_changes, preferences, recovery, second_step, security,
-        sessions, settings, sign_in, step_up, teller, transfer_proof, transfers, user, user_forms,
-        users,
+        policy, policy::changes as policy_changes, preferences, recovery, role_forms, roles,
+        second_step, security, sessions, settings, sign_in, step_up, teller, transfer_proof,
+        transfers, user, user_forms, users, webhook, webhook_forms, webhooks,
     },
     assets, docs,
     fault::{Answer, Fault},
@@ -126,6 +126,30 @@ pages! {
     post "/keys/api/{id}/rotate"         identity api_keys::rotate;
     get  "/keys/api/{id}/revoke"         identity api_keys::begin;
     post "/keys/api/{id}/revoke"         identity api_keys::revoke;
+    get  "/roles"                        identity roles::list;
+    get  "/roles/new"                    identity role_forms::blank;
+    post "/roles/new"                    identity role_forms::create;
+    get  "/roles/{id}"                   identity roles::show;
+    get  "/roles/{id}/edit"              identity role_forms::edit;
+    post "/roles/{id}/edit"              identity role_forms::save;
+    get  "/roles/{id}/delete"            identity roles::begin;
+    post "/roles/{id}/delete"            identity roles::delete;
+    get  "/webhooks"                     identity webhooks::list;
+    get  "/webhooks/new"                 identity webhook_forms::blank;
+    post "/webhooks/new"                 identity webhook_forms::create;
+    get  "/webhooks/{id}"                identity webhook::show;
+    get  "/webhooks/{id}/edit"           identity webhook_forms::edit;
+    post "/webhooks/{id}/edit"           identity webhook_forms::save;
+    get  "/webhooks/{id}/status"         identity webhook::begin;
+    post "/webhooks/{id}/status"         identity webhook::change_status;
+    get  "/webhooks/{id}/rotate"         identity webhook::begin;
+    post "/webhooks/{id}/rotate"         identity webhook::rotate;
+    get  "/webhooks/{id}/test"           identity webhook::begin;
+    post "/webhooks/{id}/test"           identity webhook::test;
+    get  "/webhooks/{id}/replay"         identity webhook::begin;
+    post "/webhooks/{id}/replay"         identity webhook::replay;
+    get  "/webhooks/{id}/delete"         identity webhook::begin;
+    post "/webhooks/{id}/delete"         identity webhook::delete;
     get  "/security"                     identity security::show;
     get  "/security/factors"             identity factors::list;
     get  "/security/factors/new"         identity factor_setup::again;
@@ -264,7 +288,7 @@ mod tests {
             assert!(known.contains(page.module), "{page:?}");
             let expected = match page.path.split('/').nth(1).unwrap_or_default() {
                 "" | "palette" | "logout" | "settings" | "security" | "step-up" | "keys"
-                | "users" => "identity",
+                | "users" | "webhooks" | "roles" => "identity",
                 first if first.starts_with("audit") => "audit",
                 _ => "banking",
             };

@@ -15,6 +15,7 @@ use tenancy::{
     keyring::Keyring,
     policy::{RateLimitPolicy, SecurityPolicy},
 };
+use webhooks::Webhooks;
 
 /// The parts that the composition root brings; the same ones that the API has.
 pub struct ConsoleParts {
@@ -28,6 +29,8 @@ pub struct ConsoleParts {
     pub directory: Directory,
     /// The tenants' keys: for cursors, and for commands that open personal data.
     pub keyring: Arc<Keyring>,
+    /// Where other systems are told what happened.
+    pub webhooks: Webhooks,
     /// What time it is.
     pub clock: Clock,
     /// The rate windows, shared with the API: one budget.

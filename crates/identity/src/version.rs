@@ -15,8 +15,18 @@ pub(crate) fn check(
 ) -> Result<i64, Failure> {
     let version: i64 =
         row.ok_or_else(Refusal::not_found)?.try_get("version").map_err(DbError::from)?;
+    same(version, expected, changed)?;
+    Ok(version)
+}
+
+/// Whether this is the version that the caller has seen; none is any.
+pub(crate) fn same(
+    version: i64,
+    expected: Option<i64>,
+    changed: &'static str,
+) -> Result<(), Refusal> {
     if expected.is_none_or(|expected| expected == version) {
-        return Ok(version);
+        return Ok(());
     }
-    Err(Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", changed).into())
+    Err(Refusal::new(RefusalKind::PreconditionFailed, "version_conflict", changed))
 }

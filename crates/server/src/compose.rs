@@ -202,6 +202,7 @@ impl Installation {
             identity: self.identity.clone(),
             directory: self.directory.clone(),
             keyring: Arc::clone(&self.keyring),
+            webhooks: self.webhooks.clone(),
             clock: self.clock.clone(),
             rates: Arc::clone(&self.rates),
             rate_limit_floor_per_minute: self.api.rate_limit_floor_per_minute,

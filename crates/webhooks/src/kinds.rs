@@ -19,8 +19,25 @@ pub const KINDS: [(&str, Permission); 9] = [
     ("transfer", TransactionRead),
 ];
 
+/// The names that the actor may follow, each once, in the order of the list.
+pub(crate) fn offered(operations: &Operations, context: &OpContext) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for (_, _, name) in events::PUBLISHED {
+        if !names.contains(name) && is_offered(operations, context, name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Whether the actor reads every object that events of this name are about, whatever the
+/// circumstances: a webhook goes on at all hours and from everywhere.
+pub(crate) fn is_offered(operations: &Operations, context: &OpContext, name: &str) -> bool {
+    permission_of(name).is_some_and(|permission| operations.assured(context, permission).is_all())
+}
+
 /// The permission to read every object that events of this name are about.
-pub(crate) fn permission_of(event_type: &str) -> Option<Permission> {
+fn permission_of(event_type: &str) -> Option<Permission> {
     let (kind, _, _) = events::PUBLISHED.iter().find(|(_, _, name)| *name == event_type)?;
     KINDS.iter().find(|(known, _)| known == kind).map(|(_, permission)| *permission)
 }

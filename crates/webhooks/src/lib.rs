@@ -203,6 +203,11 @@ impl Webhooks {
         self.inner.operations.read(context, &view).await
     }
 
+    /// The names of events that the actor may have told to other systems, kind by kind.
+    pub fn offered(&self, context: &OpContext) -> Vec<&'static str> {
+        kinds::offered(&self.inner.operations, context)
+    }
+
     async fn call<C: Command>(
         &self,
         context: &OpContext,

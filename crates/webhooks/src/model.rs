@@ -10,7 +10,7 @@ use tenancy::{DbError, OpContext};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::kinds::permission_of;
+use crate::kinds::is_offered;
 
 const REPLAYED_IDS_MAX: usize = 1_000;
 
@@ -228,12 +228,7 @@ impl NewWebhook {
         let mut names = self.event_types.clone();
         names.sort_unstable();
         names.dedup();
-        let is_readable = |name: &String| {
-            permission_of(name)
-                // It goes on at all hours and from everywhere.
-                .is_some_and(|permission| operations.assured(context, permission).is_all())
-        };
-        if names.is_empty() || !names.iter().all(is_readable) {
+        if names.is_empty() || !names.iter().all(|name| is_offered(operations, context, name)) {
             let message =
                 "Expected names of events of which you may read every object, one at least";
             faults.push(fault("event_types", message));

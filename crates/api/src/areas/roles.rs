@@ -36,7 +36,7 @@ pub(crate) async fn create(
     Caller(context): Caller,
     Json(new): Json<CreateRole>,
 ) -> Answer {
-    let role = state.identity.create_role(&context, new.into()).await?;
+    let role = state.identity.create_role(&context, None, new.into()).await?;
     Ok(made(role))
 }
 

@@ -1,6 +1,8 @@
 //! Adding a person and changing one. A change is made on the version that was drawn: where
 //! somebody else was faster, both values are shown and a person decides.
 
+use std::collections::BTreeSet;
+
 use access::Permission;
 use askama::Template;
 use axum::extract::Path;
@@ -170,7 +172,8 @@ pub(crate) async fn edit(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
     demand(&visitor, Permission::UserUpdate)?;
     let user = visitor.console.identity.user(visitor.context(), id).await?;
     let now = filled(&user);
-    draw_edit(&visitor, &user, (&now, Form::new(&now), user.version), (Vec::new(), StatusCode::OK))
+    let drawn = (&now, Form::new(&now), user.version);
+    draw_edit(&visitor, &user, drawn, (Vec::new(), StatusCode::OK)).await
 }
 
 /// `POST /users/{id}/edit`.
@@ -223,7 +226,7 @@ async fn not_saved(
     };
     let said = Refusal { detail: detail.to_owned(), ..refusal.clone() };
     let drawn = (form, Form::refused(form, &said), version);
-    draw_edit(visitor, &user, drawn, (conflicts, status))
+    draw_edit(visitor, &user, drawn, (conflicts, status)).await
 }
 
 /// What differs from what is there, of the fields that the form shows.
@@ -304,15 +307,16 @@ fn differences(now: &Params, yours: &Params) -> Vec<Conflict> {
 }
 
 /// The roles that the visitor may give, and those that the person holds already.
-fn offered(visitor: &Visitor, held: &[String]) -> Vec<(String, String)> {
+fn offered(visitor: &Visitor, held: &[String], custom: &[String]) -> Vec<(String, String)> {
     let given = visitor.console.identity.grantable_roles(visitor.context());
     let blueprint = visitor.context().tenant.blueprint.roles();
     let offered = blueprint
         .iter()
         .copied()
         .filter(|role| given.contains(role) || held.iter().any(|one| one == role));
-    // Custom roles are given over the interface; whoever holds one keeps it here.
-    let custom = held.iter().map(String::as_str).filter(|role| !blueprint.contains(role));
+    // Whoever holds one that the visitor may not give keeps it.
+    let kept = held.iter().filter(|role| !blueprint.contains(&role.as_str()));
+    let custom: BTreeSet<&str> = custom.iter().chain(kept).map(String::as_str).collect();
     offered.chain(custom).map(|role| (role.to_owned(), kit::words(role))).collect()
 }
 
@@ -328,7 +332,7 @@ fn draw_new(
         "/v1/users",
         Some(body.to_owned()),
     );
-    let mut roles = offered(visitor, &[]);
+    let mut roles = offered(visitor, &[], &[]);
     // The least comes first: nobody becomes mighty by a slip.
     roles.reverse();
     let invites = invites(params);
@@ -336,7 +340,7 @@ fn draw_new(
 }
 
 /// The form, what it holds, and the version that its texts were written upon.
-fn draw_edit(
+async fn draw_edit(
     visitor: &Visitor,
     user: &UserRecord,
     (values, form, version): (&Params, Form, i64),
@@ -348,7 +352,8 @@ fn draw_edit(
         .crumb(user.username.clone(), format!("/users/{}", user.id))
         // What the form shows; its `ETag` is what a change of it has to name.
         .api(format!("/v1/users/{}", user.id));
-    let roles = offered(visitor, &user.roles);
+    let custom = visitor.console.identity.grantable_custom_roles(visitor.context()).await?;
+    let roles = offered(visitor, &user.roles, &custom);
     let further = roles.iter().map(|(role, words)| {
         let name = format!("{ALSO}{role}");
         let is_ticked = values.get(&name).is_some();

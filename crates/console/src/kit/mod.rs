@@ -168,12 +168,12 @@ pub(crate) fn date(day: impl Borrow<Date>) -> Markup {
 pub(crate) fn badge(status: &str) -> Markup {
     let tone = match status {
         "active" | "posted" | "success" | "sealed" | "verified" | "completed" | "approved"
-        | "captured" | "enabled" | "ok" => "good",
+        | "captured" | "delivered" | "enabled" | "ok" => "good",
         "pending" | "pending_approval" | "pre_published" | "not_started" | "in_review"
         | "authorised" | "held" | "authorized" | "processing" => "wait",
         "frozen" | "locked" | "dormant" | "restricted" | "warning" | "suspended" => "care",
-        "failed" | "failure" | "denied" | "rejected" | "revoked" | "blocked" | "error"
-        | "critical" => "bad",
+        "failed" | "failing" | "failure" | "given_up" | "denied" | "rejected" | "revoked"
+        | "blocked" | "error" | "critical" => "bad",
         _ => "calm",
     };
     Markup(format!("<span class=\"badge badge--{tone}\">{}</span>", escaped(&words(status))))

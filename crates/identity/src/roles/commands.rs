@@ -8,7 +8,7 @@ use tenancy::{DbError, OpContext, Query, TenantTx};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{ONE, RoleRecord, RoleType, no_machine, resource};
+use super::{ONE, RoleRecord, no_machine, resource};
 use crate::{Identity, version};
 
 const LOCK_ALL: &str = tenancy::sql!("identity/roles.sql", "lock_all");
@@ -28,7 +28,7 @@ const ENDED_MAX: i64 = 1_000;
 /// The custom roles of one tenant.
 const ROLES_MAX: i64 = 200;
 /// Of a `version_conflict`.
-const CHANGED: &str = "The role was changed since it was read";
+pub(super) const CHANGED: &str = "The role was changed since it was read";
 
 /// Makes one.
 pub(super) struct CreateRole {
@@ -53,7 +53,7 @@ pub(super) struct DeleteRole {
 }
 
 /// The role, or every fault of its definition.
-fn checked(definition: &RoleDefinition) -> Result<CustomRole, Refusal> {
+pub(super) fn checked(definition: &RoleDefinition) -> Result<CustomRole, Refusal> {
     let mut errors = match CustomRole::parse(definition) {
         Ok(role) => match unknown_currencies(definition) {
             errors if errors.is_empty() => return Ok(role),
@@ -116,18 +116,11 @@ async fn locked(
     no_machine(context)?;
     // Whose it is never changes; row security has the blueprint's locked by nobody.
     let known = stored(transaction, context, (identity, role)).await?;
-    if known.role_type == RoleType::System {
-        let detail = "What a system role may do is its blueprint's";
-        return Err(Refusal::new(RefusalKind::Rule, "system_role", detail).into());
-    }
+    identity.check_power_over_role(context, &known)?;
     let row = transaction.query_opt(LOCK, &[&transaction.tenant(), &role]).await?;
     version::check(row.as_ref(), expected_version, CHANGED)?;
     let before = stored(transaction, context, (identity, role)).await?;
-    if context.actor.roles.contains(&before.name) {
-        let detail = "Nobody changes a role that they hold";
-        return Err(Refusal::new(RefusalKind::Denied, "own_role", detail).into());
-    }
-    identity.check_reach(context, &checked(&definition_of(&before))?)?;
+    identity.check_power_over_role(context, &before)?;
     if !context.actor.is_system() {
         // Nobody ends the sessions, or takes the power, of the mightier.
         let parameters: [&(dyn ToSql + Sync); 2] = [&transaction.tenant(), &before.name];
@@ -142,7 +135,7 @@ async fn locked(
     Ok(before)
 }
 
-fn definition_of(record: &RoleRecord) -> RoleDefinition {
+pub(super) fn definition_of(record: &RoleRecord) -> RoleDefinition {
     RoleDefinition { name: record.name.clone(), permissions: record.permissions.clone() }
 }
 

@@ -13,15 +13,16 @@ mod commands;
 use access::{Permission, Resource, RoleDefinition, RolePermission, Scope};
 use jiff::Timestamp;
 use operation::{
-    Call, Found, OperationError, Page, PageRequest, Refusal, RefusalKind, View, read::ViewFailure,
+    Call, Found, OperationError, Page, PageRequest, Refusal, RefusalKind, View, page::LIMIT_MAX,
+    read::ViewFailure,
 };
 use serde::{Deserialize, Serialize};
 use tenancy::{ActorKind, Blueprint, Database, DbError, OpContext, Query};
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use crate::{Identity, sessions::Forgotten};
-use commands::{ChangeRole, CreateRole, DeleteRole};
+use crate::{Identity, sessions::Forgotten, version};
+use commands::{CHANGED, ChangeRole, CreateRole, DeleteRole, checked};
 
 const LIST: &str = tenancy::sql!("identity/roles.sql", "list");
 const ONE: &str = tenancy::sql!("identity/roles.sql", "one");
@@ -84,12 +85,13 @@ impl Identity {
     pub async fn create_role(
         &self,
         context: &OpContext,
+        idempotency_key: Option<String>,
         definition: RoleDefinition,
     ) -> Result<RoleRecord, OperationError> {
-        self.require_factor_for_roles(context).await?;
+        self.prove_for_roles(context).await?;
         let id = context.clock.new_id();
         let command = CreateRole { identity: self.clone(), id, definition };
-        let call = Call { context: context.clone(), idempotency_key: None, command };
+        let call = Call { context: context.clone(), idempotency_key, command };
         Ok(self.inner.operations.run_one(call).await?.output)
     }
 
@@ -102,7 +104,7 @@ impl Identity {
         (role, expected_version): (Uuid, Option<i64>),
         permissions: Vec<RolePermission>,
     ) -> Result<RoleRecord, OperationError> {
-        self.require_factor_for_roles(context).await?;
+        self.prove_for_roles(context).await?;
         let command = ChangeRole { identity: self.clone(), role, expected_version, permissions };
         self.run_and_forget(context, command, Forgotten::Everybody).await
     }
@@ -113,13 +115,79 @@ impl Identity {
         context: &OpContext,
         (role, expected_version): (Uuid, Option<i64>),
     ) -> Result<(), OperationError> {
-        self.require_factor_for_roles(context).await?;
+        self.prove_for_roles(context).await?;
         let command = DeleteRole { identity: self.clone(), role, expected_version };
         self.run_and_forget(context, command, Forgotten::Everybody).await
     }
 
-    /// What a role may do is worth a second factor, to whoever may say so at all.
-    async fn require_factor_for_roles(&self, context: &OpContext) -> Result<(), OperationError> {
+    /// Refuses what writing the role would refuse of it as it stands now, and changes nothing;
+    /// answers the role as it is, none where it is still to be made. Whether a name is taken
+    /// and whether a tenant has too many is known when it is made.
+    pub async fn preview_role(
+        &self,
+        context: &OpContext,
+        role: Option<(Uuid, i64)>,
+        definition: &RoleDefinition,
+    ) -> Result<Option<RoleRecord>, OperationError> {
+        if !self.may(context, Permission::SettingsUpdate) {
+            return Err(Refusal::denied().into());
+        }
+        no_machine(context)?;
+        self.prove_for_roles(context).await?;
+        let before = match role {
+            None => None,
+            Some((role, expected_version)) => {
+                let before = self.role(context, role).await?;
+                self.check_power_over_role(context, &before)?;
+                version::same(before.version, Some(expected_version), CHANGED)?;
+                Some(before)
+            }
+        };
+        self.check_reach(context, &checked(definition)?)?;
+        Ok(before)
+    }
+
+    /// The custom roles that the actor may give, by name, as far as they may look at roles.
+    pub async fn grantable_custom_roles(
+        &self,
+        context: &OpContext,
+    ) -> Result<Vec<String>, OperationError> {
+        let (mut names, mut page) = (Vec::new(), PageRequest { limit: LIMIT_MAX, after: None });
+        if !self.may(context, Permission::SettingsView) {
+            return Ok(names);
+        }
+        loop {
+            let found = self.roles(context, &page).await?;
+            let may_give = |role: &RoleRecord| {
+                role.role_type == RoleType::Custom
+                    && checked(&commands::definition_of(role))
+                        .is_ok_and(|role| self.check_reach(context, &role).is_ok())
+            };
+            names.extend(found.data.into_iter().filter(may_give).map(|role| role.name));
+            match found.next {
+                None => return Ok(names),
+                next => page.after = next,
+            }
+        }
+    }
+
+    /// Whether the actor may change a role as it is: it is a custom one, not one of theirs, and
+    /// nothing of it is more than they hold.
+    fn check_power_over_role(&self, context: &OpContext, role: &RoleRecord) -> Result<(), Refusal> {
+        if role.role_type == RoleType::System {
+            let detail = "What a system role may do is its blueprint's";
+            return Err(Refusal::new(RefusalKind::Rule, "system_role", detail));
+        }
+        if context.actor.roles.contains(&role.name) {
+            let detail = "Nobody changes a role that they hold";
+            return Err(Refusal::new(RefusalKind::Denied, "own_role", detail));
+        }
+        self.check_reach(context, &checked(&commands::definition_of(role))?)
+    }
+
+    /// What a role may do is worth a second factor, to whoever may say so at all: whoever has
+    /// none, or used none of late, is refused with `step_up_required`.
+    pub async fn prove_for_roles(&self, context: &OpContext) -> Result<(), OperationError> {
         if self.may(context, Permission::SettingsUpdate) {
             self.require_factor_of_people(context).await?;
         }

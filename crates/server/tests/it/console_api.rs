@@ -79,6 +79,8 @@ pub(crate) struct Things {
     change: Uuid,
     key: Uuid,
     user: Uuid,
+    webhook: Uuid,
+    role: Uuid,
 }
 
 impl Things {
@@ -96,6 +98,13 @@ impl Things {
             app.post("/v1/settings/policy/changes").bearer(&token).json(&patch).send().await;
         let key = serde_json::json!({ "name": "Payroll", "role": "officer" });
         let key = app.post("/v1/api-keys").bearer(&token).json(&key).send().await;
+        let webhook =
+            serde_json::json!({ "url": "https://hook.example/", "event_types": ["hold.created"] });
+        let webhook = app.post("/v1/webhooks").bearer(&token).json(&webhook).send().await;
+        let role = serde_json::json!({
+            "name": "night_desk", "permissions": [{ "permission": "account:read" }],
+        });
+        let role = app.post("/v1/roles").bearer(&token).json(&role).send().await;
         app.seal().await;
         let one = async |sql: &str, of: Uuid| -> Uuid {
             app.superuser.query_one(sql, &[&of]).await.unwrap().get(0)
@@ -111,6 +120,8 @@ impl Things {
             change: approvals::id(&change.body["id"]),
             key: approvals::id(&key.body["id"]),
             user: app.bank.users["officer"],
+            webhook: approvals::id(&webhook.body["id"]),
+            role: approvals::id(&role.body["id"]),
         }
     }
 
@@ -124,6 +135,8 @@ impl Things {
             "settings" => self.change,
             "keys" => self.key,
             "users" => self.user,
+            "webhooks" => self.webhook,
+            "roles" => self.role,
             _ => return path.to_owned(),
         };
         path.replace("{id}", &id.to_string())

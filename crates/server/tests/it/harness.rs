@@ -106,6 +106,7 @@ fn pages(state: &ApiState) -> axum::Router {
         identity: state.identity.clone(),
         directory: state.directory.clone(),
         keyring: Arc::clone(&state.keyring),
+        webhooks: state.webhooks.clone(),
         clock: state.clock.clone(),
         rates: Arc::clone(&state.rates),
         rate_limit_floor_per_minute: config.rate_limit_floor_per_minute,

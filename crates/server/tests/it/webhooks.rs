@@ -31,7 +31,7 @@ use crate::{
     harness::{Answered, App, Bank},
 };
 
-const AT_ONCE: Patience = Patience {
+pub(crate) const AT_ONCE: Patience = Patience {
     delays: &[Duration::ZERO; 3],
     lease: Duration::from_secs(60),
     rest: Duration::ZERO,
@@ -79,14 +79,14 @@ impl Received {
 /// A receiver that answers as it is told to, and 200 when nothing is left to tell; 0 never
 /// answers.
 #[derive(Clone, Default)]
-struct Sink {
+pub(crate) struct Sink {
     received: Arc<Mutex<Vec<Received>>>,
     answers: Arc<Mutex<VecDeque<u16>>>,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Sink {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook?key=receivers-own", listener.local_addr().unwrap());
         let sink = Self { url, ..Self::default() };
@@ -95,7 +95,7 @@ impl Sink {
         sink
     }
 
-    fn answering(self, answers: &[u16]) -> Self {
+    pub(crate) fn answering(self, answers: &[u16]) -> Self {
         self.answers.lock().unwrap().extend(answers);
         self
     }
@@ -104,7 +104,7 @@ impl Sink {
         self.received.lock().unwrap().clone()
     }
 
-    fn ids(&self) -> Vec<String> {
+    pub(crate) fn ids(&self) -> Vec<String> {
         let received = self.received();
         received.iter().map(|one| one.header("webhook-id").to_owned()).collect()
     }
@@ -119,7 +119,7 @@ async fn take(State(sink): State<Sink>, headers: HeaderMap, body: Bytes) -> Stat
     StatusCode::from_u16(answer).unwrap()
 }
 
-fn service(app: &App, guard: Guard, patience: Patience) -> Webhooks {
+pub(crate) fn service(app: &App, guard: Guard, patience: Patience) -> Webhooks {
     let (operations, keyring) = (app.operations.clone(), Arc::clone(&app.keyring));
     Webhooks::with_patience(operations, keyring, Client::plain(guard), patience)
 }
@@ -130,7 +130,7 @@ async fn worker(app: &App, slug: &str) -> OpContext {
 }
 
 /// Relays and delivers until nothing more is due; says how much was taken.
-async fn deliver(app: &App, webhooks: &Webhooks, slug: &str) -> u64 {
+pub(crate) async fn deliver(app: &App, webhooks: &Webhooks, slug: &str) -> u64 {
     Relay::new(open(&app.database, "strongroom_sealer"), app.clock.clone()).drain().await.unwrap();
     webhooks.deliver_due(&worker(app, slug).await, || false).await.unwrap()
 }
@@ -150,7 +150,7 @@ async fn create(app: &App, bank: &Bank, url: &str) -> (Uuid, String) {
 }
 
 /// So many events of one account, each of the next version.
-async fn change(app: &App, bank: &Bank, account_id: Uuid, times: usize) {
+pub(crate) async fn change(app: &App, bank: &Bank, account_id: Uuid, times: usize) {
     let context = app.cli(&bank.slug).await;
     for _ in 0..times {
         let sql = "SELECT status FROM ledger_accounts WHERE id = $1";
