@@ -103,6 +103,7 @@ install_interop() {
     install_python_stacks "$tests/passkeys/requirements.txt" "$folder/passkeys"
     install_python_stacks "$tests/interop/signatures.txt" "$folder/signatures"
     install_python_stacks "$tests/interop/audit.txt" "$folder/audit"
+    install_python_stacks "$tests/interop/secret_stores.txt" "$folder/moto"
     if ! cmp -s "$tests/interop/package.json" "$folder/node/package.json"; then
         say "installing Node libraries for the interop tests"
         have npm || install_packages nodejs npm

@@ -12,6 +12,7 @@ pub mod note;
 pub mod password;
 pub mod primitives;
 pub mod sealed;
+pub mod sealed_text;
 pub mod secret;
 pub mod signing;
 pub mod token;

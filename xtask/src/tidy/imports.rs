@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("hotstate", &["tenancy", "vault"]),
     ("operation", &["access", "audit", "events", "hotstate", "tenancy", "vault"]),
     ("outward", &[]),
+    ("secrets", &["outward", "vault"]),
     ("notify", &["access", "audit", "operation", "outward", "tenancy", "vault"]),
     ("webhooks", &["access", "audit", "events", "operation", "outward", "tenancy", "vault"]),
     (
@@ -119,6 +120,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "notify",
             "operation",
             "outward",
+            "secrets",
             "tenancy",
             "vault",
             "webhooks",
@@ -134,8 +136,8 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("tower-http", &["api", "console", "server"], "domains know no HTTP"),
     (
         "hyper",
-        &["notify", "outward", "server", "webhooks"],
-        "only the composition root listens; outward connects, and two say what is asked",
+        &["notify", "outward", "secrets", "server", "webhooks"],
+        "only the composition root listens; outward connects, and three say what is asked",
     ),
     ("lettre", &["notify"], "mail leaves the house through one door"),
     ("bcrypt", &["vault", "bench"], "all cryptography is the vault's; bench measures beside it"),

@@ -1,10 +1,16 @@
 //! `strongroom config`: shows and explains what was set, and never a secret.
 
+use std::io::Read as _;
+
 use clap::Subcommand;
+use zeroize::Zeroizing;
 
 use super::exit::Usage;
 use super::output::Output;
 use crate::config::{Configuration, settings};
+
+/// No secret of a configuration is longer.
+const SEALED_BYTES_MAX: usize = 16_384;
 
 /// Inspect the configuration.
 #[derive(Debug, Subcommand)]
@@ -18,6 +24,12 @@ pub enum Command {
     /// Say what a setting does, what it accepts, its default, and what it is now and why.
     Explain {
         /// Its name or an alias.
+        name: String,
+    },
+    /// Seal a secret setting's value, read from standard input, under `ENCRYPTION_KEY`; the text that is printed may
+    /// stand in its place, for this setting alone.
+    Seal {
+        /// The setting's name or an alias.
         name: String,
     },
 }
@@ -44,6 +56,25 @@ pub(super) fn run(
             Ok(())
         }
         Command::Explain { name } => explain(name, configuration, output),
+        Command::Seal { name } => output.text(&seal(name, configuration)?),
+    }
+}
+
+/// Never from the command line: every process on the machine may read that.
+fn seal(name: &str, configuration: &Configuration) -> anyhow::Result<String> {
+    let wanted = name.to_uppercase();
+    let setting = settings::find(&wanted).ok_or_else(|| unknown(name, &wanted))?;
+    let mut text = Zeroizing::new(String::with_capacity(SEALED_BYTES_MAX));
+    let most = u64::try_from(SEALED_BYTES_MAX)? + 1;
+    std::io::stdin().take(most).read_to_string(&mut text)?;
+    match text.len() {
+        _ if text.trim().is_empty() => {
+            Err(Usage("standard input holds no value".to_owned()).into())
+        }
+        length if length > SEALED_BYTES_MAX => {
+            Err(Usage(format!("standard input holds more than {SEALED_BYTES_MAX} bytes")).into())
+        }
+        _ => Ok(configuration.seal(setting, &text)?),
     }
 }
 
@@ -90,6 +121,12 @@ fn ways_to_set(setting: &settings::Setting) -> String {
     let mut ways: Vec<String> = names().map(|name| format!("{name}=…")).collect();
     if setting.secret {
         ways.extend(names().map(|name| format!("{name}_FILE=/path")));
+    }
+    if setting.secret {
+        ways.push(
+            "a text of `config seal`, aws-sm://…, aws-kms://… or azure-kv://… in its place"
+                .to_owned(),
+        );
     }
     ways.push(format!("{} = … in --config FILE", setting.name.to_lowercase()));
     ways.join(", ")

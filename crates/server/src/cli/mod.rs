@@ -65,7 +65,7 @@ pub enum Command {
     /// Apply, take back and inspect the schema's migrations.
     #[command(subcommand)]
     Migrate(migrate::Command),
-    /// Inspect the configuration.
+    /// Inspect the configuration, and seal what is secret in it.
     #[command(subcommand)]
     Config(config::Command),
     /// Print the OpenAPI 3.1 document of the API, as JSON.
@@ -112,7 +112,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     if let Some(folder) = attaches_in(&cli.command) {
         sources = sources.or_running(folder);
     }
-    let configuration = Configuration::read(&sources);
+    let configuration = if works_without_secrets(&cli.command) {
+        Configuration::read_with(&sources, &|_| Err(secrets::Refusal::NotAsked))
+    } else {
+        Configuration::read(&sources)
+    };
     let output = Output::new(cli.global.output);
     logging::start(&configuration, &cli.command);
     match cli.command {
@@ -135,6 +139,18 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Bench(options) => bench::run(options, &configuration, cli.global.output).await,
         Command::Docs(command) => docs::run(&command, output),
     }
+}
+
+/// Whoever completes a command line must not wait for a secret manager.
+fn works_without_secrets(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Openapi
+            | Command::Access(_)
+            | Command::Completion(_)
+            | Command::Man(_)
+            | Command::Docs(_)
+    )
 }
 
 /// The folder in which a command looks for a development installation to work on

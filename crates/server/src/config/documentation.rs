@@ -37,10 +37,45 @@ a superuser, bypasses row security or owns the tables. All faults are listed tog
 
 ## Not yet
 
-Named in the specification, and arriving with the feature that reads them, so that no setting is without effect: secret \
-managers (`aws-sm://`, `azure-kv://`), \
-sealed URLs, `DATABASE_DIRECT_URL`, `DATABASE_REPLICA_URL`, `KAFKA_*`, `SENTRY_DSN`, \
+Named in the specification, and arriving with the feature that reads them, so that no setting is without effect: \
+`DATABASE_DIRECT_URL`, `DATABASE_REPLICA_URL`, `KAFKA_*`, `SENTRY_DSN`, \
 object stores and SIEM.
+";
+
+const SECRETS: &str = "
+## What may stand in the place of a secret
+
+Wherever a secret may stand (environment, `.env`, TOML, the file of `NAME_FILE`), one of these may stand for it. They are \
+followed once, before anything is checked; a fault names the setting and the way, never what was found, and \
+`config check` says which way a value came.
+
+| Text | What it is | Needs |
+|---|---|---|
+| `sealed:v1:…` | What `strongroom config seal NAME` printed: the value from its standard input, sealed under a key that \
+is derived from `ENCRYPTION_KEY`, for this setting alone | `ENCRYPTION_KEY` |
+| `aws-sm://name`, `aws-sm://name#member` | A secret of AWS Secrets Manager by name or ARN, or a text in the JSON object \
+that it is | a build with `--features aws` |
+| `aws-kms://BASE64` | What AWS KMS decrypts the ciphertext to. For a root it may be 32 bytes as they are | a build with \
+`--features aws` |
+| `azure-kv://vault/name`, `azure-kv://vault/name/version` | A secret of Azure Key Vault | a build with \
+`--features azure` |
+
+The two roots, `ENCRYPTION_KEY` and `FIELD_ENCRYPTION_KEY`, may be references and cannot be sealed. Sealed texts do not \
+open under another root: seal them anew before a root is changed.
+
+Who asks is told by the process environment alone (not by `.env` or TOML):
+
+- AWS: `AWS_ACCESS_KEY_ID` with `AWS_SECRET_ACCESS_KEY` and, for a session, `AWS_SESSION_TOKEN`; else the profile that \
+`AWS_PROFILE` names in `AWS_SHARED_CREDENTIALS_FILE` (`~/.aws/credentials`); else the machine's role by IMDSv2 \
+(`AWS_EC2_METADATA_SERVICE_ENDPOINT`, `AWS_EC2_METADATA_DISABLED`). The region is `AWS_REGION`, `AWS_DEFAULT_REGION`, \
+the profile's or the machine's. `AWS_ENDPOINT_URL` asks elsewhere.
+- Azure: `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET` of an application; else the machine's managed \
+identity, of several the one that `AZURE_CLIENT_ID` names. `AZURE_AUTHORITY_HOST`, `AZURE_POD_IDENTITY_AUTHORITY_HOST` \
+and `AZURE_KEYVAULT_ENDPOINT` ask elsewhere.
+
+Stores are asked over TLS that the system's roots vouch for; over http only on this machine and its metadata. Redirects \
+are not followed, answers are read up to 16 KiB, and each value is waited for half a minute at most. What a store gives is \
+read at the start of a command and not again.
 ";
 
 /// The whole document.
@@ -51,6 +86,7 @@ pub fn markdown() -> String {
         let _ = write!(text, "\n## {}\n", group.title);
         group.settings.iter().for_each(|setting| describe(&mut text, setting));
     }
+    text.push_str(SECRETS);
     text.push_str(SAFETY);
     text
 }
@@ -63,6 +99,10 @@ fn describe(text: &mut String, setting: &Setting) {
         let _ = writeln!(text, "- Also: `{}`.", setting.aliases.join("`, `"));
     }
     if setting.secret {
-        let _ = writeln!(text, "- Secret; also as `{}_FILE`.", setting.name);
+        let _ = writeln!(
+            text,
+            "- Secret; also as `{}_FILE`, [sealed or a reference](#what-may-stand-in-the-place-of-a-secret).",
+            setting.name
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! It refuses to know what the values are used for.
 
 mod documentation;
+mod opening;
 pub mod running;
 mod safety;
 pub mod settings;
@@ -13,6 +14,7 @@ mod source;
 mod tests;
 pub mod value;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,7 +28,11 @@ use api::Network;
 use audit::anchor::Anchor;
 use hotstate::shared::StoreAddress;
 use notify::{Gateway, GatewayConfig, Smtp, SmtpConfig, Transport, Transports};
+use opening::Fetch;
 use outward::{Client, Guard};
+use secrets::Stores;
+use settings::Setting;
+use source::Resolved;
 use tenancy::DatabaseConfig;
 use tenancy::policy::{JwtAlgorithm, PolicyOverrides};
 use tracing_subscriber::EnvFilter;
@@ -34,6 +40,9 @@ use vault::{RootKey, RootKeys, SecretBytes};
 use zeroize::Zeroizing;
 
 use crate::serve::tls::{Certificate, Pair};
+
+/// What the others are sealed under.
+const ROOT: &str = "ENCRYPTION_KEY";
 
 /// Something wrong with the configuration. Never carries a secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +115,8 @@ pub struct Configuration {
     running: Option<running::Running>,
     /// Faults of form and place, found while reading.
     faults: Vec<Fault>,
+    /// Settings that are set, to something that leads to no value.
+    unopened: BTreeSet<&'static str>,
 }
 
 impl fmt::Debug for Configuration {
@@ -131,7 +142,15 @@ pub struct Shown {
 impl Configuration {
     /// Reads everything; faults are kept until they are asked for.
     pub fn read(sources: &Sources) -> Self {
-        let (values, mut faults) = source::resolve(sources);
+        Self::read_with(sources, &|reference| {
+            let now = tenancy::Clock::System.now();
+            Stores { environment: &sources.environment, now }.fetch(reference)
+        })
+    }
+
+    /// The same, where references are followed by `fetch`.
+    pub(crate) fn read_with(sources: &Sources, fetch: &Fetch<'_>) -> Self {
+        let Resolved { values, mut faults, unopened } = source::resolve(sources, fetch);
         for setting in settings::all() {
             if let Some(found) = values.get(setting.name)
                 && let Err(message) = setting.kind.check(&found.text)
@@ -148,7 +167,7 @@ impl Configuration {
         let attached = |found: &Found| matches!(found.origin, Origin::Running(_));
         let is_attached = values.get("DATABASE_URL").is_some_and(attached);
         let running = sources.running.clone().filter(|_| is_attached);
-        Self { values, running, faults }
+        Self { values, running, faults, unopened }
     }
 
     /// The development installation that it fell back to, where no database was named.
@@ -177,19 +196,40 @@ impl Configuration {
     /// Whether it can be served with: complete, and outside development safe.
     pub fn check_serving(&self) -> Result<(), Faults> {
         let mut faults = self.faults.clone();
-        faults.extend(if self.deployment().is_strict() {
+        faults.extend(self.of_what_opened(if self.deployment().is_strict() {
             safety::faults(&self.values, self.deployment())
         } else {
             safety::missing(&self.values)
-        });
+        }));
         Faults::unless_empty(faults)
     }
 
     /// What is refused outside development, whatever `ENV` says.
     pub fn check_production(&self) -> Result<(), Faults> {
         let mut faults = self.faults.clone();
-        faults.extend(safety::faults(&self.values, Deployment::Production));
+        faults.extend(self.of_what_opened(safety::faults(&self.values, Deployment::Production)));
         Faults::unless_empty(faults)
+    }
+
+    /// What was set and leads to no value has its fault, and is not missing besides.
+    fn of_what_opened(&self, mut faults: Vec<Fault>) -> Vec<Fault> {
+        faults.retain(|fault| !self.unopened.contains(fault.setting.as_str()));
+        faults
+    }
+
+    /// Seals a secret setting's value, to be set in its place.
+    pub fn seal(&self, setting: &Setting, text: &str) -> Result<String, Faults> {
+        // What is wrong with the others is no matter here: they may not be there yet.
+        let of_root = self.faults.iter().filter(|fault| fault.setting.starts_with(ROOT));
+        Faults::unless_empty(of_root.cloned().collect())?;
+        let missing = || Fault::new(ROOT, "is not set: there is nothing to seal under");
+        let root = self.values.get(ROOT).ok_or_else(missing).map_err(Faults::one)?;
+        let root = RootKey::parse(&root.text)
+            .map_err(|error| Faults::one(Fault::new(ROOT, error.to_string())))?;
+        let text = source::tidy(setting, text);
+        let refused = |message| Faults::one(Fault::new(setting.name, message));
+        setting.kind.check(&text).map_err(refused)?;
+        opening::seal(setting, &text, &root).map_err(Faults::one)
     }
 
     /// Every setting with its value and source, secrets redacted.
@@ -208,7 +248,9 @@ impl Configuration {
                             } else {
                                 format!(" ({})", found.key)
                             };
-                            format!("{}{alias}", found.origin)
+                            let through =
+                                found.through.map(|means| format!(", {means}")).unwrap_or_default();
+                            format!("{}{alias}{through}", found.origin)
                         },
                     ),
                 }
@@ -512,7 +554,7 @@ pub fn wants_colours() -> bool {
 }
 
 /// Secrets as their kind and length at most; of a database where it is.
-fn show(setting: &settings::Setting, text: &Zeroizing<String>) -> String {
+fn show(setting: &Setting, text: &Zeroizing<String>) -> String {
     if !setting.secret {
         return text.to_string();
     }

@@ -1,12 +1,13 @@
 //! Owns where values come from and which one wins: environment, then `.env` (in
 //! development), then a TOML file, then the default. It knows no setting's meaning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::opening::{self, Fetch};
 use super::running::Running;
 use super::settings::{self, Setting};
 use super::{Fault, Faults, value};
@@ -95,13 +96,23 @@ pub struct Found {
     pub key: String,
     /// The file that `NAME_FILE` names.
     pub file: Option<PathBuf>,
+    /// What was set in its place: `sealed`, or the store that a reference leads to.
+    pub through: Option<&'static str>,
 }
 
 /// All values by the settings' names. A setting without value and default is absent.
 pub(super) type Values = BTreeMap<&'static str, Found>;
 
+/// What was found: values in the clear, and what is wrong.
+pub(super) struct Resolved {
+    pub(super) values: Values,
+    pub(super) faults: Vec<Fault>,
+    /// Settings that are set, to something that leads to no value.
+    pub(super) unopened: BTreeSet<&'static str>,
+}
+
 /// Finds every setting's value, and everything that is wrong with where they stand.
-pub(super) fn resolve(sources: &Sources) -> (Values, Vec<Fault>) {
+pub(super) fn resolve(sources: &Sources, fetch: &Fetch<'_>) -> Resolved {
     let mut faults = Vec::new();
     let mut layers = vec![(Origin::Environment, sources.environment.clone())];
     let toml = sources.toml.as_ref().map(|(path, text)| {
@@ -134,14 +145,19 @@ pub(super) fn resolve(sources: &Sources) -> (Values, Vec<Fault>) {
             values.insert(setting.name, found);
         }
     }
-    compose_database_url(&mut values, &mut faults);
     if let Some(running) = &sources.running
-        && !values.contains_key("DATABASE_URL")
+        && !names_a_database(&values)
         && is_development(&sources.environment, layers_of_toml(&layers))
     {
         attach(running, &mut values);
     }
-    (values, faults)
+    let unopened = opening::open(&mut values, &mut faults, fetch);
+    compose_database_url(&mut values, &mut faults);
+    Resolved { values, faults, unopened }
+}
+
+fn names_a_database(values: &Values) -> bool {
+    values.contains_key("DATABASE_URL") || PARTS.iter().any(|part| values.contains_key(part))
 }
 
 fn layers_of_toml(
@@ -159,6 +175,7 @@ fn attach(running: &Running, values: &mut Values) {
                 origin: Origin::Running(running.path.clone()),
                 key: name.to_owned(),
                 file: None,
+                through: None,
             };
             values.insert(name, found);
         }
@@ -193,6 +210,7 @@ fn candidates(
                     origin: origin.clone(),
                     key: name.to_owned(),
                     file: None,
+                    through: None,
                 });
             }
             let file_key = format!("{name}_FILE");
@@ -207,6 +225,7 @@ fn candidates(
                             origin: origin.clone(),
                             key: file_key,
                             file: Some(PathBuf::from(path)),
+                            through: None,
                         });
                     }
                     Err(error) => faults
@@ -218,7 +237,7 @@ fn candidates(
     found
 }
 
-fn tidy(setting: &Setting, text: &str) -> Zeroizing<String> {
+pub(super) fn tidy(setting: &Setting, text: &str) -> Zeroizing<String> {
     let text = text.trim();
     let is_url = setting.kind == value::Kind::DatabaseUrl;
     Zeroizing::new(if is_url { value::plain_database_url(text) } else { text.to_owned() })
@@ -232,6 +251,7 @@ fn choose(setting: &Setting, candidates: Vec<Found>, faults: &mut Vec<Fault>) ->
         origin: Origin::Default,
         key: setting.name.to_owned(),
         file: None,
+        through: None,
     });
     let mut candidates = candidates.into_iter();
     let Some(first) = candidates.next() else { return default };
@@ -282,7 +302,7 @@ fn compose_database_url(values: &mut Values, faults: &mut Vec<Fault>) {
         None => {
             values.insert(
                 "DATABASE_URL",
-                Found { text: url, origin, key: "DB_…".to_owned(), file: None },
+                Found { text: url, origin, key: "DB_…".to_owned(), file: None, through: None },
             );
         }
     }

@@ -82,6 +82,7 @@ mod redaction;
 mod roles;
 mod row_changes;
 mod second_factors;
+mod secret_stores;
 mod serving;
 mod shared_state;
 mod statements;

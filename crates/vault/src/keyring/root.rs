@@ -43,7 +43,7 @@ impl RootKey {
         SecretBytes::from_slice(&derived[..])
     }
 
-    pub(super) fn material(&self) -> &SymmetricKey {
+    pub(crate) fn material(&self) -> &SymmetricKey {
         &self.0
     }
 

@@ -47,6 +47,11 @@ pub(crate) fn audit_python() -> Option<PathBuf> {
     is_there("pymerkle").then(|| folder().join("audit/bin/python"))
 }
 
+/// The Python that has a cloud.
+pub(crate) fn moto_python() -> Option<PathBuf> {
+    is_there("moto").then(|| folder().join("moto/bin/python"))
+}
+
 /// Where `install_interop` puts things: beside the build that this test is part of.
 fn folder() -> PathBuf {
     let program = std::env::current_exe().unwrap();
@@ -62,6 +67,7 @@ fn is_there(stack: &str) -> bool {
         "jose" => folder().join("node/node_modules/jose/package.json"),
         "fido2" => folder().join("passkeys/bin/python"),
         "pymerkle" => folder().join("audit/bin/python"),
+        "moto" => folder().join("moto/bin/python"),
         "http-message-signatures" => folder().join("signatures/bin/python"),
         _ => folder().join("python/bin/python"),
     };
