@@ -130,7 +130,7 @@ pub(super) fn write(permissions: &[RolePermission]) -> String {
 
 fn written(conditions: &Conditions) -> String {
     let mut text = String::new();
-    let mut add = |part: String| text.push_str(&format!("; {part}"));
+    let mut add = |part: String| text.extend(["; ", &part]);
     if conditions.owner_only {
         add("own".to_owned());
     }

@@ -44,7 +44,7 @@ struct Line {
 
 #[derive(Template)]
 #[template(path = "areas/role.html")]
-struct Role {
+struct RolePage {
     page: Page,
     path: String,
     role: RoleRecord,
@@ -193,7 +193,7 @@ async fn draw(visitor: &Visitor, id: Uuid, asked: String, refusal: Option<Refusa
     let status = refusal.as_ref().map_or(StatusCode::OK, status_of);
     visitor.show_as(
         status,
-        &Role {
+        &RolePage {
             page,
             path,
             whose: whose(role.role_type),

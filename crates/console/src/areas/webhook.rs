@@ -169,13 +169,13 @@ pub(crate) async fn replay(visitor: Visitor, Path(id): Path<Uuid>, form: Params)
     let once = visitor.once_of(&form)?;
     let wish = match form.id("event_id")? {
         Some(event) => Replay::Events(vec![event]),
-        None => match form.text("from_position").parse() {
-            Ok(position) => Replay::From(position),
-            Err(_) => {
+        None => {
+            let Ok(position) = form.text("from_position").parse() else {
                 let fault = Refusal::rule("validation_failed", "from_position", "No position");
                 return replay_refused(&visitor, id, (&form, fault)).await;
-            }
-        },
+            };
+            Replay::From(position)
+        }
     };
     proven(&visitor).await?;
     let (webhooks, context) = (&visitor.console.webhooks, visitor.context());
