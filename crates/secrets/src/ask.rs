@@ -53,7 +53,8 @@ impl Answered {
         serde_json::from_slice(&self.body).map_err(|_| Refusal::Unreadable)
     }
 
-    /// The body as text.
+    /// The body as text, as machines of AWS are told of themselves.
+    #[cfg(feature = "aws")]
     pub(crate) fn text(&self) -> Result<Zeroizing<String>, Refusal> {
         let text = std::str::from_utf8(&self.body).map_err(|_| Refusal::Unreadable)?;
         Ok(Zeroizing::new(text.to_owned()))

@@ -1,4 +1,4 @@
-//! Owns what a machine of AWS is told of itself: IMDSv2, which wants a token for each session so
+//! Owns what a machine of AWS is told of itself: `IMDSv2`, which wants a token for each session so
 //! that a forwarded request reads nothing.
 
 use hyper::Method;

@@ -97,14 +97,10 @@ async fn call(
     input: &Value,
 ) -> Result<Answered, Refusal> {
     let caller = Caller::of(stores).await?;
-    let url = match stores.variable(ENDPOINT) {
-        Some(endpoint) => format!("{}/", endpoint.trim_end_matches('/')),
-        None => {
-            // China is a partition with a domain of its own.
-            let end = if caller.region.starts_with("cn-") { ".cn" } else { "" };
-            format!("https://{}.{}.amazonaws.com{end}/", operation.service, caller.region)
-        }
-    };
+    let url = stores.variable(ENDPOINT).map_or_else(
+        || public(operation.service, &caller.region),
+        |endpoint| format!("{}/", endpoint.trim_end_matches('/')),
+    );
     let host = url.split_once("://").map_or("", |(_, rest)| rest.trim_end_matches('/'));
     if host.contains(['/', '?']) {
         return Err(Refusal::Endpoint(ENDPOINT));
@@ -133,6 +129,12 @@ async fn call(
         return Err(refusal_in(&answer));
     }
     answer.or_refused()
+}
+
+/// China is a partition with a domain of its own.
+fn public(service: &str, region: &str) -> String {
+    let end = if region.starts_with("cn-") { ".cn" } else { "" };
+    format!("https://{service}.{region}.amazonaws.com{end}/")
 }
 
 /// AWS says 400 to most that it refuses, and why in a name.

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrets::{Reference, Refusal};
 use vault::SecretBytes;
 use zeroize::Zeroizing;
@@ -184,8 +186,7 @@ fn references_are_followed_before_anything_is_checked() {
     }
     // A root comes as bytes, and opens what was sealed under it.
     let bytes: Vec<u8> = (0..32).map(|byte| byte * 7 + 3).collect();
-    let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let url = sealed("DATABASE_URL", URL, &hexadecimal);
+    let url = sealed("DATABASE_URL", URL, &STANDARD.encode(bytes));
     let configuration =
         read(&environment(&[("ENCRYPTION_KEY", "aws-kms://AQIDBA=="), ("DATABASE_URL", &url)]));
     configuration.check_serving().unwrap();
