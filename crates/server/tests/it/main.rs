@@ -89,3 +89,4 @@ mod tls;
 mod webhooks;
 mod wire;
 mod wire_requests;
+mod witness;
