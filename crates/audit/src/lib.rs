@@ -7,6 +7,7 @@
 
 pub mod anchor;
 pub mod canonical;
+pub mod cosignature;
 pub mod event;
 pub mod export;
 pub mod keys;

@@ -12,7 +12,7 @@ use crate::merkle::Hash;
 /// The signature type byte of plain Ed25519 in key ids and verifier keys.
 const ED25519_TYPE: u8 = 0x01;
 /// Every signature line begins with an em dash and a space.
-const SIGNATURE_PREFIX: &str = "\u{2014} ";
+pub(crate) const SIGNATURE_PREFIX: &str = "\u{2014} ";
 /// Longest note parsed, in bytes: a checkpoint has a few hundred.
 const NOTE_MAX_BYTES: usize = 64 * 1024;
 
@@ -78,32 +78,19 @@ impl NoteVerifier {
         if !is_key_name(name) {
             return Err(NoteError::MalformedKey);
         }
-        Ok(Self { name: name.to_owned(), key_hash: key_hash(name, &public_key), public_key })
+        let key_hash = key_hash(name, ED25519_TYPE, &public_key);
+        Ok(Self { name: name.to_owned(), key_hash, public_key })
     }
 
     /// Reads the text form, checking the hash inside it.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::MalformedKey);
-        };
-        let bytes = STANDARD.decode(key).map_err(|_| NoteError::MalformedKey)?;
-        let (Some((&ED25519_TYPE, key)), 8) = (bytes.split_first(), hash.len()) else {
-            return Err(NoteError::MalformedKey);
-        };
-        let verifier = Self::new(name, key.try_into().map_err(|_| NoteError::MalformedKey)?)?;
-        match u32::from_str_radix(hash, 16) {
-            Ok(hash) if hash.to_be_bytes() == verifier.key_hash => Ok(verifier),
-            _ => Err(NoteError::MalformedKey),
-        }
+        let (name, public_key) = parse_key(text, ED25519_TYPE)?;
+        Self::new(name, public_key)
     }
 
     /// The text form, for auditors and configuration.
     pub fn to_text(&self) -> String {
-        let mut key = vec![ED25519_TYPE];
-        key.extend_from_slice(&self.public_key);
-        let hash = u32::from_be_bytes(self.key_hash);
-        format!("{}+{hash:08x}+{}", self.name, STANDARD.encode(key))
+        key_text(&self.name, ED25519_TYPE, &self.public_key)
     }
 
     /// The key's name.
@@ -145,7 +132,7 @@ impl Note {
                 "the text must end with a newline and hold no control characters",
             ));
         }
-        let mut blob = key_hash(&signer.name, &signer.key.public_key()).to_vec();
+        let mut blob = key_hash(&signer.name, ED25519_TYPE, &signer.key.public_key()).to_vec();
         blob.extend_from_slice(&signer.key.sign(text.as_bytes()));
         Ok(format!("{text}\n{SIGNATURE_PREFIX}{} {}\n", signer.name, STANDARD.encode(blob)))
     }
@@ -206,15 +193,36 @@ fn signature_line(line: &str) -> Result<NoteSignature, NoteError> {
     }
 }
 
-fn is_key_name(name: &str) -> bool {
+pub(crate) fn is_key_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
 }
 
-/// The first four bytes of `SHA-256(name ‖ "\n" ‖ 0x01 ‖ key)`.
-fn key_hash(name: &str, public_key: &[u8; 32]) -> [u8; 4] {
-    let [a, b, c, d, ..] =
-        vault::sha256_parts(&[name.as_bytes(), &[b'\n', ED25519_TYPE], public_key]);
+/// The first four bytes of `SHA-256(name ‖ "\n" ‖ type ‖ key)`.
+pub(crate) fn key_hash(name: &str, key_type: u8, public_key: &[u8; 32]) -> [u8; 4] {
+    let [a, b, c, d, ..] = vault::sha256_parts(&[name.as_bytes(), &[b'\n', key_type], public_key]);
     [a, b, c, d]
+}
+
+/// `name+hash+base64(type ‖ key)`.
+pub(crate) fn key_text(name: &str, key_type: u8, public_key: &[u8; 32]) -> String {
+    let hash = u32::from_be_bytes(key_hash(name, key_type, public_key));
+    let mut key = vec![key_type];
+    key.extend_from_slice(public_key);
+    format!("{name}+{hash:08x}+{}", STANDARD.encode(key))
+}
+
+/// Name and key of that text form, where the type is this one and the hash fits.
+pub(crate) fn parse_key(text: &str, key_type: u8) -> Result<(&str, [u8; 32]), NoteError> {
+    let mut parts = text.splitn(3, '+');
+    let (Some(name), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(NoteError::MalformedKey);
+    };
+    let bytes = STANDARD.decode(key).map_err(|_| NoteError::MalformedKey)?;
+    let Some((&found, key)) = bytes.split_first() else { return Err(NoteError::MalformedKey) };
+    let key: [u8; 32] = key.try_into().map_err(|_| NoteError::MalformedKey)?;
+    let claimed = u32::from_str_radix(hash, 16).map(u32::to_be_bytes);
+    let fits = hash.len() == 8 && claimed.is_ok_and(|hash| hash == key_hash(name, key_type, &key));
+    if found == key_type && fits { Ok((name, key)) } else { Err(NoteError::MalformedKey) }
 }
 
 /// A tree head: the text of a checkpoint note.

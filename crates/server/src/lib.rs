@@ -9,3 +9,4 @@ pub mod config;
 pub mod connect;
 pub mod dev;
 pub mod serve;
+pub mod witness;

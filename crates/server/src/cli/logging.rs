@@ -12,7 +12,7 @@ use crate::config::{self, Configuration};
 /// Starts logging for this process. Commands that answer and end say nothing
 /// below a warning: their answer is what was asked for.
 pub(super) fn start(configuration: &Configuration, command: &Command) {
-    let serves = matches!(command, Command::Serve(_) | Command::Dev(_));
+    let serves = matches!(command, Command::Serve(_) | Command::Dev(_) | Command::Witness(_));
     let is_dev = matches!(command, Command::Dev(_));
     let filter = if configuration.is_log_level_set() || (serves && !is_dev) {
         configuration.log_filter()

@@ -21,6 +21,7 @@ pub mod output;
 pub mod progress;
 pub(crate) mod tenant;
 mod user;
+mod witness;
 
 use std::path::{Path, PathBuf};
 
@@ -90,6 +91,9 @@ pub enum Command {
     /// Prove the audit log.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Cosign the checkpoints of other installations' logs, so that none has two histories.
+    #[command(subcommand)]
+    Witness(witness::Command),
     /// Examine an installation; each fault names the command that mends it.
     Doctor(doctor::Options),
     /// Print the completion script of a shell.
@@ -133,6 +137,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Access(command) => access::run(command, output),
         Command::Ledger(command) => ledger::run(command, &configuration, output).await,
         Command::Audit(command) => audit::run(command, &configuration, output).await,
+        Command::Witness(command) => witness::run(command, output).await,
         Command::Doctor(options) => doctor::run(options, &configuration, output).await,
         Command::Completion(options) => completion::run(&options, output),
         Command::Man(options) => man::run(&options, output),

@@ -93,3 +93,4 @@ mod tls;
 mod webhooks;
 mod wire;
 mod wire_requests;
+mod witness;
