@@ -177,7 +177,8 @@ async fn what_does_not_open_is_told_and_left_and_holds_up_nothing() {
     let moved = sealed(&world, ids[5], VALUES).await;
     let mut altered = sealed(&world, ids[2], VALUES).await;
     *altered.last_mut().unwrap() ^= 1;
-    let bad = [(ids[0], foreign), (ids[1], moved), (ids[2], altered)];
+    let mut bad = [(ids[0], foreign), (ids[1], moved), (ids[2], altered)];
+    bad.sort_unstable();
     for (id, bytes) in &bad {
         let sql = "UPDATE notices SET values_sealed = $2 WHERE id = $1";
         world.run_sql(sql, &[id, bytes]).await;
