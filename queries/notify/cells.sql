@@ -17,3 +17,39 @@ SELECT by_key.table_name, by_key.column_name, coalesce(standing.purpose, 'unknow
 FROM by_key
 LEFT JOIN key_standings standing ON standing.tenant_id = $1::uuid AND standing.key_id = by_key.key_id
 GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4;
+
+--! recipient_behind
+-- How many of the tenant's own values another key than $2 seals.
+SELECT count(*) AS behind FROM notices
+WHERE tenant_id = $1::uuid AND user_id IS NULL AND substring(recipient_sealed FROM 2 FOR 16) <> uuid_send($2::uuid);
+
+--! recipient_page
+-- Those after row $3, in order.
+SELECT id, recipient_sealed AS sealed FROM notices
+WHERE tenant_id = $1::uuid AND user_id IS NULL AND id > $3::uuid
+    AND substring(recipient_sealed FROM 2 FOR 16) <> uuid_send($2::uuid)
+ORDER BY id LIMIT $4::bigint;
+
+--! recipient_write
+-- What somebody changed since it was read stays what they made of it.
+UPDATE notices SET recipient_sealed = anew.sealed
+FROM unnest($2::uuid[], $3::bytea[], $4::bytea[]) AS anew (id, before, sealed)
+WHERE notices.tenant_id = $1::uuid AND notices.id = anew.id AND notices.recipient_sealed = anew.before;
+
+--! values_behind
+-- How many of the tenant's own values another key than $2 seals.
+SELECT count(*) AS behind FROM notices
+WHERE tenant_id = $1::uuid AND user_id IS NULL AND substring(values_sealed FROM 2 FOR 16) <> uuid_send($2::uuid);
+
+--! values_page
+-- Those after row $3, in order.
+SELECT id, values_sealed AS sealed FROM notices
+WHERE tenant_id = $1::uuid AND user_id IS NULL AND id > $3::uuid
+    AND substring(values_sealed FROM 2 FOR 16) <> uuid_send($2::uuid)
+ORDER BY id LIMIT $4::bigint;
+
+--! values_write
+-- What somebody changed since it was read stays what they made of it.
+UPDATE notices SET values_sealed = anew.sealed
+FROM unnest($2::uuid[], $3::bytea[], $4::bytea[]) AS anew (id, before, sealed)
+WHERE notices.tenant_id = $1::uuid AND notices.id = anew.id AND notices.values_sealed = anew.before;

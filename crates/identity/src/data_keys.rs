@@ -8,7 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use operation::{
     Call, Command, DestroyKey, InventoryLine, KeyDestroyed, KeyGeneration, KeyGenerations,
-    KeyInventory, KeyRotation, KeysRewrapped, OperationError, RewrapKeys, RotateDataKey,
+    KeyInventory, KeyRotation, KeysRewrapped, OperationError, ResealValues, RewrapKeys,
+    RotateDataKey, ValuesResealed,
 };
 use tenancy::{OpContext, keyring::Rotatable};
 
@@ -68,6 +69,20 @@ impl Identity {
             done.log_keys += step.log_keys;
         }
         Ok(done)
+    }
+
+    /// Seals by the newest key a page of what older ones seal, and that belongs to no person.
+    /// For the worker and the command line, which repeat it until nothing is left.
+    pub async fn reseal_values(
+        &self,
+        context: &OpContext,
+    ) -> Result<ValuesResealed, OperationError> {
+        let sealed = self.inner.config.sealed;
+        if !self.inner.operations.is_reseal_due(context, sealed).await? {
+            return Ok(ValuesResealed { is_over: true, ..ValuesResealed::default() });
+        }
+        let keyring = Arc::clone(&self.inner.keyring);
+        self.change_keys(context, ResealValues { keyring, sealed }).await
     }
 
     /// Destroys a retired generation that nothing is sealed or wrapped by. 403

@@ -26,7 +26,7 @@ const RESOURCE: &str = "data_key";
 /// How long after it was retired a data key stays. A node seals by what it read of the keys a
 /// second ago, in a transaction that a statement of 30 s and a pause of 60 s may make longer:
 /// when this is over, whatever was sealed under it is stored and is counted.
-const RETIRED_AT_LEAST: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const RETIRED_AT_LEAST: SignedDuration = SignedDuration::from_mins(5);
 
 /// Keys of data subjects that are wrapped anew in one transaction.
 const SUBJECTS_AT_ONCE: i64 = 500;

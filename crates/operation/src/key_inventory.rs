@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{Found, View, read::ViewFailure};
 
+const PROGRESS: &str = tenancy::sql!("tenancy/resealing.sql", "progress");
 const GENERATIONS: &str = tenancy::sql!("tenancy/keyring.sql", "key_generations");
 
 /// The inventory of a tenant.
@@ -39,6 +40,36 @@ pub struct InventoryLine {
     pub keys: i64,
     /// How many values.
     pub values: i64,
+    /// How far the column is sealed anew, where values of the tenant's own are.
+    pub resealing: Option<ResealingProgress>,
+}
+
+/// How far a column is sealed anew by the newest key, which its lines of older ones wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ResealingProgress {
+    /// The generation of the newest key.
+    pub to_epoch: i32,
+    /// `running`, `waiting` for nodes that may still seal under the key before, `verifying`
+    /// that none did, or `done`.
+    pub state: String,
+    /// Values sealed anew.
+    pub done: i64,
+    /// Values that were to be sealed anew.
+    pub total: i64,
+    /// Values that could not be opened, and stay as they are.
+    pub skipped: i64,
+}
+
+impl ResealingProgress {
+    fn read(row: &Row) -> Result<Self, DbError> {
+        Ok(Self {
+            to_epoch: row.try_get("to_epoch")?,
+            state: row.try_get("state")?,
+            done: row.try_get("done")?,
+            total: row.try_get("total")?,
+            skipped: row.try_get("skipped")?,
+        })
+    }
 }
 
 impl InventoryLine {
@@ -51,7 +82,13 @@ impl InventoryLine {
             status: row.try_get("status")?,
             keys: row.try_get("key_count")?,
             values: row.try_get("value_count")?,
+            resealing: None,
         })
+    }
+
+    /// Whether it counts values that belong to no person, or to nobody that is known.
+    fn is_of_the_tenant(&self) -> bool {
+        matches!(self.purpose.as_str(), "field_data" | "unknown")
     }
 }
 
@@ -72,17 +109,36 @@ impl View for KeyInventory {
     ) -> Result<Found<Self::Output>, ViewFailure> {
         let tenant = context.tenant_id();
         let parameters: [&(dyn ToSql + Sync); 1] = [&tenant];
-        let queries: Vec<Query<'_>> =
-            self.sealed.iter().map(|one| Query::new(one.inventory, &parameters)).collect();
-        let mut lines = Vec::new();
-        for rows in database.read(context, &queries).await? {
-            for row in &rows {
-                lines.push(InventoryLine::read(row)?);
-            }
-        }
+        let queries: Vec<Query<'_>> = std::iter::once(PROGRESS)
+            .chain(self.sealed.iter().map(|one| one.inventory))
+            .map(|sql| Query::new(sql, &parameters))
+            .collect();
+        let rows = database.read(context, &queries).await?;
+        let (progress, counted) = rows.split_at(rows.len().min(1));
+        let counted = counted.iter().flatten().map(InventoryLine::read);
+        let mut lines = counted.collect::<Result<Vec<_>, _>>()?;
+        tell_progress(&mut lines, progress.iter().flatten())?;
         let count = lines.len();
         Ok(Found::List { value: lines, count })
     }
+}
+
+/// Tells every line of a column how far the column is.
+fn tell_progress<'a>(
+    lines: &mut [InventoryLine],
+    progress: impl Iterator<Item = &'a Row>,
+) -> Result<(), DbError> {
+    for row in progress {
+        let (table, column): (&str, &str) =
+            (row.try_get("table_name")?, row.try_get("column_name")?);
+        let resealing = ResealingProgress::read(row)?;
+        for line in lines.iter_mut() {
+            if line.is_of_the_tenant() && line.table == table && line.column == column {
+                line.resealing = Some(resealing.clone());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The generations of the keys that can be rotated.

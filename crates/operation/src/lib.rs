@@ -24,6 +24,7 @@ mod key_inventory;
 pub mod page;
 pub mod read;
 pub mod refusal;
+mod reseal;
 mod run;
 mod session;
 mod unopened;
@@ -36,10 +37,13 @@ pub use group::{Group, Grouped};
 pub use key_admin::{
     DestroyKey, KeyDestroyed, KeyRotation, KeysRewrapped, RewrapKeys, RotateDataKey,
 };
-pub use key_inventory::{InventoryLine, KeyGeneration, KeyGenerations, KeyInventory};
+pub use key_inventory::{
+    InventoryLine, KeyGeneration, KeyGenerations, KeyInventory, ResealingProgress,
+};
 pub use page::{Page, PageRequest};
 pub use read::{Found, View};
 pub use refusal::{FieldError, OperationError, Refusal, RefusalKind};
+pub use reseal::{ResealValues, ValuesResealed};
 pub use session::custom_roles;
 pub use unopened::tell_unopened;
 

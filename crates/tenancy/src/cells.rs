@@ -38,6 +38,17 @@ pub struct Index {
     pub meanings: &'static [Meaning],
 }
 
+/// The statements by which a column of the tenant's own values is sealed anew.
+#[derive(Clone, Copy, Debug)]
+pub struct Reseal {
+    /// Counts what another key than this seals: tenant, key.
+    pub behind: &'static str,
+    /// Row and value of some of that, in order: tenant, key, row to begin after, how many.
+    pub page: &'static str,
+    /// Writes new values where the old ones still stand: tenant, rows, old ones, new ones.
+    pub write: &'static str,
+}
+
 /// A sealed column.
 #[derive(Clone, Copy, Debug)]
 pub struct Cell {
@@ -49,18 +60,27 @@ pub struct Cell {
     pub key: KeyClass,
     /// What it is found by, where it is looked for.
     pub index: Option<Index>,
+    /// How it is sealed anew, where the tenant's own key seals any of it.
+    pub reseal: Option<Reseal>,
 }
 
 impl Cell {
     /// A column that nothing is found by.
     pub const fn new(table: &'static str, column: &'static str, key: KeyClass) -> Self {
-        Self { table, column, key, index: None }
+        Self { table, column, key, index: None, reseal: None }
     }
 
     /// The same with an index beside it.
     #[must_use]
     pub const fn found_by(mut self, column: &'static str, meanings: &'static [Meaning]) -> Self {
         self.index = Some(Index { column, meanings });
+        self
+    }
+
+    /// The same with the statements that seal it anew.
+    #[must_use]
+    pub const fn resealed_by(mut self, reseal: Reseal) -> Self {
+        self.reseal = Some(reseal);
         self
     }
 

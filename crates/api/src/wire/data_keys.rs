@@ -1,6 +1,8 @@
 //! Keys that seal and wrap on the wire.
 
-use operation::{InventoryLine, KeyDestroyed, KeyGeneration, KeyRotation, KeysRewrapped};
+use operation::{
+    InventoryLine, KeyDestroyed, KeyGeneration, KeyRotation, KeysRewrapped, ResealingProgress,
+};
 use serde::{Deserialize, Serialize};
 use tenancy::keyring::Rotatable;
 use utoipa::ToSchema;
@@ -187,6 +189,38 @@ pub(crate) struct SealedValues {
     keys: i64,
     /// How many values.
     values: i64,
+    /// How far the column is sealed anew; only where values of the tenant's own are, and their
+    /// key was rotated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resealing: Option<Resealing>,
+}
+
+/// How far a column is sealed anew by the newest key.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Resealing {
+    /// The generation of the newest key.
+    to_epoch: i32,
+    /// `running`, `waiting` for nodes that may still seal under the key before, `verifying`
+    /// that none did, or `done`.
+    state: String,
+    /// Values sealed anew.
+    done: i64,
+    /// Values that were to be sealed anew.
+    total: i64,
+    /// Values that could not be opened, and stay as they are.
+    skipped: i64,
+}
+
+impl From<ResealingProgress> for Resealing {
+    fn from(progress: ResealingProgress) -> Self {
+        Self {
+            to_epoch: progress.to_epoch,
+            state: progress.state,
+            done: progress.done,
+            total: progress.total,
+            skipped: progress.skipped,
+        }
+    }
 }
 
 impl From<InventoryLine> for SealedValues {
@@ -199,6 +233,7 @@ impl From<InventoryLine> for SealedValues {
             status: line.status,
             keys: line.keys,
             values: line.values,
+            resealing: line.resealing.map(Resealing::from),
         }
     }
 }
@@ -213,6 +248,7 @@ impl Example for SealedValues {
             status: "active".to_owned(),
             keys: 1200,
             values: 1200,
+            resealing: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 use identity::{Identity, SigningKeyRecord};
-use operation::{InventoryLine, KeysRewrapped, PageRequest};
+use operation::{InventoryLine, KeysRewrapped, PageRequest, ResealingProgress};
 use serde::Serialize;
 use tenancy::{ActorKind, OpContext, TenantRef, keyring::Rotatable};
 use uuid::Uuid;
@@ -26,7 +26,7 @@ pub enum Command {
         #[arg(long, value_name = "SLUG")]
         tenant: String,
     },
-    /// Count the sealed values of every column by the keys that seal them, read from the values themselves. Reads all of them, so it takes a while on a large tenant.
+    /// Count the sealed values of every column by the keys that seal them, read from the values themselves, and tell how far those of older keys are sealed anew. Reads all of them, so it takes a while on a large tenant.
     Status {
         /// The tenant.
         #[arg(long, value_name = "SLUG")]
@@ -41,7 +41,7 @@ pub enum Command {
         #[command(flatten)]
         which: Which,
     },
-    /// Wrap by the newest KEKs all keys that older ones wrap, of one tenant or of all, suspended ones included. May be stopped and begun again at any time.
+    /// Wrap by the newest KEKs all keys that older ones wrap, and seal by the newest field key what older ones seal, of one tenant or of all, suspended ones included. A server does the latter by itself. May be stopped and begun again at any time.
     Rewrap {
         /// The tenant; all where absent.
         #[arg(long, value_name = "SLUG")]
@@ -107,12 +107,16 @@ struct RewrapLine {
     tenant: String,
     #[serde(flatten)]
     keys: KeysRewrapped,
+    values: usize,
+    skipped: usize,
 }
 
 const HEADERS: [&str; 7] =
     ["kid", "algorithm", "status", "created_at", "activated_at", "verify_until", "revoked_at"];
-const INVENTORY: [&str; 7] = ["table", "column", "purpose", "epoch", "status", "keys", "values"];
-const REWRAPPED: [&str; 4] = ["tenant", "data_keys", "subject_keys", "log_keys"];
+const INVENTORY: [&str; 8] =
+    ["table", "column", "purpose", "epoch", "status", "keys", "values", "resealing"];
+const REWRAPPED: [&str; 6] =
+    ["tenant", "data_keys", "subject_keys", "log_keys", "values", "skipped"];
 
 pub(super) async fn run(
     command: Command,
@@ -177,7 +181,12 @@ async fn rewrap(
     let mut lines = Vec::new();
     for tenant in tenants(installation, slug).await? {
         let context = installation.context(Arc::clone(&tenant), ActorKind::Cli);
-        let mut line = RewrapLine { tenant: tenant.slug.clone(), keys: KeysRewrapped::default() };
+        let mut line = RewrapLine {
+            tenant: tenant.slug.clone(),
+            keys: KeysRewrapped::default(),
+            values: 0,
+            skipped: 0,
+        };
         loop {
             let step = installation.identity.rewrap_keys(&context).await.map_err(refused)?;
             if step.is_none() {
@@ -187,10 +196,19 @@ async fn rewrap(
             line.keys.subject_keys += step.subject_keys;
             line.keys.log_keys += step.log_keys;
         }
+        loop {
+            let step = installation.identity.reseal_values(&context).await.map_err(refused)?;
+            if step.is_over {
+                break;
+            }
+            line.values += step.values;
+            line.skipped += step.skipped;
+        }
         lines.push(line);
     }
     output.list(&REWRAPPED, &lines, |line| {
-        let counts = [line.keys.data_keys, line.keys.subject_keys, line.keys.log_keys];
+        let keys = [line.keys.data_keys, line.keys.subject_keys, line.keys.log_keys];
+        let counts = keys.into_iter().chain([line.values, line.skipped]);
         std::iter::once(line.tenant.clone()).chain(counts.map(|count| count.to_string())).collect()
     })
 }
@@ -231,7 +249,14 @@ fn line(line: &InventoryLine) -> Vec<String> {
         line.status.clone(),
         line.keys.to_string(),
         line.values.to_string(),
+        line.resealing.as_ref().map(resealing).unwrap_or_default(),
     ]
+}
+
+/// `running to 2: 40 of 90, 1 skipped`.
+fn resealing(progress: &ResealingProgress) -> String {
+    let ResealingProgress { to_epoch, state, done, total, skipped } = progress;
+    format!("{state} to {to_epoch}: {done} of {total}, {skipped} skipped")
 }
 
 fn cells(key: &SigningKeyRecord) -> Vec<String> {

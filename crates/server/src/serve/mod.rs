@@ -6,6 +6,7 @@ pub mod listener;
 mod notices;
 pub mod proofs;
 mod redirect;
+mod resealing;
 pub mod roles;
 pub mod shared;
 mod signals;

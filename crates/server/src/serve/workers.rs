@@ -11,7 +11,7 @@ use tenancy::{ActorKind, DbError, OpContext, TenantId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{notices, proofs, webhooks};
+use super::{notices, proofs, resealing, webhooks};
 use crate::compose::Installation;
 
 const FORGET_ANSWERS: &str = tenancy::sql!("operation/idempotency.sql", "forget_old");
@@ -58,6 +58,10 @@ impl Workers {
         workers.every(HOLDS_EVERY, "holds", installation, expire_holds);
         workers.every(APPROVALS_EVERY, "approvals", installation, expire_approvals);
         workers.every(POLICY_EVERY, "policy", installation, expire_policy_changes);
+        let stop = workers.stop.clone();
+        workers.every(resealing::EVERY, "resealing", installation, move |own| {
+            resealing::run(own, stop.clone())
+        });
         workers.send_notices(installation);
         workers.deliver_webhooks(installation);
         // At once as well: a process that is restarted every hour must forget, too.

@@ -127,6 +127,14 @@ async fn every_column_of_bytes_is_a_cell_the_index_of_one_or_excused() {
     assert_eq!(of_33_bytes, indexes.union(&loose).cloned().collect());
 }
 
+#[test]
+fn every_cell_that_the_tenants_own_key_may_seal_is_sealed_anew_and_no_other() {
+    for cell in cells() {
+        let is_of_a_person = matches!(cell.key, KeyClass::Subject(_));
+        assert_eq!(cell.reseal.is_none(), is_of_a_person, "{}", name(cell.table, cell.column));
+    }
+}
+
 /// The column that names whose a cell is; the row itself where it is the tenant's.
 fn subject_of(cell: &Cell) -> &'static str {
     match cell.key {

@@ -25,7 +25,11 @@ use crate::{
 
 const KEKS: [Rotatable; 2] = [Rotatable::TenantKek, Rotatable::FieldKek];
 
-async fn rotate(world: &BankWorld, context: &OpContext, what: Rotatable) -> Result<u32, Refusal> {
+pub(crate) async fn rotate(
+    world: &BankWorld,
+    context: &OpContext,
+    what: Rotatable,
+) -> Result<u32, Refusal> {
     let command = RotateDataKey { keyring: Arc::clone(&world.keyring), what };
     world.run(context, command).await.map(|made| made.epoch)
 }
@@ -35,7 +39,7 @@ async fn rewrap_some(world: &BankWorld, context: &OpContext) -> KeysRewrapped {
     world.run(context, command).await.unwrap()
 }
 
-async fn destroy(
+pub(crate) async fn destroy(
     world: &BankWorld,
     context: &OpContext,
     what: Rotatable,
@@ -64,7 +68,7 @@ async fn recorded(world: &BankWorld, context: &OpContext) -> Vec<String> {
 }
 
 /// A tenant with a key that signs its log.
-async fn tenant(world: &BankWorld, slug: &str) -> OpContext {
+pub(crate) async fn tenant(world: &BankWorld, slug: &str) -> OpContext {
     let context = world.tenant(slug).await;
     let transaction = world.app.begin(&context).await.unwrap();
     let keys = world.keyring.tenant_in(&transaction).await.unwrap();

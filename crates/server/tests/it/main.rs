@@ -79,6 +79,7 @@ mod passkeys;
 mod recorded;
 mod recovery;
 mod redaction;
+mod reencryption;
 mod roles;
 mod row_changes;
 mod second_factors;

@@ -255,6 +255,7 @@ const TOLD: &[(&str, &[&str])] = &[
     ("data_keys", &["kek_purpose", "purpose", "status"]),
     ("holds", &["currency", "status"]),
     ("import_items", &["kind"]),
+    ("key_rotations", &["state"]),
     ("ledger_accounts", &["class", "currency", "status"]),
     ("login_attempts", &["outcome"]),
     ("mfa_challenges", &["code_method", "purpose", "session_for"]),

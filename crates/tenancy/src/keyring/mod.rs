@@ -262,6 +262,18 @@ impl TenantKeys {
         self.noting(cell, opened)
     }
 
+    /// What one cell that belongs to no person holds, sealed by the newest key.
+    pub fn reseal_own(
+        &self,
+        (table, column, row): (&str, &str, Uuid),
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, KeyringError> {
+        let context = FieldContext { tenant: self.tenant, table, column, row };
+        let sealed = SealedField::from_bytes(sealed.to_vec())?;
+        let opened = vault::open(self.own_key(sealed.as_bytes())?, &context, &sealed)?;
+        Ok(vault::seal(&self.field, &context, opened.expose())?.into_bytes())
+    }
+
     /// The key that sealed a field that belongs to no person.
     pub fn own_key(&self, sealed: &[u8]) -> Result<&DataKey, KeyringError> {
         let key = vault::sealed::key_id(sealed)?;
