@@ -83,7 +83,7 @@ impl std::fmt::Debug for Client {
             .debug_struct("Client")
             .field("guard", &self.guard)
             .field("speaks_tls", &self.tls.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

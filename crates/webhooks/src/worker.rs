@@ -121,9 +121,10 @@ impl Webhooks {
             }
             // Others of the tenant may have become due meanwhile.
             let pause = if has_moved { Duration::ZERO } else { LOOK_AGAIN };
-            let ended = match again {
-                true => timeout(pause, told.next()).await.unwrap_or(None),
-                false => told.next().await,
+            let ended = if again {
+                timeout(pause, told.next()).await.unwrap_or(None)
+            } else {
+                told.next().await
             };
             if let Some((endpoint, outcome)) = ended {
                 busy.remove(&endpoint);

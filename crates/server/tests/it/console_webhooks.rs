@@ -38,7 +38,7 @@ async fn made(app: &App, browser: &mut Browser, typed: &[(&str, &str)]) -> Answe
 
 /// Every webhook as the database has it.
 async fn stored(app: &App) -> Vec<String> {
-    let sql = "SELECT one::text FROM webhook_endpoints one ORDER BY id";
+    let sql = "SELECT one::text FROM webhook_endpoints one WHERE status <> 'deleted' ORDER BY id";
     let rows = app.superuser.query(sql, &[]).await.unwrap();
     rows.iter().map(|row| row.get(0)).collect()
 }

@@ -241,9 +241,13 @@ async fn populate(app: &App, bank: &Bank, dice: &mut Dice) {
 async fn define_roles(app: &App, bank: &Bank) {
     let definitions: [(&str, &[&str], &str); 6] = [
         ("sees_own", &["user:read:own", "account:read:own", "customer:read:own"], "{}"),
-        ("sees_own_money", &["hold:*:own", "transaction:read:own"], "{}"),
+        ("sees_own_money", &["hold:read:own", "hold:create:own", "transaction:read:own"], "{}"),
         ("sees_organisation", &["user:read:own_org"], "{}"),
-        ("sees_all", &["account:read", "customer:*", "transaction:read:own_tenant"], "{}"),
+        (
+            "sees_all",
+            &["account:read", "customer:read", "customer:update", "transaction:read:own_tenant"],
+            "{}",
+        ),
         ("sees_logs", &["audit:read", "key:read", "settings:view"], "{}"),
         ("sees_by_passkey", &["user:read", "account:read", "audit:read"], r#"{"mfa_level": 2}"#),
     ];

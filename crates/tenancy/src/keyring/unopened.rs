@@ -121,7 +121,7 @@ fn reason(error: &KeyringError) -> Option<&'static str> {
             OpenError::WrongKey { .. }
             | OpenError::CommitmentMismatch
             | OpenError::ForeignTenant => "foreign_key",
-            _ => "altered_or_moved",
+            OpenError::Tampered => "altered_or_moved",
         }),
         KeyringError::Database(_)
         | KeyringError::Seal(_)
