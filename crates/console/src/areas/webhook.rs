@@ -167,15 +167,14 @@ pub(crate) async fn test(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -
 /// `POST /webhooks/{id}/replay`: one event, or all from a place on.
 pub(crate) async fn replay(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -> Answer {
     let once = visitor.once_of(&form)?;
-    let wish = match form.id("event_id")? {
-        Some(event) => Replay::Events(vec![event]),
-        None => {
-            let Ok(position) = form.text("from_position").parse() else {
-                let fault = Refusal::rule("validation_failed", "from_position", "No position");
-                return replay_refused(&visitor, id, (&form, fault)).await;
-            };
-            Replay::From(position)
-        }
+    let wish = if let Some(event) = form.id("event_id")? {
+        Replay::Events(vec![event])
+    } else {
+        let Ok(position) = form.text("from_position").parse() else {
+            let fault = Refusal::rule("validation_failed", "from_position", "No position");
+            return replay_refused(&visitor, id, (&form, fault)).await;
+        };
+        Replay::From(position)
     };
     proven(&visitor).await?;
     let (webhooks, context) = (&visitor.console.webhooks, visitor.context());

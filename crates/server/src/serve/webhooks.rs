@@ -200,7 +200,7 @@ mod tests {
     async fn nobody_is_served_twice_at_once_and_a_task_that_dies_frees_its_place() {
         let (stop, turns) = (CancellationToken::new(), Turns::default());
         let mut rota = Rota::default();
-        let hang = |_| {
+        let hang = |()| {
             *turns.lock().unwrap().entry(1).or_default() += 1;
             std::future::pending::<Served>()
         };

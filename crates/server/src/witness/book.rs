@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use audit::cosignature::Cosigner;
 use audit::merkle::{Hash, ProofError, empty_root, verify_consistency};
 use audit::note::{Checkpoint, Note, NoteVerifier};
-use jiff::Timestamp;
+use tenancy::Clock;
 
 use super::request::Request;
 
@@ -122,7 +122,7 @@ impl Book {
         // What is remembered changes in one assignment, after the file: a panic leaves it whole.
         let mut newest = log.newest.lock().unwrap_or_else(PoisonError::into_inner);
         newest.is_extended_by(request)?;
-        let seconds = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        let seconds = u64::try_from(Clock::System.now().as_second()).unwrap_or_default();
         let line = self.cosigner.cosign(&request.note.text, seconds);
         let line = line.map_err(|error| Refusal::Malformed(error.to_string()))?;
         if request.checkpoint.size > newest.size || newest.note.is_empty() {

@@ -181,10 +181,10 @@ async fn what_became_of_each_event_is_listed_and_delivered_again() {
     }
     let replay = format!("{place}/replay");
     assert!(!page.text.contains(">Replay</button>"), "a test is not replayed");
-    let [one, other] = app.bank.customers[0].accounts;
-    change(&app, &app.bank, one, 1).await;
+    let [first, second] = app.bank.customers[0].accounts;
+    change(&app, &app.bank, first, 1).await;
     assert_eq!(deliver(&app, &webhooks, "bank").await, 1);
-    change(&app, &app.bank, other, 1).await;
+    change(&app, &app.bank, second, 1).await;
     assert_eq!(deliver(&app, &webhooks, "bank").await, 0, "given up");
     let page = admin.get(&app, &format!("{place}?status=given_up")).await;
     for part in ["account.updated", "Given up", "<span>500"] {

@@ -236,7 +236,7 @@ fn garbage_is_refused() {
         (&body(0, &[[0; 32]], &note).into_bytes(), 400),
         (many.as_bytes(), 400),
         (&note.replace("\n9\n", "\n09\n").into_bytes(), 400),
-        (&[b'a'; 73 * 1024], 413),
+        (&vec![b'a'; 73 * 1024], 413),
     ];
     for (position, (request, status)) in table.into_iter().enumerate() {
         assert_eq!(witness.ask(request).status, status, "row {position}");
