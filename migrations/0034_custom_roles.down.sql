@@ -1,16 +1,9 @@
 -- Without the roles nobody can hold them: whoever has one as the first gets the least of the
--- blueprint's, and the rest fall away. The least may still be more than they had: whoever had
--- no other role is disabled until somebody has looked.
+-- blueprint's, and the rest fall away.
 DROP VIEW custom_roles;
 ALTER TABLE users NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE user_roles NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE roles NO FORCE ROW LEVEL SECURITY;
-UPDATE users person SET is_active = false
-WHERE EXISTS (SELECT 1 FROM roles role WHERE role.tenant_id = person.tenant_id AND role.name = person.role
-        AND role.role_type = 'custom')
-  AND NOT EXISTS (SELECT 1 FROM user_roles held
-      JOIN roles role ON role.tenant_id = held.tenant_id AND role.name = held.role AND role.role_type = 'system'
-      WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id);
 INSERT INTO user_roles (tenant_id, user_id, role)
 SELECT person.tenant_id, person.id, least.name
 FROM users person

@@ -22,10 +22,10 @@ CREATE POLICY custom_ends ON roles AS RESTRICTIVE FOR DELETE TO strongroom_app U
 CREATE TABLE role_permissions (
     tenant_id  uuid NOT NULL,
     role_id    uuid NOT NULL,
-    position   smallint NOT NULL CHECK (position BETWEEN 0 AND 127),
+    position   smallint NOT NULL CHECK (position BETWEEN 0 AND 63),
     -- What only the platform may is in no role, whatever becomes of the application.
     resource   text NOT NULL CHECK (resource ~ '^[a-z]{2,30}$' AND resource NOT IN ('system', 'tenant')),
-    action     text NOT NULL CHECK (action ~ '^[a-z]{2,30}$'),
+    action     text NOT NULL CHECK (action = '*' OR action ~ '^[a-z]{2,30}$'),
     scope      text CHECK (scope IN ('own', 'own_tenant', 'own_org', 'assigned_companies')),
     conditions jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(conditions) = 'object'),
     created_at timestamptz NOT NULL DEFAULT app_now(),

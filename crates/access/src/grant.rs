@@ -9,7 +9,7 @@ use crate::conditions::{Conditions, Demands, Fault, is_the_platforms, knows};
 use crate::permission::Permission;
 use crate::scope::Scope;
 
-const PERMISSIONS_MAX: usize = 128;
+const PERMISSIONS_MAX: usize = 64;
 /// Of one permission, in bytes.
 const PATTERN_MAX: usize = 100;
 const NAME_LENGTH_MAX: usize = 50;
@@ -96,6 +96,17 @@ impl CustomRole {
         } else {
             Err(faults)
         }
+    }
+
+    /// Whether it may be written: spelled out it has no more permissions than a role may have.
+    pub fn check_size(&self) -> Result<(), Fault> {
+        if self.spelled_out().len() <= PERMISSIONS_MAX {
+            return Ok(());
+        }
+        let message = format!(
+            "Expected 1 to {PERMISSIONS_MAX} permissions, each * counted as what it stands for"
+        );
+        Err(Fault::new("permissions", message))
     }
 
     /// What it may do, permission by permission: `*` is every action there was when the role

@@ -145,9 +145,8 @@ fn each_fault_names_its_field() {
     let twice = json!({ "permission": "account:read" });
     assert_eq!(faults(&json!([twice, twice])), ["permissions[1]"]);
     assert_eq!(faults(&json!([])), ["permissions"]);
-    let twofold = Permission::ALL.iter().chain(Permission::ALL);
-    let many: Vec<_> = twofold.map(|one| json!({ "permission": one })).collect();
-    assert!(many.len() > 128);
+    let many: Vec<_> = Permission::ALL.iter().map(|one| json!({ "permission": one })).collect();
+    assert!(many.len() > 64);
     assert_eq!(faults(&json!(many)), ["permissions"]);
     let scoped =
         json!([{ "permission": "company:read:own_org", "conditions": { "owner_only": true } }]);

@@ -11,7 +11,7 @@ use banking::{
 };
 use operation::{Call, OperationError, RefusalKind, Reply};
 use serde::{Deserialize, Serialize};
-use tenancy::OpContext;
+use tenancy::{ActorKind, OpContext};
 
 use super::{Answer, ok, ok_versioned, reply, tag};
 use crate::{
@@ -109,7 +109,9 @@ pub(crate) async fn decide_many(
     Json(wish): Json<Decisions>,
 ) -> Answer {
     let mut orders = wish.checked()?;
-    let is_denied = state.operations.scope(&context, Permission::TransactionApprove).is_none();
+    // A machine decides nothing, whatever its role may.
+    let is_denied = context.actor.kind != ActorKind::User
+        || state.operations.scope(&context, Permission::TransactionApprove).is_none();
     if is_denied {
         // One refusal to answer and to record, not a hundred.
         orders.truncate(1);

@@ -121,7 +121,7 @@ pub(crate) enum Day {
 pub(crate) struct CreateRole {
     /// Small letters and underscores; not the name of a system role of any blueprint.
     name: String,
-    /// 1 to 128 of them, each `*` counted as what it stands for; they are kept spelled out.
+    /// 1 to 64 of them, each `*` counted as what it stands for; they are kept spelled out.
     permissions: Vec<RolePermission>,
 }
 

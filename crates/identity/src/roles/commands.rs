@@ -72,6 +72,19 @@ pub(super) fn checked(definition: &RoleDefinition) -> Result<CustomRole, Refusal
     Err(Refusal::validation(errors))
 }
 
+/// The same of one that is to be written: it is kept spelled out.
+pub(super) fn writable(definition: &RoleDefinition) -> Result<CustomRole, Refusal> {
+    let role = checked(definition)?;
+    match role.check_size() {
+        Ok(()) => Ok(role),
+        Err(fault) => Err(Refusal::validation(vec![FieldError {
+            field: fault.field.into(),
+            code: fault.code.into(),
+            message: fault.message,
+        }])),
+    }
+}
+
 /// Ceilings in what is no currency.
 fn unknown_currencies(definition: &RoleDefinition) -> Vec<FieldError> {
     let unknown = |(index, wanted): (usize, &RolePermission)| {
@@ -166,7 +179,7 @@ impl Command for CreateRole {
         context: &OpContext,
     ) -> Result<Applied<RoleRecord>, Failure> {
         no_machine(context)?;
-        let role = checked(&self.definition)?;
+        let role = writable(&self.definition)?;
         self.identity.check_reach(context, &role)?;
         let tenant = context.tenant_id();
         transaction.query(LOCK_ALL, &[&tenant]).await?;
@@ -212,7 +225,7 @@ impl Command for ChangeRole {
         let before = locked(transaction, context, wanted).await?;
         let name = before.name.clone();
         let definition = RoleDefinition { name, permissions: self.permissions.clone() };
-        let role = checked(&definition)?;
+        let role = writable(&definition)?;
         self.identity.check_reach(context, &role)?;
         if role.spelled_out() == before.permissions {
             let unchanged = event(context, EventType::RoleChange, Self::NAME, "role")

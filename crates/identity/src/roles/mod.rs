@@ -22,7 +22,7 @@ use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use crate::{Identity, sessions::Forgotten, version};
-use commands::{CHANGED, ChangeRole, CreateRole, DeleteRole, checked};
+use commands::{CHANGED, ChangeRole, CreateRole, DeleteRole, checked, writable};
 
 const LIST: &str = tenancy::sql!("identity/roles.sql", "list");
 const ONE: &str = tenancy::sql!("identity/roles.sql", "one");
@@ -143,7 +143,7 @@ impl Identity {
                 Some(before)
             }
         };
-        self.check_reach(context, &checked(definition)?)?;
+        self.check_reach(context, &writable(definition)?)?;
         Ok(before)
     }
 

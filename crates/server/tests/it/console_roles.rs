@@ -124,7 +124,7 @@ async fn what_is_no_role_comes_back_with_the_line_at_fault() {
     for (name, grants, status, field, words) in [
         ("Night Desk", DESK, 422, "name", "small letters and underscores"),
         ("officer", DESK, 422, "name", "This is the name of a system role"),
-        ("night_desk", "", 422, "grants", "Expected 1 to 128 permissions"),
+        ("night_desk", "", 422, "grants", "Expected 1 to 64 permissions"),
         ("night_desk", "account:read\n\naccount:fly", 422, "grants", "Line 3: "),
         ("night_desk", "account:read\naccount:read", 422, "grants", "Line 2: The same"),
         (

@@ -18,7 +18,8 @@ use super::KeyringError;
 
 /// A cell is told of once in this time.
 const PERIOD: Duration = Duration::from_secs(3_600);
-/// Cells that one process remembers: who alters a table wholesale is told of by these.
+/// Cells of one tenant that a process remembers: who alters a table wholesale is told of by
+/// these, and keeps no other tenant's from being told.
 const CELLS_MAX: usize = 1_000;
 
 /// A cell whose value did not open.
@@ -39,7 +40,7 @@ pub struct UnopenedCell {
 /// Cells that did not open on this node.
 #[derive(Debug, Default)]
 pub struct Unopened {
-    cells: Mutex<HashMap<UnopenedCell, Met>>,
+    cells: Mutex<HashMap<Uuid, HashMap<UnopenedCell, Met>>>,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +64,8 @@ impl Unopened {
         error: &KeyringError,
     ) {
         let Some(reason) = reason(error) else { return };
-        let Ok(mut cells) = self.cells.lock() else { return };
+        let Ok(mut tenants) = self.cells.lock() else { return };
+        let cells = tenants.entry(tenant).or_default();
         let (table, column) = (table.to_owned(), column.to_owned());
         let cell = UnopenedCell { tenant, table, column, row, reason };
         if cells.len() < CELLS_MAX || cells.contains_key(&cell) {
@@ -73,16 +75,18 @@ impl Unopened {
 
     /// The tenants of which there is something to tell.
     pub fn tenants(&self) -> BTreeSet<Uuid> {
-        let Ok(cells) = self.cells.lock() else { return BTreeSet::new() };
-        let due = cells.iter().filter(|(_, met)| met.untold > 0 && !met.is_recent());
-        due.map(|(cell, _)| cell.tenant).collect()
+        let Ok(tenants) = self.cells.lock() else { return BTreeSet::new() };
+        let is_due = |met: &Met| met.untold > 0 && !met.is_recent();
+        let due = tenants.iter().filter(|(_, cells)| cells.values().any(is_due));
+        due.map(|(tenant, _)| *tenant).collect()
     }
 
     /// What there is to tell of a tenant, each cell with how often it was met; it counts as
     /// told. What is long over is forgotten.
     pub fn take(&self, tenant: Uuid) -> Vec<(UnopenedCell, u64)> {
         let mut due = Vec::new();
-        let Ok(mut cells) = self.cells.lock() else { return due };
+        let Ok(mut tenants) = self.cells.lock() else { return due };
+        let Some(cells) = tenants.get_mut(&tenant) else { return due };
         cells.retain(|cell, met| {
             if met.is_recent() {
                 return true;
@@ -90,10 +94,8 @@ impl Unopened {
             if met.untold == 0 {
                 return false;
             }
-            if cell.tenant == tenant {
-                due.push((cell.clone(), std::mem::take(&mut met.untold)));
-                met.told_at = Some(Instant::now());
-            }
+            due.push((cell.clone(), std::mem::take(&mut met.untold)));
+            met.told_at = Some(Instant::now());
             true
         });
         due
@@ -101,9 +103,9 @@ impl Unopened {
 
     /// Gives back what could not be told.
     pub fn give_back(&self, untold: Vec<(UnopenedCell, u64)>) {
-        let Ok(mut cells) = self.cells.lock() else { return };
+        let Ok(mut tenants) = self.cells.lock() else { return };
         for (cell, count) in untold {
-            let met = cells.entry(cell).or_default();
+            let met = tenants.entry(cell.tenant).or_default().entry(cell).or_default();
             met.untold += count;
             met.told_at = None;
         }
@@ -186,6 +188,8 @@ mod tests {
             let row = Uuid::from_u128(u128::try_from(row).unwrap());
             unopened.note(OURS, ("customers", "email", row), &altered());
         }
+        unopened.note(THEIRS, ("customers", "email", Uuid::from_u128(7)), &altered());
+        assert_eq!(unopened.take(THEIRS).len(), 1, "another tenant's flood hides nothing");
         assert_eq!(unopened.take(OURS).len(), CELLS_MAX);
     }
 }
