@@ -31,7 +31,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 const ASK_MAX: Duration = Duration::from_secs(20);
 /// Names looked up at once. A look-up that the system's resolver does not answer holds a thread
 /// long after whoever asked has gone away, and the process has other work for its threads.
-const LOOKUPS_MAX: usize = 16;
+const LOOKUPS_MAX: usize = 64;
 /// Of an answer that is read; the rest is nobody's business.
 const ANSWER_MAX_BYTES: usize = 16 * 1_024;
 /// What a server asks us to wait is believed up to here.
@@ -106,31 +106,57 @@ impl Client {
 
     /// A connection to one of the destination's addresses, all of which are admitted.
     pub async fn connect(&self, destination: &Destination) -> Result<Connection, Unreached> {
-        timeout(CONNECT_MAX, self.connected(destination)).await.unwrap_or(Err(Unreached::Timeout))
+        within(async { self.found(destination).await?.connected(self.tls.as_ref()).await }).await
     }
 
-    async fn connected(&self, destination: &Destination) -> Result<Connection, Unreached> {
-        let stream = self.reach(destination).await?;
-        if !destination.is_https {
-            return converse(stream).await;
-        }
-        let connector = self.tls.as_ref().ok_or(Unreached::TlsRefused)?;
-        let name = ServerName::try_from(destination.host.clone());
-        let name = name.map_err(|_| Unreached::TlsRefused)?;
-        let encrypted = connector.connect(name, stream).await;
-        converse(encrypted.map_err(|_| Unreached::TlsRefused)?).await
+    /// Looks the destination's name up and judges what it leads to. For whoever connects more
+    /// than once: what was judged is what is connected to, without a look-up in between that
+    /// could lead elsewhere.
+    pub async fn find(&self, destination: &Destination) -> Result<Found, Unreached> {
+        within(self.found(destination)).await
     }
 
-    /// The name is looked up once: what was judged is what is connected to, so that a second
-    /// look-up cannot lead elsewhere.
-    async fn reach(&self, destination: &Destination) -> Result<TcpStream, Unreached> {
+    /// A connection to one of the addresses that were found.
+    pub async fn connect_to(&self, found: &Found) -> Result<Connection, Unreached> {
+        within(found.connected(self.tls.as_ref())).await
+    }
+
+    async fn found(&self, destination: &Destination) -> Result<Found, Unreached> {
         let (host, port) = (destination.host.clone(), destination.port);
         let addresses = self.look_up(move || (host, port).to_socket_addrs()).await?;
         if !addresses.iter().all(|address| self.guard.admits(address.ip())) {
             return Err(Unreached::AddressRefused);
         }
-        TcpStream::connect(addresses.as_slice()).await.map_err(|_| Unreached::Unreachable)
+        Ok(Found { host: destination.host.clone(), is_https: destination.is_https, addresses })
     }
+}
+
+/// Where a destination's name leads, all of it admitted.
+#[derive(Clone, Debug)]
+pub struct Found {
+    host: String,
+    is_https: bool,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Found {
+    async fn connected(&self, tls: Option<&TlsConnector>) -> Result<Connection, Unreached> {
+        let stream = TcpStream::connect(self.addresses.as_slice()).await;
+        let stream = stream.map_err(|_| Unreached::Unreachable)?;
+        if !self.is_https {
+            return converse(stream).await;
+        }
+        let connector = tls.ok_or(Unreached::TlsRefused)?;
+        let name = ServerName::try_from(self.host.clone());
+        let name = name.map_err(|_| Unreached::TlsRefused)?;
+        let encrypted = connector.connect(name, stream).await;
+        converse(encrypted.map_err(|_| Unreached::TlsRefused)?).await
+    }
+}
+
+/// Whatever it takes to connect ends here.
+async fn within<T>(step: impl Future<Output = Result<T, Unreached>>) -> Result<T, Unreached> {
+    timeout(CONNECT_MAX, step).await.unwrap_or(Err(Unreached::Timeout))
 }
 
 impl Client {
@@ -239,14 +265,20 @@ mod tests {
         // The last three are loopback to a resolver, and no literals to whoever reads them.
         for host in ["localhost", "127.0.0.1", "[::1]", "2130706433", "0x7f000001", "127.1"] {
             let destination = Destination::parse(&format!("http://{host}:{port}/hook")).unwrap();
-            let refused = Client::plain(Guard::PublicOnly).connect(&destination).await;
+            let client = Client::plain(Guard::PublicOnly);
+            let refused = client.connect(&destination).await;
+            assert_eq!(refused.unwrap_err(), Unreached::AddressRefused, "{host}");
+            let refused = client.find(&destination).await;
             assert_eq!(refused.unwrap_err(), Unreached::AddressRefused, "{host}");
         }
     }
 
     #[tokio::test]
     async fn look_ups_that_hang_hold_no_more_than_their_places() {
+        let port = server("HTTP/1.1 204 No Content\r\n\r\n".to_owned()).await;
+        let known = Destination::parse(&format!("http://localhost:{port}/hook")).unwrap();
         let client = Client::plain(Guard::Any);
+        let found = client.find(&known).await.unwrap();
         let (release, held) = std::sync::mpsc::channel::<()>();
         let held = Arc::new(std::sync::Mutex::new(held));
         let begun = Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -261,6 +293,9 @@ mod tests {
             assert!(timeout(Duration::from_millis(20), looking).await.is_err());
         }
         assert_eq!(begun.load(std::sync::atomic::Ordering::SeqCst), LOOKUPS_MAX);
+        // Nobody finds anything now; where something was found, it is connected to.
+        assert!(timeout(Duration::from_millis(20), client.find(&known)).await.is_err());
+        assert!(client.connect_to(&found).await.is_ok());
         drop(release);
         let found = client.look_up(|| ("127.0.0.1", 9).to_socket_addrs()).await.unwrap();
         assert_eq!(found, [SocketAddr::from(([127, 0, 0, 1], 9))]);

@@ -10,7 +10,7 @@ mod destination;
 mod guard;
 mod tls;
 
-pub use client::{Answer, Client, Connection, Unreached};
+pub use client::{Answer, Client, Connection, Found, Unreached};
 pub use destination::{Destination, DestinationFault};
 pub use guard::{Guard, is_public};
 pub use tls::{RootsError, certificates};

@@ -43,7 +43,7 @@ fn permission_of(event_type: &str) -> Option<Permission> {
 }
 
 /// The kinds of which the actor may read every object.
-pub fn readable_kinds(operations: &Operations, context: &OpContext) -> Vec<&'static str> {
+pub(crate) fn readable_kinds(operations: &Operations, context: &OpContext) -> Vec<&'static str> {
     let is_readable = |kind: &&(&str, Permission)| operations.scope(context, kind.1).is_all();
     KINDS.iter().filter(is_readable).map(|(kind, _)| *kind).collect()
 }

@@ -1,15 +1,16 @@
 //! Webhooks: what happened is told to a tenant's other systems, signed (Standard Webhooks),
 //! in the order of each object's versions, again until it is taken or given up.
 //!
-//! Owns endpoints and their secrets, deliveries, when they are tried again, and when an
-//! endpoint is left alone. Refuses to know how events come about, and what a receiver does
-//! with them: of its answer only the status is kept.
+//! Owns endpoints and their secrets, deliveries, when they are tried again, when an endpoint
+//! is left alone, and who may read the log of events on. Refuses to know how events come
+//! about, and what a receiver does with them: of its answer only the status is kept.
 //!
 //! An endpoint hears nothing that whoever set it up, or changed where it leads, may not read
 //! of every object.
 
 mod cells;
 mod commands;
+mod feed;
 mod kinds;
 mod message;
 mod model;
@@ -31,7 +32,9 @@ use zeroize::Zeroizing;
 
 pub use cells::SEALED;
 use commands::{CreateWebhook, DeleteWebhook, RotateSecret, UpdateWebhook};
-pub use kinds::{KINDS, readable_kinds};
+pub use feed::{Feed, ReadFeed};
+pub use kinds::KINDS;
+use kinds::readable_kinds;
 pub use model::{
     Delivery, DeliveryStatus, NewWebhook, Replay, Replayed, Webhook, WebhookChange, WebhookStatus,
 };

@@ -14,7 +14,7 @@ use std::{
 use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use jiff::{SignedDuration, Timestamp};
 use operation::{Call, OperationError, RefusalKind};
-use outward::{Answer, Destination, Unreached};
+use outward::{Answer, Destination, Found, Unreached};
 use serde_json::Value;
 use tenancy::{
     DbError, OpContext, Query,
@@ -79,6 +79,12 @@ struct Tried {
     last_status: Option<i32>,
     error: Option<String>,
     duration_ms: i64,
+}
+
+/// Whom a round is told, its name looked up.
+struct Receiver {
+    destination: Destination,
+    found: Found,
 }
 
 /// What one endpoint is told at once.
@@ -238,8 +244,11 @@ impl Webhooks {
     /// Tells one endpoint, and writes down how it fared; says how much it took.
     async fn tell(&self, context: &OpContext, round: Round) -> (Uuid, Result<u64, OperationError>) {
         let Round { endpoint, keys, claimed } = round;
-        let attempts = claimed.iter().map(|claimed| self.attempt(context, &keys, claimed));
-        let tried = join_all(attempts).await;
+        let begun = Instant::now();
+        // Once for all of them: places among those who look up are few, and for all tenants.
+        let receiver = self.find(&claimed).await;
+        let attempt = |claimed| self.attempt(context, &keys, claimed, (&receiver, begun));
+        let tried = join_all(claimed.iter().map(attempt)).await;
         let written = async {
             let taken = self.record(context, endpoint, &tried).await?;
             self.suspend_lost(context, endpoint, &tried).await?;
@@ -248,9 +257,27 @@ impl Webhooks {
         (endpoint, written.await)
     }
 
-    async fn attempt(&self, context: &OpContext, keys: &TenantKeys, claimed: &Claimed) -> Tried {
-        let begun = Instant::now();
-        let outcome = self.send(context, keys, claimed).await;
+    /// Where a round goes; its deliveries are one endpoint's.
+    async fn find(&self, claimed: &[Claimed]) -> Result<Receiver, Unreached> {
+        let client = &self.inner.client;
+        let url = &claimed.first().ok_or(Unreached::Unreachable)?.url;
+        let destination = Destination::chosen(url, client.guard());
+        let destination = destination.map_err(|_| Unreached::AddressRefused)?;
+        let found = client.find(&destination).await?;
+        Ok(Receiver { destination, found })
+    }
+
+    async fn attempt(
+        &self,
+        context: &OpContext,
+        keys: &TenantKeys,
+        claimed: &Claimed,
+        (receiver, begun): (&Result<Receiver, Unreached>, Instant),
+    ) -> Tried {
+        let outcome = match receiver {
+            Ok(receiver) => self.send(context, keys, claimed, receiver).await,
+            Err(unreached) => Err(unreached.to_string()),
+        };
         let duration_ms = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
         let (last_status, error, asked) = match &outcome {
             Ok(answer) => {
@@ -297,17 +324,16 @@ impl Webhooks {
         context: &OpContext,
         keys: &TenantKeys,
         claimed: &Claimed,
+        receiver: &Receiver,
     ) -> Result<Answer, String> {
-        let client = &self.inner.client;
-        let refused = |_| Unreached::AddressRefused.to_string();
-        let destination = Destination::chosen(&claimed.url, client.guard()).map_err(refused)?;
+        let Receiver { destination, found } = receiver;
         let (secret, previous) =
             claimed.secrets(keys).ok_or_else(|| "secret_unreadable".to_owned())?;
         let now = context.clock.now();
-        let request = request(&destination, &claimed.told(), (&secret, previous.as_ref()), now)
+        let request = request(destination, &claimed.told(), (&secret, previous.as_ref()), now)
             .ok_or_else(|| "unwritable".to_owned())?;
         let word = |unreached: Unreached| unreached.to_string();
-        let mut connection = client.connect(&destination).await.map_err(word)?;
+        let mut connection = self.inner.client.connect_to(found).await.map_err(word)?;
         connection.ask(request).await.map_err(word)
     }
 

@@ -10,6 +10,7 @@ mod completion;
 mod config;
 mod docs;
 mod doctor;
+mod events;
 pub mod exit;
 mod import;
 pub mod keys;
@@ -91,6 +92,9 @@ pub enum Command {
     /// Prove the audit log.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Read the events of a tenant, and have webhooks told them again.
+    #[command(subcommand)]
+    Events(events::Command),
     /// Cosign the checkpoints of other installations' logs, so that none has two histories.
     #[command(subcommand)]
     Witness(witness::Command),
@@ -137,6 +141,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Access(command) => access::run(command, output),
         Command::Ledger(command) => ledger::run(command, &configuration, output).await,
         Command::Audit(command) => audit::run(command, &configuration, output).await,
+        Command::Events(command) => events::run(command, &configuration, cli.global.output).await,
         Command::Witness(command) => witness::run(command, output).await,
         Command::Doctor(options) => doctor::run(options, &configuration, output).await,
         Command::Completion(options) => completion::run(&options, output),
@@ -169,7 +174,8 @@ fn attaches_in(command: &Command) -> Option<&Path> {
         | Command::Keys(_)
         | Command::Import(_)
         | Command::Ledger(_)
-        | Command::Audit(_) => Some(Path::new("var")),
+        | Command::Audit(_)
+        | Command::Events(_) => Some(Path::new("var")),
         Command::Doctor(options) => Some(&options.folder),
         _ => None,
     }

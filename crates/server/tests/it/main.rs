@@ -51,6 +51,7 @@ mod database_tls;
 mod demo;
 mod doctor;
 mod events;
+mod events_cli;
 mod harness;
 mod holds;
 mod holds_rules;

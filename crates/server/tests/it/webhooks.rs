@@ -139,7 +139,7 @@ async fn admin(app: &App, bank: &Bank) -> String {
     app.login_by_factor(bank, "super_admin").await
 }
 
-async fn create(app: &App, bank: &Bank, url: &str) -> (Uuid, String) {
+pub(crate) async fn create(app: &App, bank: &Bank, url: &str) -> (Uuid, String) {
     let wish = json!({ "url": url, "event_types": ["account.updated"] });
     let asked = app.post("/v1/webhooks").bearer(&admin(app, bank).await).json(&wish);
     let made = asked.send().await;
