@@ -57,12 +57,31 @@ ORDER BY relation.relname;
 
 --! triggers
 -- How each is enabled: A always, O not where session_replication_role is replica, R only there, D never.
+-- Of partitions the next statement.
 SELECT relation.relname::text AS name, rule.tgname::text AS trigger, rule.tgenabled::text AS mode
 FROM pg_trigger rule
 JOIN pg_class relation ON relation.oid = rule.tgrelid
 JOIN pg_namespace space ON space.oid = relation.relnamespace
-WHERE space.nspname = 'public' AND NOT rule.tgisinternal
+WHERE space.nspname = 'public' AND NOT rule.tgisinternal AND NOT relation.relispartition
 ORDER BY relation.relname, rule.tgname;
+
+--! partitions
+-- The partitions of the audit log and their one trigger.
+SELECT relation.relname::text AS name, rule.tgenabled::text AS mode
+FROM pg_partition_tree('audit_log') part
+JOIN pg_class relation ON relation.oid = part.relid
+LEFT JOIN pg_trigger rule ON rule.tgrelid = relation.oid AND rule.tgname = 'append_only'
+WHERE relation.relispartition
+ORDER BY relation.relname;
+
+--! partitions_missing
+-- Of this month and the next; what comes without one stands in the rest of its class for good.
+SELECT wanted.name
+FROM (SELECT format('audit_log_%s_%s', class,
+          to_char((now() AT TIME ZONE 'UTC') + make_interval(months => ahead), 'YYYY_MM')) AS name
+      FROM unnest(ARRAY['security', 'access', 'system']) AS class, generate_series(0, 1) AS ahead) wanted
+WHERE to_regclass('public.' || wanted.name) IS NULL
+ORDER BY wanted.name;
 
 --! tables
 -- The largest tables; estimates are the planner's.

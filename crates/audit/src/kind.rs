@@ -35,6 +35,31 @@ impl Severity {
     }
 }
 
+/// How long records of a type are kept, and so in which partitions of the log they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RetentionClass {
+    /// Who did what to what: rights, secrets, money, settings, data.
+    Security,
+    /// Who read what.
+    Access,
+    /// What the system did of itself, and what only counts.
+    System,
+}
+
+impl RetentionClass {
+    /// Every class.
+    pub const ALL: [Self; 3] = [Self::Security, Self::Access, Self::System];
+
+    /// The name in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Security => "security",
+            Self::Access => "access",
+            Self::System => "system",
+        }
+    }
+}
+
 /// A name that stands in none of the closed lists of this module.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what}: {name:?}")]
@@ -70,6 +95,18 @@ macro_rules! event_types {
             /// The one severity of this type.
             pub const fn severity(self) -> Severity {
                 match self { $( Self::$variant => Severity::$severity, )* }
+            }
+
+            /// How long its records are kept.
+            pub const fn retention_class(self) -> RetentionClass {
+                match self {
+                    Self::ApiAccess | Self::PredictionRequest | Self::DataQuery
+                    | Self::ReportGeneration | Self::DataAccess => RetentionClass::Access,
+                    Self::RequestFlood | Self::TokenRefresh | Self::KeyUse | Self::JobRun => {
+                        RetentionClass::System
+                    }
+                    _ => RetentionClass::Security,
+                }
             }
         }
     };

@@ -15,6 +15,7 @@ pub mod kind;
 pub mod merkle;
 pub mod note;
 pub mod offline;
+pub mod partitions;
 pub mod portable;
 pub mod proof;
 pub mod query;
@@ -33,5 +34,5 @@ mod trust;
 mod walk;
 
 pub use event::{AuditEvent, Change, EventContext, EventError, SealedEvent};
-pub use kind::{ComplianceFlag, EventType, Outcome, Severity};
+pub use kind::{ComplianceFlag, EventType, Outcome, RetentionClass, Severity};
 pub use sealer::Sealer;

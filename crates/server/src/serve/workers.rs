@@ -27,6 +27,7 @@ const HOLDS_EVERY: Duration = Duration::from_secs(20);
 const APPROVALS_EVERY: Duration = Duration::from_secs(60);
 const POLICY_EVERY: Duration = Duration::from_secs(60);
 const ANSWERS_EVERY: Duration = Duration::from_secs(3_600);
+const PARTITIONS_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The running workers.
 #[derive(Debug)]
@@ -64,6 +65,7 @@ impl Workers {
         });
         workers.send_notices(installation);
         workers.deliver_webhooks(installation);
+        workers.make_partitions(installation);
         // At once as well: a process that is restarted every hour must forget, too.
         let (first, stop) = (installation.clone(), workers.stop.clone());
         workers.tasks.spawn(async move {
@@ -83,6 +85,16 @@ impl Workers {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    fn make_partitions(&self, installation: &Installation) {
+        let first = installation.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = make_partitions(first).await {
+                tracing::warn!(%error, "partitions could not be made at the start");
+            }
+        });
+        self.every(PARTITIONS_EVERY, "partitions", installation, make_partitions);
     }
 
     fn send_notices(&self, installation: &Installation) {
@@ -128,6 +140,15 @@ impl Workers {
             }
         });
     }
+}
+
+/// The months to come get their partitions of the audit log.
+async fn make_partitions(installation: Installation) -> anyhow::Result<()> {
+    let made = audit::partitions::make_ahead(&installation.app).await?;
+    if made > 0 {
+        tracing::info!(made, "partitions of the audit log were made");
+    }
+    Ok(())
 }
 
 /// Writes down which sealed fields did not open, of whichever tenant.

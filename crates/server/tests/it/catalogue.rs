@@ -223,11 +223,13 @@ async fn every_tenant_table_says_when() {
     let (_database, client) = migrated().await;
     let columns = "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
         JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped \
-        WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relrowsecurity AND a.attname = ";
+        WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relrowsecurity \
+          AND NOT c.relispartition AND a.attname = ";
     let all = names(
         &client,
         "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-        WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relrowsecurity",
+        WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relrowsecurity \
+          AND NOT c.relispartition",
     )
     .await;
     let created: BTreeSet<_> =
@@ -374,7 +376,7 @@ async fn the_doctor_knows_every_trigger() {
             t.tgname || CASE t.tgenabled WHEN 'A' THEN '!' WHEN 'O' THEN '' ELSE '?' END, ' ' \
             ORDER BY t.tgname COLLATE \"C\") \
         FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid \
-        WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal \
+        WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal AND NOT c.relispartition \
         GROUP BY c.relname ORDER BY c.relname COLLATE \"C\"";
     let made = names(&client, triggers).await.join("\n");
     let known = include_str!("../../src/cli/doctor/triggers.txt");

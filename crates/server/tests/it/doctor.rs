@@ -150,6 +150,30 @@ const PROVOKED: &[Provoked] = &[
                     WHERE schema_migrations.version = 2 AND kept.version = 2 AND kept.direction = 'up'",
     },
     Provoked {
+        what: "a partition that takes changes",
+        by: "ALTER TABLE audit_log_security_rest DISABLE TRIGGER append_only",
+        expected: (
+            "schema.triggers",
+            "fault",
+            "the trigger append_only of audit_log_security_rest is switched off",
+            "ALTER TABLE audit_log_security_rest ENABLE ALWAYS TRIGGER append_only",
+        ),
+        undone_by: "ALTER TABLE audit_log_security_rest ENABLE ALWAYS TRIGGER append_only",
+    },
+    Provoked {
+        what: "a month without its partition",
+        by: "DO $$ BEGIN EXECUTE 'ALTER TABLE audit_log_system_' || to_char((now() AT TIME ZONE 'UTC') \
+                 + interval '1 month', 'YYYY_MM') || ' RENAME TO audit_log_system_aside'; END $$",
+        expected: (
+            "schema.partitions",
+            "warning",
+            "the audit log lacks audit_log_system_2",
+            "strongroom serve",
+        ),
+        undone_by: "DO $$ BEGIN EXECUTE 'ALTER TABLE audit_log_system_aside RENAME TO audit_log_system_' \
+                 || to_char((now() AT TIME ZONE 'UTC') + interval '1 month', 'YYYY_MM'); END $$",
+    },
+    Provoked {
         what: "a pending migration",
         by: "CREATE TABLE kept AS SELECT * FROM schema_migrations ORDER BY version DESC LIMIT 1; \
              DELETE FROM schema_migrations WHERE version = (SELECT version FROM kept)",

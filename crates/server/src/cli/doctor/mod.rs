@@ -75,8 +75,13 @@ const SERVER_CHECKS: [&str; 13] = [
     logins::LOGINS,
 ];
 /// Checks that need our schema.
-const SCHEMA_CHECKS: [&str; 4] =
-    [schema::ROW_SECURITY, triggers::TRIGGERS, schema::TABLE_SIZES, schema::INDEX_USE];
+const SCHEMA_CHECKS: [&str; 5] = [
+    schema::ROW_SECURITY,
+    triggers::TRIGGERS,
+    triggers::PARTITIONS,
+    schema::TABLE_SIZES,
+    schema::INDEX_USE,
+];
 
 pub(super) async fn run(
     options: Options,

@@ -12,8 +12,11 @@ use super::report::Finding;
 use super::schema::as_owner;
 
 const SELECT_TRIGGERS: &str = tenancy::sql!("server/doctor.sql", "triggers");
+const SELECT_PARTITIONS: &str = tenancy::sql!("server/doctor.sql", "partitions");
+const SELECT_MISSING: &str = tenancy::sql!("server/doctor.sql", "partitions_missing");
 
 pub(super) const TRIGGERS: &str = "schema.triggers";
+pub(super) const PARTITIONS: &str = "schema.partitions";
 
 /// What the migrations make, held against them by a test: a line a table with the names
 /// of its triggers. One with `!` fires whatever `session_replication_role` says.
@@ -39,10 +42,31 @@ pub(super) async fn check(client: &Client) -> Result<Vec<Finding>, DbError> {
         let drop = as_owner(&format!("DROP TRIGGER {name} ON {table}"));
         Finding::warning(TRIGGERS, found, format!("{drop}{THEN}"))
     }));
+    let partitions = partitions(client, &mut findings).await?;
     if findings.is_empty() {
         findings.push(Finding::ok(TRIGGERS, "all are on: ledger and audit log take no changes"));
     }
+    findings.push(partitions);
     Ok(findings)
+}
+
+/// Each partition of the audit log refuses changes as the log itself does, and the months to
+/// come have theirs.
+async fn partitions(client: &Client, findings: &mut Vec<Finding>) -> Result<Finding, DbError> {
+    let partitions = client.query(SELECT_PARTITIONS, &[]).await?;
+    for row in &partitions {
+        let (name, mode): (String, Option<String>) = (row.try_get("name")?, row.try_get("mode")?);
+        findings.extend(fault(&name, "append_only", true, mode.as_deref()));
+    }
+    let missing = client.query(SELECT_MISSING, &[]).await?;
+    let missing = missing.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
+    if missing.is_empty() {
+        let found = format!("{} of the audit log, the next month's among them", partitions.len());
+        return Ok(Finding::ok(PARTITIONS, found));
+    }
+    let found = format!("the audit log lacks {}", missing.join(", "));
+    let mend = "strongroom serve   (a running server makes them within the hour)";
+    Ok(Finding::warning(PARTITIONS, found, mend))
 }
 
 fn expected() -> impl Iterator<Item = (&'static str, &'static str)> {

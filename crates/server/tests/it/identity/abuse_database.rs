@@ -26,11 +26,12 @@ const OF_THE_SEED: [&str; 11] = [
 const THE_AUDITORS_TOO: &str = "audit_super_leaves_here()";
 
 /// Ours beside them that have the owner's rights and that a role may call.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "api_key_is_answered_for(uuid,boolean)",
     THE_AUDITORS_TOO,
     "clear_account_lock(uuid)",
     "forget_expired_tokens()",
+    "make_audit_partitions(integer)",
     "own_referrals(uuid,uuid,bigint)",
     "renew_subject_key(uuid,uuid,integer,bytea)",
     "shred_user(uuid)",

@@ -1,0 +1,2 @@
+--! make
+SELECT make_audit_partitions($1::integer) AS made;
