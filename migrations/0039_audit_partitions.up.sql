@@ -151,6 +151,32 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION make_audit_partitions(integer) TO strongroom_app;
 
+-- Which leaves have no record any more, in runs of places, and the record of the log that says
+-- so (`audit.drop`). Whatever else has none was removed.
+CREATE TABLE audit_dropped (
+    tenant_id   uuid NOT NULL,
+    first_index bigint NOT NULL CONSTRAINT audit_dropped_first CHECK (first_index >= 0),
+    last_index  bigint NOT NULL CONSTRAINT audit_dropped_last CHECK (last_index >= first_index),
+    drop_id     uuid NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT app_now(),
+    PRIMARY KEY (tenant_id, first_index)
+);
+GRANT SELECT ON audit_dropped TO strongroom_app, strongroom_auditor;
+CALL secure_audit_partition('audit_dropped');
+
+-- Takes one month of a class away; for the owner alone, and behind the records that declare it.
+CREATE FUNCTION drop_audit_partition(p_class text, p_month text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    v_parent text := format('audit_log_%s', p_class);
+    v_name text := format('%s_%s', v_parent, p_month);
+BEGIN
+    EXECUTE format('ALTER TABLE %I DETACH PARTITION %I', v_parent, v_name);
+    EXECUTE format('DROP TABLE %I', v_name);
+END $$;
+
 -- A movement's record goes in ahead of it, in the same transaction: of the log only what is
 -- that young is asked, and so one month, or two.
 CREATE OR REPLACE FUNCTION refuse_unrecorded_transfers() RETURNS trigger

@@ -10,11 +10,15 @@ SELECT (SELECT count(*) FROM audit_leaves WHERE tenant_id = $1::uuid)::bigint AS
     (SELECT coalesce(max(tree_size), 0) FROM audit_checkpoints WHERE tenant_id = $1::uuid)::bigint AS signed_size;
 
 --! sealed_records @auditor
--- In the order of the log, a page at a time.
+-- In the order of the log, a page at a time. A leaf without its record may have been dropped.
 SELECT leaf.log_index, leaf.event_id, leaf.leaf_hash, log.record, log.occurred_at, log.event_type::text,
     log.severity::text, log.result::text, log.organization_id, log.user_id, log.session_id, log.resource_id,
     log.actor_kind, log.action, log.resource_type, log.ip_address, log.user_agent, log.request_id,
-    log.compliance_flags, log.old_values, log.new_values, log.details
+    log.compliance_flags, log.old_values, log.new_values, log.details,
+    (SELECT dropped.drop_id FROM audit_dropped dropped
+     WHERE log.event_id IS NULL AND dropped.tenant_id = leaf.tenant_id
+       AND dropped.first_index <= leaf.log_index AND dropped.last_index >= leaf.log_index
+     ORDER BY dropped.first_index DESC LIMIT 1) AS dropped_by
 FROM audit_leaves leaf
 LEFT JOIN audit_log log ON log.tenant_id = leaf.tenant_id AND log.event_id = leaf.event_id
 WHERE leaf.tenant_id = $1::uuid AND leaf.log_index >= $2::bigint

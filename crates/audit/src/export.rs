@@ -11,6 +11,7 @@
 //! | `{"i":0,"leaf":"…","record":"…"}` | a record: its place, the SHA-256 of `0x00 ‖ record`, its text |
 //! | `{"i":0,"leaf":"…","record_base64":"…"}` | the same where the bytes are no text |
 //! | `{"i":0,"leaf":"…","event_id":"…"}` | a leaf whose record is gone |
+//! | `{"i":0,"leaf":"…","event_id":"…","dropped_by":"…"}` | the same, and the record that declares it |
 //! | `{"checkpoint":"…"}` | the signed note over all leaves above it |
 //! | `{"end":0}` | the last: how many leaves there were |
 //!
@@ -60,6 +61,8 @@ pub(crate) struct OddLeaf {
     pub(crate) record_base64: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) event_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dropped_by: Option<Uuid>,
 }
 
 /// The note over all leaves above it.
@@ -210,10 +213,14 @@ fn leaf(buffer: &mut Vec<u8>, index: u64, row: &Row) -> Result<(), ExportError> 
                 record_line(buffer, index, &hash, text)?;
             } else {
                 let record_base64 = Some(STANDARD.encode(record));
-                odd_leaf(buffer, index, &hash, record_base64, None)?;
+                let gone = (None, None);
+                odd_leaf(buffer, index, &hash, record_base64, gone)?;
             }
         }
-        None => odd_leaf(buffer, index, &hash, None, Some(row.try_get("event_id")?))?,
+        None => {
+            let gone = (Some(row.try_get("event_id")?), row.try_get("dropped_by")?);
+            odd_leaf(buffer, index, &hash, None, gone)?;
+        }
     }
     Ok(())
 }
@@ -240,9 +247,9 @@ fn odd_leaf(
     i: u64,
     leaf: &Hash,
     record_base64: Option<String>,
-    event_id: Option<Uuid>,
+    (event_id, dropped_by): (Option<Uuid>, Option<Uuid>),
 ) -> Result<(), ExportError> {
-    line(buffer, &OddLeaf { i, leaf: STANDARD.encode(leaf), record_base64, event_id })
+    line(buffer, &OddLeaf { i, leaf: STANDARD.encode(leaf), record_base64, event_id, dropped_by })
 }
 
 fn line<T: Serialize>(buffer: &mut Vec<u8>, value: &T) -> Result<(), ExportError> {

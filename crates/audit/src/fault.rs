@@ -51,6 +51,10 @@ pub enum FaultKind {
     /// A leaf or inbox row without its record.
     #[error("the record was removed")]
     RecordMissing,
+    /// Leaves without their records, which a drop is said to have taken: no record of the log
+    /// declares that drop, or it declares others.
+    #[error("records were dropped that no record of the log accounts for")]
+    RecordsDropped,
     /// A record that was never queued.
     #[error("the record was inserted around the log: it is neither sealed nor waiting")]
     RecordUnqueued,

@@ -19,11 +19,13 @@ pub mod partitions;
 pub mod portable;
 pub mod proof;
 pub mod query;
+pub mod retire;
 pub mod sealer;
 pub mod store;
 pub mod verify;
 
 mod compare;
+mod dropped;
 mod fault;
 mod record;
 mod rows;

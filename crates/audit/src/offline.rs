@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use crate::dropped::Drops;
 use crate::export::{End, FORM, Header, OddLeaf, Signed};
 use crate::fault::{Fault, FaultKind, whole_log};
 use crate::keys::log_name;
@@ -104,6 +105,7 @@ fn begin(line: &[u8], trusted: &Trusted) -> Result<(Uuid, Walk), FaultKind> {
 /// A file, as far as it was read.
 struct Reading {
     walk: Walk,
+    drops: Drops,
     /// As it stands in every record of the tenant.
     tenant_member: String,
     tenant_id: Uuid,
@@ -120,6 +122,7 @@ impl Reading {
     fn new(tenant_id: Uuid, walk: Walk) -> Self {
         Self {
             walk,
+            drops: Drops::default(),
             tenant_member: format!("\"tenant_id\":\"{tenant_id}\""),
             tenant_id,
             record: Vec::with_capacity(1_024),
@@ -146,7 +149,7 @@ impl Reading {
         } else if self.signed_size != size {
             FaultKind::SizeDiffers { leaves: size, signed_size: self.signed_size }
         } else {
-            return Ok(None);
+            return Ok(self.drops.fault());
         };
         Ok(Some(whole_log(kind)))
     }
@@ -175,15 +178,23 @@ impl Reading {
 
     fn odd_leaf(&mut self, number: u64, odd: OddLeaf) -> Result<(), Fault> {
         let leaf = hash_of(odd.leaf.as_bytes()).ok_or_else(|| self.here(malformed(number)))?;
-        match (odd.record_base64, odd.event_id) {
-            (Some(record), None) => {
+        match (odd.record_base64, odd.event_id, odd.dropped_by) {
+            (Some(record), None, None) => {
                 let record = STANDARD.decode(record).ok();
                 // What is text has a line of its own form.
                 let record = record.filter(|record| std::str::from_utf8(record).is_err());
                 self.record = record.ok_or_else(|| self.here(malformed(number)))?;
                 self.leaf(odd.i, leaf, true)
             }
-            (None, Some(event_id)) => {
+            (None, Some(event_id), Some(drop)) => {
+                self.in_place(odd.i)?;
+                self.drops.claim(drop, (odd.i, Some(event_id)), leaf);
+                if self.walk.size() == self.walk.proven() {
+                    self.first_unsigned = Some(event_id);
+                }
+                self.walk.leaf(leaf, |_, _| {}).map_err(|kind| self.behind_the_signed(kind))
+            }
+            (None, Some(event_id), None) => {
                 let fault = self.leaf(odd.i, leaf, false);
                 fault.map_err(|fault| Fault { event_id: Some(event_id), ..fault })
             }
@@ -193,9 +204,7 @@ impl Reading {
 
     /// The next leaf, whose record is there or gone.
     fn leaf(&mut self, index: u64, leaf: Hash, is_there: bool) -> Result<(), Fault> {
-        if index != self.walk.size() {
-            return Err(self.here(FaultKind::LeafMisplaced { found: index }));
-        }
+        self.in_place(index)?;
         let record = is_there.then_some(self.record.as_slice());
         if let Err(kind) = walk::record_of(record, &leaf) {
             let event_id = record.and_then(event_id_of);
@@ -208,7 +217,15 @@ impl Reading {
         if self.walk.size() == self.walk.proven() {
             self.first_unsigned = event_id_of(&self.record);
         }
+        self.drops.read(&self.record);
         self.walk.leaf(leaf, |_, _| {}).map_err(|kind| self.behind_the_signed(kind))
+    }
+
+    fn in_place(&self, index: u64) -> Result<(), Fault> {
+        if index == self.walk.size() {
+            return Ok(());
+        }
+        Err(self.here(FaultKind::LeafMisplaced { found: index }))
     }
 
     fn checkpoint(&mut self, note: &str) -> Result<(), Fault> {

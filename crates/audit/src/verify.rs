@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::compare::{first_difference, is_as_written};
+use crate::dropped::Drops;
 use crate::fault::whole_log;
 pub use crate::fault::{Fault, FaultKind, TenantReport};
 use crate::merkle::{self, Hash, NodeId, STORED_LEVEL_MIN};
@@ -121,8 +122,9 @@ async fn tenant_report(
             let page_rows = i64::from(options.page_rows.max(1));
             let written = Vec::with_capacity(1_024);
             let first_unproven = None;
+            let drops = Drops::default();
             let mut run =
-                Verification { client, tenant_id, page_rows, walk, first_unproven, written };
+                Verification { client, tenant_id, page_rows, walk, drops, first_unproven, written };
             match run.first_fault(&counts, &mut state, progress).await? {
                 None => {
                     let known = &options.known_checkpoints;
@@ -168,6 +170,7 @@ struct Verification<'client> {
     tenant_id: Uuid,
     page_rows: i64,
     walk: Walk,
+    drops: Drops,
     /// The event of the first record that no good signature covers.
     first_unproven: Option<Uuid>,
     /// The buffer of comparisons.
@@ -188,6 +191,9 @@ impl Verification<'_> {
             return Ok(Some(whole_log(kind)));
         }
         if let Some(fault) = self.waiting(state, progress).await? {
+            return Ok(Some(fault));
+        }
+        if let Some(fault) = self.drops.fault() {
             return Ok(Some(fault));
         }
         for (statement, kind) in
@@ -251,6 +257,11 @@ impl Verification<'_> {
             let kind = FaultKind::LeafMissing;
             return Ok(Err(Fault { event_id: None, log_index: Some(expected), kind }));
         }
+        let dropped_by: Option<Uuid> = row.try_get("dropped_by")?;
+        if let (Some(drop), Ok(leaf)) = (dropped_by, hash_of(row, 2)) {
+            self.drops.claim(drop, (expected, row.try_get("event_id")?), leaf);
+            return Ok(Ok(leaf));
+        }
         match self.check_record(row)? {
             Ok(leaf) => Ok(Ok(leaf)),
             Err(kind) => Ok(Err(about_leaf(row, kind)?)),
@@ -264,6 +275,7 @@ impl Verification<'_> {
             Ok(record) => record,
             Err(kind) => return Ok(Err(kind)),
         };
+        self.drops.read(record);
         if is_as_written(self.tenant_id, row, record, &mut self.written) {
             return Ok(Ok(leaf));
         }

@@ -51,6 +51,14 @@ pub const ALL: &[Entry] = &[
         needs_server: false,
     },
     Entry {
+        name: "cedar-custom",
+        work: "the same of somebody who holds a custom role with conditions beside the least of the blueprint's",
+        limit: None,
+        goal: Goal::at_most(15.0),
+        unit: "µs",
+        needs_server: false,
+    },
+    Entry {
         name: "seal",
         work: "sealing a field of 64 bytes",
         limit: AES_GCM,

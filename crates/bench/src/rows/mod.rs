@@ -46,6 +46,7 @@ impl Effort {
 pub(crate) async fn in_process(name: &str, effort: Effort) -> anyhow::Result<Outcome> {
     match name {
         "cedar" => primitive::cedar(effort),
+        "cedar-custom" => primitive::cedar_custom(effort),
         "seal" => primitive::seal(effort),
         "open" => primitive::open(effort),
         "argon2id" => login::argon2id(effort).await,

@@ -4,6 +4,7 @@
 mod anchor;
 mod files;
 mod list;
+mod retire;
 
 use std::path::PathBuf;
 
@@ -84,6 +85,8 @@ pub enum Command {
         #[command(subcommand)]
         command: anchor::Command,
     },
+    /// Drop records that are kept no longer (security seven years, access three, system one): a month of a class at once, after each tenant's log has said how many go and what tree their leaves make. Leaves and checkpoints stay, so that proofs of the rest are as they were. Without --reason it only tells. Needs the login of the schema's owner.
+    Drop(retire::Options),
     /// Check a proof from its file alone: no database, no server. Ends with 1 where it proves nothing.
     CheckProof {
         /// A file of `audit proof`, of `audit consistency`, of the API or of the console.
@@ -126,6 +129,7 @@ pub(super) async fn run(
             files::consistency(&tenant, from, to, configuration, output).await
         }
         Command::Anchor { command } => anchor::run(command, configuration, output).await,
+        Command::Drop(options) => retire::run(options, configuration, output).await,
         Command::CheckProof { file, key } => files::check(&file, &key, output),
     }
 }

@@ -72,6 +72,15 @@ fn status(standing: &Standing, output: Output) -> anyhow::Result<()> {
     }
 }
 
+/// A reason stands in the log for whoever reads it.
+pub(super) fn check_reason(reason: &str) -> Result<(), Usage> {
+    let length = reason.chars().count();
+    if reason.trim().is_empty() || length > REASON_MAX || reason.contains(char::is_control) {
+        return Err(Usage(format!("--reason: 1 to {REASON_MAX} letters, on one line")));
+    }
+    Ok(())
+}
+
 /// The record first: without it the anchor does not move.
 async fn accept(
     standing: &Standing,
@@ -79,10 +88,7 @@ async fn accept(
     reason: String,
     configuration: &Configuration,
 ) -> anyhow::Result<()> {
-    let length = reason.chars().count();
-    if reason.trim().is_empty() || length > REASON_MAX || reason.contains(char::is_control) {
-        return Err(Usage(format!("--reason: 1 to {REASON_MAX} letters, on one line")).into());
-    }
+    check_reason(&reason)?;
     let Some(fault) = &standing.fault else {
         return Err(Found(
             "the log grew out of what was anchored: there is nothing to accept".to_owned(),

@@ -1,7 +1,10 @@
 //! The log in partitions: each type of event in those of its class, each month in its own,
 //! every one of them closed to changes, and one tree over all.
 
-use audit::{RetentionClass, partitions};
+use audit::{
+    RetentionClass, partitions,
+    retire::{self, RetireError},
+};
 use tenancy::migrate::Migrator;
 
 use super::*;
@@ -189,4 +192,165 @@ async fn a_log_is_taken_into_partitions_and_back_to_the_byte() {
     assert_eq!(column(&superuser, months).await.len(), 1, "past months have theirs, too");
     world.sealer().drain().await.unwrap();
     assert_eq!(world.fault().await, None);
+}
+
+impl World {
+    /// As installations that are that old: a month of each class had its partition in time.
+    async fn month(&self, month: &str) {
+        let superuser = self.superuser().await;
+        for class in RetentionClass::ALL {
+            let make = format!(
+                "SET ROLE strongroom_owner; SELECT make_audit_partition('{}', '{month}-01')",
+                class.as_str()
+            );
+            superuser.batch_execute(&make).await.unwrap();
+        }
+    }
+
+    async fn retire(&self, reason: Option<&str>) -> Result<Vec<retire::Retired>, RetireError> {
+        let mut owner = connect(&self.database.url_as("strongroom_owner")).await;
+        let before = "2026-05-01".parse().unwrap();
+        retire::retire(&mut owner, RetentionClass::Access, before, reason).await
+    }
+
+    /// The log in a file, and what is said of it without a database.
+    async fn file_fault(&self, slug: &str) -> Option<Fault> {
+        let (client, mut file) = (self.superuser().await, Vec::new());
+        audit::export::export(&client, slug, &mut file, &mut |_, _| {}).await.unwrap();
+        let trusted = audit::offline::Trusted::default();
+        audit::offline::verify_export(file.as_slice(), &trusted).unwrap().fault
+    }
+}
+
+/// A log whose every third record was a read in March, and one of April; two tenants.
+async fn of_march() -> (World, [OpContext; 2]) {
+    let world = World::new().await;
+    world.month("2026-03").await;
+    let contexts = [world.tenant("north-bank").await, world.tenant("south-bank").await];
+    for round in 0..9 {
+        for context in &contexts {
+            let kind = if round % 3 == 0 { EventType::DataAccess } else { EventType::Login };
+            world.append_one(context, kind).await;
+        }
+        world.sealer().drain().await.unwrap();
+    }
+    world.clock.advance(SignedDuration::from_hours(24 * 35));
+    world.append_one(&contexts[0], EventType::DataAccess).await;
+    world.sealer().drain().await.unwrap();
+    (world, contexts)
+}
+
+#[tokio::test]
+async fn a_month_goes_when_each_log_has_said_so_and_every_proof_is_as_it_was() {
+    let (world, [north, south]) = of_march().await;
+    let before = proof::latest_checkpoint(&world.app, &north).await.unwrap().unwrap();
+    let all = query::list(&world.app, &north, &Filter::default(), None, 20).await.unwrap();
+    let told = world.retire(None).await.unwrap();
+    assert_eq!(told.iter().map(|one| one.records).collect::<Vec<_>>(), [3, 3], "{told:?}");
+    assert_eq!(query::list(&world.app, &north, &Filter::default(), None, 20).await.unwrap(), all);
+    assert_eq!(world.retire(Some("Three years are over")).await.unwrap(), told);
+    let left = query::list(&world.app, &north, &Filter::default(), None, 20).await.unwrap();
+    assert_eq!(left.len(), all.len() - 3 + 1, "and the record that says so");
+    assert_eq!(left[0].action, "audit.drop");
+    assert_eq!(left[0].details.as_ref().unwrap()["records"], 3);
+    // Before and after the record itself is sealed.
+    assert_eq!((world.fault().await, world.retire(Some("again")).await.unwrap()), (None, vec![]));
+    world.sealer().drain().await.unwrap();
+    assert_eq!(world.fault().await, None);
+    for slug in ["north-bank", "south-bank"] {
+        assert_eq!(world.file_fault(slug).await, None, "{slug}");
+    }
+    // What is left is proven as before, and the log extends what was signed before.
+    let options = Options { known_checkpoints: vec![before.note], ..Options::default() };
+    let reports = verify(&world.superuser().await, &options, &mut |_| {}).await.unwrap();
+    assert!(reports.iter().all(|report| report.fault.is_none()), "{reports:?}");
+    for event in &left {
+        let Inclusion::Proven(proven) =
+            proof::inclusion(&world.app, &north, event.event_id).await.unwrap()
+        else {
+            panic!("{event:?}");
+        };
+        let checkpoint = &proven.checkpoint;
+        verify_inclusion(
+            &proven.leaf_hash,
+            proven.log_index,
+            checkpoint.tree_size,
+            &proven.hashes,
+            &checkpoint.root_hash,
+        )
+        .unwrap();
+    }
+    assert!(
+        query::list(&world.app, &south, &Filter::default(), None, 20).await.unwrap().len() == 7
+    );
+}
+
+#[tokio::test]
+async fn nothing_goes_that_is_not_sealed_or_not_as_it_was_sealed() {
+    let (world, [north, _]) = of_march().await;
+    let superuser = world.superuser().await;
+    let role = "SET session_replication_role = replica; ALTER TABLE audit_log DISABLE TRIGGER ALL";
+    superuser.batch_execute(role).await.unwrap();
+    let change = "UPDATE audit_log SET record = record || ' '::bytea WHERE event_type = 'data_access' \
+        AND tenant_id = $1 AND event_id = (SELECT event_id FROM audit_leaves WHERE tenant_id = $1 AND log_index = 3)";
+    assert_eq!(superuser.execute(change, &[&north.tenant_id()]).await.unwrap(), 1);
+    let refused = world.retire(Some("to hide it")).await.unwrap_err();
+    assert!(matches!(refused, RetireError::Changed { log_index: 3, .. }), "{refused:?}");
+    let heal =
+        change.replace("record || ' '::bytea", "substring(record FROM 1 FOR length(record) - 1)");
+    assert_eq!(superuser.execute(&heal, &[&north.tenant_id()]).await.unwrap(), 1);
+    world.clock.advance(SignedDuration::from_hours(-24 * 35));
+    world.append_one(&north, EventType::DataAccess).await;
+    let refused = world.retire(Some("too early")).await.unwrap_err();
+    assert!(matches!(refused, RetireError::Unsealed { .. }), "{refused:?}");
+    world.sealer().drain().await.unwrap();
+    assert_eq!(world.fault().await, None);
+    assert_eq!(world.retire(Some("now")).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_nobody_declared_is_missed_and_a_drop_covers_nothing_else() {
+    let (world, [north, _]) = of_march().await;
+    let superuser = world.superuser().await;
+    let tenant = north.tenant_id();
+    // The partition taken away without a word.
+    let aside = "SET ROLE strongroom_owner; \
+        ALTER TABLE audit_log_access DETACH PARTITION audit_log_access_2026_03; RESET ROLE";
+    superuser.batch_execute(aside).await.unwrap();
+    let fault = world.fault().await.unwrap();
+    assert_eq!(summary(&fault), "0 record_missing");
+    // Said to be dropped by a record that declares nothing, or that is not there.
+    let any: Uuid = superuser
+        .query_one("SELECT event_id FROM audit_log WHERE tenant_id = $1 LIMIT 1", &[&tenant])
+        .await
+        .unwrap()
+        .get(0);
+    for drop in [any, Uuid::from_u128(9)] {
+        let claim = format!(
+            "SET session_replication_role = replica; ALTER TABLE audit_dropped DISABLE TRIGGER ALL; \
+             DELETE FROM audit_dropped; INSERT INTO audit_dropped (tenant_id, first_index, last_index, drop_id) \
+             SELECT tenant_id, log_index, log_index, '{drop}' FROM audit_leaves WHERE log_index IN (0, 3, 6)"
+        );
+        superuser.batch_execute(&claim).await.unwrap();
+        assert_eq!(summary(&world.fault().await.unwrap()), "0 records_dropped");
+        assert_eq!(summary(&world.file_fault("north-bank").await.unwrap()), "0 records_dropped");
+    }
+    superuser
+        .batch_execute(
+            "DELETE FROM audit_dropped; SET ROLE strongroom_owner; \
+             DO $$ BEGIN EXECUTE format('ALTER TABLE audit_log_access ATTACH PARTITION audit_log_access_2026_03 \
+             FOR VALUES FROM (%L) TO (%L)', event_id_at('2026-03-01Z'), event_id_at('2026-04-01Z')); END $$; RESET ROLE",
+        )
+        .await
+        .unwrap();
+    assert_eq!(world.fault().await, None);
+    // A true drop, stretched over one record more.
+    world.retire(Some("Three years are over")).await.unwrap();
+    world.sealer().drain().await.unwrap();
+    let stretch = "ALTER TABLE audit_log DISABLE TRIGGER ALL; \
+        DELETE FROM audit_log WHERE event_id IN (SELECT event_id FROM audit_leaves WHERE log_index = 4); \
+        UPDATE audit_dropped SET last_index = 4 WHERE first_index = 3";
+    superuser.batch_execute(stretch).await.unwrap();
+    assert_eq!(summary(&world.fault().await.unwrap()), "0 records_dropped");
+    assert_eq!(summary(&world.file_fault("south-bank").await.unwrap()), "0 records_dropped");
 }
