@@ -21,6 +21,7 @@ pub mod query;
 pub mod sealer;
 pub mod store;
 pub mod verify;
+pub mod witness;
 
 mod compare;
 mod fault;

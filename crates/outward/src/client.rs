@@ -65,6 +65,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// `Retry-After`, an hour at most.
     pub retry_after: Option<Duration>,
+    /// `Content-Type`, without parameters, in small letters.
+    pub content_type: Option<String>,
     /// The body; none where it was too long or broke off.
     pub body: Option<Bytes>,
 }
@@ -188,8 +190,20 @@ where
 /// Read to its end, so that the connection can be used again.
 async fn read(answer: Response<Incoming>) -> Answer {
     let (status, retry_after) = (answer.status(), retry_after(&answer));
+    let content_type = content_type(&answer);
     let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES).collect().await;
-    Answer { status, retry_after, body: body.ok().map(http_body_util::Collected::to_bytes) }
+    Answer {
+        status,
+        retry_after,
+        content_type,
+        body: body.ok().map(http_body_util::Collected::to_bytes),
+    }
+}
+
+fn content_type(answer: &Response<Incoming>) -> Option<String> {
+    let value = answer.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let kind = value.split(';').next().unwrap_or_default().trim();
+    Some(kind.to_ascii_lowercase())
 }
 
 /// Seconds; the form with a date is for caches.

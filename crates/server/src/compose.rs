@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use access::Policies;
 use api::{ApiConfig, ApiParts, ApiState};
+use audit::witness::{Witness, Witnesses};
 use audit::{Sealer, anchor::Anchor};
 use banking::{HoldGroups, movements::CreateTransfer};
 use console::{Console, ConsoleParts};
@@ -71,6 +72,8 @@ pub struct Installation {
     pub hasher: Arc<Hasher>,
     /// Grows the audit log's trees.
     pub sealer: Arc<Sealer>,
+    /// Has its checkpoints cosigned.
+    pub witnesses: Witnesses,
     /// Gives events their positions.
     pub relay: Arc<Relay>,
     /// What time it is.
@@ -118,6 +121,12 @@ impl Installation {
             },
         );
         let relay = Relay::new(sealer_database.clone(), clock.clone());
+        let witnesses = Witnesses::new(
+            sealer_database.clone(),
+            Client::plain(Guard::Any),
+            clock.clone(),
+            Vec::new(),
+        );
         let sealer = Sealer::new(sealer_database, Arc::clone(&keyring), clock.clone())
             .anchored_in(ingredients.anchor);
         let notices = Notices::new(
@@ -141,6 +150,7 @@ impl Installation {
             keyring,
             hasher,
             sealer: Arc::new(sealer),
+            witnesses,
             relay: Arc::new(relay),
             clock,
             draining: Arc::default(),
@@ -169,6 +179,13 @@ impl Installation {
     #[must_use]
     pub fn telling_through(mut self, client: Client) -> Self {
         self.webhooks = Webhooks::new(self.operations.clone(), Arc::clone(&self.keyring), client);
+        self
+    }
+
+    /// The same, having the audit log's checkpoints cosigned by these.
+    #[must_use]
+    pub fn witnessed_by(mut self, witnesses: Vec<Witness>, client: Client) -> Self {
+        self.witnesses = self.witnesses.asking(witnesses, client);
         self
     }
 

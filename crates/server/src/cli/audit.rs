@@ -4,6 +4,7 @@
 mod anchor;
 mod files;
 mod list;
+mod status;
 
 use std::path::PathBuf;
 
@@ -78,6 +79,8 @@ pub enum Command {
         #[arg(long, value_name = "SLUG")]
         tenant: String,
     },
+    /// Say how large the log over all audit logs is, the key that it is verified with (a witness is given it), and how far each of `AUDIT_WITNESSES` and the anchor are.
+    Status,
     /// What is kept outside the database of the newest checkpoint (`AUDIT_ANCHOR`), and the ways on where sealing is refused because of it.
     Anchor {
         /// What to do.
@@ -125,6 +128,7 @@ pub(super) async fn run(
         Command::Consistency { from, to, tenant } => {
             files::consistency(&tenant, from, to, configuration, output).await
         }
+        Command::Status => status::run(configuration, output).await,
         Command::Anchor { command } => anchor::run(command, configuration, output).await,
         Command::CheckProof { file, key } => files::check(&file, &key, output),
     }

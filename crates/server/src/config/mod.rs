@@ -26,6 +26,7 @@ pub use source::{Found, Origin, Sources};
 
 use api::Network;
 use audit::anchor::Anchor;
+use audit::witness::Witness;
 use hotstate::shared::StoreAddress;
 use notify::{Gateway, GatewayConfig, Smtp, SmtpConfig, Transport, Transports};
 use opening::Fetch;
@@ -336,6 +337,12 @@ impl Configuration {
         Anchor::parse(self.text("AUDIT_ANCHOR"))
     }
 
+    /// Who cosigns the checkpoints over all audit logs.
+    pub fn witnesses(&self) -> Vec<Witness> {
+        let listed = value::list(self.text("AUDIT_WITNESSES"));
+        Witness::parse_all(listed).unwrap_or_default()
+    }
+
     /// The header in which those proxies say where a client is.
     pub fn location_header(&self) -> Option<String> {
         Some(self.text("LOCATION_HEADER").to_ascii_lowercase()).filter(|name| !name.is_empty())
@@ -429,6 +436,14 @@ impl Configuration {
         Ok(Transports {
             email: email.transpose()?.map(|smtp| Arc::new(smtp) as Arc<dyn Transport>),
             sms: sms.transpose()?.map(|gateway| Arc::new(gateway) as Arc<dyn Transport>),
+        })
+    }
+
+    /// What witnesses are asked through, wherever the operator says that they are.
+    pub fn witness_client(&self) -> Client {
+        Client::new(Guard::Any, None).unwrap_or_else(|error| {
+            tracing::warn!(%error, "witnesses are not reached over TLS");
+            Client::plain(Guard::Any)
         })
     }
 

@@ -220,6 +220,13 @@ const DATABASE: &[Setting] = &[
          disk: where a database is restored behind it, nothing is sealed and signed any more until somebody accepts \
          that (`strongroom audit anchor`). Several nodes share one. Without it an older copy is gone on from unnoticed.",
     ),
+    unset(
+        "AUDIT_WITNESSES",
+        Kind::Witnesses,
+        "Who is asked to cosign the checkpoints over all audit logs (C2SP tlog-witness), best machines of somebody else's: \
+         address, `+`, and the witness' verifier key, separated by commas. A witness is given the key that `strongroom \
+         audit status` prints. None of them ever delays sealing.",
+    ),
     plain(
         "DATABASE_POOL_SIZE",
         Kind::Integer { least: 1, most: 1_000 },

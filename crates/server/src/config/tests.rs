@@ -367,3 +367,35 @@ fn the_shared_store_is_named_whole_shown_redacted_and_safe_in_production() {
     assert!(configuration.shared_store().unwrap().is_some());
     assert!(Configuration::read(&environment(&[])).shared_store().unwrap().is_none());
 }
+
+#[test]
+fn witnesses_are_read_at_the_start_and_outside_development_spoken_to_over_tls() {
+    let key = "witness.example/w1+";
+    let cosigner = audit::cosignature::Cosigner::new("w.example/1", vault::NoteSigner::generate());
+    let good = cosigner.unwrap().verifier().unwrap().to_text();
+    let plain = format!("http://w.example+{good}");
+    let encrypted = format!("https://w.example+{good}");
+    let twice = format!("{encrypted},{encrypted}");
+    let table = [
+        (encrypted.as_str(), true, None),
+        (plain.as_str(), false, None),
+        (plain.as_str(), true, Some("AUDIT_WITNESSES must all begin with https://")),
+        (twice.as_str(), false, Some("AUDIT_WITNESSES must not name a witness twice")),
+        (key, false, Some("AUDIT_WITNESSES must")),
+    ];
+    for (setting, strict, expected) in table {
+        let environment_name = if strict { "production" } else { "development" };
+        let pairs = [("AUDIT_WITNESSES", setting), ("ENV", environment_name)];
+        let faults = serving_faults(&environment(&pairs));
+        let found: Vec<_> =
+            faults.iter().filter(|fault| fault.starts_with("AUDIT_WITNESSES")).collect();
+        match expected {
+            None => assert!(found.is_empty(), "{setting}: {found:?}"),
+            Some(expected) => {
+                assert!(found.len() == 1 && found[0].starts_with(expected), "{setting}: {found:?}")
+            }
+        }
+    }
+    let configuration = Configuration::read(&environment(&[("AUDIT_WITNESSES", &encrypted)]));
+    assert_eq!(configuration.witnesses()[0].name(), "w.example/1");
+}

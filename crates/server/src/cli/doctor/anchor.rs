@@ -1,5 +1,6 @@
 //! Owns one question: is the newest checkpoint of the audit log kept where whoever restores
-//! an older database does not reach it, and did this database grow out of it.
+//! an older database does not reach it, and did this database grow out of it; with it, whether
+//! witnesses keep up.
 
 use audit::anchor::{self, Standing};
 
