@@ -8,5 +8,6 @@ BEGIN
 END $$;
 DROP FUNCTION audit_super_keys();
 DROP FUNCTION audit_super_hashes(smallint[], bigint[]);
+DROP FUNCTION audit_super_place(bigint);
 DROP FUNCTION audit_super_checkpoint_over(bigint);
 DROP TABLE audit_super_cosignatures;

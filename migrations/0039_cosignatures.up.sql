@@ -48,6 +48,26 @@ AS $$
                                      (SELECT newest.tree_size FROM newest))
 $$;
 
+-- Where a record of the tenant's log stands in the super-log: the first checkpoint that covers it
+-- says which checkpoint of the super-log it is proven by, and of the tenant's checkpoints that one
+-- covers the newest is taken. A tenant is told of its own leaves alone.
+CREATE FUNCTION audit_super_place(p_record_index bigint)
+RETURNS TABLE (tenant_size bigint, log_index bigint, tree_size bigint, root_hash bytea, note text,
+    signed_at timestamptz, cosignatures text[])
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT own.tree_size, own.log_index, point.*
+    FROM (SELECT leaf.log_index FROM audit_super_leaves leaf
+          WHERE leaf.tenant_id = require_tenant() AND leaf.tree_size > p_record_index
+          ORDER BY leaf.tree_size LIMIT 1) first
+    CROSS JOIN LATERAL audit_super_checkpoint_over(first.log_index) point
+    CROSS JOIN LATERAL (
+        SELECT leaf.tree_size, leaf.log_index FROM audit_super_leaves leaf
+        WHERE leaf.tenant_id = require_tenant() AND leaf.log_index < point.tree_size
+        ORDER BY leaf.tree_size DESC LIMIT 1) own
+$$;
+
 -- The hashes that a proof consists of. A hash says nothing of what it is over.
 CREATE FUNCTION audit_super_hashes(p_levels smallint[], p_indices bigint[])
 RETURNS TABLE (level smallint, node_index bigint, hash bytea)
@@ -78,8 +98,8 @@ BEGIN
     PERFORM set_config('app.current_tenant', caller, true);
 END $$;
 
-REVOKE EXECUTE ON FUNCTION audit_super_checkpoint_over(bigint), audit_super_hashes(smallint[], bigint[]),
-    audit_super_keys() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION audit_super_checkpoint_over(bigint), audit_super_hashes(smallint[], bigint[])
-    TO strongroom_app;
+REVOKE EXECUTE ON FUNCTION audit_super_checkpoint_over(bigint), audit_super_place(bigint),
+    audit_super_hashes(smallint[], bigint[]), audit_super_keys() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit_super_checkpoint_over(bigint), audit_super_place(bigint),
+    audit_super_hashes(smallint[], bigint[]) TO strongroom_app;
 GRANT EXECUTE ON FUNCTION audit_super_keys() TO strongroom_app, strongroom_auditor;

@@ -31,3 +31,24 @@ ORDER BY asked.place;
 
 --! keys @auditor
 SELECT tenant_id, public_key FROM audit_super_keys();
+
+--! checkpoint
+-- The checkpoint of the super-log to show: the one most witnesses cosigned lately, else the newest.
+SELECT tree_size, root_hash, note, signed_at, cosignatures FROM audit_super_checkpoint_over(-1);
+
+--! public_keys
+SELECT tenant_id, public_key FROM audit_super_keys();
+
+--! place
+-- Where the tenant's checkpoint over a record stands in the super-log; nothing where it was signed
+-- before there was one.
+SELECT place.tree_size, place.root_hash, place.note, place.signed_at, place.cosignatures, place.log_index,
+    point.tree_size AS tenant_size, point.root_hash AS tenant_root, point.note AS tenant_note,
+    point.signed_at AS tenant_signed_at
+FROM audit_leaves leaf
+CROSS JOIN LATERAL audit_super_place(leaf.log_index) place
+JOIN audit_checkpoints point ON point.tenant_id = leaf.tenant_id AND point.tree_size = place.tenant_size
+WHERE leaf.tenant_id = $1::uuid AND leaf.event_id = $2::uuid;
+
+--! hashes
+SELECT level, node_index, hash FROM audit_super_hashes($1::smallint[], $2::bigint[]);

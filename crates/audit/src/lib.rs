@@ -20,6 +20,7 @@ pub mod proof;
 pub mod query;
 pub mod sealer;
 pub mod store;
+pub mod super_proof;
 pub mod verify;
 pub mod witness;
 

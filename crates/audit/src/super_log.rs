@@ -44,9 +44,12 @@ impl Statements {
     pub(crate) const ADD_CHECKPOINT: &str = tenancy::sql!("audit/super_log.sql", "add_checkpoint");
 }
 
+/// What the names of super-logs begin with.
+pub(crate) const SUPER_LOG_PREFIX: &str = "strongroom/super/";
+
 /// The name of the super-log: its checkpoints' origin and its key's name.
 pub(crate) fn super_log_name(platform_id: Uuid) -> String {
-    format!("strongroom/super/{platform_id}")
+    format!("{SUPER_LOG_PREFIX}{platform_id}")
 }
 
 /// Why the super-log cannot grow: then nothing is sealed for anybody.
@@ -100,6 +103,11 @@ impl SuperLog {
             return Err(SuperFault::Tree(SealFault::RootDiffers));
         }
         Ok(Some(Self { tree, signer }))
+    }
+
+    /// The leaves.
+    pub(crate) fn size(&self) -> u64 {
+        self.tree.size()
     }
 
     /// Whether this is the log whose checkpoint was anchored, or has grown out of it.

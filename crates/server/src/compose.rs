@@ -9,7 +9,7 @@ use std::time::Duration;
 use access::Policies;
 use api::{ApiConfig, ApiParts, ApiState};
 use audit::witness::{Witness, Witnesses};
-use audit::{Sealer, anchor::Anchor};
+use audit::{Sealer, anchor::Anchoring};
 use banking::{HoldGroups, movements::CreateTransfer};
 use console::{Console, ConsoleParts};
 use events::Relay;
@@ -40,7 +40,7 @@ pub struct Ingredients {
     /// The database as `strongroom_sealer`.
     pub sealer: DatabaseConfig,
     /// Where the newest checkpoint of the audit log is kept.
-    pub anchor: Option<Anchor>,
+    pub anchor: Option<Anchoring>,
     /// The roots, for the tenants' keys.
     pub roots: RootKeys,
     /// `JWT_SECRET_KEY`.
@@ -121,14 +121,11 @@ impl Installation {
             },
         );
         let relay = Relay::new(sealer_database.clone(), clock.clone());
-        let witnesses = Witnesses::new(
-            sealer_database.clone(),
-            Client::plain(Guard::Any),
-            clock.clone(),
-            Vec::new(),
-        );
-        let sealer = Sealer::new(sealer_database, Arc::clone(&keyring), clock.clone())
+        let sealer = Sealer::new(sealer_database.clone(), Arc::clone(&keyring), clock.clone())
             .anchored_in(ingredients.anchor);
+        let witnesses =
+            Witnesses::new(sealer_database, Client::plain(Guard::Any), clock.clone(), Vec::new())
+                .telling(sealer.witness_anchor());
         let notices = Notices::new(
             operations.clone(),
             Arc::clone(&keyring),

@@ -13,8 +13,8 @@ use tenancy::{Clock, Database, DbError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::Witness;
 use super::exchange::{self, Answer};
+use super::{Witness, WitnessAnchor};
 use crate::merkle::ProofPlan;
 use crate::note::{Note, NoteError};
 use crate::rows::{signed, unsigned};
@@ -132,6 +132,7 @@ pub struct Witnesses {
     client: Client,
     clock: Clock,
     all: Arc<[Witness]>,
+    anchor: Option<Arc<WitnessAnchor>>,
 }
 
 /// What one of them is asked for.
@@ -145,13 +146,19 @@ struct Target {
 impl Witnesses {
     /// Over a database that was opened under the role `strongroom_sealer`.
     pub fn new(database: Database, client: Client, clock: Clock, all: Vec<Witness>) -> Self {
-        Self { database, client, clock, all: all.into() }
+        Self { database, client, clock, all: all.into(), anchor: None }
     }
 
     /// The same, asking others.
     #[must_use]
     pub fn asking(self, all: Vec<Witness>, client: Client) -> Self {
         Self { client, all: all.into(), ..self }
+    }
+
+    /// The same, telling the anchor when the witness that it is contradicts the log.
+    #[must_use]
+    pub fn telling(self, anchor: Option<Arc<WitnessAnchor>>) -> Self {
+        Self { anchor, ..self }
     }
 
     /// Who they are.
@@ -199,6 +206,8 @@ impl Witnesses {
                 metrics::counter!("audit_witness_failures_total", "witness" => name.clone(), "reason" => fault.reason())
                     .increment(1);
                 if contradicts {
+                    let anchor = self.anchor.iter().find(|anchor| anchor.name() == name);
+                    anchor.into_iter().for_each(|anchor| anchor.doubt());
                     tracing::error!(witness = name, %fault, "a witness contradicts the audit log");
                 } else {
                     tracing::warn!(witness = name, %fault, "a witness did not cosign");
@@ -209,19 +218,35 @@ impl Witnesses {
     }
 
     async fn asked(&self, witness: &Witness) -> Result<Asked, AskFault> {
-        let target = self.target(witness).await?;
+        let now = self.clock.now().as_second();
+        let moment = Timestamp::from_second(now - now.rem_euclid(ROUND_S));
+        let moment = moment.map_err(|error| DbError::Corrupt(error.to_string()))?;
+        let target = self.target(witness, moment).await?;
         self.measure(witness, target.as_ref());
         let Some(target) = target else { return Ok(Asked::Nothing) };
-        let size = target.size;
-        if target.cosigned >= size {
-            return Ok(Asked::Current { size });
+        if target.cosigned >= target.size {
+            return Ok(Asked::Current { size: target.size });
         }
-        let lines = match self.submit(witness, &target, target.cosigned).await? {
+        self.cosign(witness, &target).await?;
+        Ok(Asked::Cosigned { size: target.size })
+    }
+
+    /// Asks about the newest checkpoint, cosigned or not: the answer is how large the log is
+    /// that this witness knows as its own.
+    pub(super) async fn confirm(&self, witness: &Witness) -> Result<u64, AskFault> {
+        match self.target(witness, Timestamp::MAX).await? {
+            None => Ok(0),
+            Some(target) => self.cosign(witness, &target).await.map(|()| target.size),
+        }
+    }
+
+    async fn cosign(&self, witness: &Witness, target: &Target) -> Result<(), AskFault> {
+        let lines = match self.submit(witness, target, target.cosigned).await? {
             Answer::Cosigned(lines) => lines,
             Answer::StandsAt(at) if at == target.cosigned => {
                 return Err(AskFault::Forked { stands_at: at });
             }
-            Answer::StandsAt(at) => match self.submit_from(witness, &target, at).await? {
+            Answer::StandsAt(at) => match self.submit_from(witness, target, at).await? {
                 Answer::Cosigned(lines) => lines,
                 Answer::StandsAt(again) if again == at => {
                     return Err(AskFault::Forked { stands_at: at });
@@ -229,14 +254,15 @@ impl Witnesses {
                 Answer::StandsAt(_) => return Err(AskFault::Moved),
             },
         };
-        self.keep(witness, &target, &lines).await?;
-        Ok(Asked::Cosigned { size })
+        self.keep(witness, target, &lines).await
     }
 
-    async fn target(&self, witness: &Witness) -> Result<Option<Target>, AskFault> {
-        let now = self.clock.now().as_second();
-        let moment = Timestamp::from_second(now - now.rem_euclid(ROUND_S));
-        let moment = moment.map_err(|error| DbError::Corrupt(error.to_string()))?;
+    /// The newest checkpoint that was signed until a moment.
+    async fn target(
+        &self,
+        witness: &Witness,
+        moment: Timestamp,
+    ) -> Result<Option<Target>, AskFault> {
         let client = self.database.system_connection().await?;
         let row = client.query_opt(TARGET, &[&witness.name(), &moment]).await?;
         let Some(row) = row else { return Ok(None) };

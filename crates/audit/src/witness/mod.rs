@@ -4,6 +4,7 @@
 //! Refuses to know: when anything is sealed. No witness delays it, and what one says against
 //! the log is told and not obeyed, unless it was made the anchor.
 
+mod anchor;
 mod ask;
 mod exchange;
 mod standing;
@@ -12,6 +13,7 @@ use outward::{Destination, DestinationFault};
 
 use crate::cosignature::CosignatureVerifier;
 
+pub use anchor::WitnessAnchor;
 pub use ask::{AskFault, Asked, Witnesses};
 pub use standing::{SuperStanding, WitnessStanding, standing};
 

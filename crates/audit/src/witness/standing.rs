@@ -7,11 +7,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tenancy::DbError;
 use tokio_postgres::Client;
-use uuid::Uuid;
 
 use crate::note::NoteVerifier;
-use crate::rows::{hash_of, unsigned};
-use crate::super_log::super_log_name;
+use crate::rows::unsigned;
+use crate::super_proof::verifiers;
 
 const NEWEST: &str = tenancy::sql!("audit/super_log.sql", "newest");
 const STANDINGS: &str = tenancy::sql!("audit/witness.sql", "standings");
@@ -48,12 +47,8 @@ pub async fn standing(client: &Client, names: &[&str]) -> Result<SuperStanding, 
         Some(row) => unsigned(row.try_get("tree_size")?)?,
         None => 0,
     };
-    let mut verifier_keys = Vec::new();
-    for row in client.query(KEYS, &[]).await? {
-        let platform_id: Uuid = row.try_get("tenant_id")?;
-        let key = NoteVerifier::new(&super_log_name(platform_id), hash_of(&row, 1)?);
-        verifier_keys.push(key.map_err(|error| DbError::Corrupt(error.to_string()))?.to_text());
-    }
+    let keys = verifiers(&client.query(KEYS, &[]).await?)?;
+    let verifier_keys = keys.iter().map(NoteVerifier::to_text).collect();
     let mut witnesses = Vec::with_capacity(names.len());
     for row in client.query(STANDINGS, &[&names]).await? {
         witnesses.push(WitnessStanding {

@@ -92,9 +92,15 @@ pub enum Command {
         /// A file of `audit proof`, of `audit consistency`, of the API or of the console.
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// A verifier key of the log, `name+hash+key`, got from elsewhere than the file. May be repeated.
+        /// A verifier key of the log, `name+hash+key`, got from elsewhere than the file. May be repeated. With one of the log over all tenants' logs (`strongroom/super/…`) the way into that is checked as well.
         #[arg(long, value_name = "KEY", required = true)]
         key: Vec<String>,
+        /// A witness' verifier key, `name+hash+key`: it must have cosigned the log over all tenants' logs that the event stands in. May be repeated.
+        #[arg(long, value_name = "KEY")]
+        witness: Vec<String>,
+        /// How many of the witnesses must have; all of them where it is not said.
+        #[arg(long, value_name = "N", requires = "witness")]
+        require: Option<usize>,
     },
 }
 
@@ -130,7 +136,9 @@ pub(super) async fn run(
         }
         Command::Status => status::run(configuration, output).await,
         Command::Anchor { command } => anchor::run(command, configuration, output).await,
-        Command::CheckProof { file, key } => files::check(&file, &key, output),
+        Command::CheckProof { file, key, witness, require } => {
+            files::check(&file, &files::trust(&key, &witness, require)?, output)
+        }
     }
 }
 

@@ -25,7 +25,7 @@ pub use documentation::markdown;
 pub use source::{Found, Origin, Sources};
 
 use api::Network;
-use audit::anchor::Anchor;
+use audit::anchor::{Anchor, Anchoring};
 use audit::witness::Witness;
 use hotstate::shared::StoreAddress;
 use notify::{Gateway, GatewayConfig, Smtp, SmtpConfig, Transport, Transports};
@@ -44,6 +44,9 @@ use crate::serve::tls::{Certificate, Pair};
 
 /// What the others are sealed under.
 const ROOT: &str = "ENCRYPTION_KEY";
+
+/// What an anchor begins with that is a witness.
+const WITNESS_ANCHOR: &str = "witness:";
 
 /// Something wrong with the configuration. Never carries a secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,6 +168,7 @@ impl Configuration {
             }
         }
         faults.extend(safety::contradiction_of_store(&values));
+        faults.extend(safety::unknown_witness(&values));
         let attached = |found: &Found| matches!(found.origin, Origin::Running(_));
         let is_attached = values.get("DATABASE_URL").is_some_and(attached);
         let running = sources.running.clone().filter(|_| is_attached);
@@ -335,6 +339,18 @@ impl Configuration {
     /// Where the newest checkpoint of the audit log is kept.
     pub fn anchor(&self) -> Option<Anchor> {
         Anchor::parse(self.text("AUDIT_ANCHOR"))
+    }
+
+    /// The witness that is the anchor, of those that are asked.
+    pub fn witness_anchor(&self) -> Option<Witness> {
+        let name = self.text("AUDIT_ANCHOR").strip_prefix(WITNESS_ANCHOR)?;
+        self.witnesses().into_iter().find(|witness| witness.name() == name)
+    }
+
+    /// What the sealer goes by, outside the database.
+    pub fn anchoring(&self) -> Option<Anchoring> {
+        let witness = || Some(Anchoring::Witness(self.witness_anchor()?, self.witness_client()));
+        self.anchor().map(Anchoring::File).or_else(witness)
     }
 
     /// Who cosigns the checkpoints over all audit logs.

@@ -120,6 +120,15 @@ fn plain_notices(values: &Values) -> Vec<Fault> {
     faults
 }
 
+/// An anchor that nobody asks would let every restored copy be sealed on.
+pub(super) fn unknown_witness(values: &Values) -> Option<Fault> {
+    let name = text(values, "AUDIT_ANCHOR")?.strip_prefix(super::WITNESS_ANCHOR)?;
+    let listed = value::list(text(values, "AUDIT_WITNESSES").unwrap_or_default());
+    let witnesses = Witness::parse_all(listed).ok()?;
+    let is_asked = witnesses.iter().any(|witness| witness.name() == name);
+    (!is_asked).then(|| Fault::new("AUDIT_ANCHOR", "must name one of AUDIT_WITNESSES"))
+}
+
 /// A stranger in between could keep cosignatures back and answer in a witness' name.
 fn plain_witnesses(values: &Values) -> Option<Fault> {
     let listed = value::list(text(values, "AUDIT_WITNESSES")?);

@@ -399,3 +399,25 @@ fn witnesses_are_read_at_the_start_and_outside_development_spoken_to_over_tls() 
     let configuration = Configuration::read(&environment(&[("AUDIT_WITNESSES", &encrypted)]));
     assert_eq!(configuration.witnesses()[0].name(), "w.example/1");
 }
+
+#[test]
+fn a_witness_that_is_the_anchor_is_one_that_is_asked() {
+    let cosigner = audit::cosignature::Cosigner::new("w.example/1", vault::NoteSigner::generate());
+    let witness = format!("https://w.example+{}", cosigner.unwrap().verifier().unwrap().to_text());
+    let asked = ("AUDIT_WITNESSES", witness.as_str());
+    let table: [(&[(&str, &str)], Option<&str>); 5] = [
+        (&[asked, ("AUDIT_ANCHOR", "witness:w.example/1")], None),
+        (&[asked, ("AUDIT_ANCHOR", "file:/var/lib/anchor")], None),
+        (&[asked, ("AUDIT_ANCHOR", "witness:w.example/2")], Some("must name one of")),
+        (&[("AUDIT_ANCHOR", "witness:w.example/1")], Some("must name one of")),
+        (&[asked, ("AUDIT_ANCHOR", "witness:")], Some("must be")),
+    ];
+    for (pairs, expected) in table {
+        let faults = Configuration::read(&environment(pairs)).check_form();
+        let told = faults.map_or_else(|faults| faults.to_string(), |()| String::new());
+        match expected {
+            None => assert_eq!(told, "", "{pairs:?}"),
+            Some(words) => assert!(told.contains(words), "{pairs:?}: {told}"),
+        }
+    }
+}

@@ -95,7 +95,9 @@ impl Kind {
                  `strongroom witness new-key` prints"
                     .to_owned()
             }
-            Self::Anchor => "absolute path, as `file:/var/lib/strongroom/anchor`".to_owned(),
+            Self::Anchor => "absolute path, as `file:/var/lib/strongroom/anchor`, or `witness:` and the name of one of \
+                 `AUDIT_WITNESSES`"
+                    .to_owned(),
         }
     }
 
@@ -136,7 +138,11 @@ impl Kind {
             Self::Witnesses => {
                 return Witness::parse_all(list(text)).map(drop).map_err(|error| error.to_string());
             }
-            Self::Anchor => audit::anchor::Anchor::parse(text).is_some(),
+            Self::Anchor => {
+                let witness = text.strip_prefix(super::WITNESS_ANCHOR);
+                witness.is_some_and(|name| !name.is_empty())
+                    || audit::anchor::Anchor::parse(text).is_some()
+            }
             Self::File => {
                 !text.is_empty() && !text.contains("-----BEGIN") && !text.contains(['\n', '\0'])
             }

@@ -138,7 +138,7 @@ pub async fn ingredients(configuration: &Configuration) -> anyhow::Result<Ingred
             "DATABASE_SEALER_URL",
         )
         .await?,
-        anchor: configuration.anchor(),
+        anchor: configuration.anchoring(),
         roots: configuration.root_keys()?,
         token_secret: configuration.token_secret(),
         exempt_loopback: false,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use audit::anchor::Anchoring;
 use audit::cosignature::Cosigner;
 use audit::note::{Note, NoteVerifier};
 use audit::witness::{AskFault, Asked, Witnesses};
@@ -423,4 +424,70 @@ async fn the_server_asks_and_the_operator_is_told() {
     assert_eq!((&told["signed"], &told["witnesses"][0]["size"]), (&3.into(), &3.into()), "{told}");
     let refused = run(Some("https://witness.example"), &["audit", "status"]);
     assert!(refused.contains("AUDIT_WITNESSES must be"), "{refused}");
+}
+
+/// A sealer that goes by this witness.
+fn anchored(world: &World, setting: &str) -> audit::Sealer {
+    let witness = audit::witness::Witness::parse(setting).unwrap();
+    world.sealer().anchored_in(Some(Anchoring::Witness(witness, Client::plain(Guard::Any))))
+}
+
+async fn count(world: &World, table: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM {table}");
+    world.superuser().await.query_one(&sql, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_is_an_anchor_that_an_older_copy_is_not_sealed_behind() {
+    let Bank { world, bank, platform, log_key } = Bank::new().await;
+    let older = World::over(world.database.copied().await);
+    let own = Bank { world: World::over(world.database), platform, bank, log_key };
+    let folder = tempfile::tempdir().unwrap();
+    let witness = own.start("witness.example/1", folder.path());
+    let setting = witness.setting();
+    // Confirmed where both stand at three, in two processes: one over each copy.
+    let (true_one, stale) = (anchored(&own.world, &setting), anchored(&older, &setting));
+    for (world, sealer) in [(&own.world, &true_one), (&older, &stale)] {
+        assert_eq!(sealer.drain().await.unwrap(), 0);
+        assert_eq!(kept(world).await, ["witness.example/1 3"], "asked before anything was signed");
+    }
+    for size in 4..=5 {
+        own.world.append(&own.bank, 1).await;
+        assert_eq!(true_one.drain().await.unwrap(), 1, "{size}");
+    }
+    assert_eq!(ask(&own.world, &setting).await.unwrap(), Asked::Cosigned { size: 5 });
+
+    // A process that starts over the older copy signs nothing, and keeps what waits.
+    for waiting in 1..=2 {
+        older.append(&own.bank, 1).await;
+        let refused = anchored(&older, &setting).drain().await.unwrap_err().to_string();
+        let told = "holds 3 checkpoints and 5 were anchored: an older copy was restored";
+        assert!(refused.contains(told), "{refused}");
+        assert_eq!(count(&older, "audit_inbox").await, waiting);
+    }
+    assert_eq!(count(&older, "audit_super_checkpoints").await, 3);
+
+    // One that was confirmed before goes on until the witness contradicts it, and no longer.
+    assert_eq!(stale.drain().await.unwrap(), 2);
+    let asking = witnesses(&older, &[&setting]).telling(stale.witness_anchor());
+    assert!(asking.ask(&asking.all()[0]).await.unwrap_err().contradicts());
+    older.append(&own.bank, 1).await;
+    let refused = stale.drain().await.unwrap_err().to_string();
+    assert!(refused.contains("5 were anchored"), "{refused}");
+    // As large as the true one, and then larger, it is another history.
+    for _ in 0..2 {
+        seal(&older, &own.bank, 1).await;
+        let refused = anchored(&older, &setting).drain().await.unwrap_err().to_string();
+        assert!(refused.contains("holds other checkpoints than the 5"), "{refused}");
+    }
+
+    // Silent, it stops nobody whom it confirmed, and confirms nobody.
+    drop(witness);
+    own.world.append(&own.bank, 1).await;
+    assert_eq!(true_one.drain().await.unwrap(), 1);
+    own.world.append(&own.bank, 1).await;
+    let refused = anchored(&own.world, &setting).drain().await.unwrap_err().to_string();
+    assert!(refused.contains("has not confirmed the log"), "{refused}");
+    let witness = own.start("witness.example/1", folder.path());
+    assert_eq!(anchored(&own.world, &witness.setting()).drain().await.unwrap(), 1);
 }

@@ -14,6 +14,10 @@ pub(super) const ANCHOR: &str = "audit.anchor";
 /// The check of this file.
 pub(super) async fn check(patient: &Patient<'_>) -> Finding {
     let configuration = patient.configuration;
+    if let Some(witness) = configuration.witness_anchor() {
+        let found = format!("the witness {} is asked before anything is signed", witness.name());
+        return Finding::ok(ANCHOR, found);
+    }
     let Some(anchor) = configuration.anchor() else {
         let found = "nothing outside the database says how large the audit log was: who restores \
                      an older copy is not noticed";

@@ -39,7 +39,7 @@ pub(super) async fn check(patient: &Patient<'_>) -> Finding {
 fn unwitnessed(patient: &Patient<'_>) -> Finding {
     let found = "nobody outside cosigns the audit log: who holds the signing key could show two \
                  histories of it";
-    if patient.strict && patient.configuration.anchor().is_none() {
+    if patient.strict && patient.configuration.anchoring().is_none() {
         Finding::warning(WITNESSES, found, "strongroom config explain AUDIT_WITNESSES")
     } else {
         Finding::note(WITNESSES, found)

@@ -18,6 +18,7 @@ pub(super) fn plan(route: &Route, objects: &Objects) -> Plan {
         | "listAccounts"
         | "listAuditEvents"
         | "listAuditCheckpoints"
+        | "readSuperCheckpoint"
         | "listPasskeys"
         | "listSessions"
         | "readMe"
