@@ -236,7 +236,11 @@ fn cosigners(
     lines: &[String],
     witnesses: &[CosignatureVerifier],
 ) -> Result<Vec<String>, PortableError> {
-    let text = note.to_owned() + &lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let mut text = note.to_owned();
+    for line in lines {
+        text.push_str(line);
+        text.push('\n');
+    }
     let signed = Note::parse(note).map_err(PortableError::Note)?;
     let cosigned = Note::parse(&text).map_err(PortableError::Cosignature)?;
     if cosigned.text != signed.text {

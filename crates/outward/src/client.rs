@@ -106,6 +106,22 @@ impl Client {
         self.guard
     }
 
+    /// Posts a text over a connection of its own.
+    pub async fn post(
+        &self,
+        destination: &Destination,
+        content_type: &'static str,
+        body: String,
+    ) -> Result<Answer, Unreached> {
+        let request = Request::post(destination.path())
+            .header(header::HOST, destination.authority())
+            .header(header::CONTENT_TYPE, content_type)
+            .body(Full::from(body));
+        // A destination that was read has a path and a host that can be sent.
+        let request = request.map_err(|_| Unreached::Unreachable)?;
+        self.connect(destination).await?.ask(request).await
+    }
+
     /// A connection to one of the destination's addresses, all of which are admitted.
     pub async fn connect(&self, destination: &Destination) -> Result<Connection, Unreached> {
         timeout(CONNECT_MAX, self.connected(destination)).await.unwrap_or(Err(Unreached::Timeout))

@@ -169,9 +169,9 @@ impl Witnesses {
     /// Asks all of them, each at its own pace, until cancelled.
     pub async fn run(self, cancel: CancellationToken) {
         let mut asking = JoinSet::new();
-        for witness in self.all.iter().cloned() {
+        for place in 0..self.all.len() {
             let (own, cancel) = (self.clone(), cancel.clone());
-            asking.spawn(async move { own.ask_on(&witness, &cancel).await });
+            asking.spawn(async move { own.ask_on(&own.all[place], &cancel).await });
         }
         while asking.join_next().await.is_some() {}
     }
@@ -206,8 +206,9 @@ impl Witnesses {
                 metrics::counter!("audit_witness_failures_total", "witness" => name.clone(), "reason" => fault.reason())
                     .increment(1);
                 if contradicts {
-                    let anchor = self.anchor.iter().find(|anchor| anchor.name() == name);
-                    anchor.into_iter().for_each(|anchor| anchor.doubt());
+                    if let Some(anchor) = self.anchor.as_ref().filter(|own| own.name() == name) {
+                        anchor.doubt();
+                    }
                     tracing::error!(witness = name, %fault, "a witness contradicts the audit log");
                 } else {
                     tracing::warn!(witness = name, %fault, "a witness did not cosign");

@@ -8,9 +8,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, StatusCode, header};
 use outward::{Client, Destination, Unreached};
 use tokio::time::timeout;
 
@@ -46,29 +43,21 @@ pub(super) async fn submit(
     destination: &Destination,
     body: String,
 ) -> Result<Answer, AskFault> {
-    let asking = async {
-        let mut connection = client.connect(destination).await?;
-        let request = Request::post(destination.path())
-            .header(header::HOST, destination.authority())
-            .header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
-            .body(Full::from(Bytes::from(body)))
-            .map_err(|_| AskFault::Malformed)?;
-        Ok::<_, AskFault>(connection.ask(request).await?)
-    };
-    let answer = timeout(EXCHANGE_MAX, asking).await.unwrap_or(Err(Unreached::Timeout.into()))?;
+    let asking = client.post(destination, "text/plain; charset=utf-8", body);
+    let answer = timeout(EXCHANGE_MAX, asking).await.unwrap_or(Err(Unreached::Timeout))?;
     read(&answer)
 }
 
 fn read(answer: &outward::Answer) -> Result<Answer, AskFault> {
     let body = answer.body.as_deref().and_then(|body| std::str::from_utf8(body).ok());
-    match answer.status {
-        StatusCode::OK => Ok(Answer::Cosigned(body.ok_or(AskFault::Malformed)?.to_owned())),
-        StatusCode::CONFLICT => {
+    match answer.status.as_u16() {
+        200 => Ok(Answer::Cosigned(body.ok_or(AskFault::Malformed)?.to_owned())),
+        409 => {
             let is_size = answer.content_type.as_deref() == Some(SIZE_TYPE);
             let size = body.filter(|_| is_size).and_then(|body| body.strip_suffix('\n'));
             size.and_then(parse_size).map(Answer::StandsAt).ok_or(AskFault::Malformed)
         }
-        status => Err(AskFault::Refused { status: status.as_u16() }),
+        status => Err(AskFault::Refused { status }),
     }
 }
 
@@ -80,10 +69,10 @@ mod tests {
 
     fn answered(status: u16, kind: Option<&str>, body: Option<&str>) -> Result<Answer, AskFault> {
         read(&outward::Answer {
-            status: StatusCode::from_u16(status).unwrap(),
+            status: status.try_into().unwrap(),
             retry_after: None,
             content_type: kind.map(str::to_owned),
-            body: body.map(|body| Bytes::from(body.to_owned())),
+            body: body.map(|body| body.to_owned().into()),
         })
     }
 

@@ -258,16 +258,30 @@ async fn a_proof_leads_to_what_witnesses_cosigned_and_tells_of_nobody_else() {
     assert_eq!(super_log["cosignatures"].as_array().unwrap().len(), 2, "{super_log}");
     assert!(!super_log.to_string().contains("strongroom/audit/"), "hashes alone of others");
 
-    let stranger = Cosigner::new("witness.example/3", vault::NoteSigner::generate()).unwrap();
-    let impostor = Cosigner::new("witness.example/1", vault::NoteSigner::generate()).unwrap();
-    let [stranger, impostor] = [stranger, impostor].map(|key| key.verifier().unwrap().to_text());
-    let (own, over_all, first, second) = (&*bank.key, &*one.log_key, &*one.key(), &*two.key());
-    let check = |file: &str, witnesses: &[&str], further: &[&str]| {
-        let mut words = vec!["check-proof", file, "--key", own];
-        words.extend(further);
-        words.extend(witnesses.iter().flat_map(|key| ["--witness", key]));
-        bank.run(false, &words)
-    };
+    let watching = [&one, &two];
+    witnesses_are_required(&bank, watching);
+    lies_about_the_super_log_are_found(&bank, &one, &proof);
+    the_head_is_served(&bank, watching, super_log).await;
+    pynacl_verifies_the_way(&bank, watching);
+}
+
+fn witness_key(name: &str) -> String {
+    let cosigner = Cosigner::new(name, vault::NoteSigner::generate()).unwrap();
+    cosigner.verifier().unwrap().to_text()
+}
+
+/// `check-proof` with the tenant's key and further words.
+fn checked(bank: &Bank, file: &str, witnesses: &[&str], further: &[&str]) -> (Option<i32>, String) {
+    let mut words = vec!["check-proof", file, "--key", &bank.key];
+    words.extend(further);
+    words.extend(witnesses.iter().flat_map(|key| ["--witness", key]));
+    let (code, told, wrong) = bank.run(false, &words);
+    (code, told + &wrong)
+}
+
+fn witnesses_are_required(bank: &Bank, [one, two]: [&Watched; 2]) {
+    let (stranger, impostor) = (witness_key("witness.example/3"), witness_key("witness.example/1"));
+    let (over_all, first, second) = (&*one.log_key, &*one.key(), &*two.key());
     let with = ["--key", over_all];
     let one_of = ["--key", over_all, "--require", "1"];
     let three = ["--key", over_all, "--require", "3"];
@@ -286,11 +300,14 @@ async fn a_proof_leads_to_what_witnesses_cosigned_and_tells_of_nobody_else() {
         (&["nonsense"], &with, 2, "--witness nonsense"),
     ];
     for (position, (witnesses, further, code, told)) in table.into_iter().enumerate() {
-        let (found, out, wrong) = check("proof.json", witnesses, further);
-        assert_eq!(found, Some(code), "row {position}: {out}{wrong}");
-        assert!((out.clone() + &wrong).contains(told), "row {position}: {out}{wrong}");
+        let (found, words) = checked(bank, "proof.json", witnesses, further);
+        assert_eq!(found, Some(code), "row {position}: {words}");
+        assert!(words.contains(told), "row {position}: {words}");
     }
+}
 
+fn lies_about_the_super_log_are_found(bank: &Bank, one: &Watched, proof: &Value) {
+    let with = ["--key", &*one.log_key];
     let lies: [(&str, fn(&mut Value)); 7] = [
         ("log_index", |p| {
             let index = p["log_index"].as_u64().unwrap();
@@ -312,35 +329,40 @@ async fn a_proof_leads_to_what_witnesses_cosigned_and_tells_of_nobody_else() {
     for (member, lie) in lies {
         let mut forged = proof.clone();
         lie(&mut forged["super_log"]);
-        assert_ne!(forged, proof, "{member}");
+        assert_ne!(forged, *proof, "{member}");
         bank.save("lie.json", &forged.to_string());
-        assert_eq!(check("lie.json", &[first], &with).0, Some(1), "{member}");
+        assert_eq!(checked(bank, "lie.json", &[&one.key()], &with).0, Some(1), "{member}");
     }
     let mut without = proof.clone();
     without.as_object_mut().unwrap().remove("super_log");
     bank.save("without.json", &without.to_string());
-    assert_eq!(check("without.json", &[], &[]).0, Some(0), "an older file");
-    assert_eq!(check("without.json", &[], &with).0, Some(1));
+    assert_eq!(checked(bank, "without.json", &[], &[]).0, Some(0), "an older file");
+    assert_eq!(checked(bank, "without.json", &[], &with).0, Some(1));
+}
 
-    // Served: the same head, and with it the note that a witness' key verifies.
+/// The same head, and with it the note that a witness' key verifies.
+async fn the_head_is_served(bank: &Bank, watching: [&Watched; 2], super_log: &Value) {
     let token = bank.app.login(&bank.app.bank, "auditor").await;
     let served = bank.app.get("/v1/audit/super/checkpoint").bearer(&token).send().await;
     assert_eq!(served.status, 200, "{}", served.body);
     assert_eq!(served.body["checkpoint"]["note"], super_log["checkpoint"]["note"]);
-    assert_eq!(served.body["verifier_keys"][0], *over_all);
+    assert_eq!(served.body["verifier_keys"][0], *watching[0].log_key);
     let lines = served.body["cosignatures"].as_array().unwrap();
     let lines = lines.iter().map(|line| line.as_str().unwrap().to_owned() + "\n");
     let note = served.body["checkpoint"]["note"].as_str().unwrap().to_owned();
     let note = Note::parse(&(note + &lines.collect::<String>())).unwrap();
-    for watched in [&one, &two] {
+    for watched in watching {
         watched.witness.verifier.verify(&note).unwrap();
     }
     let customer = bank.app.login(&bank.app.bank, "customer").await;
     let refused = bank.app.get("/v1/audit/super/checkpoint").bearer(&customer).send().await;
     assert_eq!(refused.status, 403, "{}", refused.body);
+}
 
-    // Others verify it, with neither our code nor our server.
+/// By others, with neither our code nor our server.
+fn pynacl_verifies_the_way(bank: &Bank, [one, two]: [&Watched; 2]) {
     let Some(python) = audit_python() else { return };
+    let (own, over_all) = (&*bank.key, &*one.log_key);
     let judge = |keys: &[&str]| {
         let mut command = Command::new(&python);
         command.current_dir(bank.folder.path()).arg(SCRIPT).arg("cosigned").arg("proof.json");
@@ -348,9 +370,9 @@ async fn a_proof_leads_to_what_witnesses_cosigned_and_tells_of_nobody_else() {
         let said: Value = serde_json::from_slice(&output.stdout).unwrap();
         said["cosigned"].as_u64()
     };
-    assert_eq!(judge(&[own, over_all, first, second]), Some(2));
-    assert_eq!(judge(&[own, over_all, &stranger]), None);
-    assert_eq!(judge(&[own, own, first]), None);
+    assert_eq!(judge(&[own, over_all, &one.key(), &two.key()]), Some(2));
+    assert_eq!(judge(&[own, over_all, &witness_key("witness.example/3")]), None);
+    assert_eq!(judge(&[own, own, &one.key()]), None);
 }
 
 fn judged(python: &Path, bank: &Bank, files: &[&str]) -> Value {

@@ -226,16 +226,14 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn liars_are_not_kept() {
-    let bank = Bank::new().await;
-    let cosigner =
-        Arc::new(Cosigner::new("witness.example/liar", vault::NoteSigner::generate()).unwrap());
-    let key = cosigner.verifier().unwrap().to_text();
+/// What is made of a question with the liar's own key.
+type Lie = Box<dyn Fn(&str, &Cosigner) -> Vec<u8> + Send + Sync>;
+
+/// What is found of each lie.
+fn lies() -> Vec<(&'static str, Lie)> {
     let size_type = "text/x.tlog.size";
-    type Make = Box<dyn Fn(&str, &Cosigner) -> Vec<u8> + Send + Sync>;
     let ok = |body: &str| answered("200 OK", "text/plain", body);
-    let table: Vec<(&str, Make)> = vec![
+    vec![
         ("cosignature", Box::new(move |_, _| ok(""))),
         ("cosignature", Box::new(move |_, _| ok("\u{2014} witness.example/liar AAAA\n"))),
         (
@@ -302,8 +300,16 @@ async fn liars_are_not_kept() {
                 b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n\xff\xfe\n".to_vec()
             }),
         ),
-    ];
-    for (position, (reason, make)) in table.into_iter().enumerate() {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn liars_are_not_kept() {
+    let bank = Bank::new().await;
+    let cosigner =
+        Arc::new(Cosigner::new("witness.example/liar", vault::NoteSigner::generate()).unwrap());
+    let key = cosigner.verifier().unwrap().to_text();
+    for (position, (reason, make)) in lies().into_iter().enumerate() {
         let own = Arc::clone(&cosigner);
         let setting = fake(&key, move |request| make(request, &own)).await;
         let began = Instant::now();
@@ -316,7 +322,8 @@ async fn liars_are_not_kept() {
     let own = Arc::clone(&cosigner);
     let setting = fake(&key, move |request| {
         let good = own.cosign(&text_of(request), now()).unwrap();
-        ok(&format!("\u{2014} somebody.else AAAAAAAA\n{good}"))
+        let lines = format!("\u{2014} somebody.else AAAAAAAA\n{good}");
+        answered("200 OK", "text/plain", &lines)
     });
     assert_eq!(ask(&bank.world, &setting.await).await.unwrap(), Asked::Cosigned { size: 3 });
     let sql = "SELECT line FROM audit_super_cosignatures";
