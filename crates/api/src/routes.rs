@@ -221,6 +221,7 @@ fn business() -> Vec<Route> {
         GET    "/v1/audit/events/{id}"                     Admin   Needs(AuditRead),           "audit",    audit::read;
         GET    "/v1/audit/events/{id}/proof"               Admin   Needs(AuditRead),           "audit",    audit::prove;
         GET    "/v1/audit/checkpoints"                     Admin   Needs(AuditRead),           "audit",    audit::checkpoints;
+        GET    "/v1/audit/super/checkpoint"                Admin   Needs(AuditRead),           "audit",    audit::super_checkpoint;
         GET    "/v1/audit/consistency"                     Admin   Needs(AuditRead),           "audit",    audit::consistency;
         GET    "/v1/events"                                Read    NeedsOne(events::READERS),   "audit",    events::list;
         GET    "/t/{tenant}/.well-known/jwks.json"            Default KEYS,                    "identity", well_known::jwks;

@@ -13,12 +13,14 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use outward::Client;
 use serde::Serialize;
 use tenancy::DbError;
-use tokio_postgres::Client;
+use tokio_postgres::Client as DatabaseClient;
 
 use crate::note::{Checkpoint, Note};
 use crate::rows::{signed, unsigned};
+use crate::witness::Witness;
 
 const NEWEST: &str = tenancy::sql!("audit/super_log.sql", "newest");
 const ROOT_AT: &str = tenancy::sql!("audit/super_log.sql", "root_at");
@@ -27,6 +29,21 @@ const ROOT_AT: &str = tenancy::sql!("audit/super_log.sql", "root_at");
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anchor {
     file: Arc<Path>,
+}
+
+/// What the sealer goes by, outside the database.
+#[derive(Clone, Debug)]
+pub enum Anchoring {
+    /// A file.
+    File(Anchor),
+    /// A witness, and what it is asked through.
+    Witness(Witness, Client),
+}
+
+impl From<Anchor> for Anchoring {
+    fn from(file: Anchor) -> Self {
+        Self::File(file)
+    }
 }
 
 /// Why an anchor could not be read or moved.
@@ -73,6 +90,9 @@ pub enum AnchorFault {
         /// Leaves of the super-log once signed.
         anchored: u64,
     },
+    /// The witness that is the anchor has not said that this is its log.
+    #[error("the witness that is the anchor has not confirmed the log: {0}")]
+    Unasked(String),
     /// The anchor is another log's, or nobody signed it.
     #[error("the anchor is not of this installation: {0}")]
     Foreign(String),
@@ -208,7 +228,7 @@ pub enum StandingError {
 
 /// Compares the two for people, by what was signed: the sealer goes by the tree and the keys
 /// as well. The role has to read the super-log (owner or auditor).
-pub async fn standing(client: &Client, anchor: &Anchor) -> Result<Standing, StandingError> {
+pub async fn standing(client: &DatabaseClient, anchor: &Anchor) -> Result<Standing, StandingError> {
     let newest = client.query_opt(NEWEST, &[]).await.map_err(DbError::from)?;
     let newest: Option<(i64, String)> = newest.map(|row| (row.get("tree_size"), row.get("note")));
     let found = newest.as_ref().map_or(Ok(0), |(size, _)| unsigned(*size))?;

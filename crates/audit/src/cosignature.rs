@@ -100,6 +100,25 @@ impl CosignatureVerifier {
         latest.ok_or_else(|| NoteError::Unsigned(self.name.clone()))
     }
 
+    /// The newest of this key's lines among those that were answered about a checkpoint's text,
+    /// without its newline, and its time. Lines of other keys are left out.
+    pub fn line_among(&self, text: &str, lines: &str) -> Result<(String, u64), NoteError> {
+        let note = Note::parse(&format!("{text}\n{lines}"))?;
+        // An answer with a blank line in it would sign a text of its own.
+        if note.text != text {
+            return Err(NoteError::Malformed("a blank line among the signatures"));
+        }
+        let seconds = self.verify(&note)?;
+        let newest = note.signatures.iter().find(|line| {
+            line.name == self.name
+                && line.key_hash == self.key_hash
+                && line.signature.starts_with(&seconds.to_be_bytes())
+        });
+        let newest = newest.ok_or_else(|| NoteError::Unsigned(self.name.clone()))?;
+        let blob = [&newest.key_hash[..], &newest.signature].concat();
+        Ok((format!("{SIGNATURE_PREFIX}{} {}", self.name, STANDARD.encode(blob)), seconds))
+    }
+
     fn time_of(&self, text: &str, blob: &[u8]) -> Result<u64, NoteError> {
         let wrong = || NoteError::BadSignature(self.name.clone());
         let (time, signature) = blob.split_first_chunk::<TIME_BYTES>().ok_or_else(wrong)?;

@@ -22,7 +22,9 @@ pub mod query;
 pub mod retire;
 pub mod sealer;
 pub mod store;
+pub mod super_proof;
 pub mod verify;
+pub mod witness;
 
 mod compare;
 mod dropped;

@@ -225,6 +225,13 @@ pub(crate) fn parse_key(text: &str, key_type: u8) -> Result<(&str, [u8; 32]), No
     if found == key_type && fits { Ok((name, key)) } else { Err(NoteError::MalformedKey) }
 }
 
+/// A size in decimals. No sign, no leading zero: one size has one spelling.
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
+    let is_canonical =
+        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| is_canonical)
+}
+
 /// A tree head: the text of a checkpoint note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -257,11 +264,7 @@ impl Checkpoint {
         let origin = lines.next().filter(|line| !line.is_empty());
         let origin = origin.ok_or(NoteError::MalformedCheckpoint("empty origin"))?;
         let size = lines.next().ok_or(NoteError::MalformedCheckpoint("no size"))?;
-        // No sign, no leading zero: one size has one spelling.
-        let canonical = size.bytes().all(|byte| byte.is_ascii_digit())
-            && (size == "0" || !size.starts_with('0'));
-        let size = size.parse().ok().filter(|_| canonical);
-        let size = size.ok_or(NoteError::MalformedCheckpoint("size"))?;
+        let size = parse_size(size).ok_or(NoteError::MalformedCheckpoint("size"))?;
         let root = lines.next().and_then(|line| STANDARD.decode(line).ok());
         let root = root.and_then(|bytes| bytes.try_into().ok());
         let root = root.ok_or(NoteError::MalformedCheckpoint("root"))?;

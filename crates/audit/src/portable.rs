@@ -10,10 +10,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::cosignature::CosignatureVerifier;
 use crate::keys::log_name;
 use crate::merkle::{self, Hash, ProofError};
-use crate::note::{Checkpoint, NoteError, NoteVerifier};
+use crate::note::{Checkpoint, Note, NoteError, NoteVerifier};
 use crate::proof::{ConsistencyProof, InclusionProof, StoredCheckpoint};
+use crate::super_log::SUPER_LOG_PREFIX;
+use crate::super_proof::{SuperCheckpoint, SuperInclusion};
 
 /// That one event stands in a tenant's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +37,55 @@ pub struct PortableInclusion {
     pub checkpoint: PortableCheckpoint,
     /// The log's keys, as whoever made the file says.
     pub verifier_keys: Vec<String>,
+    /// From there into the log over all tenants' logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub super_log: Option<PortableSuper>,
+}
+
+/// That the tenant's checkpoint is a leaf of the log over all tenants' logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortableSuper {
+    /// The leaf's place, from 0; the leaf is `SHA-256(0x00 ‖ note)` of the tenant's checkpoint.
+    pub log_index: u64,
+    /// The audit path, base64, from the leaf upwards.
+    pub hashes: Vec<String>,
+    /// The signed tree head that the path leads to.
+    pub checkpoint: PortableCheckpoint,
+    /// The signature lines of witnesses over it (`cosignature/v1`), each without its newline.
+    pub cosignatures: Vec<String>,
+    /// The super-log's keys, as whoever made the file says.
+    pub verifier_keys: Vec<String>,
+}
+
+/// A signed head of the log over all tenants' logs, as it is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortableHead {
+    /// The head.
+    pub checkpoint: PortableCheckpoint,
+    /// The signature lines of witnesses over it, each without its newline.
+    pub cosignatures: Vec<String>,
+    /// The log's keys, as whoever serves it says.
+    pub verifier_keys: Vec<String>,
+}
+
+/// What a proof is verified by: keys that were got from somewhere else than the file.
+#[derive(Debug, Clone, Default)]
+pub struct Trust {
+    /// Of the tenant's log, and of the super-log where the way into it is to be verified.
+    pub keys: Vec<NoteVerifier>,
+    /// Of witnesses.
+    pub witnesses: Vec<CosignatureVerifier>,
+    /// How many of those have to have cosigned.
+    pub required: usize,
+}
+
+/// What was verified of an inclusion.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// The size of the super-log that it stands in, where a key of it was given.
+    pub super_size: Option<u64>,
+    /// The witnesses whose cosignatures are good, as they were given.
+    pub cosigned_by: Vec<String>,
 }
 
 /// That a tenant's log extends an earlier state of itself.
@@ -89,6 +141,20 @@ pub enum PortableError {
     /// The hashes do not lead to the signed root.
     #[error(transparent)]
     Path(#[from] ProofError),
+    /// Witnesses were asked for, and there is no way to what they cosign.
+    #[error("it holds no proof into the log that witnesses cosign")]
+    Unwitnessed,
+    /// A cosignature bears a witness' name and is not its own.
+    #[error("a cosignature is not good: {0}")]
+    Cosignature(NoteError),
+    /// Too few of the witnesses have cosigned it.
+    #[error("{found} of the witnesses have cosigned it and {required} are required")]
+    TooFew {
+        /// So many have.
+        found: usize,
+        /// So many should.
+        required: usize,
+    },
 }
 
 impl PortableInclusion {
@@ -103,12 +169,27 @@ impl PortableInclusion {
             hashes: texts(&proof.hashes),
             checkpoint: proof.checkpoint.into(),
             verifier_keys: keys.iter().map(NoteVerifier::to_text).collect(),
+            super_log: proof.super_log.map(PortableSuper::from),
         }
     }
 
-    /// Verifies it by keys that were got from somewhere else: every member, none believed.
-    pub fn verify(&self, keys: &[NoteVerifier]) -> Result<(), PortableError> {
-        let signed = self.checkpoint.open(self.tenant_id, keys)?;
+    /// Verifies it by keys that were got from somewhere else: every member, none believed. The
+    /// way into the super-log is verified where a key of one is given, and has to be where
+    /// witnesses are required.
+    pub fn verify(&self, trust: &Trust) -> Result<Verified, PortableError> {
+        self.verify_in_own_log(&trust.keys)?;
+        let is_super = |key: &&NoteVerifier| key.name().starts_with(SUPER_LOG_PREFIX);
+        let keys: Vec<_> = trust.keys.iter().filter(is_super).cloned().collect();
+        match &self.super_log {
+            Some(proof) if !keys.is_empty() => proof.verify(&self.checkpoint.note, &keys, trust),
+            None if !keys.is_empty() => Err(PortableError::Unwitnessed),
+            _ if trust.required > 0 => Err(PortableError::Unwitnessed),
+            _ => Ok(Verified::default()),
+        }
+    }
+
+    fn verify_in_own_log(&self, keys: &[NoteVerifier]) -> Result<(), PortableError> {
+        let signed = self.checkpoint.open(&log_name(self.tenant_id), keys)?;
         let leaf = merkle::leaf_hash(self.record.as_bytes());
         if hash(&self.leaf_hash, "leaf_hash")? != leaf {
             return Err(PortableError::Member("leaf_hash"));
@@ -127,6 +208,79 @@ impl PortableInclusion {
     }
 }
 
+impl PortableSuper {
+    /// The leaf is the tenant's note, to the byte.
+    fn verify(
+        &self,
+        note: &str,
+        keys: &[NoteVerifier],
+        trust: &Trust,
+    ) -> Result<Verified, PortableError> {
+        let name = self.checkpoint.note.lines().next().unwrap_or_default();
+        let signed = self.checkpoint.open(name, keys)?;
+        let (leaf, hashes) = (merkle::leaf_hash(note.as_bytes()), hashes(&self.hashes)?);
+        merkle::verify_inclusion(&leaf, self.log_index, signed.size, &hashes, &signed.root)?;
+        let cosigned_by = cosigners(&self.checkpoint.note, &self.cosignatures, &trust.witnesses)?;
+        let (found, required) = (cosigned_by.len(), trust.required);
+        if found < required {
+            return Err(PortableError::TooFew { found, required });
+        }
+        Ok(Verified { super_size: Some(signed.size), cosigned_by })
+    }
+}
+
+/// The names of the witnesses that cosigned a note. One that did not is left out; a line in a
+/// witness' name that is not its own is a forgery.
+fn cosigners(
+    note: &str,
+    lines: &[String],
+    witnesses: &[CosignatureVerifier],
+) -> Result<Vec<String>, PortableError> {
+    let mut text = note.to_owned();
+    for line in lines {
+        text.push_str(line);
+        text.push('\n');
+    }
+    let signed = Note::parse(note).map_err(PortableError::Note)?;
+    let cosigned = Note::parse(&text).map_err(PortableError::Cosignature)?;
+    if cosigned.text != signed.text {
+        return Err(PortableError::Member("cosignatures"));
+    }
+    let mut found = std::collections::BTreeSet::new();
+    for witness in witnesses {
+        match witness.verify(&cosigned) {
+            Ok(_) => found.insert(witness.name().to_owned()),
+            Err(NoteError::Unsigned(_)) => false,
+            Err(error) => return Err(PortableError::Cosignature(error)),
+        };
+    }
+    Ok(found.into_iter().collect())
+}
+
+impl From<SuperInclusion> for PortableSuper {
+    fn from(proof: SuperInclusion) -> Self {
+        let head = PortableHead::of(proof.head, &proof.keys);
+        Self {
+            log_index: proof.log_index,
+            hashes: texts(&proof.hashes),
+            checkpoint: head.checkpoint,
+            cosignatures: head.cosignatures,
+            verifier_keys: head.verifier_keys,
+        }
+    }
+}
+
+impl PortableHead {
+    /// As it is served, with the keys that verify it.
+    pub fn of(head: SuperCheckpoint, keys: &[NoteVerifier]) -> Self {
+        Self {
+            checkpoint: head.checkpoint.into(),
+            cosignatures: head.cosignatures,
+            verifier_keys: keys.iter().map(NoteVerifier::to_text).collect(),
+        }
+    }
+}
+
 impl PortableConsistency {
     /// The file of a proof between two signed states of a tenant's log.
     pub fn of(
@@ -142,8 +296,8 @@ impl PortableConsistency {
 
     /// Verifies it by keys that were got from somewhere else.
     pub fn verify(&self, keys: &[NoteVerifier]) -> Result<(), PortableError> {
-        let first = self.first.open(self.tenant_id, keys)?;
-        let second = self.second.open(self.tenant_id, keys)?;
+        let first = self.first.open(&log_name(self.tenant_id), keys)?;
+        let second = self.second.open(&log_name(self.tenant_id), keys)?;
         let hashes = hashes(&self.hashes)?;
         merkle::verify_consistency(first.size, second.size, &hashes, &first.root, &second.root)?;
         Ok(())
@@ -152,19 +306,19 @@ impl PortableConsistency {
 
 impl PortableProof {
     /// Verifies it by keys that were got from somewhere else.
-    pub fn verify(&self, keys: &[NoteVerifier]) -> Result<(), PortableError> {
+    pub fn verify(&self, trust: &Trust) -> Result<Verified, PortableError> {
         match self {
-            Self::Inclusion(proof) => proof.verify(keys),
-            Self::Consistency(proof) => proof.verify(keys),
+            Self::Inclusion(proof) => proof.verify(trust),
+            Self::Consistency(_) if trust.required > 0 => Err(PortableError::Unwitnessed),
+            Self::Consistency(proof) => proof.verify(&trust.keys).map(|()| Verified::default()),
         }
     }
 }
 
 impl PortableCheckpoint {
     /// What a key of the log has signed, which the members beside the note repeat.
-    fn open(&self, tenant_id: Uuid, keys: &[NoteVerifier]) -> Result<Checkpoint, PortableError> {
-        let name = log_name(tenant_id);
-        let mut failure = PortableError::NoKey(name.clone());
+    fn open(&self, name: &str, keys: &[NoteVerifier]) -> Result<Checkpoint, PortableError> {
+        let mut failure = PortableError::NoKey(name.to_owned());
         for key in keys.iter().filter(|key| key.name() == name) {
             match Checkpoint::open(&self.note, key) {
                 Ok(signed) if signed.size != self.tree_size => {

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::merkle::{Hash, NodeId, ProofPlan, compute_low_nodes, nodes_to_fetch};
 use crate::note::NoteVerifier;
 use crate::rows::{hash_of, signed, unsigned};
+use crate::super_proof::{Place, SuperInclusion};
 
 const LEAF: &str = tenancy::sql!("audit/proof.sql", "leaf");
 const LATEST_CHECKPOINT: &str = tenancy::sql!("audit/proof.sql", "latest_checkpoint");
@@ -24,6 +25,7 @@ const CHECKPOINT: &str = tenancy::sql!("audit/proof.sql", "checkpoint");
 const CHECKPOINTS: &str = tenancy::sql!("audit/proof.sql", "checkpoints");
 const NODES: &str = tenancy::sql!("audit/proof.sql", "nodes");
 const PUBLIC_KEYS: &str = tenancy::sql!("audit/proof.sql", "public_keys");
+const PLACE: &str = tenancy::sql!("audit/witness.sql", "place");
 const RECORD: &str = tenancy::sql!("audit/proof.sql", "record");
 
 /// A signed tree head as stored.
@@ -57,6 +59,10 @@ pub struct InclusionProof {
     pub hashes: Vec<Hash>,
     /// The signed tree head that the path leads to.
     pub checkpoint: StoredCheckpoint,
+    /// From there into the log over all tenants' logs, which witnesses cosign; none for what
+    /// was signed before there was one.
+    #[serde(skip)]
+    pub super_log: Option<SuperInclusion>,
 }
 
 /// That a log extends an earlier state of itself.
@@ -82,7 +88,8 @@ pub enum Inclusion {
     Proven(Box<InclusionProof>),
 }
 
-/// The inclusion proof of an event against the latest checkpoint. Two round trips.
+/// The inclusion proof of an event: against the newest checkpoint that a witnessed head of the
+/// super-log covers, the latest where there is none. Three round trips.
 pub async fn inclusion(
     database: &Database,
     context: &OpContext,
@@ -96,17 +103,26 @@ pub async fn inclusion(
                 Query::new(RECORD, &[&tenant_id, &event_id]),
                 Query::new(LEAF, &[&tenant_id, &event_id]),
                 Query::new(LATEST_CHECKPOINT, &[&tenant_id]),
+                Query::new(PLACE, &[&tenant_id, &event_id]),
             ],
         )
         .await?;
-    let [records, leaves, checkpoints] = answers.as_slice() else {
-        return Err(DbError::Corrupt("three answers were expected".to_owned()));
+    let [records, leaves, checkpoints, places] = answers.as_slice() else {
+        return Err(DbError::Corrupt("four answers were expected".to_owned()));
     };
     let Some(record) = records.first() else { return Ok(Inclusion::Unknown) };
     let (Some(leaf), Some(checkpoint)) = (leaves.first(), checkpoints.first()) else {
         return Ok(Inclusion::Waiting);
     };
-    let checkpoint = stored_checkpoint(checkpoint)?;
+    let place = places.first().map(Place::of).transpose()?;
+    let checkpoint = match &place {
+        Some(place) => place.tenant_checkpoint.clone(),
+        None => stored_checkpoint(checkpoint)?,
+    };
+    let super_log = match place {
+        Some(place) => Some(place.prove(database, context).await?),
+        None => None,
+    };
     let log_index = unsigned(leaf.try_get("log_index")?)?;
     let plan = ProofPlan::inclusion(log_index, checkpoint.tree_size).map_err(unprovable)?;
     let record: Vec<u8> = record.try_get("record")?;
@@ -118,6 +134,7 @@ pub async fn inclusion(
         log_index,
         hashes: assemble(database, context, &plan).await?,
         checkpoint,
+        super_log,
     })))
 }
 
@@ -234,7 +251,7 @@ fn unprovable(error: crate::merkle::ProofError) -> DbError {
     DbError::Corrupt(format!("audit tree: {error}"))
 }
 
-fn stored_checkpoint(row: &Row) -> Result<StoredCheckpoint, DbError> {
+pub(crate) fn stored_checkpoint(row: &Row) -> Result<StoredCheckpoint, DbError> {
     Ok(StoredCheckpoint {
         tree_size: unsigned(row.try_get("tree_size")?)?,
         root_hash: hash_of(row, 1)?,

@@ -19,11 +19,12 @@ use tokio_postgres::Transaction;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::anchor::{Anchor, AnchorFault};
+use crate::anchor::{Anchor, AnchorFault, Anchoring};
 use crate::keys;
-use crate::note::LogSigner;
+use crate::note::{Checkpoint, LogSigner, Note, NoteError};
 use crate::sealing::{Growth, PassError, Statements, load_trees, take};
 use crate::super_log::{self, SuperFault, SuperLog};
+use crate::witness::WitnessAnchor;
 
 const WAITING: &str = tenancy::sql!("audit/sealing.sql", "waiting");
 const LOG_KEY: &str = tenancy::sql!("audit/sealing.sql", "log_key");
@@ -86,6 +87,7 @@ pub struct Sealer {
     clock: Clock,
     batch_rows: i64,
     anchor: Option<Anchor>,
+    witness: Option<Arc<WitnessAnchor>>,
     signers: Mutex<HashMap<Uuid, Arc<LogSigner>>>,
     quarantine: Mutex<HashMap<Uuid, (u32, SealFault)>>,
 }
@@ -108,6 +110,7 @@ impl Sealer {
             clock,
             batch_rows: BATCH_ROWS,
             anchor: None,
+            witness: None,
             signers: Mutex::default(),
             quarantine: Mutex::default(),
         }
@@ -123,9 +126,23 @@ impl Sealer {
     /// The same, keeping the newest checkpoint outside the database, and sealing nothing
     /// where the database is not the one that was signed last.
     #[must_use]
-    pub fn anchored_in(mut self, anchor: Option<Anchor>) -> Self {
-        self.anchor = anchor;
+    pub fn anchored_in(mut self, anchor: Option<impl Into<Anchoring>>) -> Self {
+        match anchor.map(Into::into) {
+            None => {}
+            Some(Anchoring::File(anchor)) => self.anchor = Some(anchor),
+            Some(Anchoring::Witness(witness, client)) => {
+                // A witness' clock is the world's, whatever ours is set to.
+                let database = self.database.clone();
+                let anchor = WitnessAnchor::new(database, client, Clock::System, witness);
+                self.witness = Some(Arc::new(anchor));
+            }
+        }
         self
+    }
+
+    /// The witness that it goes by, to be told what that says elsewhere.
+    pub fn witness_anchor(&self) -> Option<Arc<WitnessAnchor>> {
+        self.witness.clone()
     }
 
     /// Tenants that are not being sealed, and why: a fault to be shown.
@@ -176,6 +193,16 @@ impl Sealer {
     /// One pass. A tenant whose log does not fit its own checkpoint is set
     /// aside, loudly, and never keeps the others from being sealed.
     pub async fn seal_once(&self) -> Result<Pass, DbError> {
+        let pass = self.confirmed_pass().await;
+        if let (Err(_), Some(witness)) = (&pass, &self.witness) {
+            // Behind a connection that broke there may be another database.
+            witness.doubt();
+        }
+        pass
+    }
+
+    async fn confirmed_pass(&self) -> Result<Pass, DbError> {
+        let least = self.confirmed().await?;
         let skipped = self.skipped();
         let mut client = self.database.system_connection().await?;
         // Prepared once a connection, not once a pass.
@@ -198,7 +225,7 @@ impl Sealer {
             },
         };
         let transaction = client.build_transaction().start().await?;
-        match self.pass(&transaction, &statements, &skipped).await {
+        match self.pass(&transaction, &statements, (&skipped, least)).await {
             Ok((pass, note)) => {
                 transaction.commit().await?;
                 metrics::counter!("audit_sealed_total").increment(pass.sealed as u64);
@@ -219,6 +246,18 @@ impl Sealer {
         }
     }
 
+    /// The size below which the log must not be, as the witness says that is the anchor.
+    async fn confirmed(&self) -> Result<u64, DbError> {
+        let Some(witness) = &self.witness else { return Ok(0) };
+        match witness.confirmed().await? {
+            Ok(least) => {
+                metrics::gauge!("audit_anchor_refused").set(0.0);
+                Ok(least)
+            }
+            Err(fault) => Err(refused(fault)),
+        }
+    }
+
     /// What is anchored, where anything is to be.
     async fn anchored(&self) -> Result<Option<Option<String>>, DbError> {
         let Some(anchor) = self.anchor.clone() else { return Ok(None) };
@@ -230,6 +269,9 @@ impl Sealer {
     /// Anchors what is committed. Where that fails, what is sealed stays sealed; the next
     /// pass anchors for both.
     async fn publish(&self, note: String) {
+        if let (Some(witness), Ok(point)) = (&self.witness, size_of(&note)) {
+            witness.signed(point);
+        }
         let Some(anchor) = self.anchor.clone() else { return };
         let moved = tokio::task::spawn_blocking(move || anchor.advance(&note)).await;
         let failed = match moved {
@@ -271,7 +313,7 @@ impl Sealer {
         &self,
         transaction: &Transaction<'_>,
         statements: &Statements,
-        skipped: &[Uuid],
+        (skipped, least): (&[Uuid], u64),
     ) -> Result<(Pass, Option<String>), PassError> {
         let leads: bool = transaction.query_one(&statements.lead, &[]).await?.try_get("leads")?;
         if !leads {
@@ -284,6 +326,10 @@ impl Sealer {
         }
         // Before anything is signed.
         let over_all = self.over_all(transaction, &statements.over_all).await?;
+        let found = over_all.as_ref().map_or(0, SuperLog::size);
+        if found < least {
+            return Err(refused(AnchorFault::RolledBack { anchored: least, found }).into());
+        }
         let tenants: Vec<Uuid> = taken.keys().copied().collect();
         let trees = load_trees(transaction, statements, &tenants).await?;
         let mut growth = Growth::default();
@@ -349,6 +395,17 @@ impl Sealer {
         }
         Ok(signer)
     }
+}
+
+fn size_of(note: &str) -> Result<u64, NoteError> {
+    Note::parse(note).and_then(|note| Checkpoint::parse(&note.text)).map(|point| point.size)
+}
+
+/// What an anchor says against the database, told.
+fn refused(fault: AnchorFault) -> DbError {
+    let is_other = !matches!(fault, AnchorFault::Unasked(_));
+    metrics::gauge!("audit_anchor_refused").set(if is_other { 1.0 } else { 0.0 });
+    DbError::Corrupt(SuperFault::Anchor(fault).to_string())
 }
 
 /// The millisecond inside a version 7 id.

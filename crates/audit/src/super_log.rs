@@ -12,13 +12,16 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use tenancy::DbError;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, Statement, Transaction};
+use tokio_postgres::{Client, Row, Statement, Transaction};
 use uuid::Uuid;
 use vault::RootKeys;
 
 use crate::anchor::AnchorFault;
 use crate::keys;
-use crate::merkle::{self, Frontier, Hash, NodeId, STORED_LEVEL_MIN, nodes_to_fetch};
+use crate::merkle::{
+    self, Frontier, Hash, NodeId, ProofError, ProofPlan, STORED_LEVEL_MIN, compute_low_nodes,
+    nodes_to_fetch,
+};
 use crate::note::{Checkpoint, LogSigner};
 use crate::rows::{hash_of, signed, unsigned};
 use crate::sealer::SealFault;
@@ -41,9 +44,12 @@ impl Statements {
     pub(crate) const ADD_CHECKPOINT: &str = tenancy::sql!("audit/super_log.sql", "add_checkpoint");
 }
 
+/// What the names of super-logs begin with.
+pub(crate) const SUPER_LOG_PREFIX: &str = "strongroom/super/";
+
 /// The name of the super-log: its checkpoints' origin and its key's name.
 pub(crate) fn super_log_name(platform_id: Uuid) -> String {
-    format!("strongroom/super/{platform_id}")
+    format!("{SUPER_LOG_PREFIX}{platform_id}")
 }
 
 /// Why the super-log cannot grow: then nothing is sealed for anybody.
@@ -97,6 +103,11 @@ impl SuperLog {
             return Err(SuperFault::Tree(SealFault::RootDiffers));
         }
         Ok(Some(Self { tree, signer }))
+    }
+
+    /// The leaves.
+    pub(crate) fn size(&self) -> u64 {
+        self.tree.size()
     }
 
     /// Whether this is the log whose checkpoint was anchored, or has grown out of it.
@@ -193,16 +204,42 @@ async fn load(
     statements: &Statements,
     size: u64,
 ) -> Result<Frontier, SuperFault> {
-    let ids = nodes_to_fetch(&Frontier::node_ids(size));
-    let levels: Vec<i16> = ids.iter().map(|id| i16::from(id.level)).collect();
-    let indices = ids.iter().map(|id| signed(id.index)).collect::<Result<Vec<_>, _>>()?;
-    let mut nodes: HashMap<NodeId, Hash> = HashMap::with_capacity(ids.len());
-    for row in transaction.query(&statements.frontier, &[&levels, &indices]).await? {
+    let (levels, indices) = columns(&Frontier::node_ids(size))?;
+    let rows = transaction.query(&statements.frontier, &[&levels, &indices]).await?;
+    restore(size, nodes_of(&rows)?).map_err(SuperFault::Tree)
+}
+
+/// The hashes of a proof, as a role reads them that reads the tables.
+pub(crate) async fn hashes(client: &Client, plan: &ProofPlan) -> Result<Vec<Hash>, DbError> {
+    let (levels, indices) = columns(&plan.node_ids())?;
+    let rows = client.query(Statements::FRONTIER, &[&levels, &indices]).await?;
+    assembled(plan, &rows)
+}
+
+/// The proof out of the nodes that were read for it.
+pub(crate) fn assembled(plan: &ProofPlan, rows: &[Row]) -> Result<Vec<Hash>, DbError> {
+    let unprovable = |error: ProofError| DbError::Corrupt(format!("the super-log: {error}"));
+    let mut nodes = nodes_of(rows)?;
+    compute_low_nodes(&plan.node_ids(), &mut nodes).map_err(unprovable)?;
+    plan.assemble(&nodes).map_err(unprovable)
+}
+
+/// What has to be read for these nodes, as two columns.
+pub(crate) fn columns(wanted: &[NodeId]) -> Result<(Vec<i16>, Vec<i64>), DbError> {
+    let ids = nodes_to_fetch(wanted);
+    let levels = ids.iter().map(|id| i16::from(id.level)).collect();
+    let indices = ids.iter().map(|id| signed(id.index)).collect::<Result<_, _>>()?;
+    Ok((levels, indices))
+}
+
+fn nodes_of(rows: &[Row]) -> Result<HashMap<NodeId, Hash>, DbError> {
+    let mut nodes = HashMap::with_capacity(rows.len());
+    for row in rows {
         let (level, index): (i16, i64) = (row.try_get(0)?, row.try_get(1)?);
         if row.try_get::<_, Option<&[u8]>>(2)?.is_some() {
             let level = u8::try_from(level).unwrap_or(u8::MAX);
-            nodes.insert(NodeId { level, index: unsigned(index)? }, hash_of(&row, 2)?);
+            nodes.insert(NodeId { level, index: unsigned(index)? }, hash_of(row, 2)?);
         }
     }
-    restore(size, nodes).map_err(SuperFault::Tree)
+    Ok(nodes)
 }

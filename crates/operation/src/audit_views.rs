@@ -7,8 +7,10 @@
 use access::{Permission, Resource, Scope};
 use audit::EventType;
 use audit::note::NoteVerifier;
+use audit::portable::PortableHead;
 use audit::proof::{self, ConsistencyProof, Inclusion};
 use audit::query::{self, Filter, Looked, StoredEvent};
+use audit::super_proof;
 use serde_json::{Value, json};
 use tenancy::{Database, DbError, OpContext, TenantTx};
 use uuid::Uuid;
@@ -153,6 +155,34 @@ impl View for ProveConsistency {
         };
         let value = proof.ok_or_else(sizes)?;
         Ok(Found::Object { value, resource: log(None) })
+    }
+}
+
+/// The signed head of the log over all tenants' logs, with what witnesses said of it. It tells
+/// how many checkpoints were signed for everybody together, and of no other tenant's how many.
+pub struct ReadSuperCheckpoint;
+
+impl View for ReadSuperCheckpoint {
+    const NAME: &'static str = "audit.super_checkpoint";
+    const RESOURCE: &'static str = "audit_checkpoint";
+    type Output = PortableHead;
+
+    fn permission(&self) -> Permission {
+        Permission::AuditRead
+    }
+
+    async fn load(
+        &self,
+        database: &Database,
+        context: &OpContext,
+        _: Scope,
+    ) -> Result<Found<Self::Output>, ViewFailure> {
+        Ok(match super_proof::newest(database, context).await? {
+            Some((head, keys)) => {
+                Found::Object { value: PortableHead::of(head, &keys), resource: log(None) }
+            }
+            None => Found::Missing,
+        })
     }
 }
 

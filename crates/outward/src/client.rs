@@ -65,6 +65,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// `Retry-After`, an hour at most.
     pub retry_after: Option<Duration>,
+    /// `Content-Type`, without parameters, in small letters.
+    pub content_type: Option<String>,
     /// The body; none where it was too long or broke off.
     pub body: Option<Bytes>,
 }
@@ -102,6 +104,22 @@ impl Client {
     /// Whom it connects to.
     pub fn guard(&self) -> Guard {
         self.guard
+    }
+
+    /// Posts a text over a connection of its own.
+    pub async fn post(
+        &self,
+        destination: &Destination,
+        content_type: &'static str,
+        body: String,
+    ) -> Result<Answer, Unreached> {
+        let request = Request::post(destination.path())
+            .header(header::HOST, destination.authority())
+            .header(header::CONTENT_TYPE, content_type)
+            .body(Full::from(body));
+        // A destination that was read has a path and a host that can be sent.
+        let request = request.map_err(|_| Unreached::Unreachable)?;
+        self.connect(destination).await?.ask(request).await
     }
 
     /// A connection to one of the destination's addresses, all of which are admitted.
@@ -214,8 +232,20 @@ where
 /// Read to its end, so that the connection can be used again.
 async fn read(answer: Response<Incoming>) -> Answer {
     let (status, retry_after) = (answer.status(), retry_after(&answer));
+    let content_type = content_type(&answer);
     let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES).collect().await;
-    Answer { status, retry_after, body: body.ok().map(http_body_util::Collected::to_bytes) }
+    Answer {
+        status,
+        retry_after,
+        content_type,
+        body: body.ok().map(http_body_util::Collected::to_bytes),
+    }
+}
+
+fn content_type(answer: &Response<Incoming>) -> Option<String> {
+    let value = answer.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let kind = value.split(';').next().unwrap_or_default().trim();
+    Some(kind.to_ascii_lowercase())
 }
 
 /// Seconds; the form with a date is for caches.

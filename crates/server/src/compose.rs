@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use access::Policies;
 use api::{ApiConfig, ApiParts, ApiState};
-use audit::{Sealer, anchor::Anchor};
+use audit::witness::{Witness, Witnesses};
+use audit::{Sealer, anchor::Anchoring};
 use banking::{HoldGroups, movements::CreateTransfer};
 use console::{Console, ConsoleParts};
 use events::Relay;
@@ -39,7 +40,7 @@ pub struct Ingredients {
     /// The database as `strongroom_sealer`.
     pub sealer: DatabaseConfig,
     /// Where the newest checkpoint of the audit log is kept.
-    pub anchor: Option<Anchor>,
+    pub anchor: Option<Anchoring>,
     /// The roots, for the tenants' keys.
     pub roots: RootKeys,
     /// `JWT_SECRET_KEY`.
@@ -71,6 +72,8 @@ pub struct Installation {
     pub hasher: Arc<Hasher>,
     /// Grows the audit log's trees.
     pub sealer: Arc<Sealer>,
+    /// Has its checkpoints cosigned.
+    pub witnesses: Witnesses,
     /// Gives events their positions.
     pub relay: Arc<Relay>,
     /// What time it is.
@@ -118,8 +121,11 @@ impl Installation {
             },
         );
         let relay = Relay::new(sealer_database.clone(), clock.clone());
-        let sealer = Sealer::new(sealer_database, Arc::clone(&keyring), clock.clone())
+        let sealer = Sealer::new(sealer_database.clone(), Arc::clone(&keyring), clock.clone())
             .anchored_in(ingredients.anchor);
+        let witnesses =
+            Witnesses::new(sealer_database, Client::plain(Guard::Any), clock.clone(), Vec::new())
+                .telling(sealer.witness_anchor());
         let notices = Notices::new(
             operations.clone(),
             Arc::clone(&keyring),
@@ -141,6 +147,7 @@ impl Installation {
             keyring,
             hasher,
             sealer: Arc::new(sealer),
+            witnesses,
             relay: Arc::new(relay),
             clock,
             draining: Arc::default(),
@@ -169,6 +176,13 @@ impl Installation {
     #[must_use]
     pub fn telling_through(mut self, client: Client) -> Self {
         self.webhooks = Webhooks::new(self.operations.clone(), Arc::clone(&self.keyring), client);
+        self
+    }
+
+    /// The same, having the audit log's checkpoints cosigned by these.
+    #[must_use]
+    pub fn witnessed_by(mut self, witnesses: Vec<Witness>, client: Client) -> Self {
+        self.witnesses = self.witnesses.asking(witnesses, client);
         self
     }
 

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use operation::{
     Found, Page, PageRequest, Refusal, RefusalKind, View,
     audit_export::{LogExport, LogFormat},
-    audit_views::{ListEvents, ProveConsistency, ProveEvent, ReadEvent},
+    audit_views::{ListEvents, ProveConsistency, ProveEvent, ReadEvent, ReadSuperCheckpoint},
     read::ViewFailure,
 };
 use serde::{Deserialize, Serialize};
@@ -190,6 +190,14 @@ pub(crate) async fn checkpoints(
     ok(wire::Checkpoints::of(page.data, paging.cursor(page.next.as_deref()), &keys))
 }
 
+pub(crate) async fn super_checkpoint(
+    State(state): State<ApiState>,
+    Caller(context): Caller,
+) -> Answer {
+    let head = state.operations.read(&context, &ReadSuperCheckpoint).await?;
+    ok(wire::SuperHead::from(head))
+}
+
 /// Two sizes of the log.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -323,6 +331,15 @@ pub(crate) mod docs {
         Doc::new("listAuditCheckpoints", "audit", "Signed tree heads, newest first")
             .paged()
             .answers::<wire::Checkpoints>(200, "A page of checkpoints and the keys that verify them.")
+    }
+
+    pub(crate) fn super_checkpoint() -> Doc {
+        Doc::new(
+            "readSuperCheckpoint",
+            "audit",
+            "The signed head of the log over all tenants' logs, with what witnesses said of it",
+        )
+        .answers::<wire::SuperHead>(200, "The head, its cosignatures and the keys.")
     }
 
     pub(crate) fn consistency() -> Doc {

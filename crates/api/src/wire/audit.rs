@@ -2,7 +2,7 @@
 
 use audit::{
     note::NoteVerifier,
-    portable::{PortableCheckpoint, PortableInclusion},
+    portable::{PortableCheckpoint, PortableHead, PortableInclusion, PortableSuper},
     proof::{ConsistencyProof, StoredCheckpoint},
     query::StoredEvent,
 };
@@ -219,11 +219,91 @@ pub(crate) struct Inclusion {
     /// The log's verifier keys, oldest first. A proof is as good as the way its keys came:
     /// hold them against those that you have from elsewhere.
     pub(crate) verifier_keys: Vec<String>,
+    /// From there into the log over all tenants' logs, which witnesses cosign; absent for what
+    /// was signed before there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) super_log: Option<SuperInclusion>,
+}
+
+/// That a checkpoint of the tenant's log is a leaf of the log over all tenants' logs.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SuperInclusionProof)]
+pub(crate) struct SuperInclusion {
+    /// The leaf's place, from 0. The leaf is `SHA-256(0x00 ‖ note)` of the tenant's checkpoint.
+    pub(crate) log_index: u64,
+    /// The audit path (RFC 6962 section 2.1.1), base64, from the leaf upwards.
+    pub(crate) hashes: Vec<String>,
+    /// The signed tree head that the path leads to.
+    pub(crate) checkpoint: Checkpoint,
+    /// The signature lines of witnesses over it (C2SP `cosignature/v1`), each without its newline.
+    pub(crate) cosignatures: Vec<String>,
+    /// The verifier keys of the log over all tenants' logs, oldest first.
+    pub(crate) verifier_keys: Vec<String>,
+}
+
+impl From<PortableSuper> for SuperInclusion {
+    fn from(proof: PortableSuper) -> Self {
+        Self {
+            log_index: proof.log_index,
+            hashes: proof.hashes,
+            checkpoint: proof.checkpoint.into(),
+            cosignatures: proof.cosignatures,
+            verifier_keys: proof.verifier_keys,
+        }
+    }
+}
+
+impl From<PortableCheckpoint> for Checkpoint {
+    fn from(checkpoint: PortableCheckpoint) -> Self {
+        let PortableCheckpoint { tree_size, root_hash, note, created_at } = checkpoint;
+        Self { tree_size, root_hash, note, created_at: instant(created_at) }
+    }
+}
+
+/// A signed head of the log over all tenants' logs.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SuperCheckpoint)]
+pub(crate) struct SuperHead {
+    /// The head: of the last quarter of an hour the one that most witnesses cosigned, else the
+    /// newest.
+    pub(crate) checkpoint: Checkpoint,
+    /// The signature lines of witnesses over it (C2SP `cosignature/v1`), each without its newline:
+    /// behind the note they make the note that witnesses' keys verify.
+    pub(crate) cosignatures: Vec<String>,
+    /// Ed25519 verifier keys in the C2SP form `name+hash+key`, oldest first.
+    pub(crate) verifier_keys: Vec<String>,
+}
+
+impl From<PortableHead> for SuperHead {
+    fn from(head: PortableHead) -> Self {
+        Self {
+            checkpoint: head.checkpoint.into(),
+            cosignatures: head.cosignatures,
+            verifier_keys: head.verifier_keys,
+        }
+    }
+}
+
+impl Example for SuperHead {
+    fn example() -> Self {
+        let (root, origin) = (STANDARD.encode([7; 32]), format!("strongroom/super/{EXAMPLE_ID}"));
+        let (signature, cosignature) = (STANDARD.encode([9; 68]), STANDARD.encode([9; 76]));
+        let key = NoteVerifier::new(&origin, [3; 32]);
+        Self {
+            checkpoint: Checkpoint {
+                tree_size: 42,
+                note: format!("{origin}\n42\n{root}\n\n\u{2014} {origin} {signature}\n"),
+                root_hash: root,
+                created_at: EXAMPLE_INSTANT.to_owned(),
+            },
+            cosignatures: vec![format!("\u{2014} witness.example/w1 {cosignature}")],
+            verifier_keys: key.iter().map(NoteVerifier::to_text).collect(),
+        }
+    }
 }
 
 impl From<PortableInclusion> for Inclusion {
     fn from(proof: PortableInclusion) -> Self {
-        let PortableCheckpoint { tree_size, root_hash, note, created_at } = proof.checkpoint;
         Self {
             tenant_id: proof.tenant_id,
             event_id: proof.event_id,
@@ -231,8 +311,9 @@ impl From<PortableInclusion> for Inclusion {
             leaf_hash: proof.leaf_hash,
             log_index: proof.log_index,
             hashes: proof.hashes,
-            checkpoint: Checkpoint { tree_size, root_hash, note, created_at: instant(created_at) },
+            checkpoint: proof.checkpoint.into(),
             verifier_keys: proof.verifier_keys,
+            super_log: proof.super_log.map(SuperInclusion::from),
         }
     }
 }
@@ -248,6 +329,13 @@ impl Example for Inclusion {
             hashes: vec![STANDARD.encode([2; 32])],
             checkpoint: Checkpoint::example(),
             verifier_keys: Checkpoints::example().verifier_keys,
+            super_log: Some(SuperInclusion {
+                log_index: 40,
+                hashes: vec![STANDARD.encode([5; 32])],
+                checkpoint: SuperHead::example().checkpoint,
+                cosignatures: SuperHead::example().cosignatures,
+                verifier_keys: SuperHead::example().verifier_keys,
+            }),
         }
     }
 }

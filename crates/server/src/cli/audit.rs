@@ -5,6 +5,7 @@ mod anchor;
 mod files;
 mod list;
 mod retire;
+mod status;
 
 use std::path::PathBuf;
 
@@ -79,6 +80,8 @@ pub enum Command {
         #[arg(long, value_name = "SLUG")]
         tenant: String,
     },
+    /// Say how large the log over all audit logs is, the key that it is verified with (a witness is given it), and how far each of `AUDIT_WITNESSES` and the anchor are.
+    Status,
     /// What is kept outside the database of the newest checkpoint (`AUDIT_ANCHOR`), and the ways on where sealing is refused because of it.
     Anchor {
         /// What to do.
@@ -92,9 +95,15 @@ pub enum Command {
         /// A file of `audit proof`, of `audit consistency`, of the API or of the console.
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// A verifier key of the log, `name+hash+key`, got from elsewhere than the file. May be repeated.
+        /// A verifier key of the log, `name+hash+key`, got from elsewhere than the file. May be repeated. With one of the log over all tenants' logs (`strongroom/super/…`) the way into that is checked as well.
         #[arg(long, value_name = "KEY", required = true)]
         key: Vec<String>,
+        /// A witness' verifier key, `name+hash+key`: it must have cosigned the log over all tenants' logs that the event stands in. May be repeated.
+        #[arg(long, value_name = "KEY")]
+        witness: Vec<String>,
+        /// How many of the witnesses must have; all of them where it is not said.
+        #[arg(long, value_name = "N", requires = "witness")]
+        require: Option<usize>,
     },
 }
 
@@ -128,9 +137,12 @@ pub(super) async fn run(
         Command::Consistency { from, to, tenant } => {
             files::consistency(&tenant, from, to, configuration, output).await
         }
+        Command::Status => status::run(configuration, output).await,
         Command::Anchor { command } => anchor::run(command, configuration, output).await,
         Command::Drop(options) => retire::run(options, configuration, output).await,
-        Command::CheckProof { file, key } => files::check(&file, &key, output),
+        Command::CheckProof { file, key, witness, require } => {
+            files::check(&file, &files::trust(&key, &witness, require)?, output)
+        }
     }
 }
 

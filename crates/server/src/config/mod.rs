@@ -25,7 +25,8 @@ pub use documentation::markdown;
 pub use source::{Found, Origin, Sources};
 
 use api::Network;
-use audit::anchor::Anchor;
+use audit::anchor::{Anchor, Anchoring};
+use audit::witness::Witness;
 use hotstate::shared::StoreAddress;
 use notify::{Gateway, GatewayConfig, Smtp, SmtpConfig, Transport, Transports};
 use opening::Fetch;
@@ -43,6 +44,9 @@ use crate::serve::tls::{Certificate, Pair};
 
 /// What the others are sealed under.
 const ROOT: &str = "ENCRYPTION_KEY";
+
+/// What an anchor begins with that is a witness.
+const WITNESS_ANCHOR: &str = "witness:";
 
 /// Something wrong with the configuration. Never carries a secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,6 +168,7 @@ impl Configuration {
             }
         }
         faults.extend(safety::contradiction_of_store(&values));
+        faults.extend(safety::unknown_witness(&values));
         let attached = |found: &Found| matches!(found.origin, Origin::Running(_));
         let is_attached = values.get("DATABASE_URL").is_some_and(attached);
         let running = sources.running.clone().filter(|_| is_attached);
@@ -336,6 +341,24 @@ impl Configuration {
         Anchor::parse(self.text("AUDIT_ANCHOR"))
     }
 
+    /// The witness that is the anchor, of those that are asked.
+    pub fn witness_anchor(&self) -> Option<Witness> {
+        let name = self.text("AUDIT_ANCHOR").strip_prefix(WITNESS_ANCHOR)?;
+        self.witnesses().into_iter().find(|witness| witness.name() == name)
+    }
+
+    /// What the sealer goes by, outside the database.
+    pub fn anchoring(&self) -> Option<Anchoring> {
+        let witness = || Some(Anchoring::Witness(self.witness_anchor()?, self.witness_client()));
+        self.anchor().map(Anchoring::File).or_else(witness)
+    }
+
+    /// Who cosigns the checkpoints over all audit logs.
+    pub fn witnesses(&self) -> Vec<Witness> {
+        let listed = value::list(self.text("AUDIT_WITNESSES"));
+        Witness::parse_all(listed).unwrap_or_default()
+    }
+
     /// The header in which those proxies say where a client is.
     pub fn location_header(&self) -> Option<String> {
         Some(self.text("LOCATION_HEADER").to_ascii_lowercase()).filter(|name| !name.is_empty())
@@ -429,6 +452,14 @@ impl Configuration {
         Ok(Transports {
             email: email.transpose()?.map(|smtp| Arc::new(smtp) as Arc<dyn Transport>),
             sms: sms.transpose()?.map(|gateway| Arc::new(gateway) as Arc<dyn Transport>),
+        })
+    }
+
+    /// What witnesses are asked through, wherever the operator says that they are.
+    pub fn witness_client(&self) -> Client {
+        Client::new(Guard::Any, None).unwrap_or_else(|error| {
+            tracing::warn!(%error, "witnesses are not reached over TLS");
+            Client::plain(Guard::Any)
         })
     }
 

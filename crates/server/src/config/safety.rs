@@ -2,6 +2,7 @@
 //! the open, a database in the clear, debugging, default passwords. All faults are
 //! found together; nobody restarts a server five times to learn of five.
 
+use audit::witness::Witness;
 use hotstate::shared::{AddressError, StoreAddress};
 
 use super::source::Values;
@@ -119,6 +120,23 @@ fn plain_notices(values: &Values) -> Vec<Fault> {
     faults
 }
 
+/// An anchor that nobody asks would let every restored copy be sealed on.
+pub(super) fn unknown_witness(values: &Values) -> Option<Fault> {
+    let name = text(values, "AUDIT_ANCHOR")?.strip_prefix(super::WITNESS_ANCHOR)?;
+    let listed = value::list(text(values, "AUDIT_WITNESSES").unwrap_or_default());
+    let witnesses = Witness::parse_all(listed).ok()?;
+    let is_asked = witnesses.iter().any(|witness| witness.name() == name);
+    (!is_asked).then(|| Fault::new("AUDIT_ANCHOR", "must name one of AUDIT_WITNESSES"))
+}
+
+/// A stranger in between could keep cosignatures back and answer in a witness' name.
+fn plain_witnesses(values: &Values) -> Option<Fault> {
+    let listed = value::list(text(values, "AUDIT_WITNESSES")?);
+    let witnesses = Witness::parse_all(listed).ok()?;
+    let is_plain = witnesses.iter().any(|witness| !witness.is_https());
+    is_plain.then(|| Fault::new("AUDIT_WITNESSES", "must all begin with https://"))
+}
+
 /// Everything that must not be served with outside development.
 pub(super) fn faults(values: &Values, deployment: Deployment) -> Vec<Fault> {
     let mut faults = missing(values);
@@ -126,6 +144,7 @@ pub(super) fn faults(values: &Values, deployment: Deployment) -> Vec<Fault> {
     faults.extend(plain_http(values));
     faults.extend(untrusted_certificate(values, deployment));
     faults.extend(plain_notices(values));
+    faults.extend(plain_witnesses(values));
     faults.extend(DATABASE_URLS.iter().flat_map(|name| unsafe_database(name, values)));
     faults.extend(unsafe_store(values));
     if text(values, "DEBUG").and_then(value::flag) == Some(true) {

@@ -218,7 +218,16 @@ const DATABASE: &[Setting] = &[
         Kind::Anchor,
         "A file that keeps the newest checkpoint of the audit log, outside the database and best on another machine's \
          disk: where a database is restored behind it, nothing is sealed and signed any more until somebody accepts \
-         that (`strongroom audit anchor`). Several nodes share one. Without it an older copy is gone on from unnoticed.",
+         that (`strongroom audit anchor`). Several nodes share one. Or one of `AUDIT_WITNESSES`, which is asked at the \
+         start and after every failure of the database; nothing that it cosigned is ever taken back. Without an anchor an \
+         older copy is gone on from unnoticed.",
+    ),
+    unset(
+        "AUDIT_WITNESSES",
+        Kind::Witnesses,
+        "Who is asked to cosign the checkpoints over all audit logs (C2SP tlog-witness), best machines of somebody else's: \
+         address, `+`, and the witness' verifier key, separated by commas. A witness is given the key that `strongroom \
+         audit status` prints. None of them ever delays sealing.",
     ),
     plain(
         "DATABASE_POOL_SIZE",

@@ -367,3 +367,57 @@ fn the_shared_store_is_named_whole_shown_redacted_and_safe_in_production() {
     assert!(configuration.shared_store().unwrap().is_some());
     assert!(Configuration::read(&environment(&[])).shared_store().unwrap().is_none());
 }
+
+#[test]
+fn witnesses_are_read_at_the_start_and_outside_development_spoken_to_over_tls() {
+    let key = "witness.example/w1+";
+    let cosigner = audit::cosignature::Cosigner::new("w.example/1", vault::NoteSigner::generate());
+    let good = cosigner.unwrap().verifier().unwrap().to_text();
+    let plain = format!("http://w.example+{good}");
+    let encrypted = format!("https://w.example+{good}");
+    let twice = format!("{encrypted},{encrypted}");
+    let table = [
+        (encrypted.as_str(), true, None),
+        (plain.as_str(), false, None),
+        (plain.as_str(), true, Some("AUDIT_WITNESSES must all begin with https://")),
+        (twice.as_str(), false, Some("AUDIT_WITNESSES must not name a witness twice")),
+        (key, false, Some("AUDIT_WITNESSES must")),
+    ];
+    for (setting, strict, expected) in table {
+        let environment_name = if strict { "production" } else { "development" };
+        let pairs = [("AUDIT_WITNESSES", setting), ("ENV", environment_name)];
+        let faults = serving_faults(&environment(&pairs));
+        let found: Vec<_> =
+            faults.iter().filter(|fault| fault.starts_with("AUDIT_WITNESSES")).collect();
+        match expected {
+            None => assert!(found.is_empty(), "{setting}: {found:?}"),
+            Some(expected) => {
+                assert!(found.len() == 1 && found[0].starts_with(expected), "{setting}: {found:?}")
+            }
+        }
+    }
+    let configuration = Configuration::read(&environment(&[("AUDIT_WITNESSES", &encrypted)]));
+    assert_eq!(configuration.witnesses()[0].name(), "w.example/1");
+}
+
+#[test]
+fn a_witness_that_is_the_anchor_is_one_that_is_asked() {
+    let cosigner = audit::cosignature::Cosigner::new("w.example/1", vault::NoteSigner::generate());
+    let witness = format!("https://w.example+{}", cosigner.unwrap().verifier().unwrap().to_text());
+    let asked = ("AUDIT_WITNESSES", witness.as_str());
+    let table: [(&[(&str, &str)], Option<&str>); 5] = [
+        (&[asked, ("AUDIT_ANCHOR", "witness:w.example/1")], None),
+        (&[asked, ("AUDIT_ANCHOR", "file:/var/lib/anchor")], None),
+        (&[asked, ("AUDIT_ANCHOR", "witness:w.example/2")], Some("must name one of")),
+        (&[("AUDIT_ANCHOR", "witness:w.example/1")], Some("must name one of")),
+        (&[asked, ("AUDIT_ANCHOR", "witness:")], Some("must be")),
+    ];
+    for (pairs, expected) in table {
+        let faults = Configuration::read(&environment(pairs)).check_form();
+        let told = faults.map_or_else(|faults| faults.to_string(), |()| String::new());
+        match expected {
+            None => assert_eq!(told, "", "{pairs:?}"),
+            Some(words) => assert!(told.contains(words), "{pairs:?}: {told}"),
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use audit::witness::Witness;
 use hotstate::shared::StoreAddress;
 use tenancy::tls::{self, OptionsError, TlsMode, TlsOptions};
 use tokio_postgres::config::Host;
@@ -59,6 +60,8 @@ pub enum Kind {
     File,
     /// Where the newest checkpoint is kept, as `audit::anchor` reads it.
     Anchor,
+    /// Witnesses, as `audit::witness` reads them.
+    Witnesses,
 }
 
 impl Kind {
@@ -87,7 +90,14 @@ impl Kind {
             Self::HttpUrl => "address, as `https://gateway.example`".to_owned(),
             Self::Identifier => "letters and digits".to_owned(),
             Self::File => "path of a file, not what stands in it".to_owned(),
-            Self::Anchor => "absolute path, as `file:/var/lib/strongroom/anchor`".to_owned(),
+            Self::Witnesses => {
+                "list of `https://witness.example+name+hash+key`, each with the verifier key that \
+                 `strongroom witness new-key` prints"
+                    .to_owned()
+            }
+            Self::Anchor => "absolute path, as `file:/var/lib/strongroom/anchor`, or `witness:` and the name of one of \
+                 `AUDIT_WITNESSES`"
+                    .to_owned(),
         }
     }
 
@@ -125,7 +135,14 @@ impl Kind {
             Self::Identifier => {
                 !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
             }
-            Self::Anchor => audit::anchor::Anchor::parse(text).is_some(),
+            Self::Witnesses => {
+                return Witness::parse_all(list(text)).map(drop).map_err(|error| error.to_string());
+            }
+            Self::Anchor => {
+                let witness = text.strip_prefix(super::WITNESS_ANCHOR);
+                witness.is_some_and(|name| !name.is_empty())
+                    || audit::anchor::Anchor::parse(text).is_some()
+            }
             Self::File => {
                 !text.is_empty() && !text.contains("-----BEGIN") && !text.contains(['\n', '\0'])
             }

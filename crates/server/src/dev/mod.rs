@@ -237,7 +237,7 @@ fn ingredients(
     Ok(Ingredients {
         app: DatabaseConfig::new(place.url.as_str()).with_role("strongroom_app"),
         sealer,
-        anchor: configuration.anchor(),
+        anchor: configuration.anchoring(),
         roots: place.secrets.roots()?,
         token_secret: configuration.token_secret(),
         exempt_loopback: true,

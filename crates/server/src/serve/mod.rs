@@ -73,6 +73,8 @@ pub async fn run(options: Options, configuration: &Configuration) -> anyhow::Res
     let installation = Installation::assemble(ingredients)?;
     let mut installation = installation.sending_over(configuration.transports()?);
     installation = installation.telling_through(configuration.webhook_client());
+    installation =
+        installation.witnessed_by(configuration.witnesses(), configuration.witness_client());
     installation.proof_every = configuration.ledger_proof_every();
     let listening = Listening {
         public: vec![bind(configuration.listen_address()?).await?],
@@ -136,7 +138,7 @@ pub async fn ingredients(configuration: &Configuration) -> anyhow::Result<Ingred
             "DATABASE_SEALER_URL",
         )
         .await?,
-        anchor: configuration.anchor(),
+        anchor: configuration.anchoring(),
         roots: configuration.root_keys()?,
         token_secret: configuration.token_secret(),
         exempt_loopback: false,

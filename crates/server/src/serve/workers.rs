@@ -1,4 +1,4 @@
-//! Owns what happens beside requests: sealing, relaying events, writing access records, letting
+//! Owns what happens beside requests: sealing and having it witnessed, relaying events, writing access records, letting
 //! idle connections go, forgetting what is over, proving the books, sending notices. Each job is short or
 //! can be dropped, repeatable, and harmless beside its twin on another node.
 
@@ -42,6 +42,8 @@ impl Workers {
         let workers = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
         let (sealer, stop) = (Arc::clone(&installation.sealer), workers.stop.clone());
         workers.tasks.spawn(async move { sealer.run(stop).await });
+        let (witnesses, stop) = (installation.witnesses.clone(), workers.stop.clone());
+        workers.tasks.spawn(witnesses.run(stop));
         let (relay, stop) = (Arc::clone(&installation.relay), workers.stop.clone());
         workers.tasks.spawn(async move { relay.run(stop).await });
         workers.tasks.spawn(proofs::run(installation.clone(), workers.stop.clone()));

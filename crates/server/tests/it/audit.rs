@@ -77,8 +77,11 @@ impl World {
     }
 
     pub(crate) fn sealer(&self) -> Sealer {
-        let database = open(&self.database, "strongroom_sealer");
-        Sealer::new(database, Arc::clone(&self.keyring), self.clock.clone())
+        Sealer::new(self.sealer_database(), Arc::clone(&self.keyring), self.clock.clone())
+    }
+
+    pub(crate) fn sealer_database(&self) -> Database {
+        open(&self.database, "strongroom_sealer")
     }
 
     pub(crate) async fn superuser(&self) -> Client {

@@ -5,13 +5,21 @@
 use std::path::Path;
 use std::process::Command;
 
+use audit::cosignature::Cosigner;
+use audit::note::Note;
 use audit::query::Filter;
+use audit::super_proof;
+use audit::witness::Witnesses;
+use jiff::SignedDuration;
 use operation::audit_views::ProveEvent;
+use outward::{Client, Guard};
 use serde_json::Value;
+use tenancy::{Clock, Database, DatabaseConfig};
 
 use crate::cli::strongroom;
 use crate::harness::App;
 use crate::interop::audit_python;
+use crate::witness::Witness;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/interop/audit.py");
 
@@ -192,6 +200,179 @@ async fn one_proof_file_serves_the_command_line_and_the_api_and_lies_are_found()
         bank.save("lie.json", &proof.to_string());
         assert_eq!(check("lie.json", &key).0, Some(1), "{file} {member}");
     }
+}
+
+/// A witness of the app's log; once it is asked it has cosigned what was signed.
+struct Watched {
+    witness: Witness,
+    _folder: tempfile::TempDir,
+    log_key: String,
+}
+
+impl Watched {
+    async fn by(app: &App, name: &str) -> Self {
+        let context = app.cli("bank").await;
+        let (_, keys) = super_proof::newest(&app.pool, &context).await.unwrap().unwrap();
+        let (folder, log_key) = (tempfile::tempdir().unwrap(), keys[0].to_text());
+        let witness = Witness::named(name, folder.path(), &log_key);
+        let own = Self { witness, _folder: folder, log_key };
+        own.asked(app).await;
+        own
+    }
+
+    /// A moment later, so that what was just signed is asked for as well.
+    async fn asked(&self, app: &App) {
+        let url = app.database.superuser_url();
+        let sealer = DatabaseConfig::new(url).with_role("strongroom_sealer");
+        let setting = self.witness.setting();
+        let all = audit::witness::Witness::parse_all([setting.as_str()]).unwrap();
+        let later = Clock::manual(Clock::System.now() + SignedDuration::from_secs(10));
+        let client = Client::plain(Guard::Any);
+        let witnesses = Witnesses::new(Database::new(&sealer).unwrap(), client, later, all);
+        witnesses.ask(&witnesses.all()[0]).await.unwrap();
+    }
+
+    fn key(&self) -> String {
+        self.witness.verifier.to_text()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proof_leads_to_what_witnesses_cosigned_and_tells_of_nobody_else() {
+    let bank = Bank::start().await;
+    bank.app.identity.ensure_platform().await.unwrap();
+    bank.app.add_bank("other").await;
+    bank.app.seal().await;
+    bank.app.login(&bank.app.bank, "auditor").await;
+    bank.app.seal().await;
+    let (one, two) = (
+        Watched::by(&bank.app, "witness.example/1").await,
+        Watched::by(&bank.app, "witness.example/2").await,
+    );
+    // Sealed since: what is proven by is what was cosigned, and not the newest.
+    bank.app.login(&bank.app.bank, "auditor").await;
+    bank.app.seal().await;
+    bank.proofs().await;
+    let proof: Value = serde_json::from_str(&bank.read("proof.json")).unwrap();
+    let super_log = &proof["super_log"];
+    assert_eq!(super_log["cosignatures"].as_array().unwrap().len(), 2, "{super_log}");
+    assert!(!super_log.to_string().contains("strongroom/audit/"), "hashes alone of others");
+
+    let watching = [&one, &two];
+    witnesses_are_required(&bank, watching);
+    lies_about_the_super_log_are_found(&bank, &one, &proof);
+    the_head_is_served(&bank, watching, super_log).await;
+    pynacl_verifies_the_way(&bank, watching);
+}
+
+fn witness_key(name: &str) -> String {
+    let cosigner = Cosigner::new(name, vault::NoteSigner::generate()).unwrap();
+    cosigner.verifier().unwrap().to_text()
+}
+
+/// `check-proof` with the tenant's key and further words.
+fn checked(bank: &Bank, file: &str, witnesses: &[&str], further: &[&str]) -> (Option<i32>, String) {
+    let mut words = vec!["check-proof", file, "--key", &bank.key];
+    words.extend(further);
+    words.extend(witnesses.iter().flat_map(|key| ["--witness", key]));
+    let (code, told, wrong) = bank.run(false, &words);
+    (code, told + &wrong)
+}
+
+fn witnesses_are_required(bank: &Bank, [one, two]: [&Watched; 2]) {
+    let (stranger, impostor) = (witness_key("witness.example/3"), witness_key("witness.example/1"));
+    let (over_all, first, second) = (&*one.log_key, &*one.key(), &*two.key());
+    let with = ["--key", over_all];
+    let one_of = ["--key", over_all, "--require", "1"];
+    let three = ["--key", over_all, "--require", "3"];
+    // witnesses, further words, how it ends, what is told
+    let table: [(&[&str], &[&str], i32, &str); 11] = [
+        (&[], &[], 0, "inclusion"),
+        (&[], &with, 0, "inclusion"),
+        (&[first, second], &with, 0, "witness.example/1"),
+        (&[second], &with, 0, "witness.example/2"),
+        (&[first, &stranger], &with, 1, "1 of the witnesses have cosigned it and 2 are required"),
+        (&[first, &stranger], &one_of, 0, "witness.example/1"),
+        (&[&stranger], &with, 1, "0 of the witnesses"),
+        (&[&impostor], &with, 1, "0 of the witnesses"),
+        (&[first], &[], 1, "no proof into the log"),
+        (&[first, second], &three, 2, "--require 3"),
+        (&["nonsense"], &with, 2, "--witness nonsense"),
+    ];
+    for (position, (witnesses, further, code, told)) in table.into_iter().enumerate() {
+        let (found, words) = checked(bank, "proof.json", witnesses, further);
+        assert_eq!(found, Some(code), "row {position}: {words}");
+        assert!(words.contains(told), "row {position}: {words}");
+    }
+}
+
+fn lies_about_the_super_log_are_found(bank: &Bank, one: &Watched, proof: &Value) {
+    let with = ["--key", &*one.log_key];
+    let lies: [(&str, fn(&mut Value)); 7] = [
+        ("log_index", |p| {
+            let index = p["log_index"].as_u64().unwrap();
+            p["log_index"] = (index ^ 1).into();
+        }),
+        ("hashes", |p| drop(p["hashes"].as_array_mut().unwrap().pop())),
+        ("tree_size", |p| p["checkpoint"]["tree_size"] = 1.into()),
+        ("root_hash", |p| p["checkpoint"]["root_hash"] = p["hashes"][0].clone()),
+        ("note", |p| {
+            let note = p["checkpoint"]["note"].as_str().unwrap().replacen("room", "r00m", 1);
+            p["checkpoint"]["note"] = note.into();
+        }),
+        ("cosignatures", |p| p["cosignatures"] = Value::Array(Vec::new())),
+        ("a line of two", |p| {
+            let line = p["cosignatures"][0].as_str().unwrap().to_owned();
+            p["cosignatures"] = vec![format!("x\n\n{line}")].into();
+        }),
+    ];
+    for (member, lie) in lies {
+        let mut forged = proof.clone();
+        lie(&mut forged["super_log"]);
+        assert_ne!(forged, *proof, "{member}");
+        bank.save("lie.json", &forged.to_string());
+        assert_eq!(checked(bank, "lie.json", &[&one.key()], &with).0, Some(1), "{member}");
+    }
+    let mut without = proof.clone();
+    without.as_object_mut().unwrap().remove("super_log");
+    bank.save("without.json", &without.to_string());
+    assert_eq!(checked(bank, "without.json", &[], &[]).0, Some(0), "an older file");
+    assert_eq!(checked(bank, "without.json", &[], &with).0, Some(1));
+}
+
+/// The same head, and with it the note that a witness' key verifies.
+async fn the_head_is_served(bank: &Bank, watching: [&Watched; 2], super_log: &Value) {
+    let token = bank.app.login(&bank.app.bank, "auditor").await;
+    let served = bank.app.get("/v1/audit/super/checkpoint").bearer(&token).send().await;
+    assert_eq!(served.status, 200, "{}", served.body);
+    assert_eq!(served.body["checkpoint"]["note"], super_log["checkpoint"]["note"]);
+    assert_eq!(served.body["verifier_keys"][0], *watching[0].log_key);
+    let lines = served.body["cosignatures"].as_array().unwrap();
+    let lines = lines.iter().map(|line| line.as_str().unwrap().to_owned() + "\n");
+    let note = served.body["checkpoint"]["note"].as_str().unwrap().to_owned();
+    let note = Note::parse(&(note + &lines.collect::<String>())).unwrap();
+    for watched in watching {
+        watched.witness.verifier.verify(&note).unwrap();
+    }
+    let customer = bank.app.login(&bank.app.bank, "customer").await;
+    let refused = bank.app.get("/v1/audit/super/checkpoint").bearer(&customer).send().await;
+    assert_eq!(refused.status, 403, "{}", refused.body);
+}
+
+/// By others, with neither our code nor our server.
+fn pynacl_verifies_the_way(bank: &Bank, [one, two]: [&Watched; 2]) {
+    let Some(python) = audit_python() else { return };
+    let (own, over_all) = (&*bank.key, &*one.log_key);
+    let judge = |keys: &[&str]| {
+        let mut command = Command::new(&python);
+        command.current_dir(bank.folder.path()).arg(SCRIPT).arg("cosigned").arg("proof.json");
+        let output = command.args(keys).output().unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        said["cosigned"].as_u64()
+    };
+    assert_eq!(judge(&[own, over_all, &one.key(), &two.key()]), Some(2));
+    assert_eq!(judge(&[own, over_all, &witness_key("witness.example/3")]), None);
+    assert_eq!(judge(&[own, own, &one.key()]), None);
 }
 
 fn judged(python: &Path, bank: &Bank, files: &[&str]) -> Value {

@@ -20,6 +20,10 @@ const WITHOUT_TENANT: &[(&str, &str)] = &[
         "audit_super_checkpoints",
         "signed over all tenants' logs; the application has no right to it",
     ),
+    (
+        "audit_super_cosignatures",
+        "of witnesses over all tenants' logs; the application has no right to it",
+    ),
     ("schema_migrations", "the schema's own history; written by the owner alone"),
     ("schema_migrations_history", "the schema's own history; written by the owner alone"),
 ];
@@ -56,6 +60,7 @@ const WITHOUT_CREATED_AT: &[(&str, &str)] = &[
     ("audit_super_leaves", "hashes; the checkpoint has the time"),
     ("audit_super_tree", "hashes; the checkpoint has the time"),
     ("audit_super_checkpoints", "signed_at"),
+    ("audit_super_cosignatures", "cosigned_at"),
 ];
 
 const RLS_EXPRESSION: &str =

@@ -96,3 +96,4 @@ mod webhooks;
 mod wire;
 mod wire_requests;
 mod witness;
+mod witness_client;

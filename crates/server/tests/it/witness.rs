@@ -94,19 +94,24 @@ struct Answer {
     body: String,
 }
 
-struct Witness {
+pub(crate) struct Witness {
     process: Child,
     port: u16,
-    verifier: CosignatureVerifier,
+    pub(crate) verifier: CosignatureVerifier,
 }
 
 impl Witness {
     fn start(folder: &Path, log: &Log) -> Self {
+        Self::named("witness.example/w1", folder, &log.key())
+    }
+
+    /// With the key and the state of a folder, which are made where they are not there.
+    pub(crate) fn named(name: &str, folder: &Path, log_key: &str) -> Self {
         let key = folder.join("key");
         if !key.exists() {
             std::fs::create_dir(folder.join("state")).unwrap();
             let made = strongroom(folder)
-                .args(["witness", "new-key", "witness.example/w1", "--file"])
+                .args(["witness", "new-key", name, "--file"])
                 .arg(&key)
                 .output()
                 .unwrap();
@@ -115,7 +120,7 @@ impl Witness {
         }
         let verifier = std::fs::read_to_string(folder.join("verifier")).unwrap();
         let verifier = CosignatureVerifier::parse(verifier.trim()).unwrap();
-        let mut process = serving(folder, log).stderr(Stdio::piped()).spawn().unwrap();
+        let mut process = serving(folder, log_key).stderr(Stdio::piped()).spawn().unwrap();
         let mut told = BufReader::new(process.stderr.take().unwrap());
         let mut line = String::new();
         told.read_line(&mut line).unwrap();
@@ -124,6 +129,11 @@ impl Witness {
         // Read on, so that the process is never held up by what it says.
         thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
         Self { process, port, verifier }
+    }
+
+    /// As `AUDIT_WITNESSES` names it.
+    pub(crate) fn setting(&self) -> String {
+        format!("http://127.0.0.1:{}+{}", self.port, self.verifier.to_text())
     }
 
     fn ask(&self, body: &[u8]) -> Answer {
@@ -168,9 +178,9 @@ impl Drop for Witness {
     }
 }
 
-fn serving(folder: &Path, log: &Log) -> Command {
+fn serving(folder: &Path, log_key: &str) -> Command {
     let mut command = strongroom(folder);
-    command.args(["witness", "serve", "--listen", "127.0.0.1:0", "--log", &log.key(), "--key"]);
+    command.args(["witness", "serve", "--listen", "127.0.0.1:0", "--log", log_key, "--key"]);
     command.arg(folder.join("key")).arg("--state").arg(folder.join("state"));
     command
 }
@@ -253,7 +263,7 @@ fn what_was_answered_outlives_a_kill_and_two_never_serve_one_state() {
         witness.stands_at(&log, size);
         witness.cosigns(&log, size, next);
         size = next;
-        let second = serving(folder.path(), &log).output().unwrap();
+        let second = serving(folder.path(), &log.key()).output().unwrap();
         let told = String::from_utf8_lossy(&second.stderr).into_owned();
         assert!(!second.status.success() && told.contains("another witness serves"), "{told}");
     }
@@ -262,7 +272,7 @@ fn what_was_answered_outlives_a_kill_and_two_never_serve_one_state() {
         .map(|entry| entry.unwrap().path())
         .find(|path| path.extension().is_some_and(|ending| ending == "checkpoint"));
     std::fs::write(file.unwrap(), "log.example/super\n").unwrap();
-    let damaged = serving(folder.path(), &log).output().unwrap();
+    let damaged = serving(folder.path(), &log.key()).output().unwrap();
     let told = String::from_utf8_lossy(&damaged.stderr).into_owned();
     assert!(!damaged.status.success() && told.contains("is damaged"), "{told}");
 }

@@ -40,6 +40,14 @@ pub(super) async fn run(
     output: Output,
 ) -> anyhow::Result<()> {
     configuration.check_form()?;
+    if let Some(witness) = configuration.witness_anchor() {
+        let name = witness.name();
+        return Err(Usage(format!(
+            "the anchor is the witness {name}: `strongroom audit status` says how far it is, and what it cosigned \
+             nobody here takes back"
+        ))
+        .into());
+    }
     let anchor = configuration
         .anchor()
         .ok_or_else(|| Usage("there is no anchor: AUDIT_ANCHOR is not set".to_owned()))?;

@@ -1,14 +1,16 @@
 //! What leaves as a file, and what is proven from one: an exported log, a proof.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::BufReader;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use audit::cosignature::CosignatureVerifier;
 use audit::note::NoteVerifier;
 use audit::offline::{FileReport, KeySource, Trusted, verify_export};
-use audit::portable::{PortableConsistency, PortableInclusion, PortableProof};
+use audit::portable::{PortableConsistency, PortableInclusion, PortableProof, Trust};
 use audit::proof::{self, Inclusion};
 use audit::query::Filter;
 use operation::Call;
@@ -143,14 +145,38 @@ struct Checked {
     event_id: Option<Uuid>,
     log_index: Option<u64>,
     tree_size: u64,
+    /// The log over all tenants' logs that it stands in, where a key of that was given.
+    super_size: Option<u64>,
+    /// Those of the given witnesses that cosigned it.
+    cosigned_by: Vec<String>,
 }
 
-pub(super) fn check(file: &Path, keys: &[String], output: Output) -> anyhow::Result<()> {
+/// The keys that a proof is held against; of witnesses all have to have cosigned, or as many as
+/// are said.
+pub(super) fn trust(
+    keys: &[String],
+    witnesses: &[String],
+    require: Option<usize>,
+) -> anyhow::Result<Trust> {
+    let parse = |text: &String| {
+        CosignatureVerifier::parse(text)
+            .map_err(|error| Usage(format!("--witness {text}: {error}")))
+    };
+    let witnesses = witnesses.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    let required = require.unwrap_or(witnesses.len());
+    let names: BTreeSet<&str> = witnesses.iter().map(CosignatureVerifier::name).collect();
+    if required > names.len() {
+        return Err(Usage(format!("--require {required}: {} are given", names.len())).into());
+    }
+    Ok(Trust { keys: parsed(keys)?, witnesses, required })
+}
+
+pub(super) fn check(file: &Path, trust: &Trust, output: Output) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let proof: PortableProof = serde_json::from_str(&text)
         .map_err(|_| Found(format!("{} is no proof", file.display())))?;
-    proof
-        .verify(&parsed(keys)?)
+    let verified = proof
+        .verify(trust)
         .map_err(|error| Found(format!("{} proves nothing: {error}", file.display())))?;
     output.one(&match proof {
         PortableProof::Inclusion(proof) => Checked {
@@ -159,6 +185,8 @@ pub(super) fn check(file: &Path, keys: &[String], output: Output) -> anyhow::Res
             event_id: Some(proof.event_id),
             log_index: Some(proof.log_index),
             tree_size: proof.checkpoint.tree_size,
+            super_size: verified.super_size,
+            cosigned_by: verified.cosigned_by,
         },
         PortableProof::Consistency(proof) => Checked {
             proof: "consistency",
@@ -166,6 +194,8 @@ pub(super) fn check(file: &Path, keys: &[String], output: Output) -> anyhow::Res
             event_id: None,
             log_index: None,
             tree_size: proof.second.tree_size,
+            super_size: None,
+            cosigned_by: Vec::new(),
         },
     })
 }

@@ -1,5 +1,6 @@
 //! Owns one question: is the newest checkpoint of the audit log kept where whoever restores
-//! an older database does not reach it, and did this database grow out of it.
+//! an older database does not reach it, and did this database grow out of it; with it, whether
+//! witnesses keep up.
 
 use audit::anchor::{self, Standing};
 
@@ -13,6 +14,10 @@ pub(super) const ANCHOR: &str = "audit.anchor";
 /// The check of this file.
 pub(super) async fn check(patient: &Patient<'_>) -> Finding {
     let configuration = patient.configuration;
+    if let Some(witness) = configuration.witness_anchor() {
+        let found = format!("the witness {} is asked before anything is signed", witness.name());
+        return Finding::ok(ANCHOR, found);
+    }
     let Some(anchor) = configuration.anchor() else {
         let found = "nothing outside the database says how large the audit log was: who restores \
                      an older copy is not noticed";

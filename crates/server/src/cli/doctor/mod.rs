@@ -19,6 +19,7 @@ mod statements;
 mod store;
 mod tenants;
 mod triggers;
+mod witnesses;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -127,6 +128,7 @@ async fn examine(options: &Options, configuration: &Configuration) -> Report {
     let (of_database, queries) = examine_database(&patient, options.queries).await;
     findings.extend(of_database);
     findings.push(anchor::check(&patient).await);
+    findings.push(witnesses::check(&patient).await);
     let mut report = Report::new(installation(configuration, &options.folder), findings);
     if options.production {
         let figures = match metrics_host(configuration) {

@@ -91,8 +91,14 @@ fn key_plan(route: &Route, objects: &Objects) -> Option<Plan> {
             let account = json!({ "type": "account", "id": objects.account });
             (None, Some(json!({ "action": "account:read", "resource": account })), "")
         }
-        "listEvents" | "listSigningKeys" | "listApiKeys" | "listDataKeys" | "readKeyInventory"
-        | "listRoles" | "listWebhooks" => (None, None, ""),
+        "readSuperCheckpoint"
+        | "listEvents"
+        | "listSigningKeys"
+        | "listApiKeys"
+        | "listDataKeys"
+        | "readKeyInventory"
+        | "listRoles"
+        | "listWebhooks" => (None, None, ""),
         "rotateSigningKey" | "rewrapDataKeys" => (None, Some(json!({})), ""),
         "rotateDataKey" => (None, Some(json!({ "purpose": "field_data" })), ""),
         // The one that seals: who may destroy it is told that it is not retired.

@@ -1,6 +1,7 @@
 """Verifies an exported audit log and proofs from it with pymerkle and PyNaCl alone.
 
-Called as `audit.py KEY EXPORT [PROOF ...]`; prints what it found as one line of JSON.
+Called as `audit.py KEY EXPORT [PROOF ...]`, or, for the way into the log that witnesses
+cosign, as `audit.py cosigned PROOF KEY SUPERKEY WITNESSKEY ...`; prints what it found as one line of JSON.
 Written from RFC 6962, RFC 9162 and the C2SP formats, not from our code.
 """
 
@@ -23,10 +24,10 @@ def demand(holds, words):
         raise Wrong(words)
 
 
-def verifier(text):
+def verifier(text, kind=1):
     name, key_hash, blob = text.split("+", 2)
     blob = base64.b64decode(blob, validate=True)
-    demand(blob[0] == 1 and len(blob) == 33, "key type")
+    demand(blob[0] == kind and len(blob) == 33, "key type")
     wanted = hashlib.sha256(name.encode() + b"\n" + blob).digest()[:4].hex()
     demand(wanted == key_hash, "key hash")
     return name, bytes.fromhex(key_hash), VerifyKey(blob[1:])
@@ -121,7 +122,46 @@ def check_consistency(proof, tree, key):
     demand(climb(at, last, path, start, start) == (old, new), "consistency")
 
 
+def check_cosignature(note, lines, key):
+    """cosignature/v1: the witness' own line over the checkpoint's text and its time."""
+    name, key_hash, verify_key = key
+    text = note.rsplit("\n\n", 1)[0] + "\n"
+    for line in lines:
+        dash, signer, blob = line.split(" ")
+        blob = base64.b64decode(blob, validate=True)
+        if dash != "\u2014" or signer != name or blob[:4] != key_hash:
+            continue
+        seconds = int.from_bytes(blob[4:12], "big")
+        demand(seconds > 1_700_000_000, "time")
+        message = f"cosignature/v1\ntime {seconds}\n{text}".encode()
+        try:
+            verify_key.verify(message, blob[12:])
+        except BadSignatureError:
+            raise Wrong("cosignature")
+        return
+    raise Wrong("not cosigned")
+
+
+def cosigned(path, key, super_key, *witnesses):
+    with open(path, encoding="utf-8") as file:
+        proof = json.load(file)
+    size, root = opened(proof["checkpoint"]["note"], verifier(key))
+    leaf = hashlib.sha256(b"\x00" + proof["record"].encode()).digest()
+    way = [base64.b64decode(text) for text in proof["hashes"]]
+    demand(climb(proof["log_index"], size - 1, way, leaf) == (root,), "inclusion")
+    above = proof["super_log"]
+    size, root = opened(above["checkpoint"]["note"], verifier(super_key))
+    leaf = hashlib.sha256(b"\x00" + proof["checkpoint"]["note"].encode()).digest()
+    way = [base64.b64decode(text) for text in above["hashes"]]
+    demand(climb(above["log_index"], size - 1, way, leaf) == (root,), "inclusion above")
+    for witness in witnesses:
+        check_cosignature(above["checkpoint"]["note"], above["cosignatures"], verifier(witness, 4))
+    return {"ok": True, "cosigned": len(witnesses)}
+
+
 def main():
+    if sys.argv[1] == "cosigned":
+        return cosigned(*sys.argv[2:])
     key = verifier(sys.argv[1])
     tree, sizes = read_export(sys.argv[2], key)
     for path in sys.argv[3:]:
