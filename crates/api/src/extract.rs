@@ -26,6 +26,11 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
+/// What an unsigned transfer may move at most, in minor units: there where the tenant's policy
+/// wants what is over its ceiling signed.
+#[derive(Clone, Copy)]
+pub(crate) struct UnsignedLimit(pub(crate) i64);
+
 /// 401 where no token was sent at all.
 pub(crate) fn no_token() -> Problem {
     let detail = "A valid access token is needed";

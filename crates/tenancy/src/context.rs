@@ -164,6 +164,8 @@ pub struct RequestInfo {
     pub device_id: Option<String>,
     /// Where on earth, as a trusted proxy says.
     pub place: Option<Place>,
+    /// The registered key that signed the request, verified; none where it was not signed.
+    pub signed_by: Option<Uuid>,
 }
 
 /// A place on earth, in degrees.

@@ -97,6 +97,7 @@ fn source(
         client_hints: client_hints(headers),
         device_id: device_id(headers).map(str::to_owned),
         place: client::place(peer, headers, config),
+        signed_by: None,
     })
 }
 

@@ -86,6 +86,7 @@ mod second_factors;
 mod secret_stores;
 mod serving;
 mod shared_state;
+mod signed_requests;
 mod statements;
 mod step_up_payments;
 mod super_log;
