@@ -25,7 +25,7 @@ mod routes;
 mod state;
 mod wire;
 
-pub use client::{Network, NetworkError};
+pub use client::{ClientCertificate, Network, NetworkError};
 pub use config::{ApiConfig, MAXIMUM_BATCH_BYTES, MAXIMUM_BODY_BYTES};
 pub use health::{HealthState, health_router, probe_router};
 pub use openapi::openapi;

@@ -142,8 +142,8 @@ pub(crate) struct Inner {
     pub(crate) cookies: Fresh<[u8; 32], Uuid>,
     pub(crate) touched: Fresh<(Uuid, Uuid), ()>,
     pub(crate) floods: Fresh<(Uuid, std::net::IpAddr), ()>,
-    /// API keys that were tried from where they must not be, and from where.
-    pub(crate) misuses: Fresh<(Uuid, Option<std::net::IpAddr>), ()>,
+    /// API keys that were tried from where they must not be, from where, and what was wrong.
+    pub(crate) misuses: Fresh<(Uuid, Option<std::net::IpAddr>, &'static str), ()>,
     pub(crate) account_gate: Gate<(Uuid, String)>,
     pub(crate) address_gate: Gate<(Uuid, std::net::IpAddr)>,
     pub(crate) blocks: SourceBlocks,

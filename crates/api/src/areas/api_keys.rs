@@ -121,7 +121,8 @@ pub(crate) mod docs {
                  page of the console, approves nothing, and makes, rotates and ends no keys. A machine proves \
                  no factor, so its maker does, here and where a secret is rotated: a second factor used \
                  within five minutes is due, also of those who have none yet. Where the maker's roles \
-                 shrink below the key's, the key ends.",
+                 shrink below the key's, the key ends. With `certificate_thumbprint` it is good with that \
+                 client certificate alone, whoever signed it; without it the key does not exist.",
             )
             .body::<CreateApiKey>(json!({
                 "name": "Payroll", "role": "officer", "scopes": ["account:read"],

@@ -136,6 +136,14 @@ const LISTENING: &[Setting] = &[
         "1.3",
         "The oldest version of TLS that clients may speak to our own listener.",
     ),
+    plain(
+        "TLS_CLIENT_CERTIFICATES",
+        Kind::Choice(&["off", "optional"]),
+        "off",
+        "Whether our own listener asks clients for a certificate. Nobody has to have one, and it opens nothing by \
+         itself: an API key that is bound to one by its thumbprint (RFC 8705) is good with that one alone. Browsers \
+         may ask people which certificate to show.",
+    ),
     unset(
         "HTTP_REDIRECT_ADDRESS",
         Kind::Address,

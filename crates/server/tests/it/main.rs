@@ -21,6 +21,7 @@ mod bank_plans;
 mod bank_world;
 mod banking;
 mod bench;
+mod bound_keys;
 mod browser;
 mod catalogue;
 mod cli;
