@@ -200,6 +200,10 @@ fn answer_of(answer: &AnswerDoc, doc: &Doc) -> Response {
     if answer.etag {
         response = response.header("ETag", header("The object's `version`, quoted."));
     }
+    if doc.parameters.iter().any(|parameter| parameter.name == "count") {
+        let description = "How many objects the list has, where `count` asks and they are few.";
+        response = response.header("X-Total-Count", header(description));
+    }
     if doc.key.is_some() {
         let description = "`true` where this is the stored answer of an earlier request.";
         response = response.header("Idempotency-Replayed", header(description));

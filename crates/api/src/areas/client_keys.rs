@@ -7,15 +7,12 @@ use axum::{
 };
 use http::StatusCode;
 
-use super::{Answer, nothing, ok, ok_versioned, tag};
+use super::{Answer, nothing, ok_versioned, tag};
 use crate::{
     extract::{Caller, Id, MaybeIfMatch, Paging, Parameters},
     json::Json,
     state::ApiState,
-    wire::{
-        List,
-        client_keys::{ClientKey, ClientKeyQuery, RegisterClientKey},
-    },
+    wire::client_keys::{ClientKey, ClientKeyQuery, RegisterClientKey},
 };
 
 pub(crate) async fn list(
@@ -25,10 +22,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/client-keys", &query).await?;
     let page = state.identity.client_keys(&context, query.api_key_id, &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(ClientKey::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, ClientKey::from)
 }
 
 pub(crate) async fn register(

@@ -90,8 +90,9 @@ const DEPLOYMENT: &[Setting] = &[
         "DEBUG",
         Kind::Flag,
         "false",
-        "Development only: where `LOG_LEVEL` is not set, logs at level `debug`. Secrets, SQL and its parameters are never \
-         logged.",
+        "Development only: logs how long each SQL statement took, by its name, and what failures of the database came \
+         from; commands log at level `debug` where `LOG_LEVEL` is not set. Secrets, the text of SQL and its parameters \
+         are never logged.",
     ),
     plain(
         "LOG_LEVEL",
