@@ -1,5 +1,5 @@
-//! Writes the list of embedded migrations: a list kept by hand would one day
-//! miss a file.
+//! Writes the lists of embedded migrations and of files with statements: a list kept by hand
+//! would one day miss a file.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -34,8 +34,31 @@ fn main() -> Result<(), Box<dyn Error>> {
         )?;
     }
     list.push(']');
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("migrations.rs"), list)?;
+    let out = env::var("OUT_DIR")?;
+    fs::write(Path::new(&out).join("migrations.rs"), list)?;
+    fs::write(Path::new(&out).join("queries.rs"), queries()?)?;
     Ok(())
+}
+
+/// Each file of `queries/` with its place there, without its ending.
+fn queries() -> Result<String, Box<dyn Error>> {
+    let folder =
+        Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../queries").canonicalize()?;
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut files = Vec::new();
+    for area in fs::read_dir(&folder)? {
+        for file in fs::read_dir(area?.path())? {
+            files.push(file?.path());
+        }
+    }
+    files.sort();
+    let mut list = String::from("&[\n");
+    for file in files {
+        let place = file.strip_prefix(&folder)?.with_extension("");
+        writeln!(list, "({}, include_str!({})),", quoted(&place)?, quoted(&file)?)?;
+    }
+    list.push(']');
+    Ok(list)
 }
 
 /// As a Rust string literal.

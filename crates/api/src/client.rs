@@ -9,6 +9,15 @@ pub use tenancy::network::{Network, NetworkError};
 
 use crate::config::ApiConfig;
 
+/// The certificate of whoever is on the other end of the socket, where they greeted with one;
+/// the listener puts it among the request's extensions. No header speaks for it: a proxy that
+/// ends TLS ends this as well.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// Its SHA-256 as `x5t#S256` writes it (RFC 8705 section 3.1).
+    pub thumbprint: String,
+}
+
 /// The client's address: the peer, unless the peer is a trusted proxy; then the
 /// last address of `X-Forwarded-For`, read from the right, that is not one. What
 /// stands further left was written by strangers.

@@ -5,14 +5,19 @@
 
 use std::{error::Error as _, iter::successors, str::FromStr, sync::Arc};
 
-use axum::extract::{FromRequestParts, Path, Query, rejection::QueryRejection};
-use http::{HeaderMap, StatusCode, header, request::Parts};
-use operation::{PageRequest, page};
+use axum::{
+    Json,
+    extract::{FromRequestParts, Path, Query, rejection::QueryRejection},
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use operation::{Page, PageRequest, page};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tenancy::{OpContext, RequestInfo};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{cursor::Binding, problem::Problem, state::ApiState};
+use crate::{cursor::Binding, problem::Problem, state::ApiState, wire::List};
 
 /// The signed-in caller, authenticated by the gate before the handler runs.
 #[derive(Clone)]
@@ -25,6 +30,11 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         parts.extensions.get::<Self>().cloned().ok_or_else(no_token)
     }
 }
+
+/// What an unsigned transfer may move at most, in minor units: there where the tenant's policy
+/// wants what is over its ceiling signed.
+#[derive(Clone, Copy)]
+pub(crate) struct UnsignedLimit(pub(crate) i64);
 
 /// 401 where no token was sent at all.
 pub(crate) fn no_token() -> Problem {
@@ -221,6 +231,8 @@ pub(crate) trait PageParameters: Serialize {
     fn limit(&self) -> Option<u32>;
     /// `cursor`.
     fn cursor(&self) -> Option<&str>;
+    /// `count`.
+    fn count(&self) -> bool;
 }
 
 /// The parameters of a list without filters.
@@ -231,6 +243,8 @@ pub(crate) struct PageQuery {
     limit: Option<u32>,
     #[serde(skip_serializing)]
     cursor: Option<String>,
+    #[serde(skip_serializing)]
+    count: Option<bool>,
 }
 
 impl PageParameters for PageQuery {
@@ -240,6 +254,10 @@ impl PageParameters for PageQuery {
 
     fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
+    }
+
+    fn count(&self) -> bool {
+        self.count.unwrap_or_default()
     }
 }
 
@@ -277,12 +295,33 @@ impl Paging {
         let binding = Binding::new(context, route, parameters);
         let after =
             parameters.cursor().map(|cursor| binding.open(keys.cursor(), cursor)).transpose()?;
-        Ok(Self { request: PageRequest { limit, after }, binding, keys })
+        let request = PageRequest { limit, after, count: parameters.count() };
+        Ok(Self { request, binding, keys })
+    }
+
+    /// The page as it goes out.
+    pub(crate) fn answer<T, W: Serialize + ToSchema>(
+        &self,
+        page: Page<T>,
+        to_wire: impl Fn(T) -> W,
+    ) -> Result<Response, Problem> {
+        let next_cursor = self.cursor(page.next.as_deref());
+        let data = page.data.into_iter().map(to_wire).collect();
+        let mut response = Json(List { data, next_cursor }).into_response();
+        count(&mut response, page.total);
+        Ok(response)
     }
 
     /// The cursor of a position.
     pub(crate) fn cursor(&self, position: Option<&str>) -> Option<String> {
         position.map(|position| self.binding.seal(self.keys.cursor(), position))
+    }
+}
+
+/// Says how many objects the list has, where they were counted.
+pub(crate) fn count(response: &mut Response, total: Option<usize>) {
+    if let Some(total) = total {
+        response.headers_mut().insert("x-total-count", HeaderValue::from(total));
     }
 }
 

@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use axum::extract::{FromRequest, Request};
+use axum::{
+    body::Body,
+    extract::{FromRequest, Request},
+};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -123,6 +126,14 @@ fn require_plain(headers: &HeaderMap) -> Result<(), Problem> {
         codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"))
     });
     if plain { Ok(()) } else { Err(Problem::encoded_body()) }
+}
+
+/// The bytes of a body, and the request with its body still to be read: for who has to look at
+/// what came before anybody takes it for JSON.
+pub(crate) async fn peeked(request: Request, limit: usize) -> Result<(Request, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = read(Request::from_parts(parts.clone(), body), limit).await?;
+    Ok((Request::from_parts(parts, Body::from(bytes.clone())), bytes))
 }
 
 async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {

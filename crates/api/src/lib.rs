@@ -25,11 +25,11 @@ mod routes;
 mod state;
 mod wire;
 
-pub use client::{Network, NetworkError};
+pub use client::{ClientCertificate, Network, NetworkError};
 pub use config::{ApiConfig, MAXIMUM_BATCH_BYTES, MAXIMUM_BODY_BYTES};
 pub use health::{HealthState, health_router, probe_router};
 pub use openapi::openapi;
 pub use problem::Problem;
-pub use route::{Access, Class};
+pub use route::{Access, Class, SignatureDemand};
 pub use routes::{RouteFacts, route_facts, router, router_with_pages};
 pub use state::{ApiParts, ApiState, Shared};

@@ -19,7 +19,7 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 use crate::{
     openapi_parts::{AnswerDoc, BodyDoc, Doc, NamedSchema, parameter, reference, text, uuid},
     problem::PROBLEM_JSON,
-    route::{Access, Route},
+    route::{Access, Route, SignatureDemand},
     routes,
     wire::problem::{DETAILS, ProblemBody, ServerProblemBody, problem_example},
 };
@@ -75,7 +75,13 @@ fn info() -> utoipa::openapi::Info {
     let description = "Amounts are integers in minor units of their currency; rates are decimal \
         strings; times are RFC 3339 in UTC. Errors are `application/problem+json` with a stable \
         `code`. `/api/v1/…` answers as `/v1/…`. Lists are pages: pass `next_cursor` back as \
-        `cursor`. Objects with a `version` carry it as `ETag`; changes demand it as `If-Match`.";
+        `cursor`. Objects with a `version` carry it as `ETag`; changes demand it as `If-Match`. \
+        A request may be signed (RFC 9421) with a key of `/v1/client-keys`, and has to be where \
+        `x-strongroom` names a `signature` and the tenant's policy wants it. One signature covers \
+        `@method`, `@target-uri` (or `@authority`, `@path` and `@query`), `authorization`, \
+        `content-digest` (RFC 9530) of a body, and `idempotency-key` and `if-match` where they \
+        are sent; it says `created` (at most 300 seconds off), `keyid` and a `nonce` that was \
+        never used.";
     let mut license = License::new("Apache-2.0");
     license.identifier = Some("Apache-2.0".to_owned());
     InfoBuilder::new()
@@ -140,8 +146,12 @@ fn extension(route: &Route) -> Extensions {
             json!({ "permission": names.join(" or ") })
         }
     };
-    let about =
+    let mut about =
         json!({ "access": access, "rate_class": route.class.as_str(), "module": route.module });
+    let demand = routes::signature_demand(&route.method, route.path);
+    if demand != SignatureDemand::Never {
+        about["signature"] = demand.as_str().into();
+    }
     Extensions::from_iter([("x-strongroom", about)])
 }
 
@@ -190,6 +200,10 @@ fn answer_of(answer: &AnswerDoc, doc: &Doc) -> Response {
     if answer.etag {
         response = response.header("ETag", header("The object's `version`, quoted."));
     }
+    if doc.parameters.iter().any(|parameter| parameter.name == "count") {
+        let description = "How many objects the list has, where `count` asks and they are few.";
+        response = response.header("X-Total-Count", header(description));
+    }
     if doc.key.is_some() {
         let description = "`true` where this is the stored answer of an earlier request.";
         response = response.header("Idempotency-Replayed", header(description));
@@ -209,15 +223,17 @@ fn problems(route: &Route, doc: &Doc) -> BTreeMap<u16, Vec<&'static str>> {
     let has_query =
         doc.parameters.iter().any(|parameter| parameter.parameter_in == ParameterIn::Query);
     // condition, status, codes
-    let rules: [(bool, u16, &[&'static str]); 20] = [
+    let demand = routes::signature_demand(&route.method, route.path);
+    let rules: [(bool, u16, &[&'static str]); 21] = [
         (has_id || has_query, 400, &["malformed_request"]),
         (doc.body.is_some(), 400, &["malformed_request", "malformed_json"]),
         (doc.key == Some(true), 400, &["idempotency_key_required"]),
         (
             !matches!(route.access, Access::Public(_)),
             401,
-            &["invalid_token", "token_expired", "token_revoked"],
+            &["invalid_token", "token_expired", "token_revoked", "signature_invalid"],
         ),
+        (demand != SignatureDemand::Never, 401, &["signature_required"]),
         (
             matches!(route.access, Access::Needs(_) | Access::NeedsOne(_)),
             403,

@@ -34,6 +34,10 @@ pub(crate) trait Example: Serialize + ToSchema {
     fn arguments(_schemas: &mut Vec<NamedSchema>) {}
 }
 
+/// What `count` does, on every list that has pages.
+const COUNT: &str = "`true`: the first page tells in `X-Total-Count` how many objects you may read of \
+    the list, where there are at most 1,000; without the header there are more.";
+
 /// What a handler says of itself.
 pub(crate) struct Doc {
     pub(crate) id: &'static str,
@@ -126,6 +130,7 @@ impl Doc {
             .build();
         self.query("limit", limit, "Objects on a page.")
             .query("cursor", text(), "`next_cursor` of the page before, unchanged.")
+            .query("count", boolean(), COUNT)
             .problem(400, &["malformed_request", "invalid_cursor"])
     }
 

@@ -179,6 +179,7 @@ impl From<Refusal> for Problem {
 
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
+        tenancy::timing::tell_cause(&error);
         match error {
             DbError::Unavailable(_)
             | DbError::Stopped(_)

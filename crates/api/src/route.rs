@@ -20,6 +20,32 @@ pub enum Access {
     NeedsOne(&'static [Permission]),
 }
 
+/// Whether a request has to be signed (RFC 9421) where the tenant's policy wants what is
+/// sensitive signed. A signature that is there is verified on every route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureDemand {
+    /// It has not.
+    Never,
+    /// It has.
+    Always,
+    /// Where more is moved than the tenant's ceiling.
+    OverCeiling,
+    /// Unless it registers somebody's first key, which there is nothing to sign with.
+    AfterTheFirstKey,
+}
+
+impl SignatureDemand {
+    /// The name in the document.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Always => "always",
+            Self::OverCeiling => "over_ceiling",
+            Self::AfterTheFirstKey => "after_the_first_key",
+        }
+    }
+}
+
 /// One route.
 pub(crate) struct Route {
     pub(crate) method: http::Method,
@@ -46,6 +72,8 @@ pub(crate) struct Place {
     pub(crate) after_expiry: bool,
     /// Whether a session may go there whose owner has to make new backup codes.
     pub(crate) with_spent_codes: bool,
+    /// Whether it has to be signed.
+    pub(crate) signature: SignatureDemand,
 }
 
 /// The routes as paths are looked up.
@@ -73,6 +101,7 @@ impl RouteIndex {
                 exact: true,
                 after_expiry: crate::routes::is_open_after_expiry(route.path),
                 with_spent_codes: crate::routes::is_open_with_spent_codes(route.path),
+                signature: crate::routes::signature_demand(&route.method, route.path),
             },
         });
         Self { entries: entries.collect() }

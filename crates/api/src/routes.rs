@@ -16,15 +16,15 @@ use axum::{
 
 use crate::{
     areas::{
-        access as explaining, accounts, activity, api_keys, approvals, audit, auth, customers,
-        data_keys, devices, events, holds, keys, mfa, passkeys, postings, recovery, roles,
-        settings, transfers, users, webhooks, well_known,
+        access as explaining, accounts, activity, api_keys, approvals, audit, auth, client_keys,
+        customers, data_keys, devices, events, holds, keys, mfa, passkeys, postings, recovery,
+        roles, settings, transfers, users, webhooks, well_known,
     },
     middleware,
     route::{
         Access::{self, Needs, NeedsOne, Public, SignedIn},
         Class::{self, Admin, Auth, Default, Mfa, Read, Write},
-        Place, Route,
+        Place, Route, SignatureDemand,
     },
     state::ApiState,
 };
@@ -131,6 +131,10 @@ fn own() -> Vec<Route> {
         POST   "/v1/keys/data/rotate"                      Admin   Needs(KeyRotate),           "identity", data_keys::rotate;
         POST   "/v1/keys/data/rewrap"                      Admin   Needs(KeyRotate),           "identity", data_keys::rewrap;
         POST   "/v1/keys/data/destroy"                     Admin   Needs(KeyRevoke),           "identity", data_keys::destroy;
+        GET    "/v1/client-keys"                           Admin   SignedIn,                   "identity", client_keys::list;
+        POST   "/v1/client-keys"                           Admin   SignedIn,                   "identity", client_keys::register;
+        GET    "/v1/client-keys/{id}"                      Admin   SignedIn,                   "identity", client_keys::read;
+        DELETE "/v1/client-keys/{id}"                      Admin   SignedIn,                   "identity", client_keys::revoke;
         GET    "/v1/api-keys"                              Admin   Needs(KeyRead),             "identity", api_keys::list;
         POST   "/v1/api-keys"                              Admin   Needs(KeyCreate),           "identity", api_keys::create;
         GET    "/v1/api-keys/{id}"                         Admin   Needs(KeyRead),             "identity", api_keys::read;
@@ -265,6 +269,38 @@ pub(crate) fn is_open_with_spent_codes(path: &str) -> bool {
     WITH_SPENT_CODES.contains(&path)
 }
 
+/// What has to be signed where policy wants what is sensitive signed: batches, the approval of
+/// what is over the ceiling, policy changes, key operations and exports. The end of a client's
+/// key is not: whoever lost the key has nothing to sign it with.
+const SIGNED: [(&str, &str); 16] = [
+    ("POST", "/v1/transfers/batch"),
+    ("POST", "/v1/approvals/{id}/approve"),
+    ("POST", "/v1/approvals/decisions"),
+    ("POST", "/v1/settings/policy/changes"),
+    ("POST", "/v1/settings/policy/changes/{id}/approve"),
+    ("POST", "/v1/settings/policy/changes/{id}/reject"),
+    ("POST", "/v1/keys/rotate"),
+    ("POST", "/v1/keys/{id}/revoke"),
+    ("POST", "/v1/keys/data/rotate"),
+    ("POST", "/v1/keys/data/rewrap"),
+    ("POST", "/v1/keys/data/destroy"),
+    ("POST", "/v1/api-keys"),
+    ("POST", "/v1/api-keys/{id}/rotate"),
+    ("DELETE", "/v1/api-keys/{id}"),
+    ("POST", "/v1/webhooks/{id}/rotate-secret"),
+    ("GET", "/v1/audit/export"),
+];
+
+/// Whether requests to a route, by its template, have to be signed.
+pub(crate) fn signature_demand(method: &http::Method, path: &str) -> SignatureDemand {
+    match (method.as_str(), path) {
+        ("POST", "/v1/transfers") => SignatureDemand::OverCeiling,
+        ("POST", "/v1/client-keys") => SignatureDemand::AfterTheFirstKey,
+        place if SIGNED.contains(&place) => SignatureDemand::Always,
+        _ => SignatureDemand::Never,
+    }
+}
+
 /// Modules that a later release brings: their paths answer `module_not_enabled` to
 /// the signed-in, as those of a module that the tenant has switched off do.
 const LATER: [&str; 18] = [
@@ -301,7 +337,15 @@ pub(crate) fn is_of_later_module(path: &str) -> bool {
 /// Where such a path is counted.
 pub(crate) fn later_module() -> Place {
     let (class, access, module) = (Default, SignedIn, "later");
-    Place { class, access, module, exact: true, after_expiry: false, with_spent_codes: false }
+    Place {
+        class,
+        access,
+        module,
+        exact: true,
+        after_expiry: false,
+        with_spent_codes: false,
+        signature: SignatureDemand::Never,
+    }
 }
 
 /// Everything under one roof, `/api/v1/…` answering as `/v1/…`.
@@ -344,11 +388,14 @@ pub struct RouteFacts {
     pub class: Class,
     /// Who may knock.
     pub access: Access,
+    /// Whether requests have to be signed where policy wants that.
+    pub signature: SignatureDemand,
 }
 
 /// Every route's facts, in the order of the table.
 pub fn route_facts() -> Vec<RouteFacts> {
     let facts = |route: Route| RouteFacts {
+        signature: signature_demand(&route.method, route.path),
         method: route.method,
         path: route.path,
         class: route.class,

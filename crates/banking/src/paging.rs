@@ -51,13 +51,13 @@ mod tests {
             let created_at = jiff::Timestamp::from_microsecond(microseconds).unwrap();
             let id = Uuid::from_u128(id);
             let after = Some(Position::text(created_at, id));
-            let position = Position::of(&PageRequest { limit: 1, after }).unwrap();
+            let position = Position::of(&PageRequest { limit: 1, after, ..PageRequest::default() }).unwrap();
             prop_assert_eq!(position, Position { created_at, id });
         }
 
         #[test]
         fn other_texts_are_refused(text in "[^.]{0,40}") {
-            let request = PageRequest { limit: 1, after: Some(text) };
+            let request = PageRequest { limit: 1, after: Some(text), ..PageRequest::default() };
             prop_assert!(Position::of(&request).is_err());
         }
     }

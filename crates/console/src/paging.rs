@@ -30,7 +30,7 @@ impl Binding<'_> {
     /// The page that `?cursor=` asks for; 400 for a cursor of another list.
     pub(crate) fn request(&self) -> Result<PageRequest, Fault> {
         let after = self.params.get("cursor").map(|cursor| self.open(cursor)).transpose()?;
-        Ok(PageRequest { limit: ROWS, after })
+        Ok(PageRequest { limit: ROWS, after, ..PageRequest::default() })
     }
 
     /// Where the next page is.

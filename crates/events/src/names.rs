@@ -66,6 +66,7 @@ pub const SILENT: &[(&str, &[&str])] = &[
             "contact.prove",
             "link.refuse",
             "api_key.misuse",
+            "signature.refuse",
         ],
     ),
     (
@@ -106,6 +107,8 @@ pub const SILENT: &[(&str, &[&str])] = &[
             "user.register",
             "device.rename",
             "device.revoke",
+            "client_key.register",
+            "client_key.revoke",
         ],
     ),
     (

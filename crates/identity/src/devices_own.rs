@@ -80,15 +80,16 @@ impl Identity {
         let records = (rows.first().map_or(&[][..], Vec::as_slice).iter())
             .map(|row| DeviceRecord::read(row, &current))
             .collect::<Result<Vec<_>, _>>()?;
+        let page = Page::of(records, page, |record| record.id.to_string());
         let access = Access {
             action: "device.list",
             resource: "device",
             object: None,
             allowed: true,
-            count: records.len(),
+            count: page.data.len(),
         };
         self.inner.operations.access_log().record(database, context, access).await;
-        Ok(Page::of(records, page, |record| record.id.to_string()))
+        Ok(page)
     }
 
     /// Gives a device another name. Refused, first found, with `not_found`,

@@ -15,6 +15,7 @@ mod capacity;
 mod cells;
 mod charge;
 mod claims;
+mod client_keys;
 mod console;
 mod context;
 mod data_keys;
@@ -70,6 +71,7 @@ pub use activity::{ActivityBy, ActivityRecord};
 pub use api_keys::{ApiKeyRecord, ApiKeyRotation, IssuedApiKey, IssuedOnce, NewApiKey};
 pub use capacity::Capacity;
 pub use cells::SEALED;
+pub use client_keys::{ClientKeyRecord, NewClientKey, SignatureFault};
 pub use console::{ConsoleGrant, ConsoleSession};
 pub use devices_own::DeviceRecord;
 pub use introspection::{ActiveToken, Introspection};
@@ -140,8 +142,8 @@ pub(crate) struct Inner {
     pub(crate) cookies: Fresh<[u8; 32], Uuid>,
     pub(crate) touched: Fresh<(Uuid, Uuid), ()>,
     pub(crate) floods: Fresh<(Uuid, std::net::IpAddr), ()>,
-    /// API keys that were tried from where they must not be, and from where.
-    pub(crate) misuses: Fresh<(Uuid, Option<std::net::IpAddr>), ()>,
+    /// API keys that were tried from where they must not be, from where, and what was wrong.
+    pub(crate) misuses: Fresh<(Uuid, Option<std::net::IpAddr>, &'static str), ()>,
     pub(crate) account_gate: Gate<(Uuid, String)>,
     pub(crate) address_gate: Gate<(Uuid, std::net::IpAddr)>,
     pub(crate) blocks: SourceBlocks,

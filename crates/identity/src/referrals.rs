@@ -49,14 +49,15 @@ impl Identity {
             .map(referral)
             .collect::<Result<Vec<_>, tokio_postgres::Error>>()
             .map_err(DbError::from)?;
+        let page = Page::of(referrals, page, |referral| referral.id.to_string());
         let access = Access {
             action: "referral.list",
             resource: "user",
             object: None,
             allowed: true,
-            count: referrals.len(),
+            count: page.data.len(),
         };
         self.inner.operations.access_log().record(database, context, access).await;
-        Ok(Page::of(referrals, page, |referral| referral.id.to_string()))
+        Ok(page)
     }
 }

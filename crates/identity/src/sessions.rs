@@ -132,15 +132,16 @@ impl Identity {
         let records = (rows.first().map_or(&[][..], Vec::as_slice).iter())
             .map(|row| session_record(row, current))
             .collect::<Result<Vec<_>, _>>()?;
+        let page = Page::of(records, page, |record| record.id.to_string());
         let access = Access {
             action: "session.list",
             resource: "session",
             object: None,
             allowed: true,
-            count: records.len(),
+            count: page.data.len(),
         };
         self.inner.operations.access_log().record(database, context, access).await;
-        Ok(Page::of(records, page, |record| record.id.to_string()))
+        Ok(page)
     }
 
     /// Ends one of the person's own sessions; 404 where it is not theirs or not alive.

@@ -53,13 +53,17 @@ impl View for ListEvents {
         };
         let before = self.page.after.as_deref().map(position).transpose()?;
         let looked = if scope.is_all() {
-            let (limit, window) = (self.page.limit + 1, query::WINDOW_ROWS);
+            let limit = u32::try_from(self.page.fetch()).unwrap_or(u32::MAX);
+            let window = query::WINDOW_ROWS;
             query::look(database, context, &self.filter, before, limit, window).await?
         } else {
             Looked { events: Vec::new(), until: None }
         };
         let mut value = Page::of(looked.events, &self.page, |event| event.event_id.to_string());
         // Rare: the next page goes on where this one stopped looking.
+        if looked.until.is_some() {
+            value.total = None;
+        }
         value.next = value.next.or_else(|| looked.until.map(|until| until.to_string()));
         let count = value.data.len();
         Ok(Found::List { value, count })

@@ -144,6 +144,9 @@ impl Operations {
             return Vec::new();
         }
         tracing::error!(command = C::NAME, error = %broken, calls = calls.len(), "operation failed");
+        if let Broken::Database(error) = &broken {
+            tenancy::timing::tell_cause(error);
+        }
         let code = if broken.is_stopped() { "unavailable" } else { "internal_error" };
         if !broken.is_outage()
             && let Err(error) = self.audit_broken(calls, code).await

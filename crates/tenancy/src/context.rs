@@ -164,6 +164,11 @@ pub struct RequestInfo {
     pub device_id: Option<String>,
     /// Where on earth, as a trusted proxy says.
     pub place: Option<Place>,
+    /// The SHA-256 of the certificate that the client greeted with, as `x5t#S256` writes it
+    /// (RFC 8705); its private key was used in the handshake.
+    pub certificate_thumbprint: Option<String>,
+    /// The registered key that signed the request, verified; none where it was not signed.
+    pub signed_by: Option<Uuid>,
 }
 
 /// A place on earth, in degrees.

@@ -22,6 +22,7 @@ use crate::{
     DbError, OpContext, Query, TenantTx,
     gather::Gather,
     reader::{self, Readers},
+    timing::timed,
     tls::{self, Connector, OptionsError, TlsOptions},
     transaction::Settings,
 };
@@ -316,7 +317,7 @@ async fn directory_query_on(connection: Object, query: Query<'_>) -> Result<Vec<
     let mut lent = Lent(Some(connection));
     let client = lent.client()?;
     let statement = client.prepare_cached(query.sql).await?;
-    let rows = client.query(&statement, query.parameters).await?;
+    let rows = timed(query.sql, client.query(&statement, query.parameters)).await?;
     drop(lent.0.take());
     Ok(rows)
 }
@@ -335,7 +336,7 @@ async fn read_on(
         statements
             .iter()
             .zip(queries)
-            .map(|(statement, query)| client.query(statement, query.parameters)),
+            .map(|(statement, query)| timed(query.sql, client.query(statement, query.parameters))),
     );
     // Polled in order, so the messages leave in this order.
     let outcome = tokio::try_join!(

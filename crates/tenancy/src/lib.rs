@@ -21,6 +21,7 @@ pub mod network;
 pub mod policy;
 mod reader;
 pub mod sql;
+pub mod timing;
 pub mod tls;
 pub mod transaction;
 

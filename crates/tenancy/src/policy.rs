@@ -57,6 +57,10 @@ pub struct SecurityPolicy {
     /// choice, they may not where absent.
     #[serde(default)]
     pub self_registration: bool,
+    /// Whether what is sensitive at the interface has to be signed (RFC 9421); as in policies
+    /// from before there was a choice, it has not where absent.
+    #[serde(default)]
+    pub require_signature: bool,
 }
 
 /// Access and refresh tokens.
@@ -338,6 +342,7 @@ impl SecurityPolicy {
             transfer_approvals: one_approval(),
             transfer_step_up_minor: Some(STAFFED_LIMIT_MINOR),
             self_registration: false,
+            require_signature: false,
         }
     }
 

@@ -27,7 +27,7 @@ use std::{
 use deadpool_postgres::{ClientWrapper, Object, Pool};
 use tokio_postgres::{Row, types::ToSql};
 
-use crate::{DbError, Query, transaction::Settings};
+use crate::{DbError, Query, timing::timed, transaction::Settings};
 
 /// Connections that carry reads. More than the cores of a small database server keep
 /// no core busier; fewer would let one slow list hold up every other read.
@@ -108,7 +108,7 @@ impl Readers {
         let statement = reader.client.prepare_cached(&text).await?;
         let mut parameters: Vec<&(dyn ToSql + Sync)> = query.parameters.to_vec();
         parameters.extend(settings.parameters());
-        Ok(reader.client.query(&statement, &parameters).await?)
+        Ok(timed(query.sql, reader.client.query(&statement, &parameters)).await?)
     }
 
     fn composed(&self, query: Query<'_>) -> Arc<str> {

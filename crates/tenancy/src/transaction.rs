@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     ActorKind, DbError, OpContext,
     database::{in_order, prepare_all},
+    timing::timed,
 };
 
 /// A named statement with its parameters, the first of which is the tenant.
@@ -163,7 +164,9 @@ impl TenantTx {
                 statements
                     .iter()
                     .zip(queries)
-                    .map(|(statement, query)| connection.query(statement, query.parameters))
+                    .map(|(statement, query)| {
+                        timed(query.sql, connection.query(statement, query.parameters))
+                    })
             ),
         )?;
         Ok((transaction, rows))
@@ -215,7 +218,7 @@ impl TenantTx {
     ) -> Result<Vec<Row>, DbError> {
         let client = self.client()?;
         let statement = self.noted(client.prepare_cached(sql).await)?;
-        self.noted(client.query(&statement, parameters).await)
+        self.noted(timed(sql, client.query(&statement, parameters)).await)
     }
 
     /// Runs one statement that gives at most one row.
@@ -235,7 +238,7 @@ impl TenantTx {
     ) -> Result<u64, DbError> {
         let client = self.client()?;
         let statement = self.noted(client.prepare_cached(sql).await)?;
-        self.noted(client.execute(&statement, parameters).await)
+        self.noted(timed(sql, client.execute(&statement, parameters)).await)
     }
 
     /// Runs several statements in order and in one round trip.
@@ -247,7 +250,7 @@ impl TenantTx {
         let pending = statements
             .iter()
             .zip(queries)
-            .map(|(statement, query)| client.query(statement, query.parameters));
+            .map(|(statement, query)| timed(query.sql, client.query(statement, query.parameters)));
         self.noted(in_order(pending).await)
     }
 
@@ -284,7 +287,7 @@ impl TenantTx {
         let pending = statements
             .iter()
             .zip(queries)
-            .map(|(statement, query)| client.query(statement, query.parameters));
+            .map(|(statement, query)| timed(query.sql, client.query(statement, query.parameters)));
         let (rows, ()) =
             tokio::try_join!(biased; in_order(pending), client.batch_execute("COMMIT"))?;
         // Only now may the connection go back.

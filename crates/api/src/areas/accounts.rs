@@ -19,7 +19,6 @@ use crate::{
     json::Json,
     state::ApiState,
     wire::{
-        List,
         accounts::{Account, Balance, ChangeAccount, OpenAccount as Opening, Transaction},
         transfers::{CashOrder, FeeOrder, Transfer},
     },
@@ -36,6 +35,8 @@ pub(crate) struct AccountQuery {
     limit: Option<u32>,
     #[serde(skip_serializing)]
     cursor: Option<String>,
+    #[serde(skip_serializing)]
+    count: Option<bool>,
 }
 
 impl PageParameters for AccountQuery {
@@ -45,6 +46,10 @@ impl PageParameters for AccountQuery {
 
     fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
+    }
+
+    fn count(&self) -> bool {
+        self.count.unwrap_or_default()
     }
 }
 
@@ -59,6 +64,8 @@ pub(crate) struct HistoryQuery {
     limit: Option<u32>,
     #[serde(skip_serializing)]
     cursor: Option<String>,
+    #[serde(skip_serializing)]
+    count: Option<bool>,
 }
 
 impl PageParameters for HistoryQuery {
@@ -68,6 +75,10 @@ impl PageParameters for HistoryQuery {
 
     fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
+    }
+
+    fn count(&self) -> bool {
+        self.count.unwrap_or_default()
     }
 }
 
@@ -93,10 +104,7 @@ pub(crate) async fn list(
     };
     let view = AccountList { filter, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;
-    ok(List {
-        data: page.data.into_iter().map(Account::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, Account::from)
 }
 
 pub(crate) async fn open(
@@ -210,10 +218,7 @@ pub(crate) async fn transactions(
     };
     let view = TransactionList { account_id, filter, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;
-    ok(List {
-        data: page.data.into_iter().map(Transaction::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, Transaction::from)
 }
 
 pub(crate) async fn balance(

@@ -2,11 +2,11 @@
 
 use axum::extract::State;
 
-use super::{Answer, ok};
+use super::Answer;
 use crate::{
     extract::{Caller, PageQuery, Paging, Parameters},
     state::ApiState,
-    wire::{List, activity::Activity},
+    wire::activity::Activity,
 };
 
 pub(crate) async fn list(
@@ -16,10 +16,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/auth/activity", &query).await?;
     let page = state.identity.activity(&context, &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(Activity::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, Activity::from)
 }
 
 pub(crate) mod docs {

@@ -8,16 +8,13 @@ use axum::{
 use http::StatusCode;
 use identity::IssuedApiKey;
 
-use super::{Answer, nothing, ok, ok_versioned, tag};
+use super::{Answer, nothing, ok_versioned, tag};
 use crate::{
     extract::{Caller, Id, MaybeIfMatch, PageQuery, Paging, Parameters},
     json::{Json, OptionalJson},
     problem::Problem,
     state::ApiState,
-    wire::{
-        List,
-        api_keys::{ApiKey, ApiKeyWithSecret, CreateApiKey, RotateApiKey},
-    },
+    wire::api_keys::{ApiKey, ApiKeyWithSecret, CreateApiKey, RotateApiKey},
 };
 
 pub(crate) async fn list(
@@ -27,10 +24,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/api-keys", &query).await?;
     let page = state.identity.api_keys(&context, &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(ApiKey::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, ApiKey::from)
 }
 
 pub(crate) async fn create(
@@ -121,7 +115,8 @@ pub(crate) mod docs {
                  page of the console, approves nothing, and makes, rotates and ends no keys. A machine proves \
                  no factor, so its maker does, here and where a secret is rotated: a second factor used \
                  within five minutes is due, also of those who have none yet. Where the maker's roles \
-                 shrink below the key's, the key ends.",
+                 shrink below the key's, the key ends. With `certificate_thumbprint` it is good with that \
+                 client certificate alone, whoever signed it; without it the key does not exist.",
             )
             .body::<CreateApiKey>(json!({
                 "name": "Payroll", "role": "officer", "scopes": ["account:read"],

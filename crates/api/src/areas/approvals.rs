@@ -18,11 +18,8 @@ use crate::{
     extract::{Caller, Id, PageParameters, Paging, Parameters, RequiredIdempotencyKey, named},
     json::{Json, OptionalJson},
     state::ApiState,
-    wire::{
-        List,
-        approvals::{
-            Approval, DecidedOne, Decision, DecisionResult, DecisionResults, Decisions, Verdict,
-        },
+    wire::approvals::{
+        Approval, DecidedOne, Decision, DecisionResult, DecisionResults, Decisions, Verdict,
     },
 };
 
@@ -36,6 +33,8 @@ pub(crate) struct ApprovalQuery {
     limit: Option<u32>,
     #[serde(skip_serializing)]
     cursor: Option<String>,
+    #[serde(skip_serializing)]
+    count: Option<bool>,
 }
 
 impl PageParameters for ApprovalQuery {
@@ -45,6 +44,10 @@ impl PageParameters for ApprovalQuery {
 
     fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
+    }
+
+    fn count(&self) -> bool {
+        self.count.unwrap_or_default()
     }
 }
 
@@ -60,10 +63,7 @@ pub(crate) async fn list(
     };
     let view = ApprovalList { filter, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;
-    ok(List {
-        data: page.data.into_iter().map(Approval::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, Approval::from)
 }
 
 pub(crate) async fn read(

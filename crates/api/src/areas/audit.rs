@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use super::{Answer, ok};
 use crate::{
-    extract::{Caller, Id, PageParameters, PageQuery, Paging, Parameters, named},
+    extract::{Caller, Id, PageParameters, PageQuery, Paging, Parameters, count, named},
     problem::Problem,
     state::ApiState,
     wire::{List, audit as wire},
@@ -58,6 +58,8 @@ pub(crate) struct EventQuery {
     #[serde(skip_serializing)]
     cursor: Option<String>,
     #[serde(skip_serializing)]
+    count: Option<bool>,
+    #[serde(skip_serializing)]
     format: Option<String>,
 }
 
@@ -68,6 +70,10 @@ impl PageParameters for EventQuery {
 
     fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
+    }
+
+    fn count(&self) -> bool {
+        self.count.unwrap_or_default()
     }
 }
 
@@ -127,10 +133,7 @@ pub(crate) async fn list(
     let paging = Paging::of(&state, &context, "/v1/audit/events", &query).await?;
     let view = ListEvents { filter: query.filter()?, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;
-    ok(List {
-        data: page.data.into_iter().map(wire::Event::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, wire::Event::from)
 }
 
 /// The file of an export, a piece at a time; what breaks off, breaks the answer off.
@@ -187,7 +190,10 @@ pub(crate) async fn checkpoints(
     let paging = Paging::of(&state, &context, "/v1/audit/checkpoints", &query).await?;
     let view = ListCheckpoints { page: paging.request.clone() };
     let (page, keys) = state.operations.read(&context, &view).await?;
-    ok(wire::Checkpoints::of(page.data, paging.cursor(page.next.as_deref()), &keys))
+    let next_cursor = paging.cursor(page.next.as_deref());
+    let mut response = ok(wire::Checkpoints::of(page.data, next_cursor, &keys))?;
+    count(&mut response, page.total);
+    Ok(response)
 }
 
 pub(crate) async fn super_checkpoint(
@@ -244,7 +250,8 @@ impl View for ListCheckpoints {
         _: Scope,
     ) -> Result<Found<Self::Output>, ViewFailure> {
         let before = self.page.after.as_deref().map(position::<u64>).transpose()?;
-        let rows = proof::checkpoints(database, context, before, self.page.limit + 1).await?;
+        let fetch = u32::try_from(self.page.fetch()).unwrap_or(u32::MAX);
+        let rows = proof::checkpoints(database, context, before, fetch).await?;
         let keys = proof::verifier_keys(database, context).await?;
         let page = Page::of(rows, &self.page, |checkpoint| checkpoint.tree_size.to_string());
         let count = page.data.len();

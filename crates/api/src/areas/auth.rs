@@ -25,7 +25,6 @@ use crate::{
     route::Class,
     state::ApiState,
     wire::{
-        List,
         auth::{
             Login, Me, Nothing, PasswordRules, RefreshToken, Session, SignOutEverywhere, SignedOut,
             Tokens,
@@ -152,10 +151,7 @@ pub(crate) async fn sessions(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/auth/sessions", &query).await?;
     let page = state.identity.sessions(&context, &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(Session::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, Session::from)
 }
 
 pub(crate) async fn end_session(

@@ -5,21 +5,18 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use banking::{
-    CreateCustomer, CustomerFilter, CustomerStatus, CustomerType, ListCustomers, NewCustomer,
-    ReadCustomer, UpdateCustomer,
+    CreateCustomer, CustomerFilter, CustomerPage, CustomerStatus, CustomerType, ListCustomers,
+    NewCustomer, ReadCustomer, UpdateCustomer,
 };
-use operation::Call;
+use operation::{Call, Page};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, ok, ok_versioned, reply, tag};
+use super::{Answer, ok_versioned, reply, tag};
 use crate::{
     extract::{Caller, Id, IdempotencyKey, IfMatch, PageParameters, Paging, Parameters, named},
     json::Json,
     state::ApiState,
-    wire::{
-        List,
-        customers::{ChangeCustomer, CreateCustomer as Creation, Customer, CustomerRecord},
-    },
+    wire::customers::{ChangeCustomer, CreateCustomer as Creation, Customer, CustomerRecord},
 };
 
 /// The filters of the list.
@@ -34,6 +31,8 @@ pub(crate) struct CustomerQuery {
     limit: Option<u32>,
     #[serde(skip_serializing)]
     cursor: Option<String>,
+    #[serde(skip_serializing)]
+    count: Option<bool>,
 }
 
 impl PageParameters for CustomerQuery {
@@ -43,6 +42,10 @@ impl PageParameters for CustomerQuery {
 
     fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
+    }
+
+    fn count(&self) -> bool {
+        self.count.unwrap_or_default()
     }
 }
 
@@ -62,10 +65,8 @@ pub(crate) async fn list(
     let page = paging.request.clone();
     let command = ListCustomers::new(&state.operations, &context, keyring, filter, page);
     let done = state.operations.run_one(Call { context, idempotency_key: None, command }).await?;
-    ok(List {
-        data: done.output.data.into_iter().map(Customer::from).collect(),
-        next_cursor: paging.cursor(done.output.next.as_deref()),
-    })
+    let CustomerPage { data, next, total } = done.output;
+    paging.answer(Page { data, next, total }, Customer::from)
 }
 
 pub(crate) async fn create(

@@ -2,15 +2,12 @@
 
 use axum::extract::State;
 
-use super::{Answer, nothing, ok, ok_versioned};
+use super::{Answer, nothing, ok_versioned};
 use crate::{
     extract::{Caller, Id, IfMatch, MaybeIfMatch, PageQuery, Paging, Parameters},
     json::Json,
     state::ApiState,
-    wire::{
-        List,
-        devices::{Device, RenameDevice},
-    },
+    wire::devices::{Device, RenameDevice},
 };
 
 pub(crate) async fn list(
@@ -20,10 +17,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/auth/devices", &query).await?;
     let page = state.identity.devices(&context, &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(Device::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, Device::from)
 }
 
 pub(crate) async fn rename(

@@ -9,13 +9,12 @@ use operation::{Call, Reply};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Answer, ok, ok_versioned, reply, tag};
+use super::{Answer, ok_versioned, reply, tag};
 use crate::{
     extract::{Caller, Id, PageParameters, Paging, Parameters, RequiredIdempotencyKey, named},
     json::{Json, OptionalJson},
     state::ApiState,
     wire::{
-        List,
         auth::Nothing,
         holds::{CaptureOrder, Hold, HoldOrder},
     },
@@ -31,6 +30,8 @@ pub(crate) struct HoldQuery {
     limit: Option<u32>,
     #[serde(skip_serializing)]
     cursor: Option<String>,
+    #[serde(skip_serializing)]
+    count: Option<bool>,
 }
 
 impl PageParameters for HoldQuery {
@@ -40,6 +41,10 @@ impl PageParameters for HoldQuery {
 
     fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
+    }
+
+    fn count(&self) -> bool {
+        self.count.unwrap_or_default()
     }
 }
 
@@ -55,10 +60,7 @@ pub(crate) async fn list(
     };
     let view = HoldList { filter, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;
-    ok(List {
-        data: page.data.into_iter().map(Hold::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, Hold::from)
 }
 
 pub(crate) async fn create(

@@ -9,7 +9,6 @@ use crate::{
     json::{JsonOrForm, OptionalJson},
     state::ApiState,
     wire::{
-        List,
         auth::Nothing,
         keys::{Introspect, IntrospectedToken, SigningKey},
     },
@@ -22,10 +21,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/keys", &query).await?;
     let page = state.identity.signing_keys(&context, &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(SigningKey::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, SigningKey::from)
 }
 
 pub(crate) async fn rotate(

@@ -260,10 +260,7 @@ pub(crate) async fn waiting_resets(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/mfa-resets", &query).await?;
     let page = state.identity.waiting_factor_resets(&context, &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(FactorReset::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, FactorReset::from)
 }
 
 fn accepted() -> Answer {

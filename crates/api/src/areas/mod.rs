@@ -12,6 +12,7 @@ pub(crate) mod api_keys;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod client_keys;
 pub(crate) mod customers;
 pub(crate) mod data_keys;
 pub(crate) mod devices;

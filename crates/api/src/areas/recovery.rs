@@ -27,7 +27,6 @@ use crate::{
     route::Class,
     state::ApiState,
     wire::{
-        List,
         auth::Nothing,
         recovery::{
             Accepted, ChangePassword, ForgotPassword, Invitation, Invite, LinkSent, NewEmail,
@@ -196,10 +195,7 @@ pub(crate) async fn referrals(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/auth/referrals", &query).await?;
     let page = state.identity.referrals(&context, &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(Referral::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, Referral::from)
 }
 
 /// 202 with a body.

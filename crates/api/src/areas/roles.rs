@@ -7,15 +7,12 @@ use axum::{
 };
 use http::StatusCode;
 
-use super::{Answer, nothing, ok, ok_versioned, tag};
+use super::{Answer, nothing, ok_versioned, tag};
 use crate::{
     extract::{Caller, Id, IfMatch, MaybeIfMatch, PageQuery, Paging, Parameters},
     json::Json,
     state::ApiState,
-    wire::{
-        List,
-        roles::{ChangeRole, CreateRole, Role},
-    },
+    wire::roles::{ChangeRole, CreateRole, Role},
 };
 
 pub(crate) async fn list(
@@ -25,10 +22,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/roles", &query).await?;
     let page = state.identity.roles(&context, &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(Role::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, Role::from)
 }
 
 pub(crate) async fn create(

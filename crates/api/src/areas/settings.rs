@@ -7,7 +7,7 @@ use operation::{Found, View, read::ViewFailure};
 use serde::{Deserialize, Serialize};
 use tenancy::{Database, OpContext, policy::SecurityPolicy};
 
-use super::{Answer, ok, ok_versioned, reply, tag};
+use super::{Answer, ok_versioned, reply, tag};
 use crate::{
     extract::{
         Caller, Id, IdempotencyKey, MaybeIfMatch, PageParameters, Paging, Parameters, named,
@@ -16,7 +16,6 @@ use crate::{
     problem::Problem,
     state::ApiState,
     wire::{
-        List,
         approvals::Remark,
         settings::{PolicyChange, RequestPolicyChange, Settings},
     },
@@ -59,6 +58,8 @@ pub(crate) struct ChangeQuery {
     limit: Option<u32>,
     #[serde(skip_serializing)]
     cursor: Option<String>,
+    #[serde(skip_serializing)]
+    count: Option<bool>,
 }
 
 impl PageParameters for ChangeQuery {
@@ -68,6 +69,10 @@ impl PageParameters for ChangeQuery {
 
     fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
+    }
+
+    fn count(&self) -> bool {
+        self.count.unwrap_or_default()
     }
 }
 
@@ -80,10 +85,7 @@ pub(crate) async fn changes(
     let status = named::<PolicyChangeStatus>("status", query.status.as_deref())?;
     let filter = PolicyChangeFilter { status };
     let page = state.identity.policy_changes(&context, filter, &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(PolicyChange::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, PolicyChange::from)
 }
 
 pub(crate) async fn request_change(

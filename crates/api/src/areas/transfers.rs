@@ -1,7 +1,7 @@
 //! Transfers between accounts, one by one and in batches.
 
 use access::Permission;
-use axum::extract::State;
+use axum::{Extension, extract::State};
 use banking::{CreateTransfer, TransferView};
 use operation::{Call, OperationError, RefusalKind, Reply};
 use tenancy::OpContext;
@@ -9,7 +9,7 @@ use tenancy::OpContext;
 use super::{Answer, ok, reply};
 use crate::{
     MAXIMUM_BATCH_BYTES,
-    extract::{Caller, Id, RequiredIdempotencyKey},
+    extract::{Caller, Id, RequiredIdempotencyKey, UnsignedLimit},
     json::{Document, Json},
     problem::Problem,
     state::ApiState,
@@ -23,9 +23,16 @@ pub(crate) async fn create(
     State(state): State<ApiState>,
     Caller(context): Caller,
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
+    unsigned: Option<Extension<UnsignedLimit>>,
     Json(order): Json<TransferOrder>,
 ) -> Answer {
-    let call = Call { context, idempotency_key: Some(key), command: order.checked()? };
+    let command = order.checked()?;
+    if let Some(Extension(UnsignedLimit(limit))) = unsigned
+        && command.amount > limit
+    {
+        return Err(state.identity.refuse_unsigned(&context).await.into());
+    }
+    let call = Call { context, idempotency_key: Some(key), command };
     Ok(reply(state.transfers.run_one(call).await?, Transfer::from))
 }
 

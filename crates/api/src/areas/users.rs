@@ -13,7 +13,6 @@ use crate::{
     json::{Json, OptionalJson},
     state::ApiState,
     wire::{
-        List,
         auth::{Nothing, Session, SignedOut},
         users::{ChangeUser, CreateUser, EndSessions, LockUser, User, UserSummary},
     },
@@ -32,6 +31,8 @@ pub(crate) struct UserQuery {
     limit: Option<u32>,
     #[serde(skip_serializing)]
     cursor: Option<String>,
+    #[serde(skip_serializing)]
+    count: Option<bool>,
 }
 
 impl PageParameters for UserQuery {
@@ -41,6 +42,10 @@ impl PageParameters for UserQuery {
 
     fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
+    }
+
+    fn count(&self) -> bool {
+        self.count.unwrap_or_default()
     }
 }
 
@@ -58,10 +63,7 @@ pub(crate) async fn list(
         deleted: query.deleted.unwrap_or_default(),
     };
     let page = state.identity.users(&context, filter, &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(UserSummary::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, UserSummary::from)
 }
 
 pub(crate) async fn create(
@@ -153,10 +155,7 @@ pub(crate) async fn sessions(
     let route = format!("/v1/users/{id}/sessions");
     let paging = Paging::of(&state, &context, &route, &query).await?;
     let page = state.identity.sessions_of(&context, id, &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(Session::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, Session::from)
 }
 
 pub(crate) async fn end_sessions(

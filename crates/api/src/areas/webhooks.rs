@@ -6,7 +6,7 @@ use operation::Reply;
 use serde::{Deserialize, Serialize};
 use tenancy::OpContext;
 
-use super::{Answer, nothing, ok, ok_versioned, reply, tag};
+use super::{Answer, nothing, ok_versioned, reply, tag};
 use crate::{
     extract::{
         Caller, Id, IdempotencyKey, IfMatch, MaybeIfMatch, PageParameters, PageQuery, Paging,
@@ -15,12 +15,9 @@ use crate::{
     json::{Json, OptionalJson},
     problem::Problem,
     state::ApiState,
-    wire::{
-        List,
-        webhooks::{
-            ChangeWebhook, CreateWebhook, Deliveries, ReplayEvents, RotateSecret, Webhook,
-            WebhookDelivery, WebhookWithSecret,
-        },
+    wire::webhooks::{
+        ChangeWebhook, CreateWebhook, Deliveries, ReplayEvents, RotateSecret, Webhook,
+        WebhookDelivery, WebhookWithSecret,
     },
 };
 
@@ -31,10 +28,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/webhooks", &query).await?;
     let page = state.webhooks.list(&context, &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(Webhook::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, Webhook::from)
 }
 
 pub(crate) async fn create(
@@ -122,6 +116,8 @@ pub(crate) struct DeliveryQuery {
     limit: Option<u32>,
     #[serde(skip_serializing)]
     cursor: Option<String>,
+    #[serde(skip_serializing)]
+    count: Option<bool>,
 }
 
 impl PageParameters for DeliveryQuery {
@@ -131,6 +127,10 @@ impl PageParameters for DeliveryQuery {
 
     fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
+    }
+
+    fn count(&self) -> bool {
+        self.count.unwrap_or_default()
     }
 }
 
@@ -145,10 +145,7 @@ pub(crate) async fn deliveries(
     let paging = Paging::of(&state, &context, &route, &query).await?;
     let status = named::<DeliveryStatus>("status", query.status.as_deref())?;
     let page = state.webhooks.deliveries(&context, (id, status), &paging.request).await?;
-    ok(List {
-        data: page.data.into_iter().map(WebhookDelivery::from).collect(),
-        next_cursor: paging.cursor(page.next.as_deref()),
-    })
+    paging.answer(page, WebhookDelivery::from)
 }
 
 /// Where a tenant's events go is said by whoever proved a factor of late.

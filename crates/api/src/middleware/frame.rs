@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 
 use super::{headers, pages::IsPage};
 use crate::{
-    client,
+    client::{self, ClientCertificate},
     config::ApiConfig,
     extract::Source,
     problem::{PROBLEM_JSON, Problem},
@@ -44,7 +44,10 @@ pub(super) async fn frame(
 ) -> Response {
     let started = Instant::now();
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
-    let source = source(request.headers(), peer, &state.config, &state.clock);
+    let mut source = source(request.headers(), peer, &state.config, &state.clock);
+    let certificate = request.extensions().get::<ClientCertificate>();
+    source.certificate_thumbprint = certificate.map(|own| own.thumbprint.clone());
+    let source = Arc::new(source);
     let trace = trace_id(request.headers()).unwrap_or_default().to_owned();
     let method = request.method().clone();
     request.extensions_mut().insert(Source(Arc::clone(&source)));
@@ -88,16 +91,18 @@ fn source(
     peer: Option<std::net::IpAddr>,
     config: &ApiConfig,
     clock: &Clock,
-) -> Arc<RequestInfo> {
+) -> RequestInfo {
     let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    Arc::new(RequestInfo {
+    RequestInfo {
         id: request_id(headers).map_or_else(|| clock.new_id().to_string(), str::to_owned),
         ip: client::address(peer, headers, &config.trusted_proxies),
         user_agent: user_agent.map(|agent| agent.chars().take(USER_AGENT_LETTERS).collect()),
         client_hints: client_hints(headers),
         device_id: device_id(headers).map(str::to_owned),
         place: client::place(peer, headers, config),
-    })
+        certificate_thumbprint: None,
+        signed_by: None,
+    }
 }
 
 /// The hints that browsers send with every request to a secure origin and that change no

@@ -1,7 +1,7 @@
 //! The gate: finds where a request belongs, counts it, learns who calls, and turns
 //! away whom no handler needs to see. In this order: 401 (counted against the
 //! address, as is the 400 of two `Authorization` headers), 429, a password that has reached
-//! its maximum age, a module that is off, then the handler.
+//! its maximum age, a module that is off, a signature that is wrong or missing, then the handler.
 //!
 //! It refuses to decide permissions: operations do.
 
@@ -15,7 +15,10 @@ use axum::{
 use http::{HeaderMap, StatusCode};
 use tenancy::{ActorKind, OpContext, RequestInfo, TenantRef};
 
-use super::limits::{self, Counted, Limits, count_address, count_user};
+use super::{
+    limits::{self, Counted, Limits, count_address, count_user},
+    signature,
+};
 use crate::{
     extract::{Caller, Source, bearer, no_token},
     floods::Floods,
@@ -140,10 +143,10 @@ async fn known(
     state: &ApiState,
     source: &Arc<RequestInfo>,
     place: &Place,
-    mut request: Request,
+    request: Request,
     next: Inside,
 ) -> Response {
-    let caller = match authenticated(state, source, request.headers()).await {
+    let mut caller = match authenticated(state, source, request.headers()).await {
         Ok(caller) => caller,
         Err(problem) if problem.status.is_client_error() => {
             let (counted, verdict) = count_stranger(state, source.ip, place.class).await;
@@ -153,10 +156,11 @@ async fn known(
         Err(problem) => return problem.into_response(),
     };
     let policy = match state.identity.policy(&caller).await {
-        Ok(policy) => policy.rate_limits,
+        Ok(policy) => policy,
         Err(error) => return Problem::from(error).into_response(),
     };
-    let limits = Limits::of(&policy, place.class, state.config.rate_limit_floor_per_minute);
+    let limits =
+        Limits::of(&policy.rate_limits, place.class, state.config.rate_limit_floor_per_minute);
     let (counted, verdict) = count_user(&state.rates, limits, &caller, state.now_ms()).await;
     if let Err(problem) = verdict {
         let mut response = problem.into_response();
@@ -180,6 +184,13 @@ async fn known(
     if caller.actor.kind == ActorKind::ApiKey && place.access == Access::SignedIn {
         return told(refused_machine(state, &caller).await, counted);
     }
+    let demands = signature::Demands::of(&policy, place.signature);
+    let checked = signature::checked(state, &mut caller, demands, request);
+    // Few requests are signed: every future of this is not to be as large as that one.
+    let mut request = match Box::pin(checked).await {
+        Ok(request) => request,
+        Err(problem) => return told(problem.into_response(), counted),
+    };
     request.extensions_mut().insert(Caller(caller));
     told(next.run(request).await, counted)
 }

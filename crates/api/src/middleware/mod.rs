@@ -10,6 +10,7 @@ mod gate;
 mod headers;
 mod limits;
 mod pages;
+mod signature;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 

@@ -1,11 +1,11 @@
 //! API keys on the wire.
 
-use identity::{ApiKeyRecord, ApiKeyRotation, IssuedApiKey, NewApiKey};
+use identity::{ApiKeyRecord, ApiKeyRotation, Change, IssuedApiKey, NewApiKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{EXAMPLE_ID, EXAMPLE_INSTANT, OTHER_ID, instant};
+use super::{EXAMPLE_ID, EXAMPLE_INSTANT, OTHER_ID, instant, present};
 use crate::{areas::api_keys::instant as instant_of, openapi_parts::Example, problem::Problem};
 
 /// A machine's key, without its secret.
@@ -35,6 +35,9 @@ pub(crate) struct ApiKey {
     last_used_at: Option<String>,
     /// When somebody ended it.
     revoked_at: Option<String>,
+    /// The certificate that it is used with: its SHA-256 in base64url (`x5t#S256`, RFC 8705);
+    /// null: it needs none.
+    certificate_thumbprint: Option<String>,
     /// Counts changes.
     version: i64,
     /// When it was made.
@@ -58,6 +61,7 @@ impl From<ApiKeyRecord> for ApiKey {
             previous_until: key.previous_until.map(instant),
             last_used_at: key.last_used_at.map(instant),
             revoked_at: key.revoked_at.map(instant),
+            certificate_thumbprint: key.certificate_thumbprint,
             version: key.version,
             created_at: instant(key.created_at),
             updated_at: instant(key.updated_at),
@@ -80,6 +84,7 @@ impl Example for ApiKey {
             previous_until: None,
             last_used_at: None,
             revoked_at: None,
+            certificate_thumbprint: None,
             version: 1,
             created_at: EXAMPLE_INSTANT.to_owned(),
             updated_at: EXAMPLE_INSTANT.to_owned(),
@@ -127,6 +132,10 @@ pub(crate) struct CreateApiKey {
     /// RFC 3339; a minute to 366 days from now, 90 days where left out.
     #[serde(default)]
     expires_at: Option<String>,
+    /// The SHA-256 of a client's certificate in base64url (`x5t#S256`), with which alone it may
+    /// be used; left out: with any or none.
+    #[serde(default)]
+    certificate_thumbprint: Option<String>,
 }
 
 impl TryFrom<CreateApiKey> for NewApiKey {
@@ -139,6 +148,7 @@ impl TryFrom<CreateApiKey> for NewApiKey {
             role: new.role,
             scopes: new.scopes,
             networks: new.allowed_networks,
+            certificate_thumbprint: new.certificate_thumbprint,
         })
     }
 }
@@ -153,6 +163,10 @@ pub(crate) struct RotateApiKey {
     /// RFC 3339; unchanged where left out.
     #[serde(default)]
     expires_at: Option<String>,
+    /// Another certificate, for the secret before as well; null: none from now on; left out:
+    /// unchanged.
+    #[serde(default, deserialize_with = "present")]
+    certificate_thumbprint: Option<Option<String>>,
 }
 
 impl TryFrom<RotateApiKey> for ApiKeyRotation {
@@ -160,6 +174,8 @@ impl TryFrom<RotateApiKey> for ApiKeyRotation {
 
     fn try_from(rotation: RotateApiKey) -> Result<Self, Problem> {
         let expires_at = instant_of("expires_at", rotation.expires_at.as_deref())?;
-        Ok(Self { overlap_s: rotation.overlap_s, expires_at })
+        let RotateApiKey { overlap_s, certificate_thumbprint, .. } = rotation;
+        let certificate_thumbprint = certificate_thumbprint.map_or(Change::Keep, Change::Set);
+        Ok(Self { overlap_s, expires_at, certificate_thumbprint })
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod batch;
+pub(crate) mod client_keys;
 pub(crate) mod customers;
 pub(crate) mod data_keys;
 pub(crate) mod devices;

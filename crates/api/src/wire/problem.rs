@@ -60,7 +60,7 @@ pub(crate) struct ServerProblemBody {
 
 /// The sentence of each code that always says the same, as the code that refuses says
 /// it; a test holds the two together.
-pub(crate) const DETAILS: [(&str, &str); 88] = [
+pub(crate) const DETAILS: [(&str, &str); 92] = [
     ("account_closed", "The account is closed"),
     ("account_frozen", "The account is frozen"),
     ("account_locked", "Too many failures. Try again later"),
@@ -79,6 +79,7 @@ pub(crate) const DETAILS: [(&str, &str); 88] = [
     ("change_expired", "Nobody has decided in time"),
     ("change_tampered", "The change is not the one that was asked for"),
     ("changed_meanwhile", "The password was changed meanwhile"),
+    ("client_key_known", "This key is registered already, or was"),
     ("code_wrong", "The code is not the one that was sent"),
     ("currency_mismatch", "The account holds another currency"),
     ("current_password_wrong", "The present password is wrong"),
@@ -134,9 +135,15 @@ pub(crate) const DETAILS: [(&str, &str); 88] = [
     ("reset_tampered", "The request is not the one that was made"),
     ("same_account", "Money cannot be moved to the account it comes from"),
     ("sign_in_required", "Sign in again first"),
+    ("signature_invalid", "The signature was not accepted"),
+    (
+        "signature_required",
+        "Sign this request with a key of yours (RFC 9421, POST /v1/client-keys)",
+    ),
     ("step_up_required", "Prove a second factor first (POST /v1/auth/step-up)"),
     ("token_expired", "Token has expired"),
     ("token_revoked", "Token has been revoked"),
+    ("too_many_client_keys", "Nobody may have more than 10 keys: end one first"),
     ("too_many_passkeys", "Nobody may have more than 20 passkeys"),
     ("too_many_sessions", "End a session elsewhere first"),
     ("unbalanced", "The entries do not sum to zero"),

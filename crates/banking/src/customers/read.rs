@@ -86,6 +86,8 @@ pub struct CustomerPage {
     pub data: Vec<Customer>,
     /// The position of the last one, where more follow.
     pub next: Option<String>,
+    /// How many there are, where that was asked for and they are not too many.
+    pub total: Option<usize>,
 }
 
 impl ListCustomers {
@@ -197,7 +199,7 @@ impl Command for ListCustomers {
         let seen = event(context, EventType::DataQuery, Self::NAME, Self::RESOURCE)
             .personal_fields()
             .details(json!({ "filters": self.filter.fields(), "count": shown.len(), "customer_ids": shown }));
-        let output = CustomerPage { data: page.data, next: page.next };
+        let output = CustomerPage { data: page.data, next: page.next, total: page.total };
         Ok(Applied { output, status: 200, events: vec![seen] })
     }
 }

@@ -51,6 +51,7 @@ struct Line {
     /// What it is confined to; empty where to nothing.
     scopes: Vec<String>,
     networks: Vec<String>,
+    certificate: Option<String>,
     owner: String,
     made: Markup,
     expires: Markup,
@@ -165,10 +166,11 @@ pub(crate) async fn create(visitor: Visitor, form: Params) -> Answer {
 /// `POST /keys/api/{id}/rotate`.
 pub(crate) async fn rotate(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -> Answer {
     let once = visitor.once_of(&form)?;
-    let rotation = ApiKeyRotation { overlap_s: form.parsed::<i64>("overlap_s")?, expires_at: None };
+    let rotation =
+        ApiKeyRotation { overlap_s: form.parsed::<i64>("overlap_s")?, ..ApiKeyRotation::default() };
     let wish = (id, form.parsed("version")?, rotation);
     let (identity, context) = (&visitor.console.identity, visitor.context());
-    let make = || identity.rotate_api_key_once(context, once.clone(), wish);
+    let make = || identity.rotate_api_key_once(context, once.clone(), wish.clone());
     match under_way::settled(make, is_under_way).await {
         Ok(issued) => secret(&visitor, issued, StatusCode::OK),
         Err(OperationError::Refused(refusal)) if under_way::is_under_way(&refusal) => {
@@ -218,6 +220,10 @@ fn kindly(mut refusal: Refusal) -> Refusal {
                 "allowed_networks",
                 "Write one network a line, like 10.0.0.0/8 or 192.0.2.7; at most 50.",
             ),
+            "certificate_thumbprint" => (
+                "certificate_thumbprint",
+                "Write the certificate’s SHA-256 in base64url: 43 characters.",
+            ),
             _ => continue,
         };
         error.field = field.into();
@@ -237,6 +243,7 @@ fn wish(form: &Params, zone: &TimeZone) -> Result<NewApiKey, Form> {
         role: form.text("role").to_owned(),
         scopes: is_confined.then(|| form.all("scopes").map(str::to_owned).collect()),
         networks: lines("allowed_networks"),
+        certificate_thumbprint: form.get("certificate_thumbprint").map(str::to_owned),
         expires_at: form.get("expires_on").map(|day| end_of(day, zone)).transpose().map_err(
             |()| {
                 let message = "Choose a day from tomorrow to 366 days from now.";
@@ -384,6 +391,7 @@ async fn lines(visitor: &Visitor, records: Vec<ApiKeyRecord>) -> Result<Vec<Line
         role: kit::words(&key.role),
         scopes: key.scopes.unwrap_or_default(),
         networks: key.networks,
+        certificate: key.certificate_thumbprint,
         made: kit::time(key.created_at, &zone),
         expires: kit::time(key.expires_at, &zone),
         used: key.last_used_at.map(|at| kit::time(at, &zone)),

@@ -83,7 +83,7 @@ where
     for _ in 0..bounds.reads {
         let left = bounds.rows.saturating_sub(lines.len());
         let limit = bounds.page_rows.min(u32::try_from(left).unwrap_or(u32::MAX));
-        let (rows, next) = read(PageRequest { limit, after }).await?;
+        let (rows, next) = read(PageRequest { limit, after, ..PageRequest::default() }).await?;
         lines.extend(rows);
         after = next;
         if after.is_none() || lines.len() >= bounds.rows {

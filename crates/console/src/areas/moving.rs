@@ -50,7 +50,7 @@ pub(crate) async fn readable(visitor: &Visitor, text: &str) -> Result<Option<Acc
     }
     let filter =
         AccountFilter { account_number: Some(number_of(text)), ..AccountFilter::default() };
-    let page = PageRequest { limit: 1, after: None };
+    let page = PageRequest { limit: 1, after: None, ..PageRequest::default() };
     Ok(visitor.read(&AccountList { filter, page }).await?.data.pop())
 }
 

@@ -224,7 +224,7 @@ async fn staff(visitor: &Visitor, params: &Params, wish: Wish) -> Answer {
 /// What a second person has yet to decide, with the way there.
 async fn waiting(visitor: &Visitor) -> Result<Figure, Fault> {
     let filter = ApprovalFilter { status: Some(ApprovalStatus::Pending), kind: None };
-    let page = PageRequest { limit: WAITING_COUNTED, after: None };
+    let page = PageRequest { limit: WAITING_COUNTED, after: None, ..PageRequest::default() };
     let found = visitor.read(&ApprovalList { filter, page }).await?;
     let more = if found.next.is_some() { "+" } else { "" };
     let value = Markup::made(format!("<a href=\"/approvals\">{}{more}</a>", found.data.len()));
@@ -348,7 +348,7 @@ fn point(day: Date, count: u64, volume: i64, volume_in: Option<Currency>) -> Poi
 
 async fn customer(visitor: &Visitor) -> Answer {
     let today = business_date(visitor.context())?;
-    let page = PageRequest { limit: ACCOUNTS, after: None };
+    let page = PageRequest { limit: ACCOUNTS, after: None, ..PageRequest::default() };
     let found = visitor.read(&AccountList { filter: AccountFilter::default(), page }).await?;
     let from = today.checked_sub(SPARKLINE_DAYS.days()).unwrap_or(today);
     let changes = visitor.read(&OwnChanges { from }).await?;

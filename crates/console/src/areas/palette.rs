@@ -123,7 +123,7 @@ async fn accounts(visitor: &Visitor, text: &str) -> Result<Vec<Hit>, Fault> {
         return Ok(Vec::new());
     }
     let filter = AccountFilter { account_number: Some(number), ..AccountFilter::default() };
-    let page = PageRequest { limit: HITS, after: None };
+    let page = PageRequest { limit: HITS, after: None, ..PageRequest::default() };
     let found = visitor.read(&AccountList { filter, page }).await?;
     Ok(found.data.into_iter().map(account_hit).collect())
 }
@@ -141,7 +141,7 @@ async fn customers(visitor: &Visitor, text: &str) -> Result<Vec<Hit>, Fault> {
     } else {
         return Ok(Vec::new());
     };
-    let page = PageRequest { limit: HITS, after: None };
+    let page = PageRequest { limit: HITS, after: None, ..PageRequest::default() };
     let console = &visitor.console;
     let keyring = std::sync::Arc::clone(&console.keyring);
     let list = ListCustomers::new(&console.operations, visitor.context(), keyring, filter, page);

@@ -339,7 +339,7 @@ async fn draw(visitor: &Visitor, form: Form, status: StatusCode) -> Answer {
 
 async fn choices(visitor: &Visitor) -> Result<Vec<(String, String)>, Fault> {
     let filter = AccountFilter { status: Some(AccountStatus::Active), ..AccountFilter::default() };
-    let page = PageRequest { limit: CHOICES, after: None };
+    let page = PageRequest { limit: CHOICES, after: None, ..PageRequest::default() };
     let found = visitor.read(&AccountList { filter, page }).await?;
     let choice = |account: Account| {
         let kind = kit::words(account.account_type.as_str());

@@ -349,7 +349,7 @@ async fn sessions_of(
     if !manages(visitor, Permission::SessionRead) {
         return Ok((None, false));
     }
-    let some = PageRequest { limit: SESSIONS, after: None };
+    let some = PageRequest { limit: SESSIONS, after: None, ..PageRequest::default() };
     let found = visitor.console.identity.sessions_of(visitor.context(), id, &some).await?;
     let zone = visitor.zone();
     let lines = found.data.into_iter().map(|one| sessions::Line::of(one, &zone)).collect();

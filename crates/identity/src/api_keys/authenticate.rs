@@ -2,8 +2,9 @@
 //! that was not read within the last second.
 //!
 //! The order of refusals is fixed: not a key of ours, revoked, expired, used from a network
-//! that it is not made for. The last reads like the first: whoever tries a key elsewhere
-//! learns nothing of it, and its owner's log says so.
+//! that it is not made for, or without the certificate that it is bound to (RFC 8705). The last
+//! two read like the first: whoever tries a key elsewhere learns nothing of it, and its owner's
+//! log says so.
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
@@ -44,6 +45,7 @@ pub(crate) struct KeyFacts {
     role: String,
     scopes: Scopes,
     networks: Vec<Network>,
+    certificate_thumbprint: Option<String>,
     expires_at: Timestamp,
     revoked: bool,
     last_used_at: Option<Timestamp>,
@@ -62,10 +64,23 @@ impl KeyFacts {
             networks: networks
                 .collect::<Result<_, _>>()
                 .map_err(|error| DbError::Corrupt(error.to_string()))?,
+            certificate_thumbprint: row.try_get("certificate_thumbprint")?,
             expires_at: row.try_get("expires_at")?,
             revoked: row.try_get("revoked")?,
             last_used_at: row.try_get("last_used_at")?,
         })
+    }
+
+    /// What is wrong with where a request comes from, or with what it brings.
+    fn misuse(&self, request: &RequestInfo) -> Option<&'static str> {
+        let bound = self.certificate_thumbprint.as_deref();
+        if !self.may_come_from(request.ip) {
+            Some("network")
+        } else if bound.is_some() && bound != request.certificate_thumbprint.as_deref() {
+            Some("certificate")
+        } else {
+            None
+        }
     }
 
     fn may_come_from(&self, address: Option<IpAddr>) -> bool {
@@ -94,9 +109,9 @@ impl Identity {
             return Err(token_expired());
         }
         let mut context = self.machine(context, &key);
-        if !key.may_come_from(context.request.ip) {
+        if let Some(reason) = key.misuse(&context.request) {
             // Counted as nobody's from here on.
-            self.note_misuse(&context).await.map_err(into_refusal)?;
+            self.note_misuse(&context, reason).await.map_err(into_refusal)?;
             return Err(invalid_token());
         }
         self.touch_key(&context, &key);
@@ -156,14 +171,19 @@ impl Identity {
         });
     }
 
-    /// Records that a key was tried from where it must not be, once a minute, key and
-    /// address: nobody drowns it in failures of another kind.
-    async fn note_misuse(&self, context: &OpContext) -> Result<(), OperationError> {
+    /// Records that a key was tried from where it must not be or without its certificate, once a
+    /// minute, key, address and reason: nobody drowns it in failures of another kind.
+    async fn note_misuse(
+        &self,
+        context: &OpContext,
+        reason: &'static str,
+    ) -> Result<(), OperationError> {
         let source = context.request.ip.map(source::counted);
-        if !self.inner.misuses.first((context.actor.id, source), ()) {
+        if !self.inner.misuses.first((context.actor.id, source, reason), ()) {
             return Ok(());
         }
-        let call = Call { context: context.clone(), idempotency_key: None, command: NoteMisuse };
+        let command = NoteMisuse { reason };
+        let call = Call { context: context.clone(), idempotency_key: None, command };
         self.inner.operations.run_one(call).await.map(drop)
     }
 }
@@ -175,8 +195,10 @@ fn place_of(hash: &[u8; 32]) -> Uuid {
     Uuid::from_bytes(half)
 }
 
-/// An API key was presented from a network that it is not made for.
-struct NoteMisuse;
+/// An API key was presented from a network that it is not made for, or without its certificate.
+struct NoteMisuse {
+    reason: &'static str,
+}
 
 impl Command for NoteMisuse {
     const NAME: &'static str = "api_key.misuse";
@@ -192,7 +214,7 @@ impl Command for NoteMisuse {
         let event = event(context, EventType::SecurityViolation, Self::NAME, Self::RESOURCE)
             .resource_id(context.actor.id)
             .outcome(AuditOutcome::Denied)
-            .details(json!({ "reason": "network" }));
+            .details(json!({ "reason": self.reason }));
         Ok(Applied { output: (), status: 204, events: vec![event] })
     }
 }

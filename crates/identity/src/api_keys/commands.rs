@@ -82,10 +82,11 @@ impl Command for CreateApiKey {
 
     /// What was wished for: the secret is another one at every try.
     fn fingerprint(&self) -> Value {
-        let NewApiKey { name, role, scopes, networks, expires_at } = &self.new;
+        let NewApiKey { name, role, scopes, networks, expires_at, certificate_thumbprint } =
+            &self.new;
         json!({
             "name": name, "role": role, "scopes": scopes, "networks": networks,
-            "expires_at": expires_at,
+            "expires_at": expires_at, "certificate_thumbprint": certificate_thumbprint,
         })
     }
 
@@ -104,7 +105,7 @@ impl Command for CreateApiKey {
             .map_err(Refusal::validation)?;
         let (tenant, hash) = (context.tenant_id(), self.hash.as_slice());
         let created_by = (!context.actor.is_system()).then_some(context.actor.id);
-        let parameters: [&(dyn ToSql + Sync); 10] = [
+        let parameters: [&(dyn ToSql + Sync); 11] = [
             &tenant,
             &self.id,
             &self.new.name,
@@ -115,6 +116,7 @@ impl Command for CreateApiKey {
             &accepted.networks,
             &created_by,
             &accepted.expires_at,
+            &self.new.certificate_thumbprint,
         ];
         transaction.execute(CREATE, &parameters).await?;
         let output = stored(transaction, self.id).await?;
@@ -123,6 +125,7 @@ impl Command for CreateApiKey {
             .new_values(json!({
                 "role": output.role, "scopes": output.scopes, "networks": output.networks,
                 "expires_at": output.expires_at,
+                "certificate_thumbprint": output.certificate_thumbprint,
             }))
             .at_version(output.version);
         Ok(Applied { output, status: 201, events: vec![event] })
@@ -149,10 +152,11 @@ impl Command for RotateApiKey {
     }
 
     fn fingerprint(&self) -> Value {
-        let ApiKeyRotation { overlap_s, expires_at } = self.rotation;
+        let ApiKeyRotation { overlap_s, expires_at, certificate_thumbprint } = &self.rotation;
         json!({
             "key": self.key, "expected_version": self.expected_version, "overlap_s": overlap_s,
-            "expires_at": expires_at,
+            "expires_at": expires_at, "is_bound_anew": certificate_thumbprint.is_set(),
+            "certificate_thumbprint": certificate_thumbprint.value(),
         })
     }
 
@@ -184,14 +188,26 @@ impl Command for RotateApiKey {
         let (overlap_s, new_end) = self.rotation.accept(now).map_err(Refusal::validation)?;
         let hash = self.hash.as_slice();
         let rotated_by = (!context.actor.is_system()).then_some(context.actor.id);
-        let parameters: [&(dyn ToSql + Sync); 7] =
-            [&tenant, &self.key, &hash, &self.hint, &new_end, &overlap_s, &rotated_by];
+        let wished = &self.rotation.certificate_thumbprint;
+        let (is_bound_anew, certificate) = (wished.is_set(), wished.value());
+        let parameters: [&(dyn ToSql + Sync); 9] = [
+            &tenant,
+            &self.key,
+            &hash,
+            &self.hint,
+            &new_end,
+            &overlap_s,
+            &rotated_by,
+            &is_bound_anew,
+            &certificate,
+        ];
         transaction.execute(ROTATE, &parameters).await?;
         let output = stored(transaction, self.key).await?;
         let event = event(context, EventType::CredentialChange, Self::NAME, Self::RESOURCE)
             .resource_id(self.key)
             .new_values(json!({
                 "previous_until": output.previous_until, "expires_at": output.expires_at,
+                "certificate_thumbprint": output.certificate_thumbprint,
             }))
             .at_version(output.version);
         Ok(Applied { output, status: 200, events: vec![event] })

@@ -8,6 +8,9 @@
 //! A machine proves no factor where people have to, so whoever makes a key or holds a new
 //! secret of one proves theirs, and whoever has none sets one up first.
 //!
+//! A key may be bound to a certificate by its thumbprint (RFC 8705 section 3.1): whoever reads
+//! the secret somewhere has not the certificate's private key.
+//!
 //! Shown once, stored as SHA-256. Refuses to know what is done with it.
 
 mod authenticate;

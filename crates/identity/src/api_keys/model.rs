@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use access::{Permission, Policies};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use operation::refusal::FieldError;
 use serde::{Deserialize, Serialize};
@@ -13,9 +14,12 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::Change;
+
 const NAME_LETTERS: std::ops::RangeInclusive<usize> = 1..=100;
 const SCOPES_MAX: usize = 200;
 const NETWORKS_MAX: usize = 50;
+const CERTIFICATE_DIGEST_BYTES: usize = 32;
 /// What a key lives where nothing is said.
 const LIFETIME_DEFAULT: SignedDuration = SignedDuration::from_hours(24 * 90);
 /// What it lives at most; then it is rotated, or nobody needs it.
@@ -38,15 +42,20 @@ pub struct NewApiKey {
     pub networks: Vec<String>,
     /// When it ends: a minute to 366 days from now, 90 days where absent.
     pub expires_at: Option<Timestamp>,
+    /// The certificate that it is used with (`x5t#S256`); any or none where absent.
+    pub certificate_thumbprint: Option<String>,
 }
 
 /// How a key is rotated.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ApiKeyRotation {
     /// How many seconds the secret before stays good: 0 to a day, an hour where absent.
     pub overlap_s: Option<i64>,
     /// A new end; unchanged where absent.
     pub expires_at: Option<Timestamp>,
+    /// Another certificate, or none from now on; unchanged where absent. It holds for the secret
+    /// before as well.
+    pub certificate_thumbprint: Change<String>,
 }
 
 /// A key, without its secret.
@@ -76,6 +85,10 @@ pub struct ApiKeyRecord {
     pub last_used_at: Option<Timestamp>,
     /// When somebody ended it.
     pub revoked_at: Option<Timestamp>,
+    /// The certificate that it is used with (`x5t#S256`, RFC 8705); none where any will do.
+    /// Answers from before there was one have none.
+    #[serde(default)]
+    pub certificate_thumbprint: Option<String>,
     /// Counts changes.
     pub version: i64,
     /// When it was made.
@@ -99,6 +112,7 @@ impl ApiKeyRecord {
             previous_until: row.try_get("previous_until")?,
             last_used_at: row.try_get("last_used_at")?,
             revoked_at: row.try_get("revoked_at")?,
+            certificate_thumbprint: row.try_get("certificate_thumbprint")?,
             version: row.try_get("version")?,
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,
@@ -164,6 +178,7 @@ impl NewApiKey {
                 "Expected at most 50 networks such as 10.0.0.0/8, without a host in them",
             ));
         }
+        faults.extend(certificate_at_fault(self.certificate_thumbprint.as_deref()));
         let expires_at =
             self.expires_at.or_else(|| now.checked_add(LIFETIME_DEFAULT).ok()).unwrap_or(now);
         faults.extend(end_at_fault(expires_at, now));
@@ -177,7 +192,7 @@ impl NewApiKey {
 impl ApiKeyRotation {
     /// The seconds of overlap and the new end, if any; or every fault at once.
     pub(super) fn accept(
-        self,
+        &self,
         now: Timestamp,
     ) -> Result<(i64, Option<Timestamp>), Vec<FieldError>> {
         let overlap_s = self.overlap_s.unwrap_or(OVERLAP_DEFAULT_S);
@@ -186,8 +201,19 @@ impl ApiKeyRotation {
             faults.push(fault("overlap_s", "Expected 0 to 86400 seconds"));
         }
         faults.extend(self.expires_at.and_then(|end| end_at_fault(end, now)));
+        let certificate = self.certificate_thumbprint.value();
+        faults.extend(certificate_at_fault(certificate.map(String::as_str)));
         if faults.is_empty() { Ok((overlap_s, self.expires_at)) } else { Err(faults) }
     }
+}
+
+/// SHA-256 in base64url without padding, in its one form: another would never be met.
+fn certificate_at_fault(thumbprint: Option<&str>) -> Option<FieldError> {
+    let is_one = |text: &str| {
+        URL_SAFE_NO_PAD.decode(text).is_ok_and(|digest| digest.len() == CERTIFICATE_DIGEST_BYTES)
+    };
+    let message = "Expected the SHA-256 of a certificate in base64url (x5t#S256)";
+    thumbprint.filter(|text| !is_one(text)).map(|_| fault("certificate_thumbprint", message))
 }
 
 fn end_at_fault(expires_at: Timestamp, now: Timestamp) -> Option<FieldError> {
@@ -236,6 +262,7 @@ mod tests {
             scopes: Some(texts(&["account:read", "account:read"])),
             networks: texts(&["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"]),
             expires_at: None,
+            certificate_thumbprint: Some("bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg0".to_owned()),
         };
         let with = |change: fn(&mut NewApiKey)| {
             let mut wish = good.clone();
@@ -243,7 +270,7 @@ mod tests {
             wish
         };
         // wish, fields at fault
-        let table: [(NewApiKey, &[&str]); 16] = [
+        let table: [(NewApiKey, &[&str]); 18] = [
             (good.clone(), &[]),
             (with(|wish| wish.scopes = None), &[]),
             (with(|wish| wish.name = String::new()), &["name"]),
@@ -256,6 +283,18 @@ mod tests {
             (with(|wish| wish.networks = vec!["10.0.0.1/8".to_owned()]), &["allowed_networks"]),
             (with(|wish| wish.networks = vec!["everywhere".to_owned()]), &["allowed_networks"]),
             (with(|wish| wish.networks = vec!["10.0.0.0/8".to_owned(); 51]), &["allowed_networks"]),
+            (
+                with(|wish| wish.certificate_thumbprint = Some("00:11".to_owned())),
+                &["certificate_thumbprint"],
+            ),
+            // Two bits too many: another way to write the same, which would never be met.
+            (
+                with(|wish| {
+                    let text = "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg1";
+                    wish.certificate_thumbprint = Some(text.to_owned());
+                }),
+                &["certificate_thumbprint"],
+            ),
             (NewApiKey { expires_at: later(59), ..good.clone() }, &["expires_at"]),
             (NewApiKey { expires_at: later(60), ..good.clone() }, &[]),
             (NewApiKey { expires_at: later(366 * 86_400), ..good.clone() }, &[]),
@@ -285,7 +324,7 @@ mod tests {
     #[test]
     fn an_overlap_is_bounded() {
         let now = Timestamp::UNIX_EPOCH;
-        let rotation = |overlap_s| ApiKeyRotation { overlap_s, expires_at: None };
+        let rotation = |overlap_s| ApiKeyRotation { overlap_s, ..ApiKeyRotation::default() };
         assert_eq!(rotation(None).accept(now).unwrap(), (3_600, None));
         for (overlap_s, fine) in [(0, true), (86_400, true), (86_401, false), (-1, false)] {
             assert_eq!(rotation(Some(overlap_s)).accept(now).is_ok(), fine, "{overlap_s}");

@@ -3,11 +3,23 @@
 
 use std::io::IsTerminal as _;
 
+use tenancy::timing::{CAUSES_TARGET, STATEMENTS_TARGET};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use super::Command;
 use crate::config::{self, Configuration};
+
+/// Lets through, or keeps out whatever the level, what is told to those who debug alone.
+fn debugging(is_on: bool, filter: EnvFilter) -> EnvFilter {
+    let level = if is_on { "debug" } else { "off" };
+    [STATEMENTS_TARGET, CAUSES_TARGET].into_iter().fold(filter, |filter, target| {
+        match format!("{target}={level}").parse() {
+            Ok(directive) => filter.add_directive(directive),
+            Err(_) => filter,
+        }
+    })
+}
 
 /// Starts logging for this process. Commands that answer and end say nothing
 /// below a warning: their answer is what was asked for.
@@ -21,6 +33,7 @@ pub(super) fn start(configuration: &Configuration, command: &Command) {
     } else {
         EnvFilter::new("warn")
     };
+    let filter = debugging(configuration.is_debugging(), filter);
     let colours = std::io::stderr().is_terminal() && config::wants_colours();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

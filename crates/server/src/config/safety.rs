@@ -221,6 +221,7 @@ pub(super) fn pair_of(values: &Values) -> Option<Pair> {
         certificate: text(values, "SSL_CERT_PATH")?.into(),
         key: text(values, "SSL_KEY_PATH")?.into(),
         is_tls12_allowed: text(values, "TLS_MINIMUM") == Some("1.2"),
+        asks_clients: text(values, "TLS_CLIENT_CERTIFICATES") == Some("optional"),
     })
 }
 

@@ -90,8 +90,9 @@ const DEPLOYMENT: &[Setting] = &[
         "DEBUG",
         Kind::Flag,
         "false",
-        "Development only: where `LOG_LEVEL` is not set, logs at level `debug`. Secrets, SQL and its parameters are never \
-         logged.",
+        "Development only: logs how long each SQL statement took, by its name, and what failures of the database came \
+         from; commands log at level `debug` where `LOG_LEVEL` is not set. Secrets, the text of SQL and its parameters \
+         are never logged.",
     ),
     plain(
         "LOG_LEVEL",
@@ -135,6 +136,14 @@ const LISTENING: &[Setting] = &[
         Kind::Choice(&["1.3", "1.2"]),
         "1.3",
         "The oldest version of TLS that clients may speak to our own listener.",
+    ),
+    plain(
+        "TLS_CLIENT_CERTIFICATES",
+        Kind::Choice(&["off", "optional"]),
+        "off",
+        "Whether our own listener asks clients for a certificate. Nobody has to have one, and it opens nothing by \
+         itself: an API key that is bound to one by its thumbprint (RFC 8705) is good with that one alone. Browsers \
+         may ask people which certificate to show.",
     ),
     unset(
         "HTTP_REDIRECT_ADDRESS",

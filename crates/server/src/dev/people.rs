@@ -229,7 +229,7 @@ async fn inhabit(
 
 async fn is_peopled(installation: &Installation, tenant: &Arc<TenantRef>) -> anyhow::Result<bool> {
     let context = installation.context(Arc::clone(tenant), ActorKind::Cli);
-    let request = PageRequest { limit: 1, after: None };
+    let request = PageRequest { limit: 1, after: None, ..PageRequest::default() };
     let page = installation.identity.users(&context, UserFilter::default(), &request).await;
     Ok(!page.map_err(refused)?.data.is_empty())
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::ClientCertificate;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
@@ -23,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::activity::{Activity, Answered, InFlight, Patience};
-use super::tls::Certificate;
+use super::tls::{Certificate, certificate_of};
 
 /// A client that has not sent its headers by then is cut off (slowloris), and so is one
 /// that sends nothing or pings alone; also how long a connection may stay idle between
@@ -112,7 +113,7 @@ impl Acceptor {
         // Answers are small and whole: waiting to fill a packet only costs time.
         let _ = stream.set_nodelay(true);
         let Some(certificate) = &self.certificate else {
-            return self.converse(stream, peer).await;
+            return self.converse(stream, (peer, None)).await;
         };
         // Whoever does not finish the handshake has asked nothing.
         let handshake = TlsAcceptor::from(certificate.config()).accept(stream);
@@ -121,19 +122,23 @@ impl Acceptor {
             shaken = tokio::time::timeout(self.patience.asking, handshake) => shaken,
         };
         match shaken {
-            Ok(Ok(stream)) => self.converse(stream, peer).await,
+            Ok(Ok(stream)) => {
+                let own = certificate_of(stream.get_ref().1);
+                self.converse(stream, (peer, own)).await;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
             Err(_) => tracing::debug!("a handshake took too long"),
         }
     }
 
-    async fn converse<S>(&self, stream: S, peer: SocketAddr)
+    async fn converse<S>(&self, stream: S, client: (SocketAddr, Option<ClientCertificate>))
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Activity::new();
-        let service =
-            service_fn(|request| answer(self.router.clone(), request, peer, activity.begin()));
+        let service = service_fn(|request| {
+            answer(self.router.clone(), request, client.clone(), activity.begin())
+        });
         let patience = self.patience;
         let mut builder = Builder::new(TokioExecutor::new());
         builder
@@ -181,10 +186,13 @@ async fn last_words(activity: &Activity, patience: Patience) {
 async fn answer(
     router: Router,
     mut request: Request<Incoming>,
-    peer: SocketAddr,
+    (peer, certificate): (SocketAddr, Option<ClientCertificate>),
     in_flight: InFlight,
 ) -> Result<Response<Answered>, Infallible> {
     request.extensions_mut().insert(ConnectInfo(peer));
+    if let Some(certificate) = certificate {
+        request.extensions_mut().insert(certificate);
+    }
     let response = router.oneshot(request).await?;
     Ok(response.map(|body| Answered::new(body, in_flight)))
 }
@@ -336,7 +344,7 @@ mod tests {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         std::fs::write(&certificate, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let pair = Pair { certificate, key, is_tls12_allowed: false };
+        let pair = Pair { certificate, key, is_tls12_allowed: false, asks_clients: false };
         let certificate = Arc::new(Certificate::open(pair).unwrap());
         for sent in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
             let (port, listeners) = bind_loopbacks(0).await.unwrap();

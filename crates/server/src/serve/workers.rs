@@ -211,7 +211,7 @@ async fn expire_policy_changes(installation: Installation) -> anyhow::Result<()>
 }
 
 /// Forgets answers to idempotency keys that are older than a week, events older than 30 days,
-/// and links, codes and challenges whose end is long over, batch by batch, so that no backlog is too large for the time
+/// links, codes and challenges whose end is long over, and nonces of signatures, batch by batch, so that no backlog is too large for the time
 /// that a statement may take. What is left when the process is told to stop is forgotten
 /// at the next start.
 ///
@@ -245,6 +245,11 @@ pub async fn forget_answers(
             }
             while !stop.is_cancelled() {
                 if own.identity.forget_challenges(&context).await? == 0 {
+                    break;
+                }
+            }
+            while !stop.is_cancelled() {
+                if own.identity.forget_nonces(&context).await? == 0 {
                     break;
                 }
             }

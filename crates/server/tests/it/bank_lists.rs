@@ -157,7 +157,7 @@ async fn check_accounts(world: &BankWorld, actor: &OpContext, accounts: &[Accoun
 
 async fn all_pages(world: &BankWorld, actor: &OpContext, filter: &AccountFilter) -> Vec<Account> {
     let mut listed = Vec::new();
-    let mut page = PageRequest { limit: 2, after: None };
+    let mut page = PageRequest { limit: 2, after: None, ..PageRequest::default() };
     loop {
         let list = AccountList { filter: filter.clone(), page: page.clone() };
         let answer = read(world, actor, &list).await.unwrap();

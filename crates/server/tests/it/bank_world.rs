@@ -279,7 +279,7 @@ pub(crate) async fn list_customers(
     filter: CustomerFilter,
 ) -> Vec<Uuid> {
     let mut ids = Vec::new();
-    let mut page = PageRequest { limit: 3, after: None };
+    let mut page = PageRequest { limit: 3, after: None, ..PageRequest::default() };
     loop {
         let keyring = Arc::clone(&world.keyring);
         let list =

@@ -136,7 +136,7 @@ async fn history_pages_run_backwards_without_gaps_and_filter() {
     }
     world.run(&jana, transfer(account.id, sink, 5)).await.unwrap();
     let mut sequences = Vec::new();
-    let mut page = PageRequest { limit: 4, after: None };
+    let mut page = PageRequest { limit: 4, after: None, ..PageRequest::default() };
     let list = |filter, page: &PageRequest| TransactionList {
         account_id: account.id,
         filter,
@@ -160,7 +160,7 @@ async fn history_pages_run_backwards_without_gaps_and_filter() {
     assert!(
         read(&world, &jana, &list(before, &PageRequest::default())).await.unwrap().data.is_empty()
     );
-    let foreign = PageRequest { limit: 4, after: Some("x.y".to_owned()) };
+    let foreign = PageRequest { limit: 4, after: Some("x.y".to_owned()), ..PageRequest::default() };
     let refusal =
         read(&world, &jana, &list(TransactionFilter::default(), &foreign)).await.unwrap_err();
     assert_eq!((refusal.kind.status(), &*refusal.code), (400, "invalid_cursor"));

@@ -469,7 +469,7 @@ async fn a_search_looks_through_no_more_than_it_says_and_goes_on_behind_it() {
     let sql = "UPDATE ledger_accounts SET entry_count = 12000 WHERE id = $1";
     app.superuser.execute(sql, &[&account_id]).await.unwrap();
     let filter = EntryFilter { text: Some("opening".to_owned()), ..EntryFilter::default() };
-    let mut page = PageRequest { limit: 25, after: None };
+    let mut page = PageRequest { limit: 25, after: None, ..PageRequest::default() };
     let mut found = Vec::new();
     loop {
         let search = EntrySearch { account_id, filter: filter.clone(), page: page.clone() };

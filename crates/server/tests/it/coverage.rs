@@ -5,6 +5,7 @@
 mod plans;
 mod precedence;
 mod records;
+mod signatures;
 mod versions;
 
 use std::fmt::Write as _;
@@ -13,8 +14,12 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use tenancy::Blueprint;
 use uuid::Uuid;
+use vault::http_signature::SignatureAlgorithm;
 
-use crate::harness::{Answered, App, Bank};
+use crate::{
+    harness::{Answered, App, Bank},
+    signed_requests::Signer,
+};
 use plans::{Plan, plan};
 
 /// Routes that need no token, each with its reason in the route table.
@@ -58,8 +63,8 @@ const UNRECORDED: [&str; 5] =
 const DECISIONS: [&str; 3] = ["approve", "decideApprovals", "reject"];
 
 /// Routes that ask whoever may call them for a second factor.
-const BY_FACTOR: [&str; 5] =
-    ["changeRole", "createApiKey", "createRole", "deleteRole", "rotateApiKey"];
+const BY_FACTOR: [&str; 6] =
+    ["changeRole", "createApiKey", "createRole", "deleteRole", "registerClientKey", "rotateApiKey"];
 
 /// Routes that change what becomes of somebody: whoever tries needs a person of their own.
 const ON_PEOPLE: [&str; 5] =
@@ -135,6 +140,8 @@ struct Objects {
     /// A custom role that nobody holds.
     role: Uuid,
     webhook: Uuid,
+    /// A key of the person, which signs requests.
+    client_key: Uuid,
 }
 
 impl Objects {
@@ -169,6 +176,7 @@ impl Objects {
             api_key: api_key_of(app, bank).await,
             role: role_of(app, bank).await,
             webhook: webhook_of(app, bank).await,
+            client_key: client_key_of(app, bank, holder.username).await,
         }
     }
 }
@@ -222,6 +230,17 @@ async fn role_of(app: &App, bank: &Bank) -> Uuid {
 async fn webhook_of(app: &App, bank: &Bank) -> Uuid {
     let admin = app.login_by_factor(bank, "super_admin").await;
     id_of(&app.post("/v1/webhooks").bearer(&admin).json(&webhook()).send().await.body["id"])
+}
+
+/// A key that nobody has registered before.
+fn client_key_wish() -> Value {
+    Signer::make(SignatureAlgorithm::Ed25519).wish()
+}
+
+async fn client_key_of(app: &App, bank: &Bank, username: &str) -> Uuid {
+    let token = app.login_by_factor(bank, username).await;
+    let ask = app.post("/v1/client-keys").bearer(&token).json(&client_key_wish());
+    id_of(&ask.send().await.body["id"])
 }
 
 fn webhook() -> Value {
@@ -457,6 +476,7 @@ async fn other_owners_and_other_tenants_objects_do_not_exist() {
         api_key: Uuid::from_u128(1),
         role: Uuid::from_u128(1),
         webhook: Uuid::from_u128(1),
+        client_key: Uuid::from_u128(1),
         ..neighbours.clone()
     };
     let admin = app.login_by_factor(&app.bank, "admin").await;

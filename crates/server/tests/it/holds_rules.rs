@@ -260,7 +260,7 @@ async fn a_repeated_key_keeps_back_and_pays_once() {
 /// All pages of a list.
 async fn listed(world: &BankWorld, actor: &OpContext, filter: HoldFilter) -> Vec<Hold> {
     let mut all = Vec::new();
-    let mut page = PageRequest { limit: 3, after: None };
+    let mut page = PageRequest { limit: 3, after: None, ..PageRequest::default() };
     loop {
         let view = HoldList { filter, page: page.clone() };
         let Ok(answer) = read(world, actor, &view).await else { return all };

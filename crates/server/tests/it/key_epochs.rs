@@ -89,7 +89,7 @@ impl Node {
             context,
             Arc::clone(&self.keyring),
             banking::CustomerFilter::default(),
-            PageRequest { limit: 100, after: None },
+            PageRequest { limit: 100, after: None, ..PageRequest::default() },
         );
         let call = Call { context: context.clone(), idempotency_key: None, command };
         let page = self.operations.run_one(call).await.unwrap().output;

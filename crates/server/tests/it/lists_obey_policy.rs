@@ -95,10 +95,14 @@ const LISTED: [Listed; 8] = [
 ];
 
 /// Lists whose lines no route reads one by one, with what else holds them to the policy.
-const ELSEWHERE: [(&str, &str); 16] = [
+const ELSEWHERE: [(&str, &str); 17] = [
     ("listActivity", "one's own, by `own_lists_show_nobody_elses`"),
     ("listAuditCheckpoints", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
     ("listAuditEvents", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
+    (
+        "listClientKeys",
+        "one's own or all, by `keys_are_registered_once_bounded_and_each_its_owners`",
+    ),
     ("listDataKeys", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),
     ("listDevices", "one's own, by `own_lists_show_nobody_elses`"),
     ("listFactorResets", "whole or nothing, by `the_log_is_read_whole_or_not_at_all`"),

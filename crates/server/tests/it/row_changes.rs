@@ -252,6 +252,7 @@ const TOLD: &[(&str, &[&str])] = &[
     ("approval_decisions", &["verdict"]),
     ("approvals", &["currency", "kind", "status"]),
     ("audit_log_keys", &["kek_purpose", "status"]),
+    ("client_keys", &["algorithm"]),
     ("customers", &["customer_type", "status"]),
     ("data_keys", &["kek_purpose", "purpose", "status"]),
     ("holds", &["currency", "status"]),

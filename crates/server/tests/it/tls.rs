@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::bound_keys::{Own, connector};
 use crate::serving::{free_port, serve, wait_for};
 
 struct Served {
@@ -139,6 +140,23 @@ async fn tls_1_2_is_spoken_where_it_is_asked_for() {
     let served = Served::start(&[("TLS_MINIMUM", "1.2")]).await;
     for version in [&TLS12, &TLS13] {
         assert!(served.greet(version, &[]).await.is_ok());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_asked_for_certificates_where_the_setting_says_so() {
+    for (setting, asked) in [("off", false), ("optional", true)] {
+        let served = Served::start(&[("TLS_CLIENT_CERTIFICATES", setting)]).await;
+        let own = Own::make("client");
+        let shown = own.shown_with_key_of(&own);
+        let stream = TcpStream::connect(("127.0.0.1", served.port)).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = connector(served.certificate(), &shown);
+        let mut stream = connector.connect(name, stream).await.unwrap();
+        let request = "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        let answer = exchange(&mut stream, request).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{setting}: {answer}");
+        assert_eq!(shown.was_asked.load(Ordering::Relaxed), asked, "{setting}");
     }
 }
 

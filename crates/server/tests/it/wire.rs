@@ -216,7 +216,7 @@ async fn security_headers_are_on_every_answer() {
     }
 }
 
-fn security_headers(answer: &Answered) -> String {
+pub(crate) fn security_headers(answer: &Answered) -> String {
     let names = [
         "content-security-policy",
         "cross-origin-opener-policy",

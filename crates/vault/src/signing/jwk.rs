@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::SigningKeyError;
 use super::keys::{Algorithm, PublicParts, SigningKey, VerifyingKey};
+use crate::primitives::sha256;
 
 impl SigningKey {
     /// The public half with `kid`, `use` and `alg`; `None` for HS256, which has none.
@@ -61,6 +62,29 @@ pub(crate) fn public_parts(members: &Map<String, Value>) -> Result<PublicParts, 
     })
 }
 
+/// A public JWK in its one form: the members that make the key what it is and no others, and its
+/// thumbprint (RFC 7638), which is the same however the key was written.
+pub fn bare_jwk(jwk: &Value) -> Result<(Value, String), SigningKeyError> {
+    let members = jwk.as_object().ok_or(SigningKeyError::Malformed)?;
+    public_parts(members)?;
+    // In the order of the alphabet, as they are hashed.
+    let names: &[&str] = match text(members, "kty")? {
+        "RSA" => &["e", "kty", "n"],
+        "EC" => &["crv", "kty", "x", "y"],
+        _ => &["crv", "kty", "x"],
+    };
+    let mut bare = Map::new();
+    let mut hashed = Vec::with_capacity(names.len());
+    for name in names {
+        let value = text(members, name)?;
+        // Base64url and known words: nothing that JSON would have to escape.
+        hashed.push(format!("\"{name}\":\"{value}\""));
+        bare.insert((*name).to_owned(), value.into());
+    }
+    let digest = sha256(format!("{{{}}}", hashed.join(",")).as_bytes());
+    Ok((bare.into(), URL_SAFE_NO_PAD.encode(digest)))
+}
+
 fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<&'a str, SigningKeyError> {
     members.get(name).and_then(Value::as_str).ok_or(SigningKeyError::Malformed)
 }
@@ -74,5 +98,28 @@ fn point(x: &[u8], y: &[u8]) -> Result<Vec<u8>, SigningKeyError> {
         Ok([&[4], x, y].concat())
     } else {
         Err(SigningKeyError::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::bare_jwk;
+
+    #[test]
+    fn a_thumbprint_is_that_of_rfc_7638_section_3_1_whatever_stands_beside_the_key() {
+        let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
+        let jwk = json!({ "kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29" });
+        let (bare, thumbprint) = bare_jwk(&jwk).unwrap();
+        assert_eq!(thumbprint, "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        assert_eq!(bare, json!({ "e": "AQAB", "kty": "RSA", "n": n }));
+        for private in ["d", "k"] {
+            let mut jwk = jwk.clone();
+            jwk[private] = json!("AQAB");
+            assert!(bare_jwk(&jwk).is_err(), "{private}");
+        }
     }
 }

@@ -13,6 +13,7 @@ mod tests;
 mod times;
 
 pub(crate) use device::{MODULUS_BYTES_MAX, is_of_small_order};
+pub use jwk::bare_jwk;
 pub(crate) use jwk::public_parts;
 pub(crate) use keys::{HMAC_SECRET_BYTES, PublicParts, check_kid, check_rsa, rsa_pair};
 

@@ -134,7 +134,7 @@ pub(crate) async fn list(visitor: Visitor, params: Params) -> Answer {
     let found = match asked {
         Some(filter) => visitor.read(&ListEvents { filter, page: request }).await?,
         // Nobody of that name: nothing of theirs.
-        None => operation::Page { data: Vec::new(), next: None },
+        None => operation::Page { data: Vec::new(), next: None, total: None },
     };
     let list = TimelineList {
         next: visitor.next_page("/audit", &params, found.next.as_deref()).await?,

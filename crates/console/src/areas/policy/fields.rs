@@ -78,7 +78,7 @@ const ENDS: Kind = Kind::Flag(["Ends the session", "Goes on"]);
 const A_MINUTE: Kind = Kind::Count("a minute");
 
 /// All of it, in the order of the pages.
-pub(crate) const GROUPS: [Group; 9] = [
+pub(crate) const GROUPS: [Group; 10] = [
     Group {
         title: "Passwords",
         lead: "What a new password has to be. Present ones stay good until they are changed.",
@@ -346,6 +346,16 @@ pub(crate) const GROUPS: [Group; 9] = [
                 "By a second factor that is asked for its amount and payee, by whoever orders it.",
             ),
         ],
+    },
+    Group {
+        title: "Signed requests",
+        lead: "What programs send to the interface, signed by keys that they registered.",
+        fields: &[field(
+            "require_signature",
+            "What is sensitive",
+            Kind::Flag(["Has to be signed", "May be unsigned"]),
+            "Transfers above the ceiling, batches, policy, keys and exports. Not these pages.",
+        )],
     },
     Group {
         title: "Joining",

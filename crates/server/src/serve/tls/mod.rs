@@ -5,6 +5,7 @@
 //! (it is being replaced file by file) is tried again until it does, and the one before is
 //! served meanwhile.
 
+mod client;
 mod validity;
 
 use std::fs;
@@ -20,6 +21,7 @@ use rustls::version::{TLS12, TLS13};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use client::certificate_of;
 use validity::Facts;
 
 /// How often the files are looked at.
@@ -34,6 +36,8 @@ pub struct Pair {
     pub key: PathBuf,
     /// Whether clients may speak TLS 1.2 as well; 1.3 alone otherwise.
     pub is_tls12_allowed: bool,
+    /// Whether clients are asked for a certificate, which they need not have.
+    pub asks_clients: bool,
 }
 
 /// Why a pair is of no use. Files are named by the setting that names them, never by what
@@ -85,12 +89,15 @@ impl Pair {
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|_| PairError::Key)?;
         let versions: &[_] = if self.is_tls12_allowed { &[&TLS13, &TLS12] } else { &[&TLS13] };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
-            .map_err(|_| PairError::Unfit)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
             .map_err(|_| PairError::Unfit)?;
+        let builder = if self.asks_clients {
+            builder.with_client_cert_verifier(Arc::new(client::AnybodysCertificate::of(&provider)))
+        } else {
+            builder.with_no_client_auth()
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(|_| PairError::Unfit)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Loaded { config: Arc::new(config), expires_at, is_self_signed })
     }
@@ -195,7 +202,10 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
-            Self { folder, pair: Pair { certificate, key, is_tls12_allowed: false } }
+            Self {
+                folder,
+                pair: Pair { certificate, key, is_tls12_allowed: false, asks_clients: false },
+            }
         }
 
         fn write(&self, (certificate, key): &(String, String)) {

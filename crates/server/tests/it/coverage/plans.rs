@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Objects, Route, fresh_key, policy_patch, role_wish, webhook};
+use super::{Objects, Route, client_key_wish, fresh_key, policy_patch, role_wish, webhook};
 use crate::harness::PASSWORD;
 
 /// The id in the path, the body, the query.
@@ -98,7 +98,10 @@ fn key_plan(route: &Route, objects: &Objects) -> Option<Plan> {
         | "listDataKeys"
         | "readKeyInventory"
         | "listRoles"
-        | "listWebhooks" => (None, None, ""),
+        | "listWebhooks"
+        | "listClientKeys" => (None, None, ""),
+        "registerClientKey" => (None, Some(client_key_wish()), ""),
+        "readClientKey" | "revokeClientKey" => (Some(objects.client_key), None, ""),
         "rotateSigningKey" | "rewrapDataKeys" => (None, Some(json!({})), ""),
         "rotateDataKey" => (None, Some(json!({ "purpose": "field_data" })), ""),
         // The one that seals: who may destroy it is told that it is not retired.

@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{
-    ON_PEOPLE, Objects, Route, api_key_of, fresh_key, id_of, plan, routes, webhook_of,
-    with_fresh_user,
+    ON_PEOPLE, Objects, Route, api_key_of, client_key_of, fresh_key, id_of, plan, routes,
+    webhook_of, with_fresh_user,
 };
 use crate::harness::{Answered, App};
 
@@ -63,6 +63,10 @@ impl Scene {
                 Objects { api_key: api_key_of(app, &app.bank).await, ..objects }
             }
             "deleteRole" => Objects { role: super::role_of(app, &app.bank).await, ..objects },
+            "revokeClientKey" => {
+                let client_key = client_key_of(app, &app.bank, "customer").await;
+                Objects { client_key, ..objects }
+            }
             "deleteWebhook" => Objects { webhook: webhook_of(app, &app.bank).await, ..objects },
             "removeFactor" | "renameFactor" => {
                 let sql = "SELECT id FROM mfa_configs WHERE user_id = $1 AND method = 'email'";

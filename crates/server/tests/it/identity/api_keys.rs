@@ -112,7 +112,7 @@ async fn secrets_overlap_for_as_long_as_was_said_and_keys_end() {
     let first = world.identity.create_api_key(&admin, wish("officer", &[])).await.unwrap();
     let id = first.record.id;
     let rotate = async |overlap_s| {
-        let rotation = ApiKeyRotation { overlap_s: Some(overlap_s), expires_at: None };
+        let rotation = ApiKeyRotation { overlap_s: Some(overlap_s), ..ApiKeyRotation::default() };
         world.identity.rotate_api_key(&admin, (id, None), rotation).await.unwrap().secret
     };
     let second = rotate(600).await;
@@ -127,7 +127,7 @@ async fn secrets_overlap_for_as_long_as_was_said_and_keys_end() {
     tokio::time::sleep(Duration::from_millis(1_050)).await;
     assert_eq!(world.authenticate(&second).await.unwrap_err().code, "invalid_token");
     let (_, admin) = world.signed_in_by_factor("bank", "admin").await;
-    let none = ApiKeyRotation { overlap_s: Some(0), expires_at: None };
+    let none = ApiKeyRotation { overlap_s: Some(0), ..ApiKeyRotation::default() };
     let fourth = world.identity.rotate_api_key(&admin, (id, None), none).await.unwrap().secret;
     assert_eq!(world.authenticate(&third).await.unwrap_err().code, "invalid_token");
     world.authenticate(&fourth).await.unwrap();

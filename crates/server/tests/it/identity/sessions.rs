@@ -200,14 +200,14 @@ async fn over_the_limit_the_oldest_session_ends() {
     for (grant, _) in &grants[1..] {
         world.authenticate(&grant.access_token).await.unwrap();
     }
-    let first = PageRequest { limit: 2, after: None };
+    let first = PageRequest { limit: 2, after: None, ..PageRequest::default() };
     let page = world.identity.sessions(&grants[3].1, &first).await.unwrap();
-    let rest = PageRequest { limit: 2, after: page.next.clone() };
+    let rest = PageRequest { limit: 2, after: page.next.clone(), ..PageRequest::default() };
     let last = world.identity.sessions(&grants[3].1, &rest).await.unwrap();
     let ids: Vec<_> = page.data.iter().chain(&last.data).map(|session| session.id).collect();
     let expected: Vec<_> = grants[1..].iter().rev().map(|(grant, _)| grant.session_id).collect();
     assert_eq!((ids, last.next), (expected, None));
-    let nonsense = PageRequest { limit: 2, after: Some("x".to_owned()) };
+    let nonsense = PageRequest { limit: 2, after: Some("x".to_owned()), ..PageRequest::default() };
     assert_eq!(code(world.identity.sessions(&grants[3].1, &nonsense).await), "invalid_cursor");
 }
 

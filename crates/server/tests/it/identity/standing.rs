@@ -216,7 +216,7 @@ async fn a_demotion_ends_the_keys_of_what_was_held() {
     let mighty = make(&admin, "mighty", "admin").await;
     make(&admin, "low", "officer").await;
     let handed = make(&admin, "handed", "admin").await;
-    let rotation = identity::ApiKeyRotation { overlap_s: None, expires_at: None };
+    let rotation = identity::ApiKeyRotation::default();
     let rotated =
         world.identity.rotate_api_key(&second, (handed.record.id, None), rotation).await.unwrap();
     for secret in [&handed.secret, &rotated.secret] {

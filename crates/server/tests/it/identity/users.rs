@@ -186,7 +186,7 @@ async fn a_list_is_what_its_reader_may_read_one_by_one() {
         let (_, context) =
             world.signed_in("bank", &format!("the-{}", role.replace('_', "-"))).await;
         let mut listed = Vec::new();
-        let mut page = PageRequest { limit: 2, after: None };
+        let mut page = PageRequest { limit: 2, after: None, ..PageRequest::default() };
         loop {
             let part = world.identity.users(&context, UserFilter::default(), &page).await.unwrap();
             listed.extend(part.data.iter().map(|user| user.id));
@@ -263,7 +263,7 @@ async fn the_list_of_people_is_whom_one_may_read() {
                 }
                 readable.sort_unstable();
                 let case = format!("{role} of {blueprint}, confined: {confined}");
-                let page = PageRequest { limit: 100, after: None };
+                let page = PageRequest { limit: 100, after: None, ..PageRequest::default() };
                 let filters = [
                     UserFilter::default(),
                     UserFilter { username: Some("the-".to_owned()), ..UserFilter::default() },

@@ -16,6 +16,10 @@ use vault::{
 };
 
 use super::{Stack, is_there};
+use crate::{
+    harness::App,
+    signed_requests::{Asked, require_signatures},
+};
 
 const STACK: &str = "http-message-signatures";
 const KEY_ID: &str = "client-1";
@@ -350,6 +354,66 @@ async fn http_message_signatures_and_ours_verify_each_other() {
     let Peer { stack, .. } = peer;
     let mut other = Peer::new(stack, SignatureAlgorithm::Ed25519).await;
     other.both_refuse(&told, "another pair", &["forged"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_others_sign_are_let_through_once() {
+    if !is_there(STACK) {
+        return;
+    }
+    let mut stack = Stack::start(STACK);
+    let app = App::start().await;
+    let (port, _acceptor) = app.listen().await;
+    let token = app.login_by_factor(&app.bank, "customer").await;
+    require_signatures(&app, &app.bank, true).await;
+    let body = json!({ "transfers": [] }).to_string();
+    let covered = ["@method", "@target-uri", "authorization", "idempotency-key", "content-digest"];
+    for (at, algorithm) in [
+        SignatureAlgorithm::Ed25519,
+        SignatureAlgorithm::EcdsaP256Sha256,
+        SignatureAlgorithm::RsaPssSha512,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let question = json!({ "do": "key", "algorithm": algorithm.as_str() });
+        let made = stack.ask(&question).await;
+        // Each key but the first would have to be signed with the one before.
+        app.superuser
+            .execute("UPDATE client_keys SET revoked_at = now() WHERE revoked_at IS NULL", &[])
+            .await
+            .unwrap();
+        let wish =
+            json!({ "name": "PyPI", "algorithm": algorithm.as_str(), "public_jwk": made["jwk"] });
+        let key = app.post("/v1/client-keys").bearer(&token).json(&wish).send().await;
+        assert_eq!(key.status, 201, "{}", key.text);
+        let plain = Asked::new("POST", "/v1/transfers/batch", &token)
+            .with("content-type", "application/json")
+            .with("idempotency-key", &format!("key-{at}"));
+        assert_eq!(
+            Asked { body: body.clone(), ..plain.clone() }.send(port).await.code(),
+            "signature_required"
+        );
+        let covered: Vec<String> =
+            covered.iter().map(|name| Component::parse(name).unwrap().to_string()).collect();
+        let fields = plain.fields.iter().filter(|(name, _)| name != "host").collect::<Vec<_>>();
+        let question = json!({
+            "do": "sign", "algorithm": algorithm.as_str(), "key_id": key.body["id"], "label": LABEL,
+            "covered": covered, "created": made["now"], "nonce": format!("nonce-{at}"), "body": body,
+            "message": {
+                "method": "POST", "url": "http://localhost/v1/transfers/batch", "fields": fields,
+            },
+        });
+        let said = stack.ask(&question).await;
+        assert_eq!(said["ok"], json!(true), "{algorithm:?} {said}");
+        let mut fields: Lines = serde_json::from_value(said["fields"].clone()).unwrap();
+        fields.push(("host".to_owned(), "localhost".to_owned()));
+        let signed = Asked { fields, body: body.clone(), ..plain };
+        let told = signed.send(port).await;
+        assert_ne!(told.status, 401, "{algorithm:?} {}", told.body);
+        let again = signed.send(port).await;
+        assert_eq!((again.status, again.code()), (401, "signature_invalid"), "{algorithm:?}");
+    }
 }
 
 #[tokio::test]
