@@ -45,7 +45,7 @@ const AUDIENCES_MAX: usize = 10;
 const REQUESTS: Rule = Rule::Whole(1, 1_000_000);
 
 /// Every field by its path, and what it may hold.
-pub const POLICY_RULES: [(&str, Rule); 45] = [
+pub const POLICY_RULES: [(&str, Rule); 46] = [
     ("token.algorithm", Rule::Choice(&["HS256", "RS256", "ES256", "EdDSA"])),
     ("token.access_lifetime_s", Rule::Whole(60, DAY_S)),
     ("token.refresh_lifetime_s", Rule::Whole(300, 90 * DAY_S)),
@@ -92,6 +92,7 @@ pub const POLICY_RULES: [(&str, Rule); 45] = [
     ("rate_limits.overall_per_hour", Rule::Whole(1, 60_000_000)),
     ("transfer_ceiling_minor", Rule::MaybeWhole(0, GREATEST)),
     ("transfer_approvals", Rule::Whole(1, 5)),
+    ("role_grant_approvals", Rule::Whole(0, 5)),
     ("transfer_step_up_minor", Rule::MaybeWhole(0, GREATEST)),
     ("self_registration", Rule::Flag),
 ];
