@@ -58,14 +58,6 @@ FROM unnest($2::uuid[], $3::uuid[]) AS used (id, transfer_id)
 WHERE kept.tenant_id = $1::uuid AND kept.id = used.id AND kept.consumed_at IS NULL AND kept.expires_at > app_now()
 RETURNING kept.id;
 
---! pending_of_makers
--- How much of each maker's waits. Asked only where something has to wait; the index holds
--- no more than what is pending.
-SELECT requested_by, count(*)::bigint AS pending
-FROM approvals
-WHERE tenant_id = $1::uuid AND requested_by = ANY ($2::uuid[]) AND status = 'pending' AND expires_at > app_now()
-GROUP BY requested_by;
-
 --! insert_approvals
 INSERT INTO approvals (tenant_id, kind, id, payload, payload_hash, object_id, from_account_id, to_account_id, amount,
     currency, requested_by, requested_at, expires_at, required)
@@ -88,67 +80,11 @@ SELECT approval.id,
         WHERE party.tenant_id = $1::uuid AND party.account_id = approval.to_account_id
           AND customer.user_id = $3::uuid) AS held
 FROM approvals approval
-WHERE approval.tenant_id = $1::uuid AND approval.id = $2::uuid;
-
---! lock
--- Whoever decides waits here for whoever decides already, and then sees what they
--- decided. The approval is locked before any account; nobody locks them the other way
--- round (a new approval is inserted, and waited for by nobody). Who has agreed is asked behind
--- the lock: in this statement they would be those of the moment before it waited.
-SELECT id, kind, status, payload, payload_hash, object_id, from_account_id, to_account_id, amount, currency,
-    requested_by, requested_at, expires_at, decided_by, decided_at, decision_note, result_id, version, required,
-    '{}'::uuid[] AS approved_by, '{}'::timestamptz[] AS approved_at
-FROM approvals
-WHERE tenant_id = $1::uuid AND id = $2::uuid
-FOR UPDATE;
-
---! maker
--- Who has asked for it, as they are now: what they may has to be asked again. A row that
--- the actor may not see is answered as nobody, and nobody may order anything. A machine
--- is its API key.
-SELECT person.is_active AND person.deleted_at IS NULL AND person.staff_locked_at IS NULL AS is_active, person.organization_id, person.department,
-    ARRAY(SELECT held.role FROM user_roles held
-          WHERE held.tenant_id = $1::uuid AND held.user_id = person.id
-          ORDER BY held.role) AS roles, NULL::text[] AS scopes,
-    ARRAY(SELECT custom.definition FROM user_roles held
-          JOIN custom_roles custom ON custom.tenant_id = held.tenant_id AND custom.name = held.role
-          WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
-          ORDER BY held.role) AS custom_roles
-FROM users person
-WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid
-UNION ALL
-SELECT key.revoked_at IS NULL AND key.expires_at > app_now(), NULL, NULL, ARRAY[key.role], key.scopes, '{}'
-FROM api_keys key
-WHERE key.tenant_id = $1::uuid AND key.id = $2::uuid;
-
---! agreed
-SELECT decided_by, decided_at FROM approval_decisions
-WHERE tenant_id = $1::uuid AND approval_id = $2::uuid AND verdict = 'approve'
-ORDER BY decided_at, decided_by;
-
---! dependent
--- Whether the actor depends on any of the others.
-SELECT bool_or(depend_on_each_other($1::uuid, other, $3::uuid)) AS dependent FROM unnest($2::uuid[]) AS other;
-
---! insert_decision
-INSERT INTO approval_decisions (tenant_id, approval_id, decided_by, verdict, note, decided_at)
-VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text, $5::text, $6::timestamptz);
-
---! agree
--- One more has agreed, and more are needed.
-UPDATE approvals SET version = version + 1
-WHERE tenant_id = $1::uuid AND id = $2::uuid AND status = 'pending'
-RETURNING version;
-
---! decide
-UPDATE approvals
-SET status = $3::text, decided_by = $4::uuid, decided_at = $5::timestamptz, decision_note = $6::text,
-    result_id = $7::uuid, version = version + 1
-WHERE tenant_id = $1::uuid AND id = $2::uuid AND status = 'pending'
-RETURNING version;
+WHERE approval.tenant_id = $1::uuid AND approval.id = $2::uuid AND approval.kind = 'transfer';
 
 --! approval
--- One with what policy needs to know. What the clock has ended says so, worker or none.
+-- One with what policy needs to know. What the clock has ended says so, worker or none. Whom
+-- roles would be given to owns the order as well as its maker.
 SELECT approval.id, approval.kind,
     CASE WHEN approval.status = 'pending' AND approval.expires_at <= app_now() THEN 'expired'
          ELSE approval.status END AS status,
@@ -161,7 +97,7 @@ SELECT approval.id, approval.kind,
     ARRAY(SELECT given.decided_at FROM approval_decisions given
         WHERE given.tenant_id = approval.tenant_id AND given.approval_id = approval.id AND given.verdict = 'approve'
         ORDER BY given.decided_at, given.decided_by) AS approved_at,
-    approval.requested_by = $3::uuid OR EXISTS (
+    approval.requested_by = $3::uuid OR (approval.kind = 'role_grant' AND approval.object_id = $3::uuid) OR EXISTS (
         SELECT 1 FROM account_parties party
         JOIN customers customer ON customer.tenant_id = $1::uuid AND customer.id = party.customer_id
         WHERE party.tenant_id = $1::uuid AND party.account_id = approval.from_account_id
@@ -170,7 +106,9 @@ FROM approvals approval
 WHERE approval.tenant_id = $1::uuid AND approval.id = $2::uuid;
 
 --! list_all
--- Newest first, then by id; the bound is always given, so that the index is entered at it.
+-- Newest first, then by id; the bound is always given, so that the index is entered at it. $7
+-- says that the actor reads everybody, and with them the roles that they would be given; $8 is
+-- the actor.
 SELECT id, kind,
     CASE WHEN status = 'pending' AND expires_at <= app_now() THEN 'expired' ELSE status END AS status,
     payload, payload_hash, object_id, from_account_id, to_account_id, amount, currency, requested_by, requested_at,
@@ -187,12 +125,14 @@ WHERE tenant_id = $1::uuid
   AND ($4::text IS NULL
        OR CASE WHEN status = 'pending' AND expires_at <= app_now() THEN 'expired' ELSE status END = $4)
   AND ($5::text IS NULL OR kind = $5)
+  AND (kind <> 'role_grant' OR $7::boolean OR requested_by = $8::uuid OR object_id = $8::uuid)
 ORDER BY requested_at DESC, id DESC
 LIMIT $6::bigint;
 
 --! list_own
--- What the actor has asked for, and what is asked of the money in their accounts: of
--- each no more than a page, so that the cost follows what they have.
+-- What the actor has asked for, what is asked of the money in their accounts, and the roles
+-- that they would be given, or anybody would where they read everybody ($8): of each no more
+-- than a page, so that the cost follows what they have.
 SELECT approval.id, approval.kind,
     CASE WHEN approval.status = 'pending' AND approval.expires_at <= app_now() THEN 'expired'
          ELSE approval.status END AS status,
@@ -231,6 +171,17 @@ FROM (
         LIMIT $6::bigint
      ) asked
      WHERE mine.tenant_id = $1::uuid AND mine.user_id = $7::uuid)
+    UNION
+    (SELECT given.id FROM approvals given
+     WHERE given.tenant_id = $1::uuid AND given.kind = 'role_grant'
+       AND ($8::boolean OR given.object_id = $7::uuid)
+       AND (given.requested_at, given.id) < ($2::timestamptz, $3::uuid)
+       AND ($4::text IS NULL
+            OR CASE WHEN given.status = 'pending' AND given.expires_at <= app_now() THEN 'expired'
+                    ELSE given.status END = $4)
+       AND ($5::text IS NULL OR given.kind = $5)
+     ORDER BY given.requested_at DESC, given.id DESC
+     LIMIT $6::bigint)
 ) own
 JOIN approvals approval ON approval.tenant_id = $1::uuid AND approval.id = own.id
 ORDER BY approval.requested_at DESC, approval.id DESC
@@ -255,6 +206,7 @@ FROM transfers transfer
 LEFT JOIN transfers reversal ON reversal.tenant_id = $1::uuid AND reversal.reverses_transfer_id = transfer.id
 LEFT JOIN transfers undone ON undone.tenant_id = $1::uuid AND undone.id = transfer.reverses_transfer_id
 LEFT JOIN approvals approval ON approval.tenant_id = $1::uuid AND approval.object_id = transfer.id
+    AND approval.kind = 'transfer'
 WHERE transfer.tenant_id = $1::uuid AND transfer.id = $2::uuid
 UNION ALL
 SELECT approval.object_id, 'transfer',

@@ -83,3 +83,11 @@ ORDER BY held.user_id;
 
 --! delete
 DELETE FROM roles WHERE tenant_id = $1::uuid AND id = $2::uuid;
+
+--! is_ordered
+-- Whether somebody is about to be given the role: asked behind its lock, which whoever orders
+-- it shares.
+SELECT EXISTS (
+    SELECT 1 FROM approvals
+    WHERE tenant_id = $1::uuid AND kind = 'role_grant' AND status = 'pending' AND expires_at > app_now()
+      AND payload -> 'roles' ? $2::text) AS is_ordered;

@@ -74,9 +74,17 @@ SELECT person.id, person.username, person.email_sealed, person.phone_sealed, per
     ARRAY(SELECT held.method FROM get_user_mfa_methods(person.id) held) AS factors,
     ARRAY(SELECT held.role FROM user_roles held
           WHERE held.tenant_id = person.tenant_id AND held.user_id = person.id
-          ORDER BY held.role <> person.role, held.role) AS roles
+          ORDER BY held.role <> person.role, held.role) AS roles,
+    asked.id AS pending_approval_id, ARRAY(SELECT jsonb_array_elements_text(asked.payload -> 'roles')) AS pending_roles
 FROM users person
 LEFT JOIN subject_keys subject ON subject.tenant_id = person.tenant_id AND subject.subject_id = person.id
+LEFT JOIN LATERAL (
+    SELECT approval.id, approval.payload FROM approvals approval
+    WHERE approval.tenant_id = person.tenant_id AND approval.object_id = person.id AND approval.kind = 'role_grant'
+      AND approval.status = 'pending' AND approval.expires_at > app_now()
+    ORDER BY approval.requested_at DESC, approval.id DESC
+    LIMIT 1
+) asked ON true
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NULL;
 
 --! list

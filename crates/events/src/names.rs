@@ -28,6 +28,8 @@ pub const PUBLISHED: &[(&str, &str, &str)] = &[
     ("hold", "hold.release", "hold.released"),
     ("hold", "hold.expire", "hold.expired"),
     ("approval", "transfer.create", "approval.requested"),
+    ("approval", "user.create", "approval.requested"),
+    ("approval", "user.update", "approval.requested"),
     ("approval", "approval.agree", "approval.agreed"),
     ("approval", "approval.approve", "approval.approved"),
     ("approval", "approval.reject", "approval.rejected"),

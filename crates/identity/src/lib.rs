@@ -102,8 +102,8 @@ pub use signing_keys::{KeyStatus, SigningKeyRecord};
 pub use strength::{PasswordAdvice, PasswordTried};
 pub use tenants::{NewTenant, TenantRecord};
 pub use users::{
-    Change, LockReason, NewPassword, NewUser, Registration, UserFilter, UserRecord, UserSummary,
-    UserUpdate,
+    Change, LockReason, NewPassword, NewUser, PendingRoles, Registration, UserFilter, UserRecord,
+    UserSummary, UserUpdate,
 };
 
 /// What an installation decides about identity.

@@ -48,6 +48,10 @@ pub struct SecurityPolicy {
     /// policies from before there was a choice.
     #[serde(default = "one_approval")]
     pub transfer_approvals: u8,
+    /// So many others have to agree before somebody gets a role that reaches beyond what is
+    /// their own; nobody else has to at 0, as in policies from before there was a choice.
+    #[serde(default)]
+    pub role_grant_approvals: u8,
     /// A transfer of more than so many minor units, of whatever currency, has to be proven
     /// by a second factor that was asked for this amount and this payee; none has where
     /// absent, as in policies from before there was such a limit.
@@ -340,6 +344,7 @@ impl SecurityPolicy {
             },
             transfer_ceiling_minor: None,
             transfer_approvals: one_approval(),
+            role_grant_approvals: 0,
             transfer_step_up_minor: Some(STAFFED_LIMIT_MINOR),
             self_registration: false,
             require_signature: false,
@@ -667,10 +672,11 @@ mod tests {
             let fields = stored.as_object_mut().unwrap();
             fields.remove("transfer_step_up_minor").unwrap();
             fields.remove("transfer_approvals").unwrap();
+            fields.remove("role_grant_approvals").unwrap();
             fields.remove("self_registration").unwrap();
             let earlier: SecurityPolicy = serde_json::from_value(stored).unwrap();
             assert_eq!((earlier.transfer_step_up_minor, earlier.self_registration), (None, false));
-            assert_eq!(earlier.transfer_approvals, 1);
+            assert_eq!((earlier.transfer_approvals, earlier.role_grant_approvals), (1, 0));
             let overrides =
                 PolicyOverrides { no_transfer_step_up: true, ..PolicyOverrides::default() };
             assert_eq!(policy.with(&overrides).transfer_step_up_minor, None);

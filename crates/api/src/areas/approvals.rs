@@ -1,14 +1,12 @@
 //! Approvals: what waits for a second person, and their decision.
 
 use access::Permission;
+use approvals::{Approval as Stored, ApprovalKind, ApprovalStatus, kind_of};
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use banking::{
-    ApprovalFilter, ApprovalKind, ApprovalList, ApprovalStatus, ApprovalView, ApproveRequest,
-    RejectRequest,
-};
+use banking::{ApprovalFilter, ApprovalList, ApprovalView, ApproveRequest, RejectRequest};
 use operation::{Call, OperationError, RefusalKind, Reply};
 use serde::{Deserialize, Serialize};
 use tenancy::{ActorKind, OpContext};
@@ -83,10 +81,8 @@ pub(crate) async fn approve(
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     OptionalJson(Decision { note, payload_hash }): OptionalJson<Decision>,
 ) -> Answer {
-    let operations = state.operations.clone();
-    let command = ApproveRequest { operations, approval_id, payload_hash, note };
-    let call = Call { context, idempotency_key: Some(key), command };
-    Ok(decided(state.operations.run_one(call).await?))
+    let said = approvals::Decision { approval_id, payload_hash, note };
+    Ok(decided(decide(&state, context, (Verdict::Approve, said), key).await?))
 }
 
 pub(crate) async fn reject(
@@ -96,9 +92,8 @@ pub(crate) async fn reject(
     RequiredIdempotencyKey(key): RequiredIdempotencyKey,
     OptionalJson(Decision { note, payload_hash }): OptionalJson<Decision>,
 ) -> Answer {
-    let command = RejectRequest { approval_id, payload_hash, note };
-    let call = Call { context, idempotency_key: Some(key), command };
-    Ok(decided(state.operations.run_one(call).await?))
+    let said = approvals::Decision { approval_id, payload_hash, note };
+    Ok(decided(decide(&state, context, (Verdict::Reject, said), key).await?))
 }
 
 /// One decision on many orders, one after the other: each has its own key, its own answer and
@@ -132,11 +127,34 @@ async fn decide_one(
     context: &OpContext,
     (wish, order): (&Decisions, &DecidedOne),
     key: String,
-) -> Result<Reply<banking::Approval>, OperationError> {
-    let (context, idempotency_key) = (context.clone(), Some(key));
+) -> Result<Reply<Stored>, OperationError> {
     let (note, payload_hash) = (wish.note.clone(), order.payload_hash.clone());
-    let (operations, approval_id) = (state.operations.clone(), order.id);
-    match wish.decision {
+    let said = approvals::Decision { approval_id: order.id, payload_hash, note };
+    decide(state, context.clone(), (wish.decision, said), key).await
+}
+
+/// At the desk of its kind; what the tenant does not have is nobody's, and a transfer's to miss.
+async fn decide(
+    state: &ApiState,
+    context: OpContext,
+    (verdict, said): (Verdict, approvals::Decision),
+    key: String,
+) -> Result<Reply<Stored>, OperationError> {
+    let operations = state.operations.clone();
+    let kind = kind_of(&operations, &context, said.approval_id).await?;
+    let idempotency_key = Some(key);
+    if kind == Some(ApprovalKind::RoleGrant) {
+        return match verdict {
+            Verdict::Approve => {
+                state.identity.approve_role_grant(&context, idempotency_key, said).await
+            }
+            Verdict::Reject => {
+                state.identity.reject_role_grant(&context, idempotency_key, said).await
+            }
+        };
+    }
+    let approvals::Decision { approval_id, payload_hash, note } = said;
+    match verdict {
         Verdict::Approve => {
             let command = ApproveRequest { operations, approval_id, payload_hash, note };
             state.operations.run_one(Call { context, idempotency_key, command }).await
@@ -157,7 +175,7 @@ fn concerns_the_caller(error: &OperationError) -> bool {
     }
 }
 
-fn decided(done: Reply<banking::Approval>) -> Response {
+fn decided(done: Reply<Stored>) -> Response {
     let version = done.output.version;
     let mut response = reply(done, Approval::from);
     tag(&mut response, version);
@@ -167,7 +185,7 @@ fn decided(done: Reply<banking::Approval>) -> Response {
 pub(crate) mod docs {
     //! What the handlers say of themselves.
 
-    use banking::{ApprovalKind, ApprovalStatus};
+    use approvals::{ApprovalKind, ApprovalStatus};
     use serde_json::json;
 
     use crate::{
@@ -181,8 +199,9 @@ pub(crate) mod docs {
     pub(crate) fn list() -> Doc {
         Doc::new("listApprovals", "approvals", "What waits for a second person, newest first")
             .describe(
-                "Whoever reads all transactions sees all approvals; a customer sees what they have \
-                 ordered and what is to be paid by accounts that they are a party to.",
+                "Whoever reads all transactions sees all approvals of transfers; a customer sees what they have \
+                 ordered and what is to be paid by accounts that they are a party to. Roles that somebody \
+                 would get are shown to them, to whoever asked for it, and to whoever reads everybody.",
             )
             .query(
                 "status",
@@ -212,14 +231,17 @@ pub(crate) mod docs {
                  Nor by whoever gave the maker their role, or was given theirs by the maker, directly or \
                  through others (`not_independent`). \
                  Nothing was kept back while it waited: the ledger looks at the accounts and the funds \
-                 now. What it refuses stays pending; repeat with another key when that is mended.",
+                 now. What it refuses stays pending; repeat with another key when that is mended. \
+                 Roles (`role_grant`) are decided under `user:update`, by whoever could give them \
+                 (`privilege_escalation`), never by the person who gets them, and given as long as that \
+                 person still holds what they held (`roles_changed`).",
             )
             .body::<Decision>(json!({ "note": "Checked with the customer by telephone" }))
             .body_optional()
             .moves_money()
             .answer_with(200, "The approval as it is now.", &Approval::approved_example())
             .etag()
-            .problem(403, &["permission_denied", "not_independent"])
+            .problem(403, &["permission_denied", "not_independent", "privilege_escalation"])
             .problem(412, &["approval_changed"])
             .problem(
                 422,
@@ -229,6 +251,8 @@ pub(crate) mod docs {
                     "approval_tampered",
                     "already_approved",
                     "maker_not_permitted",
+                    "roles_changed",
+                    "last_administrator",
                     "insufficient_funds",
                     "amount_too_large",
                     "account_frozen",
@@ -256,7 +280,10 @@ pub(crate) mod docs {
 
     pub(crate) fn reject() -> Doc {
         Doc::new("reject", "approvals", "Rejects what waits; nothing moves")
-            .describe("Never by whoever ordered it, nor by a party to either account.")
+            .describe(
+                "Never by whoever ordered it, nor by a party to either account, nor by the person who would \
+                 get the roles.",
+            )
             .body::<Decision>(json!({ "note": "The invoice is not known to the customer" }))
             .body_optional()
             .moves_money()

@@ -141,7 +141,7 @@ pub(crate) mod docs {
                 403,
                 &["permission_denied", "own_role", "privilege_escalation", "step_up_required"],
             )
-            .problem(422, &["validation_failed", "system_role"])
+            .problem(422, &["validation_failed", "system_role", "approval_required"])
     }
 
     pub(crate) fn remove() -> Doc {

@@ -204,6 +204,11 @@ pub(crate) mod docs {
 
     pub(crate) fn create() -> Doc {
         Doc::new("createUser", "users", "Makes a user")
+            .describe(
+                "Where the tenant's policy demands it (`role_grant_approvals`), a role that reaches beyond \
+                 its holder's own waits for others: `pending_roles` says which approval. Until then they \
+                 hold the least role there is.",
+            )
             .body::<CreateUser>(json!({
                 "username": "new.officer", "password": "as chosen", "role": "officer",
                 "email": "new.officer@bank.example",
@@ -213,7 +218,16 @@ pub(crate) mod docs {
             .etag()
             .problem(403, &["permission_denied", "privilege_escalation"])
             .problem(409, &["username_taken", "email_taken"])
-            .problem(422, &["validation_failed", "unknown_role", "referral_code_unknown"])
+            .problem(
+                422,
+                &[
+                    "validation_failed",
+                    "unknown_role",
+                    "referral_code_unknown",
+                    "approval_required",
+                    "too_many_pending",
+                ],
+            )
     }
 
     pub(crate) fn read() -> Doc {
@@ -222,6 +236,11 @@ pub(crate) mod docs {
 
     pub(crate) fn change() -> Doc {
         Doc::new("changeUser", "users", "Changes, disables or enables a user")
+            .describe(
+                "Where the tenant's policy demands it (`role_grant_approvals`), a role that reaches beyond \
+                 its holder's own waits for others: `pending_roles` says which approval. The rest of \
+                 the change is made at once, and so are roles that are only taken away.",
+            )
             .body::<ChangeUser>(json!({ "is_active": false }))
             .if_match()
             .answers::<User>(200, "The user as they are now.")
@@ -230,7 +249,13 @@ pub(crate) mod docs {
             .problem(409, &["email_taken"])
             .problem(
                 422,
-                &["validation_failed", "unknown_role", "last_administrator", "confirmation_needed"],
+                &[
+                    "validation_failed",
+                    "unknown_role",
+                    "last_administrator",
+                    "confirmation_needed",
+                    "too_many_pending",
+                ],
             )
     }
 

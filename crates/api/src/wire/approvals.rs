@@ -1,6 +1,6 @@
 //! Approvals on the wire.
 
-use banking::Approval as Stored;
+use approvals::Approval as Stored;
 use operation::{OperationError, Reply};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,11 +25,11 @@ pub(crate) const DECISIONS_MAX: usize = 100;
 pub(crate) struct Approval {
     /// Its id.
     pub(crate) id: Uuid,
-    /// `transfer`: one over the tenant's ceiling.
+    /// `transfer`: one over the tenant's ceiling; `role_grant`: roles for somebody.
     pub(crate) kind: String,
     /// `pending` may become `approved`, `rejected` or `expired`; those three are final.
     pub(crate) status: String,
-    /// The id that what is approved will have: of a transfer, the transfer's.
+    /// What it is about: the id that the transfer will have, or the person who gets the roles.
     pub(crate) object_id: Uuid,
     /// The account that is to be debited.
     pub(crate) from_account_id: Option<Uuid>,
@@ -60,7 +60,7 @@ pub(crate) struct Approval {
     pub(crate) decided_at: Option<String>,
     /// What whoever decided says to it.
     pub(crate) decision_note: Option<String>,
-    /// The transfer that was posted.
+    /// What came of it: the transfer that was posted, or the person who has the roles.
     pub(crate) result_id: Option<Uuid>,
     /// Counts its changes; its `ETag`.
     pub(crate) version: i64,
@@ -75,8 +75,8 @@ pub(crate) struct Agreement {
     pub(crate) at: String,
 }
 
-impl From<banking::Agreement> for Agreement {
-    fn from(given: banking::Agreement) -> Self {
+impl From<approvals::Agreement> for Agreement {
+    fn from(given: approvals::Agreement) -> Self {
         Self { by: given.by, at: instant(given.at) }
     }
 }

@@ -106,6 +106,8 @@ pub(crate) struct User {
     pub(crate) role: String,
     /// Every role, the primary one first.
     pub(crate) roles: Vec<String>,
+    /// The roles that they get when others have agreed to it (`/v1/approvals`).
+    pub(crate) pending_roles: Option<PendingRoles>,
     /// Whether they may sign in.
     pub(crate) is_active: bool,
     /// Whether a second factor is asked for.
@@ -134,6 +136,21 @@ pub(crate) struct User {
     pub(crate) updated_at: String,
 }
 
+/// Roles that wait for others to agree.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PendingRoles {
+    /// The approval.
+    pub(crate) approval_id: Uuid,
+    /// Every role that they would hold, the primary one first.
+    pub(crate) roles: Vec<String>,
+}
+
+impl From<identity::PendingRoles> for PendingRoles {
+    fn from(waiting: identity::PendingRoles) -> Self {
+        Self { approval_id: waiting.approval_id, roles: waiting.roles }
+    }
+}
+
 impl From<UserRecord> for User {
     fn from(user: UserRecord) -> Self {
         Self {
@@ -146,6 +163,7 @@ impl From<UserRecord> for User {
             full_name: user.full_name,
             role: user.role,
             roles: user.roles,
+            pending_roles: user.pending_roles.map(PendingRoles::from),
             is_active: user.is_active,
             mfa_enabled: user.mfa_enabled,
             department: user.department,
@@ -175,6 +193,7 @@ impl Example for User {
             full_name: Some("Petr Svoboda".to_owned()),
             role: "officer".to_owned(),
             roles: vec!["officer".to_owned()],
+            pending_roles: None,
             is_active: true,
             mfa_enabled: false,
             department: None,

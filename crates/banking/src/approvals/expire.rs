@@ -3,6 +3,7 @@
 //! Nobody waits for it: an approval whose time is over can no longer be decided and
 //! reads as expired. Repeatable, and harmless beside its twin on another node.
 
+use ::approvals::{ApprovalStatus, RESOURCE};
 use access::Permission;
 use audit::EventType;
 use operation::{Applied, Call, Command, OperationError, Operations, command::Outcome, event};
@@ -10,8 +11,6 @@ use serde_json::json;
 use tenancy::{DbError, OpContext, Query, TenantTx};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
-
-use super::{ApprovalStatus, RESOURCE};
 
 const DUE: &str = tenancy::sql!("banking/approvals.sql", "due");
 const EXPIRE: &str = tenancy::sql!("banking/approvals.sql", "expire");

@@ -1,8 +1,7 @@
-//! Four eyes: orders that one person gives and another has to approve before they are
-//! done. Today transfers over the tenant's ceiling ([`ApprovalKind`] is where others
-//! come in).
+//! Four eyes over transfers above the tenant's ceiling, and the list of all that waits,
+//! whatever it is about. What every kind has in common is the crate `approvals`'.
 //!
-//! Owns what waits, what it is bound to, who may decide, and what becomes of it.
+//! Owns which transfers wait and what becomes of them, and who reads what in the list.
 //!
 //! Decided as banks do it:
 //! - an order waits where its amount is **greater** than the ceiling that holds at the
@@ -42,24 +41,19 @@ mod admission;
 mod ceiling;
 mod decide;
 mod expire;
-mod model;
 mod payload;
 mod request;
 mod view;
 
 use access::{Permission, Resource};
-use jiff::SignedDuration;
 use operation::Target;
 use tenancy::{DbError, OpContext, TenantTx};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+pub use ::approvals::{Agreement, Approval, ApprovalKind, ApprovalStatus, LIFETIME, PENDING_MAX};
 pub use decide::{ApproveRequest, RejectRequest};
 pub use expire::{ExpireApprovals, expire_due};
-pub use model::{
-    Agreement, Approval, ApprovalKind, ApprovalStatus, TRANSITIONS, UnknownApprovalName,
-};
-pub use request::PENDING_MAX;
 pub use view::{ApprovalFilter, ApprovalList, ApprovalView};
 
 pub(crate) use admission::{Admission, Orders, Used, session_to_prove_in, unproven};
@@ -67,13 +61,9 @@ pub(crate) use ceiling::{CEILING, Ceiling, approval_required};
 pub(crate) use request::Requests;
 pub(crate) use view::TRANSFER;
 
-/// How long an order waits for a second person.
-pub const LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
-
 const FACTS: &str = tenancy::sql!("banking/approvals.sql", "facts");
-const RESOURCE: &str = "approval";
 
-/// The facts of a decision on an approval that the path names.
+/// The facts of a decision on an approval of a transfer that the path names.
 async fn path_target(
     transaction: &TenantTx,
     context: &OpContext,

@@ -1,19 +1,10 @@
-//! The order that waits, its canonical form, and the hash that is approved.
-//!
-//! What is hashed is more than the order: tenant, approval, the id of what will come of
-//! it, maker and both instants stand beside it, so that an order moved into another row,
-//! given to another maker or kept alive beyond its time is another order.
+//! A transfer that waits, as it was ordered, and whether it still is what was ordered.
 
-use audit::canonical;
-use jiff::Timestamp;
+use ::approvals::{Approval, Binding};
 use ledger::Posting;
 use money::Currency;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use tenancy::DbError;
 use uuid::Uuid;
-
-use super::{Approval, model::hexadecimal};
 
 /// A transfer as it was ordered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,8 +36,7 @@ impl OrderedTransfer {
     /// The order of an approval, where every byte of it is what its maker has ordered;
     /// none where anything was changed since, in the order or beside it.
     pub(super) fn untampered(tenant: Uuid, approval: &Approval) -> Option<Self> {
-        let hash = Binding::of(tenant, approval).hash(&approval.payload).ok()?;
-        if hexadecimal(&hash) != approval.payload_hash {
+        if !Binding::holds(tenant, approval) {
             return None;
         }
         let order: Self = serde_json::from_value(approval.payload.clone()).ok()?;
@@ -62,56 +52,6 @@ impl OrderedTransfer {
     }
 }
 
-/// What an order is bound to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Binding {
-    pub(super) tenant_id: Uuid,
-    pub(super) approval_id: Uuid,
-    pub(super) kind: &'static str,
-    pub(super) object_id: Uuid,
-    pub(super) requested_by: Uuid,
-    pub(super) requested_at: Timestamp,
-    pub(super) expires_at: Timestamp,
-    pub(super) required: i16,
-}
-
-impl Binding {
-    fn of(tenant_id: Uuid, approval: &Approval) -> Self {
-        Self {
-            tenant_id,
-            approval_id: approval.id,
-            kind: approval.kind.as_str(),
-            object_id: approval.object_id,
-            requested_by: approval.requested_by,
-            requested_at: approval.requested_at,
-            expires_at: approval.expires_at,
-            required: approval.required,
-        }
-    }
-
-    /// SHA-256 over the canonical JSON (RFC 8785) of an order and this.
-    pub(super) fn hash(&self, payload: &Value) -> Result<[u8; 32], DbError> {
-        // To the microsecond, as the database keeps them.
-        let mut whole = json!({
-            "tenant_id": self.tenant_id,
-            "approval_id": self.approval_id,
-            "kind": self.kind,
-            "object_id": self.object_id,
-            "requested_by": self.requested_by,
-            "requested_at": format!("{:.6}", self.requested_at),
-            "expires_at": format!("{:.6}", self.expires_at),
-            "payload": payload,
-        });
-        // Orders from before there was a choice need one, and their hashes say nothing of it.
-        if self.required != 1 {
-            whole["required"] = json!(self.required);
-        }
-        let bytes =
-            canonical::to_vec(&whole).map_err(|error| DbError::Corrupt(error.to_string()))?;
-        Ok(vault::primitives::sha256(&bytes))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -120,8 +60,9 @@ mod tests {
     use serde_json::{Value, json};
     use uuid::Uuid;
 
-    use super::{Binding, OrderedTransfer};
-    use crate::approvals::{Approval, ApprovalKind, ApprovalStatus, model::hexadecimal};
+    use ::approvals::{Approval, ApprovalKind, ApprovalStatus, Binding, hexadecimal};
+
+    use super::OrderedTransfer;
 
     const TENANT: Uuid = Uuid::from_u128(1);
 

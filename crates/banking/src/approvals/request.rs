@@ -2,27 +2,22 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use ::approvals::{
+    ApprovalKind, ApprovalStatus, Binding, LIFETIME, PENDING_MAX, PENDING_OF_MAKERS, RESOURCE,
+    hexadecimal, too_many_pending,
+};
 use audit::{AuditEvent, EventType};
 use jiff::Timestamp;
 use ledger::Posting;
-use operation::{Failure, Refusal, RefusalKind, event};
+use operation::{Failure, event};
 use serde_json::{Value, json};
 use tenancy::{DbError, OpContext, TenantTx};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{
-    ApprovalKind, ApprovalStatus, LIFETIME, RESOURCE,
-    model::hexadecimal,
-    payload::{Binding, OrderedTransfer},
-};
+use super::payload::OrderedTransfer;
 
 const INSERT: &str = tenancy::sql!("banking/approvals.sql", "insert_approvals");
-const PENDING: &str = tenancy::sql!("banking/approvals.sql", "pending_of_makers");
-
-/// Orders of one maker that may wait at once: nothing is held for them and no balance is
-/// asked, so that without a bound one person could bury everybody's inbox.
-pub const PENDING_MAX: i64 = 100;
 
 /// The orders of one batch that have to wait, as the arrays of one insert.
 #[derive(Default)]
@@ -55,7 +50,7 @@ impl Requests {
             return Ok(Self::default());
         }
         let makers: Vec<Uuid> = makers.into_iter().collect();
-        let rows = transaction.query(PENDING, &[&transaction.tenant(), &makers]).await?;
+        let rows = transaction.query(PENDING_OF_MAKERS, &[&transaction.tenant(), &makers]).await?;
         let pending = rows
             .iter()
             .map(|row| Ok((row.try_get("requested_by")?, row.try_get("pending")?)))
@@ -146,9 +141,4 @@ impl Requests {
         ];
         transaction.execute(INSERT, &parameters).await.map(drop)
     }
-}
-
-fn too_many_pending() -> Refusal {
-    let detail = format!("{PENDING_MAX} of your orders wait for a second person already");
-    Refusal::new(RefusalKind::Rule, "too_many_pending", detail)
 }

@@ -1,16 +1,17 @@
 //! Reading approvals: one, and lists confined to what the actor may see. Their makers
 //! see their own, whoever is a party to an account what is asked of its money, and
-//! whoever reads all transactions all of them.
+//! whoever reads all transactions all of them. Roles that somebody would be given are shown to
+//! them, to their maker and to whoever reads everybody of the tenant.
 
-use access::{Permission, Scope};
+use ::approvals::{Approval, ApprovalKind, ApprovalStatus, RESOURCE};
+use access::{Permission, Resource, Scope};
 use operation::{Found, Page, PageRequest, View, read::ViewFailure};
 use serde_json::{Value, json};
-use tenancy::{Database, OpContext, Query};
+use tenancy::{Database, DbError, OpContext, Query};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Approval, ApprovalKind, ApprovalStatus, RESOURCE};
-use crate::{accounts::resource_of, paging::Position};
+use crate::paging::Position;
 
 const APPROVAL: &str = tenancy::sql!("banking/approvals.sql", "approval");
 const LIST_ALL: &str = tenancy::sql!("banking/approvals.sql", "list_all");
@@ -68,8 +69,16 @@ impl View for ApprovalView {
         let Some(row) = rows.first() else {
             return Ok(Found::Missing);
         };
-        let resource = resource_of(row, Permission::TransactionRead, self.approval_id)?;
-        Ok(Found::Object { value: Approval::from_row(row)?, resource })
+        let value = Approval::from_row(row)?;
+        let is_own: bool = row.try_get("owned").map_err(DbError::from)?;
+        let is_of_roles = value.kind == ApprovalKind::RoleGrant;
+        let reads_people = context.actor.is_system() || context.actor.sees_all_users;
+        if is_of_roles && !is_own && !reads_people {
+            return Ok(Found::Missing);
+        }
+        let resource = Resource::for_permission(Permission::TransactionRead, Some(value.id))
+            .owned(is_own || is_of_roles);
+        Ok(Found::Object { value, resource })
     }
 }
 
@@ -98,14 +107,14 @@ impl View for ApprovalList {
         let status = self.filter.status.map(ApprovalStatus::as_str);
         let kind = self.filter.kind.map(ApprovalKind::as_str);
         let fetch = self.page.fetch();
-        let all: [&(dyn ToSql + Sync); 7] =
-            [&tenant, &bound.created_at, &bound.id, &status, &kind, &fetch, &actor];
+        let people = context.actor.is_system() || context.actor.sees_all_users;
+        let all: [&(dyn ToSql + Sync); 8] =
+            [&tenant, &bound.created_at, &bound.id, &status, &kind, &fetch, &people, &actor];
+        let own: [&(dyn ToSql + Sync); 8] =
+            [&tenant, &bound.created_at, &bound.id, &status, &kind, &fetch, &actor, &people];
         // Everything narrower than "all" is "own": accounts know no other scope.
-        let query = if scope.is_all() {
-            Query::new(LIST_ALL, &all[..6])
-        } else {
-            Query::new(LIST_OWN, &all)
-        };
+        let query =
+            if scope.is_all() { Query::new(LIST_ALL, &all) } else { Query::new(LIST_OWN, &own) };
         let rows = database.read(context, &[query]).await?.pop().unwrap_or_default();
         let approvals: Vec<Approval> =
             rows.iter().map(Approval::from_row).collect::<Result<_, _>>()?;

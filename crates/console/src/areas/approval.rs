@@ -1,17 +1,22 @@
-//! What waits for a second person, decided: one order on the page of its movement, or many
+//! What waits for a second person, decided: one order on the page of its movement or of the
+//! person it is about, or many
 //! that were marked in the list, after they were shown once more.
 //!
 //! Refuses to say who may decide: banking does, and what it refuses is said here in words.
 
 use access::Permission;
+use approvals::{Approval, ApprovalKind, ApprovalStatus, Decision};
 use askama::Template;
 use axum::extract::Path;
-use banking::{Account, Approval, ApprovalStatus, ApprovalView, ApproveRequest, RejectRequest};
+use banking::{Account, ApprovalView, ApproveRequest, RejectRequest};
 use http::StatusCode;
 use operation::{Call, Command, OperationError, Refusal, RefusalKind, Reply};
 use uuid::Uuid;
 
-use super::{approvals, moving, transfers, under_way};
+use super::{
+    approvals::{self as inbox, place_of},
+    moving, transfers, under_way, user,
+};
 use crate::{
     fault::{Answer, Fault},
     kit::{self, Markup},
@@ -70,7 +75,7 @@ pub(super) struct Asked {
 #[template(path = "areas/approvals_many.html")]
 struct Many {
     page: Page,
-    lines: Vec<approvals::Line>,
+    lines: Vec<inbox::Line>,
     totals: Vec<Markup>,
     once: String,
 }
@@ -79,7 +84,7 @@ struct Many {
 #[template(path = "areas/approvals_done.html")]
 struct Done {
     page: Page,
-    lines: Vec<(approvals::Line, Result<&'static str, String>)>,
+    lines: Vec<(inbox::Line, Result<&'static str, String>)>,
 }
 
 impl Waiting {
@@ -91,7 +96,7 @@ impl Waiting {
         let may = visitor.may(Permission::TransactionApprove);
         let by = approval.decided_by;
         let agreed = approval.approvals.iter().map(|given| given.by);
-        let names = approvals::names(visitor, agreed.chain(by).collect()).await?;
+        let names = inbox::names(visitor, agreed.chain(by).collect()).await?;
         let name =
             |id: Uuid| names.iter().find(|(one, _)| *one == id).map(|(_, name)| name.clone());
         let me = visitor.context().actor.id;
@@ -106,7 +111,7 @@ impl Waiting {
             _ => None,
         };
         Ok(Self {
-            path: format!("{}/{id}", approvals::PATH),
+            path: format!("{}/{id}", inbox::PATH),
             back: format!("/transfers/{}", approval.object_id),
             from: side(visitor, approval.from_account_id).await?,
             to: side(visitor, approval.to_account_id).await?,
@@ -136,10 +141,10 @@ async fn side(visitor: &Visitor, id: Option<Uuid>) -> Result<Option<Side>, Fault
     Ok(Some(Side { account_id: id, number: account_number, owner }))
 }
 
-/// `GET /approvals/{id}` and of its decisions: to the movement that it is about.
+/// `GET /approvals/{id}` and of its decisions: to the movement or person that it is about.
 pub(crate) async fn show(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
     let approval = visitor.read(&ApprovalView { approval_id: id }).await?;
-    visitor.redirect(&format!("/transfers/{}", approval.object_id))
+    visitor.redirect(&place_of(&approval))
 }
 
 /// `POST /approvals/{id}/approve`.
@@ -155,18 +160,21 @@ pub(crate) async fn reject(visitor: Visitor, Path(id): Path<Uuid>, form: Params)
 async fn decide(visitor: &Visitor, id: Uuid, form: &Params, verdict: Verdict) -> Answer {
     let once = visitor.once_of(form)?;
     let approval = visitor.read(&ApprovalView { approval_id: id }).await?;
-    let place = format!("/transfers/{}", approval.object_id);
     let seen = form.get("payload_hash").map(str::to_owned);
-    match say(visitor, (id, seen), form.get("note"), verdict, once).await {
-        Ok(done) => visitor.redirect_saying(&place, said(&done.output)),
+    match say(visitor, (&approval, seen), form.get("note"), verdict, once).await {
+        Ok(done) => visitor.redirect_saying(&place_of(&approval), said(&done.output)),
         Err(OperationError::Refused(refusal)) if under_way::is_under_way(&refusal) => {
             let tail = if verdict == Verdict::Approve { "approve" } else { "reject" };
-            under_way::draw(visitor, &format!("{}/{id}/{tail}", approvals::PATH), form)
+            under_way::draw(visitor, &format!("{}/{id}/{tail}", inbox::PATH), form)
         }
         Err(OperationError::Refused(refusal)) if is_for_the_page(&refusal) => {
             let status = StatusCode::from_u16(refusal.kind.status());
             let status = status.unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
-            let asked = Asked { refused: Some(words(refusal)), dialog: String::new() };
+            let refused = Some(words(refusal));
+            if approval.kind == ApprovalKind::RoleGrant {
+                return user::draw(visitor, approval.object_id, (refused, status)).await;
+            }
+            let asked = Asked { refused, dialog: String::new() };
             transfers::draw_waiting(visitor, approval.object_id, asked, status).await
         }
         Err(error) => Err(error.into()),
@@ -174,21 +182,26 @@ async fn decide(visitor: &Visitor, id: Uuid, form: &Params, verdict: Verdict) ->
 }
 
 fn said(approval: &Approval) -> &'static str {
-    match approval.status {
-        ApprovalStatus::Approved => "Approved: the money has moved",
-        ApprovalStatus::Pending => "You agreed: it waits for somebody else as well",
-        ApprovalStatus::Rejected | ApprovalStatus::Expired => "Rejected: nothing moves",
+    match (approval.status, approval.kind) {
+        (ApprovalStatus::Approved, ApprovalKind::Transfer) => "Approved: the money has moved",
+        (ApprovalStatus::Approved, ApprovalKind::RoleGrant) => "Approved: they hold the roles",
+        (ApprovalStatus::Pending, _) => "You agreed: it waits for somebody else as well",
+        (_, ApprovalKind::Transfer) => "Rejected: nothing moves",
+        (_, ApprovalKind::RoleGrant) => "Rejected: their roles stay as they are",
     }
 }
 
 async fn say(
     visitor: &Visitor,
-    (approval_id, payload_hash): (Uuid, Option<String>),
+    (approval, payload_hash): (&Approval, Option<String>),
     note: Option<&str>,
     verdict: Verdict,
     once: String,
 ) -> Result<Reply<Approval>, OperationError> {
-    let note = note.map(str::to_owned);
+    let (approval_id, note) = (approval.id, note.map(str::to_owned));
+    if approval.kind == ApprovalKind::RoleGrant {
+        return give(visitor, Decision { approval_id, payload_hash, note }, verdict, once).await;
+    }
     match verdict {
         Verdict::Approve => {
             let operations = visitor.console.operations.clone();
@@ -201,6 +214,28 @@ async fn say(
     }
 }
 
+/// Roles are decided at identity's desk.
+async fn give(
+    visitor: &Visitor,
+    decision: Decision,
+    verdict: Verdict,
+    once: String,
+) -> Result<Reply<Approval>, OperationError> {
+    let (identity, context) = (&visitor.console.identity, visitor.context());
+    let say = || async {
+        let (key, decision) = (Some(once.clone()), decision.clone());
+        match verdict {
+            Verdict::Approve => identity.approve_role_grant(context, key, decision).await,
+            Verdict::Reject => identity.reject_role_grant(context, key, decision).await,
+        }
+    };
+    under_way::settled(say, is_still_under_way).await
+}
+
+fn is_still_under_way<T>(done: &Result<T, OperationError>) -> bool {
+    matches!(done, Err(OperationError::Refused(refusal)) if under_way::is_under_way(refusal))
+}
+
 async fn run<C: Command + Clone>(
     visitor: &Visitor,
     command: C,
@@ -208,18 +243,16 @@ async fn run<C: Command + Clone>(
 ) -> Result<Reply<C::Output>, OperationError> {
     let context = visitor.context().clone();
     let call = Call { context, idempotency_key: Some(once), command };
-    under_way::settled(
-        || visitor.console.operations.run_one(call.clone()),
-        |done| matches!(done, Err(OperationError::Refused(refusal)) if under_way::is_under_way(refusal)),
-    )
-    .await
+    let run = || visitor.console.operations.run_one(call.clone());
+    under_way::settled(run, is_still_under_way).await
 }
 
 /// Whether the page can say it; a factor that is due is asked for elsewhere.
 fn is_for_the_page(refusal: &Refusal) -> bool {
     match refusal.kind {
         RefusalKind::Denied => {
-            matches!(refusal.code.as_ref(), "permission_denied" | "not_independent")
+            let said = ["permission_denied", "not_independent", "privilege_escalation"];
+            said.contains(&refusal.code.as_ref())
         }
         RefusalKind::Rule | RefusalKind::Conflict | RefusalKind::PreconditionFailed => true,
         _ => false,
@@ -230,12 +263,19 @@ fn is_for_the_page(refusal: &Refusal) -> bool {
 fn words(refusal: Refusal) -> String {
     let said = match refusal.code.as_ref() {
         "permission_denied" => {
-            "Whoever ordered it, or is a party to one of the accounts, does not decide it. \
-             Somebody else has to."
+            "Whoever ordered it, is a party to one of the accounts or would get the roles does not \
+             decide it. Somebody else has to."
         }
         "not_independent" => {
             "One of you gave the other their role, so you do not count as two people. Somebody \
              else has to decide."
+        }
+        "privilege_escalation" => {
+            "Some of these roles hold more than you do. Whoever decides could give them, too."
+        }
+        "roles_changed" => {
+            "They hold other roles than when this was asked for. Reject it; it can be asked for \
+             again."
         }
         "already_approved" => "You have agreed to it already. Somebody else has to as well.",
         "approval_changed" => {
@@ -264,32 +304,32 @@ fn words(refusal: Refusal) -> String {
 
 /// `GET` of what only a form is sent to.
 pub(crate) async fn begin(visitor: Visitor) -> Answer {
-    visitor.redirect(approvals::PATH)
+    visitor.redirect(inbox::PATH)
 }
 
 /// `POST /approvals/review`: nothing is decided; what was marked is shown once more.
 pub(crate) async fn review(visitor: Visitor, form: Params) -> Answer {
-    if !visitor.may(Permission::TransactionApprove) {
+    if !inbox::may_decide_some(&visitor) {
         return Err(Fault::denied());
     }
     let marked = marked(&visitor, &form).await?;
     if marked.is_empty() {
-        return visitor.redirect_saying(approvals::PATH, "Mark what you want to decide first");
+        return visitor.redirect_saying(inbox::PATH, "Mark what you want to decide first");
     }
     let page = visitor
         .page("Decide what you marked")
         .lead("Nothing is decided yet. Each is decided by itself: one that is refused stops no other.")
-        .crumb("Approvals", approvals::PATH)
+        .crumb("Approvals", inbox::PATH)
         .api("/v1/approvals?status=pending");
     let totals = totals(&marked);
-    let lines = approvals::lines(&visitor, marked).await?;
+    let lines = inbox::lines(&visitor, marked).await?;
     visitor.show(&Many { page, lines, totals, once: visitor.once() })
 }
 
 /// `POST /approvals/decide`: each under a key of its own, so that a form sent twice is done
 /// once.
 pub(crate) async fn decide_many(visitor: Visitor, form: Params) -> Answer {
-    if !visitor.may(Permission::TransactionApprove) {
+    if !inbox::may_decide_some(&visitor) {
         return Err(Fault::denied());
     }
     let once = visitor.once_of(&form)?;
@@ -307,7 +347,7 @@ pub(crate) async fn decide_many(visitor: Visitor, form: Params) -> Answer {
             (id == approval.id.to_string()).then(|| hash.to_owned())
         });
         let seen = Some(seen.ok_or_else(|| Fault::malformed("seen"))?);
-        let order = (approval.id, seen);
+        let order = (approval, seen);
         outcomes.push(match say(&visitor, order, form.get("note"), verdict, key).await {
             Ok(done) => Ok(said(&done.output)),
             Err(OperationError::Refused(refusal)) if is_for_the_page(&refusal) => {
@@ -316,11 +356,9 @@ pub(crate) async fn decide_many(visitor: Visitor, form: Params) -> Answer {
             Err(error) => return Err(error.into()),
         });
     }
-    let page = visitor
-        .page("What became of them")
-        .crumb("Approvals", approvals::PATH)
-        .api("/v1/approvals");
-    let lines = approvals::lines(&visitor, marked).await?;
+    let page =
+        visitor.page("What became of them").crumb("Approvals", inbox::PATH).api("/v1/approvals");
+    let lines = inbox::lines(&visitor, marked).await?;
     visitor.show(&Done { page, lines: lines.into_iter().zip(outcomes).collect() })
 }
 

@@ -230,8 +230,8 @@ async fn waiting(visitor: &Visitor) -> Result<Figure, Fault> {
     let value = Markup::made(format!("<a href=\"/approvals\">{}{more}</a>", found.data.len()));
     let note = match found.data.len() {
         0 => "Nothing waits",
-        1 => "Transfer, for a second person",
-        _ => "Transfers, for a second person",
+        1 => "Order, for a second person",
+        _ => "Orders, for a second person",
     };
     Ok(Figure { label: "Waiting for approval", value, note: note.to_owned() })
 }

@@ -99,7 +99,7 @@ pub(crate) async fn show(visitor: Visitor) -> Answer {
 }
 
 /// `1 change waits`; empty where none does.
-async fn waiting(visitor: &Visitor) -> Result<String, Fault> {
+pub(super) async fn waiting(visitor: &Visitor) -> Result<String, Fault> {
     let filter = PolicyChangeFilter { status: Some(PolicyChangeStatus::Pending) };
     let page = operation::PageRequest::default();
     let found = visitor.console.identity.policy_changes(visitor.context(), filter, &page).await?;

@@ -7,6 +7,7 @@
 use access::Permission;
 use askama::Template;
 use axum::extract::Path;
+use banking::ApprovalView;
 use http::StatusCode;
 use identity::{LockReason, Method, ResetRequest, UserRecord, UserUpdate};
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use operation::{OperationError, PageRequest, Refusal, RefusalKind};
 use uuid::Uuid;
 
 use super::{
-    sessions,
+    approvals, sessions,
     users::{self, Waiting, all_waiting, demand, manages},
 };
 use crate::{
@@ -46,10 +47,54 @@ struct One {
     sessions: Option<Vec<sessions::Line>>,
     more_sessions: bool,
     waits: Option<Waiting>,
+    grant: Option<Grant>,
     reasons: Vec<(&'static str, String)>,
     may: May,
     is_self: bool,
     refused: Option<String>,
+}
+
+/// Roles that wait for others to agree.
+struct Grant {
+    roles: String,
+    /// Where its decisions are sent to; none of who may not see the order.
+    path: String,
+    payload_hash: String,
+    requested_by: Option<String>,
+    ends: kit::Markup,
+    agreed: Option<(usize, i16)>,
+    may_approve: bool,
+    may_reject: bool,
+    once: String,
+}
+
+impl Grant {
+    async fn of(visitor: &Visitor, user: &UserRecord) -> Result<Option<Self>, Fault> {
+        let Some(waiting) = &user.pending_roles else { return Ok(None) };
+        if !visitor.may(Permission::TransactionRead) {
+            return Ok(None);
+        }
+        let view = ApprovalView { approval_id: waiting.approval_id };
+        let approval = visitor.read(&view).await?;
+        let names = approvals::names(visitor, vec![approval.requested_by]).await?;
+        let me = visitor.context().actor.id;
+        let may_reject = manages(visitor, Permission::UserUpdate)
+            && me != user.id
+            && me != approval.requested_by;
+        let has_agreed = approval.approvals.iter().any(|given| given.by == me);
+        Ok(Some(Self {
+            roles: approvals::roles_of(&approval),
+            path: format!("{}/{}", approvals::PATH, approval.id),
+            requested_by: names.into_iter().next().map(|(_, name)| name),
+            ends: kit::time(approval.expires_at, &visitor.zone()),
+            agreed: (approval.required > 1)
+                .then_some((approval.approvals.len(), approval.required)),
+            payload_hash: approval.payload_hash,
+            may_approve: may_reject && !has_agreed,
+            may_reject,
+            once: visitor.once(),
+        }))
+    }
 }
 
 /// Which of the buttons are drawn.
@@ -293,7 +338,7 @@ pub(crate) async fn restore(visitor: Visitor, Path(id): Path<Uuid>) -> Answer {
     visitor.redirect_saying(&format!("/users/{id}"), said)
 }
 
-async fn draw(
+pub(super) async fn draw(
     visitor: &Visitor,
     id: Uuid,
     (refused, status): (Option<String>, StatusCode),
@@ -329,6 +374,7 @@ async fn draw(
         sessions,
         more_sessions,
         waits,
+        grant: Grant::of(visitor, &user).await?,
         reasons: LockReason::ALL
             .iter()
             .map(|one| (one.as_str(), kit::words(one.as_str())))

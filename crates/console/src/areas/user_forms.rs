@@ -188,6 +188,9 @@ pub(crate) async fn save(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -
         return visitor.redirect_saying(&to, "Nothing was different");
     }
     match identity.update_user(visitor.context(), id, expected, update).await {
+        Ok(saved) if saved.pending_roles.is_some() => {
+            visitor.redirect_saying(&to, "Saved. Other roles wait for others to agree")
+        }
         Ok(_) => visitor.redirect_saying(&to, "Changes saved"),
         Err(OperationError::Refused(refusal)) => {
             not_saved(&visitor, id, &form, (refusal, expected)).await

@@ -92,6 +92,7 @@ pub const POLICY_RULES: [(&str, Rule); 46] = [
     ("rate_limits.overall_per_hour", Rule::Whole(1, 60_000_000)),
     ("transfer_ceiling_minor", Rule::MaybeWhole(0, GREATEST)),
     ("transfer_approvals", Rule::Whole(1, 5)),
+    ("role_grant_approvals", Rule::Whole(0, 5)),
     ("transfer_step_up_minor", Rule::MaybeWhole(0, GREATEST)),
     ("self_registration", Rule::Flag),
     ("require_signature", Rule::Flag),

@@ -233,6 +233,7 @@ impl Command for ChangeRole {
                 .details(json!({ "changed": false }));
             return Ok(Applied { output: before, status: 200, events: vec![unchanged] });
         }
+        self.identity.check_widening(transaction, context, (&before, &role)).await?;
         let tenant = context.tenant_id();
         let permissions = as_json(&role.spelled_out())?;
         let one: [&(dyn ToSql + Sync); 2] = [&tenant, &self.role];

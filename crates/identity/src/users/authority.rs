@@ -6,7 +6,7 @@
 use access::{CustomRole, Permission, RoleDefinition, Scope};
 use operation::{Failure, Refusal, RefusalKind};
 use tenancy::{Blueprint, DbError, OpContext, Query, TenantTx};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use crate::Identity;
@@ -108,21 +108,31 @@ impl Identity {
         let operations = &self.inner.operations;
         let held = |permission| operations.assured(context, permission);
         system.into_iter().try_for_each(|role| self.check_system_role(context, role, held))?;
-        if custom.is_empty() {
-            return Ok(());
-        }
-        // Two statements: the second one sees what whoever held the lock has written.
-        let parameters: [&(dyn ToSql + Sync); 2] = [&transaction.tenant(), &custom];
-        transaction.query(SHARE, &parameters).await?;
-        let rows = transaction.query(DEFINITIONS, &parameters).await?;
-        if rows.len() < custom.len() {
-            return Err(unknown_role().into());
-        }
-        for row in rows {
-            let definition: String = row.try_get("definition").map_err(DbError::from)?;
-            self.check_reach(context, &stored_role(&definition)?)?;
+        for role in self.custom_roles_of(transaction, &custom).await? {
+            self.check_reach(context, &role)?;
         }
         Ok(())
+    }
+
+    /// The tenant's custom roles of these names, which nobody changes meanwhile.
+    pub(super) async fn custom_roles_of(
+        &self,
+        transaction: &TenantTx,
+        names: &[&str],
+    ) -> Result<Vec<CustomRole>, Failure> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Two statements: the second one sees what whoever held the lock has written.
+        let parameters: [&(dyn ToSql + Sync); 2] = [&transaction.tenant(), &names];
+        transaction.query(SHARE, &parameters).await?;
+        let rows = transaction.query(DEFINITIONS, &parameters).await?;
+        if rows.len() < names.len() {
+            return Err(unknown_role().into());
+        }
+        let role = |row: &Row| stored_role(row.try_get("definition")?);
+        let roles: Result<_, DbError> = rows.iter().map(role).collect();
+        Ok(roles?)
     }
 
     /// Nobody writes, gives or takes a custom role of more than they hold whatever the

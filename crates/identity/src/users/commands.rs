@@ -20,6 +20,7 @@ use vault::{DataKey, blind_index};
 
 use super::{
     authority::{Hand, remember_hand},
+    grants::OrderedRoles,
     model::{NewUser, UserRecord, UserUpdate, email_key, username_key},
     read,
 };
@@ -99,22 +100,39 @@ impl Command for CreateUser {
     ) -> Result<Applied<Created>, Failure> {
         let roles = [self.user.role.as_str()];
         self.identity.check_grants(transaction, context, &roles).await?;
+        let none: (&[String], &[&str]) = (&[], &roles);
+        let required = self.identity.approvals_of_grant(transaction, context, none).await?;
+        // Somebody new holds as little as there is until others have agreed to more.
+        let role = match required {
+            Some(_) => self.identity.interim_role(context)?,
+            None => self.user.role.as_str(),
+        };
         // There are no organisations yet, so every id of one names nothing.
         if self.user.organization_id.is_some() {
             return Err(Refusal::invisible("organization_id").into());
         }
         let referred_by = self.referrer(transaction, context).await?;
-        self.insert(transaction, context, (&self.user.username, Origin::Made { referred_by }))
-            .await?;
-        let event = event(context, EventType::UserCreation, Self::NAME, Self::RESOURCE)
+        let origin = Origin::Made { referred_by };
+        self.insert(transaction, context, (&self.user.username, role, origin)).await?;
+        let made = event(context, EventType::UserCreation, Self::NAME, Self::RESOURCE)
             .resource_id(self.id)
             .new_values(json!({
-                "role": self.user.role, "department": self.user.department,
+                "role": role, "department": self.user.department,
                 "organization_id": self.user.organization_id, "referred_by": referred_by,
             }))
             .personal_fields()
             .at_version(1);
-        Ok(Applied { output: Created { id: self.id }, status: 201, events: vec![event] })
+        let mut events = vec![made];
+        if let Some(required) = required {
+            let grant = OrderedRoles {
+                user_id: self.id,
+                user_version: 1,
+                roles_before: vec![role.to_owned()],
+                roles: vec![self.user.role.clone()],
+            };
+            events.push(grant.wait(transaction, context, (Self::NAME, required)).await?);
+        }
+        Ok(Applied { output: Created { id: self.id }, status: 201, events })
     }
 }
 
@@ -132,12 +150,13 @@ impl CreateUser {
         Ok(Some(row.try_get("id").map_err(DbError::from)?))
     }
 
-    /// Writes the person, under a name that need not be the one that was wished for.
+    /// Writes the person, under a name and in a role that need not be those that were wished
+    /// for.
     pub(super) async fn insert(
         &self,
         transaction: &TenantTx,
         context: &OpContext,
-        (username, origin): (&str, Origin),
+        (username, role, origin): (&str, &str, Origin),
     ) -> Result<(), Failure> {
         let (tenant, user) = (context.tenant_id(), &self.user);
         let keys = self.identity.inner.keyring.tenant_in(transaction).await.map_err(key_failure)?;
@@ -166,14 +185,14 @@ impl CreateUser {
             &phone.index,
             &name,
             &self.password_hash,
-            &user.role,
+            &role,
             &user.department,
             &user.organization_id,
             &code,
             &referred_by,
             &self_registered,
         ];
-        let grant: [&(dyn ToSql + Sync); 4] = [&tenant, &self.id, &user.role, &granted_by];
+        let grant: [&(dyn ToSql + Sync); 4] = [&tenant, &self.id, &role, &granted_by];
         let history_id = context.clock.new_id();
         let remember: [&(dyn ToSql + Sync); 4] =
             [&tenant, &self.id, &history_id, &self.password_hash];
@@ -220,28 +239,72 @@ impl Command for UpdateUser {
         let before =
             facts(transaction, context, self.user).await?.ok_or_else(Refusal::not_found)?;
         self.check_authority(transaction, context, &before.roles).await?;
+        let wanted = self.update.wanted_roles().unwrap_or_default();
+        let change = (before.roles.as_slice(), wanted.as_slice());
+        let required = self.identity.approvals_of_grant(transaction, context, change).await?;
+        let as_it_is = (before.roles.as_slice(), version);
+        let giver = Giver((!context.actor.is_system()).then_some(context.actor.id));
+        let Some(required) = required else {
+            let events = self.apply(transaction, context, as_it_is, giver).await?;
+            return Ok(Applied { output: (), status: 200, events });
+        };
+        let mut events = self.rest().apply(transaction, context, as_it_is, giver).await?;
+        let grant = OrderedRoles {
+            user_id: self.user,
+            user_version: version + 1,
+            roles: wanted.into_iter().map(str::to_owned).collect(),
+            roles_before: before.roles,
+        };
+        events.push(grant.wait(transaction, context, (Self::NAME, required)).await?);
+        Ok(Applied { output: (), status: 200, events })
+    }
+}
+
+/// In whose name roles are given; nobody's where the system itself gives them.
+#[derive(Clone, Copy)]
+pub(super) struct Giver(pub(super) Option<Uuid>);
+
+impl UpdateUser {
+    /// The change without the roles, which wait.
+    fn rest(&self) -> Self {
+        let update = UserUpdate { role: None, roles: None, ..self.update.clone() };
+        Self {
+            identity: self.identity.clone(),
+            user: self.user,
+            expected_version: self.expected_version,
+            update,
+        }
+    }
+
+    /// Writes what whoever asks for it may: of a person behind their lock, who holds these
+    /// roles at this version.
+    pub(super) async fn apply(
+        &self,
+        transaction: &TenantTx,
+        context: &OpContext,
+        (held, version): (&[String], i64),
+        giver: Giver,
+    ) -> Result<Vec<audit::AuditEvent>, Failure> {
         if self.ends_administration(context) {
-            let held = (self.user, before.roles.as_slice());
+            let held = (self.user, held);
             self.identity.keep_an_administrator(transaction, context, held).await?;
         }
         if self.update.email.is_set() || self.update.phone.is_set() {
             self.tell_old_addresses(transaction, context).await?;
         }
         self.write(transaction, context).await?;
-        self.apply_roles(transaction, context).await?;
+        self.apply_roles(transaction, giver).await?;
         if self.update.is_active == Some(false) {
             revoke_all(transaction, self.user, "disabled", None).await?;
-        } else if self.changes_roles(&before.roles) {
+        } else if self.changes_roles(held) {
             // A session was begun with what its owner could do then: they begin another.
             revoke_all(transaction, self.user, "role_changed", None).await?;
         }
-        let mut events = self.events(context, &before.roles, version + 1);
+        let mut events = self.events(context, held, version + 1);
         events.extend(self.end_mightier_keys(transaction, context).await?);
-        Ok(Applied { output: (), status: 200, events })
+        Ok(events)
     }
-}
 
-impl UpdateUser {
     /// Whoever could be reached so far hears that they cannot any more, and links that
     /// were sent there open nothing.
     async fn tell_old_addresses(
@@ -381,14 +444,9 @@ impl UpdateUser {
         Ok(())
     }
 
-    async fn apply_roles(
-        &self,
-        transaction: &TenantTx,
-        context: &OpContext,
-    ) -> Result<(), DbError> {
+    async fn apply_roles(&self, transaction: &TenantTx, giver: Giver) -> Result<(), DbError> {
         let Some(roles) = self.update.wanted_roles() else { return Ok(()) };
-        let tenant = context.tenant_id();
-        let granted_by = (!context.actor.is_system()).then_some(context.actor.id);
+        let (tenant, Giver(granted_by)) = (transaction.tenant(), giver);
         transaction
             .pipeline(&[
                 Query::new(WITHDRAW_ROLES, &[&tenant, &self.user, &roles]),

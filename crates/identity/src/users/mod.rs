@@ -6,6 +6,7 @@
 
 mod authority;
 pub(crate) mod commands;
+mod grants;
 mod lifecycle;
 mod model;
 mod names;
@@ -24,7 +25,8 @@ use access::Permission;
 
 pub(crate) use commands::target_of;
 pub use model::{
-    Change, LockReason, NewPassword, NewUser, UserFilter, UserRecord, UserSummary, UserUpdate,
+    Change, LockReason, NewPassword, NewUser, PendingRoles, UserFilter, UserRecord, UserSummary,
+    UserUpdate,
 };
 pub(crate) use model::{email_key, is_email, is_phone};
 pub(crate) use read::person_in;

@@ -185,6 +185,8 @@ pub struct UserRecord {
     pub role: String,
     /// All roles, the primary one first.
     pub roles: Vec<String>,
+    /// The roles that they get when others have agreed to it, of several orders by the newest.
+    pub pending_roles: Option<PendingRoles>,
     /// Whether they may sign in.
     pub is_active: bool,
     /// Whether a second factor is asked for.
@@ -213,6 +215,15 @@ pub struct UserRecord {
     pub updated_at: Timestamp,
     /// The `ETag`.
     pub version: i64,
+}
+
+/// Roles that wait for others to agree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingRoles {
+    /// The order.
+    pub approval_id: Uuid,
+    /// All roles that they would hold, the primary one first.
+    pub roles: Vec<String>,
 }
 
 /// A user in a list: no personal data, so that a list unseals nothing.

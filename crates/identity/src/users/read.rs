@@ -10,7 +10,9 @@ use tenancy::{Database, DbError, OpContext, Query, TenantTx, keyring::TenantKeys
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use super::model::{UserFilter, UserRecord, UserSummary, email_key, is_email, username_key};
+use super::model::{
+    PendingRoles, UserFilter, UserRecord, UserSummary, email_key, is_email, username_key,
+};
 use crate::{Identity, context::key_failure, mfa::Method, sessions::after_of};
 
 pub(super) const ONE: &str = tenancy::sql!("identity/users.sql", "one");
@@ -202,6 +204,7 @@ pub(super) fn record(keys: &TenantKeys, row: &Row) -> Result<UserRecord, DbError
         full_name: open("full_name_sealed")?,
         role: row.try_get("role")?,
         roles: row.try_get("roles")?,
+        pending_roles: pending_roles(row)?,
         is_active: row.try_get("is_active")?,
         mfa_enabled: row.try_get("mfa_enabled")?,
         department: row.try_get("department")?,
@@ -219,6 +222,12 @@ pub(super) fn record(keys: &TenantKeys, row: &Row) -> Result<UserRecord, DbError
         updated_at: row.try_get("updated_at")?,
         version: row.try_get("version")?,
     })
+}
+
+/// What waits for others to agree, where something does.
+fn pending_roles(row: &Row) -> Result<Option<PendingRoles>, DbError> {
+    let Some(approval_id) = row.try_get("pending_approval_id")? else { return Ok(None) };
+    Ok(Some(PendingRoles { approval_id, roles: row.try_get("pending_roles")? }))
 }
 
 fn summary(row: &Row) -> Result<UserSummary, DbError> {

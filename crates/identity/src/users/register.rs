@@ -261,7 +261,8 @@ impl Command for Register {
         let mut events = Vec::new();
         if let Some(user) = &self.user {
             let name = free_name(transaction, (user.id, &user.user.username)).await?;
-            user.insert(transaction, context, (&name, Origin::SignedUp)).await?;
+            let person = (&*name, &*user.user.role, Origin::SignedUp);
+            user.insert(transaction, context, person).await?;
             events.push(
                 event(context, EventType::UserCreation, Self::NAME, Self::RESOURCE)
                     .resource_id(user.id)

@@ -210,12 +210,12 @@ async fn hot_statements_never_scan_a_table() {
         (
             "approvals",
             tenancy::sql!("banking/approvals.sql", "list_all"),
-            vec![&tenant, &beyond, &last, &no_text, &no_text, &limit],
+            vec![&tenant, &beyond, &last, &no_text, &no_text, &limit, &true, &user],
         ),
         (
             "own approvals",
             tenancy::sql!("banking/approvals.sql", "list_own"),
-            vec![&tenant, &beyond, &last, &no_text, &no_text, &limit, &user],
+            vec![&tenant, &beyond, &last, &no_text, &no_text, &limit, &user, &false],
         ),
         (
             "due approvals",
@@ -250,7 +250,7 @@ async fn hot_statements_never_scan_a_table() {
         ),
         (
             "what makers have waiting",
-            tenancy::sql!("banking/approvals.sql", "pending_of_makers"),
+            tenancy::sql!("approvals/desk.sql", "pending_of_makers"),
             vec![&tenant, &users],
         ),
         (

@@ -10,6 +10,7 @@ mod api;
 mod approvals;
 mod approvals_abuse;
 mod approvals_clock;
+mod approvals_kinds;
 mod approvals_quorum;
 mod audit;
 mod audit_anchor;

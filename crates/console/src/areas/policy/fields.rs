@@ -359,13 +359,21 @@ pub(crate) const GROUPS: [Group; 10] = [
     },
     Group {
         title: "Joining",
-        lead: "How people come to have a login.",
-        fields: &[field(
-            "self_registration",
-            "People without an invitation",
-            Kind::Flag(["May sign up", "May not sign up"]),
-            "They get the least role, once their e-mail address has answered.",
-        )],
+        lead: "How people come to have a login, and what they may.",
+        fields: &[
+            field(
+                "self_registration",
+                "People without an invitation",
+                Kind::Flag(["May sign up", "May not sign up"]),
+                "They get the least role, once their e-mail address has answered.",
+            ),
+            field(
+                "role_grant_approvals",
+                "Others who have to agree to a role of more than one’s own",
+                Kind::Count("people"),
+                "0 asks for nobody else. Each could give the role too, and is neither who asked nor who gets it. Taking a role away never waits.",
+            ),
+        ],
     },
     Group {
         title: "Limits",

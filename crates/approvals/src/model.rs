@@ -66,6 +66,8 @@ names! {
     ApprovalKind, "kind of approval" {
         /// A transfer over the tenant's ceiling.
         Transfer = "transfer",
+        /// Roles for somebody, of which one reaches beyond what is their own.
+        RoleGrant = "role_grant",
     }
 }
 
@@ -125,7 +127,7 @@ pub struct Approval {
     pub payload: Value,
     /// SHA-256 over the canonical order and what it is bound to, in hexadecimal digits.
     pub payload_hash: String,
-    /// The id that what is approved will have: of a transfer, the transfer's.
+    /// What it is about: the transfer that will have this id, or the person who gets the roles.
     pub object_id: Uuid,
     /// The account that would be debited.
     pub from_account_id: Option<Uuid>,
@@ -153,14 +155,25 @@ pub struct Approval {
     pub decided_at: Option<Timestamp>,
     /// What whoever decided says to it.
     pub decision_note: Option<String>,
-    /// What came of it: the transfer that was posted.
+    /// What came of it: the transfer that was posted, or the person who has the roles.
     pub result_id: Option<Uuid>,
     /// Counts its changes.
     pub version: i64,
 }
 
 impl Approval {
-    pub(crate) fn from_row(row: &Row) -> Result<Self, DbError> {
+    /// Whether it is about a person: they do not decide what they get.
+    pub(crate) fn is_about(&self, person: Uuid) -> bool {
+        self.kind == ApprovalKind::RoleGrant && self.object_id == person
+    }
+
+    /// Whether nobody else has to agree.
+    pub fn is_agreed(&self) -> bool {
+        self.approvals.len() >= usize::try_from(self.required).unwrap_or(usize::MAX)
+    }
+
+    /// A row of any statement that reads whole approvals.
+    pub fn from_row(row: &Row) -> Result<Self, DbError> {
         let currency: Option<&str> = row.try_get("currency")?;
         let by: Vec<Uuid> = row.try_get("approved_by")?;
         let at: Vec<Timestamp> = row.try_get("approved_at")?;
@@ -174,7 +187,7 @@ impl Approval {
             from_account_id: row.try_get("from_account_id")?,
             to_account_id: row.try_get("to_account_id")?,
             amount: row.try_get("amount")?,
-            currency: currency.map(ledger::model::stored_currency).transpose()?,
+            currency: currency.map(stored_currency).transpose()?,
             requested_by: row.try_get("requested_by")?,
             requested_at: row.try_get("requested_at")?,
             expires_at: row.try_get("expires_at")?,
@@ -189,8 +202,12 @@ impl Approval {
     }
 }
 
+fn stored_currency(code: &str) -> Result<Currency, DbError> {
+    code.parse().map_err(|error: money::CurrencyError| DbError::Corrupt(error.to_string()))
+}
+
 /// Bytes in lower-case hexadecimal digits.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+pub fn hexadecimal(bytes: &[u8]) -> String {
     use fmt::Write as _;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a text cannot fail.
