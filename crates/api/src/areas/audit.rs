@@ -29,7 +29,7 @@ use crate::{
     extract::{Caller, Id, PageParameters, PageQuery, Paging, Parameters, count, named},
     problem::Problem,
     state::ApiState,
-    wire::{List, audit as wire},
+    wire::audit as wire,
 };
 
 /// The filters of list and export, each optional; all have to hold. The list is paged, the

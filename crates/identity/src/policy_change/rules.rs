@@ -45,7 +45,7 @@ const AUDIENCES_MAX: usize = 10;
 const REQUESTS: Rule = Rule::Whole(1, 1_000_000);
 
 /// Every field by its path, and what it may hold.
-pub const POLICY_RULES: [(&str, Rule); 46] = [
+pub const POLICY_RULES: [(&str, Rule); 47] = [
     ("token.algorithm", Rule::Choice(&["HS256", "RS256", "ES256", "EdDSA"])),
     ("token.access_lifetime_s", Rule::Whole(60, DAY_S)),
     ("token.refresh_lifetime_s", Rule::Whole(300, 90 * DAY_S)),
