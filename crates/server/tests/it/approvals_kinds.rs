@@ -165,10 +165,10 @@ async fn what_needs_nobody_else_is_done_at_once() {
     assert_eq!(owned.status, 200, "{}", owned.text);
     // Nothing is demanded where policy says so, as in every bank until it does.
     demand(&app, bank, 0).await;
-    assert_eq!(
-        now(change(&app, &admin, person, &json!({ "role": "manager" })).await),
-        json!(["manager"])
-    );
+    let given = change(&app, &admin, person, &json!({ "role": "manager" })).await;
+    assert_eq!(given.body["roles"], json!(["manager"]), "{}", given.text);
+    // What was asked for before goes on waiting, and is overtaken.
+    assert_eq!(id(&given.body["pending_roles"]["approval_id"]), wide);
 }
 
 #[tokio::test]
