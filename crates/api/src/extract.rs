@@ -10,7 +10,7 @@ use axum::{
     extract::{FromRequestParts, Path, Query, rejection::QueryRejection},
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use operation::{Page, PageRequest, page};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tenancy::{OpContext, RequestInfo};
@@ -18,9 +18,6 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{cursor::Binding, problem::Problem, state::ApiState, wire::List};
-
-/// How many objects a list has.
-const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 
 /// The signed-in caller, authenticated by the gate before the handler runs.
 #[derive(Clone)]
@@ -324,7 +321,7 @@ impl Paging {
 /// Says how many objects the list has, where they were counted.
 pub(crate) fn count(response: &mut Response, total: Option<usize>) {
     if let Some(total) = total {
-        response.headers_mut().insert(TOTAL_COUNT, HeaderValue::from(total));
+        response.headers_mut().insert("x-total-count", HeaderValue::from(total));
     }
 }
 

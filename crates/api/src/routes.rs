@@ -17,9 +17,8 @@ use axum::{
 use crate::{
     areas::{
         access as explaining, accounts, activity, api_keys, approvals, audit, auth, client_keys,
-        customers,
-        data_keys, devices, events, holds, keys, mfa, passkeys, postings, recovery, roles,
-        settings, transfers, users, webhooks, well_known,
+        customers, data_keys, devices, events, holds, keys, mfa, passkeys, postings, recovery,
+        roles, settings, transfers, users, webhooks, well_known,
     },
     middleware,
     route::{

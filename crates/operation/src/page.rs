@@ -58,7 +58,8 @@ impl<T> Page<T> {
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         let counted = rows.len();
-        let is_whole = request.is_counted() && i64::try_from(counted) < Ok(request.fetch());
+        let is_whole = i64::try_from(counted).is_ok_and(|counted| counted < request.fetch());
+        let is_whole = is_whole && request.is_counted();
         rows.truncate(limit);
         let next = rows.last().filter(|_| more).map(position);
         Self { data: rows, next, total: is_whole.then_some(counted) }

@@ -336,9 +336,7 @@ async fn read_on(
         statements
             .iter()
             .zip(queries)
-            .map(|(statement, query)| {
-                timed(query.sql, client.query(statement, query.parameters))
-            }),
+            .map(|(statement, query)| timed(query.sql, client.query(statement, query.parameters))),
     );
     // Polled in order, so the messages leave in this order.
     let outcome = tokio::try_join!(

@@ -44,12 +44,13 @@ pub fn tell_cause(error: &DbError) {
 fn name_of(sql: &str) -> Option<&'static str> {
     static NAMES: OnceLock<HashMap<&'static str, String>> = OnceLock::new();
     let names = NAMES.get_or_init(|| {
-        let of_file = |(place, text): &(&'static str, &'static str)| {
-            let place = *place;
-            let statements = crate::sql::statements(text).into_iter();
-            statements.map(move |one| (one.text.trim(), format!("{place}.{}", one.name)))
-        };
-        FILES.iter().flat_map(of_file).collect()
+        let mut names = HashMap::new();
+        for &(place, text) in FILES {
+            for statement in crate::sql::statements(text) {
+                names.insert(statement.text.trim(), format!("{place}.{}", statement.name));
+            }
+        }
+        names
     });
     names.get(sql.trim()).map(String::as_str)
 }

@@ -250,9 +250,7 @@ impl TenantTx {
         let pending = statements
             .iter()
             .zip(queries)
-            .map(|(statement, query)| {
-                timed(query.sql, client.query(statement, query.parameters))
-            });
+            .map(|(statement, query)| timed(query.sql, client.query(statement, query.parameters)));
         self.noted(in_order(pending).await)
     }
 
@@ -289,9 +287,7 @@ impl TenantTx {
         let pending = statements
             .iter()
             .zip(queries)
-            .map(|(statement, query)| {
-                timed(query.sql, client.query(statement, query.parameters))
-            });
+            .map(|(statement, query)| timed(query.sql, client.query(statement, query.parameters)));
         let (rows, ()) =
             tokio::try_join!(biased; in_order(pending), client.batch_execute("COMMIT"))?;
         // Only now may the connection go back.

@@ -32,6 +32,7 @@ const NO_SECRETS: &[(&str, &str)] = &[
 const NOT_A_SECRET: &[(&str, &str)] = &[
     ("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", "an alphabet"),
     ("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "the public key of RFC 8037, appendix A"),
+    ("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "its thumbprint, of the same appendix"),
 ];
 
 /// Below this many characters a word may be as random as a key.

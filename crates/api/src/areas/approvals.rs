@@ -19,8 +19,8 @@ use crate::{
     json::{Json, OptionalJson},
     state::ApiState,
     wire::approvals::{
-            Approval, DecidedOne, Decision, DecisionResult, DecisionResults, Decisions, Verdict,
-        },
+        Approval, DecidedOne, Decision, DecisionResult, DecisionResults, Decisions, Verdict,
+    },
 };
 
 /// The filters of the list.

@@ -32,8 +32,7 @@ pub(crate) async fn register(
 ) -> Answer {
     let key = state.identity.register_client_key(&context, new.into()).await?;
     let version = key.version;
-    let mut response: Response =
-        (StatusCode::CREATED, Body(ClientKey::from(key))).into_response();
+    let mut response: Response = (StatusCode::CREATED, Body(ClientKey::from(key))).into_response();
     tag(&mut response, version);
     Ok(response)
 }

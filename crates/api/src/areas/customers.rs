@@ -6,8 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use banking::{
     CreateCustomer, CustomerFilter, CustomerPage, CustomerStatus, CustomerType, ListCustomers,
-    NewCustomer,
-    ReadCustomer, UpdateCustomer,
+    NewCustomer, ReadCustomer, UpdateCustomer,
 };
 use operation::{Call, Page};
 use serde::{Deserialize, Serialize};

@@ -16,9 +16,9 @@ use crate::{
     problem::Problem,
     state::ApiState,
     wire::webhooks::{
-            ChangeWebhook, CreateWebhook, Deliveries, ReplayEvents, RotateSecret, Webhook,
-            WebhookDelivery, WebhookWithSecret,
-        },
+        ChangeWebhook, CreateWebhook, Deliveries, ReplayEvents, RotateSecret, Webhook,
+        WebhookDelivery, WebhookWithSecret,
+    },
 };
 
 pub(crate) async fn list(

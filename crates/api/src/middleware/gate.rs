@@ -159,7 +159,8 @@ async fn known(
         Ok(policy) => policy,
         Err(error) => return Problem::from(error).into_response(),
     };
-    let limits = Limits::of(&policy.rate_limits, place.class, state.config.rate_limit_floor_per_minute);
+    let limits =
+        Limits::of(&policy.rate_limits, place.class, state.config.rate_limit_floor_per_minute);
     let (counted, verdict) = count_user(&state.rates, limits, &caller, state.now_ms()).await;
     if let Err(problem) = verdict {
         let mut response = problem.into_response();

@@ -1,6 +1,6 @@
 //! API keys on the wire.
 
-use identity::{ApiKeyRecord, ApiKeyRotation, IssuedApiKey, NewApiKey};
+use identity::{ApiKeyRecord, ApiKeyRotation, Change, IssuedApiKey, NewApiKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -175,6 +175,7 @@ impl TryFrom<RotateApiKey> for ApiKeyRotation {
     fn try_from(rotation: RotateApiKey) -> Result<Self, Problem> {
         let expires_at = instant_of("expires_at", rotation.expires_at.as_deref())?;
         let RotateApiKey { overlap_s, certificate_thumbprint, .. } = rotation;
+        let certificate_thumbprint = certificate_thumbprint.map_or(Change::Keep, Change::Set);
         Ok(Self { overlap_s, expires_at, certificate_thumbprint })
     }
 }

@@ -166,10 +166,8 @@ pub(crate) async fn create(visitor: Visitor, form: Params) -> Answer {
 /// `POST /keys/api/{id}/rotate`.
 pub(crate) async fn rotate(visitor: Visitor, Path(id): Path<Uuid>, form: Params) -> Answer {
     let once = visitor.once_of(&form)?;
-    let rotation = ApiKeyRotation {
-        overlap_s: form.parsed::<i64>("overlap_s")?,
-        ..ApiKeyRotation::default()
-    };
+    let rotation =
+        ApiKeyRotation { overlap_s: form.parsed::<i64>("overlap_s")?, ..ApiKeyRotation::default() };
     let wish = (id, form.parsed("version")?, rotation);
     let (identity, context) = (&visitor.console.identity, visitor.context());
     let make = || identity.rotate_api_key_once(context, once.clone(), wish.clone());

@@ -54,7 +54,8 @@ pub(crate) async fn show(visitor: Visitor) -> Answer {
     let me = identity.me(context).await?;
     let record = identity.own_record(context).await?;
     let factors = identity.factors(context).await?;
-    let most = PageRequest { limit: operation::page::LIMIT_MAX, after: None, ..PageRequest::default() };
+    let most =
+        PageRequest { limit: operation::page::LIMIT_MAX, after: None, ..PageRequest::default() };
     let devices = identity.devices(context, &most).await?.data.len();
     let sessions = identity.sessions(context, &most).await?.data.len();
     let maximum_age = identity.policy(context).await?.password.maximum_age_days;

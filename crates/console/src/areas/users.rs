@@ -206,7 +206,8 @@ pub(crate) async fn resets(visitor: Visitor, params: Params) -> Answer {
 
 /// What waits, up to the longest page: more than anybody leaves waiting.
 pub(crate) async fn all_waiting(visitor: &Visitor) -> Result<Vec<ResetRequest>, Fault> {
-    let most = PageRequest { limit: operation::page::LIMIT_MAX, after: None, ..PageRequest::default() };
+    let most =
+        PageRequest { limit: operation::page::LIMIT_MAX, after: None, ..PageRequest::default() };
     Ok(visitor.console.identity.waiting_factor_resets(visitor.context(), &most).await?.data)
 }
 

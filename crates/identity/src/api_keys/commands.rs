@@ -82,7 +82,8 @@ impl Command for CreateApiKey {
 
     /// What was wished for: the secret is another one at every try.
     fn fingerprint(&self) -> Value {
-        let NewApiKey { name, role, scopes, networks, expires_at, certificate_thumbprint } = &self.new;
+        let NewApiKey { name, role, scopes, networks, expires_at, certificate_thumbprint } =
+            &self.new;
         json!({
             "name": name, "role": role, "scopes": scopes, "networks": networks,
             "expires_at": expires_at, "certificate_thumbprint": certificate_thumbprint,
@@ -154,7 +155,8 @@ impl Command for RotateApiKey {
         let ApiKeyRotation { overlap_s, expires_at, certificate_thumbprint } = &self.rotation;
         json!({
             "key": self.key, "expected_version": self.expected_version, "overlap_s": overlap_s,
-            "expires_at": expires_at, "certificate_thumbprint": certificate_thumbprint,
+            "expires_at": expires_at, "is_bound_anew": certificate_thumbprint.is_set(),
+            "certificate_thumbprint": certificate_thumbprint.value(),
         })
     }
 
@@ -187,7 +189,7 @@ impl Command for RotateApiKey {
         let hash = self.hash.as_slice();
         let rotated_by = (!context.actor.is_system()).then_some(context.actor.id);
         let wished = &self.rotation.certificate_thumbprint;
-        let (is_bound_anew, certificate) = (wished.is_some(), wished.as_ref().and_then(Option::as_ref));
+        let (is_bound_anew, certificate) = (wished.is_set(), wished.value());
         let parameters: [&(dyn ToSql + Sync); 9] = [
             &tenant,
             &self.key,

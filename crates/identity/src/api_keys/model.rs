@@ -14,6 +14,8 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::Change;
+
 const NAME_LETTERS: std::ops::RangeInclusive<usize> = 1..=100;
 const SCOPES_MAX: usize = 200;
 const NETWORKS_MAX: usize = 50;
@@ -53,7 +55,7 @@ pub struct ApiKeyRotation {
     pub expires_at: Option<Timestamp>,
     /// Another certificate, or none from now on; unchanged where absent. It holds for the secret
     /// before as well.
-    pub certificate_thumbprint: Option<Option<String>>,
+    pub certificate_thumbprint: Change<String>,
 }
 
 /// A key, without its secret.
@@ -199,8 +201,8 @@ impl ApiKeyRotation {
             faults.push(fault("overlap_s", "Expected 0 to 86400 seconds"));
         }
         faults.extend(self.expires_at.and_then(|end| end_at_fault(end, now)));
-        let certificate = self.certificate_thumbprint.as_ref().and_then(Option::as_deref);
-        faults.extend(certificate_at_fault(certificate));
+        let certificate = self.certificate_thumbprint.value();
+        faults.extend(certificate_at_fault(certificate.map(String::as_str)));
         if faults.is_empty() { Ok((overlap_s, self.expires_at)) } else { Err(faults) }
     }
 }

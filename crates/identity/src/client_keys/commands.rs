@@ -128,7 +128,8 @@ impl<const OWN: bool> Command for Revoke<OWN> {
 
     async fn target(&self, transaction: &TenantTx, _: &OpContext) -> Result<Target, DbError> {
         let row = transaction.query_opt(ONE, &[&transaction.tenant(), &self.key]).await?;
-        let owner: Option<Uuid> = row.as_ref().map(|row| row.try_get("user_id")).transpose()?.flatten();
+        let owner: Option<Uuid> =
+            row.as_ref().map(|row| row.try_get("user_id")).transpose()?.flatten();
         if row.is_none() || (OWN && owner != Some(self.person)) {
             return Ok(Target::Missing { field: None });
         }

@@ -152,7 +152,8 @@ impl Identity {
         &self,
         context: &OpContext,
     ) -> Result<Vec<String>, OperationError> {
-        let (mut names, mut page) = (Vec::new(), PageRequest { limit: LIMIT_MAX, after: None, ..PageRequest::default() });
+        let (mut names, mut page) =
+            (Vec::new(), PageRequest { limit: LIMIT_MAX, after: None, ..PageRequest::default() });
         if !self.may(context, Permission::SettingsView) {
             return Ok(names);
         }

@@ -229,7 +229,8 @@ async fn tenants(
 
 async fn all(identity: &Identity, context: &OpContext) -> anyhow::Result<Vec<SigningKeyRecord>> {
     let mut keys = Vec::new();
-    let mut page = PageRequest { limit: operation::page::LIMIT_MAX, after: None, ..PageRequest::default() };
+    let mut page =
+        PageRequest { limit: operation::page::LIMIT_MAX, after: None, ..PageRequest::default() };
     loop {
         let found = identity.signing_keys(context, &page).await.map_err(refused)?;
         keys.extend(found.data);

@@ -104,7 +104,8 @@ async fn nobody_counts_what_they_may_not_read() {
     assert_eq!(count(&customer, &filtered).await, Some(0));
     assert_eq!(count(&rivals, &filtered).await, Some(0));
     assert_eq!(count(&admin, &filtered).await, Some(2));
-    let theirs = format!("/v1/accounts/{}/transactions?count=true", app.bank.customers[1].accounts[0]);
+    let theirs =
+        format!("/v1/accounts/{}/transactions?count=true", app.bank.customers[1].accounts[0]);
     let hidden = app.get(theirs).bearer(&customer).send().await;
     assert_eq!((hidden.status, total(&hidden)), (404, None));
 }
@@ -131,7 +132,8 @@ async fn what_is_too_much_is_not_counted() {
     assert_eq!(ask().await, None);
     // The record of a read says how many were shown, not how many were counted.
     app.operations.access_log().flush(&app.pool, true).await.unwrap();
-    let sql = "SELECT max((details ->> 'count')::bigint) FROM audit_log WHERE action = 'api_key.list'";
+    let sql =
+        "SELECT max((details ->> 'count')::bigint) FROM audit_log WHERE action = 'api_key.list'";
     let most: i64 = app.superuser.query_one(sql, &[]).await.unwrap().get(0);
     assert!(most <= 3, "{most}");
 }

@@ -239,12 +239,17 @@ async fn what_is_over_the_ceiling_is_signed_where_policy_wants_it() {
         let told = signer.sign(&transfer(&app, &token, CEILING + 1)).send(port).await;
         assert_eq!(told.status, 201, "{:?} {}", signer.algorithm, told.body);
         // In its parts, and by its other name.
-        let aliased = Asked {
-            path: "/api/v1/transfers".to_owned(),
-            ..transfer(&app, &token, CEILING + 1)
-        };
-        let parts =
-            ["@method", "@authority", "@path", "@query", "authorization", "content-digest", "idempotency-key"];
+        let aliased =
+            Asked { path: "/api/v1/transfers".to_owned(), ..transfer(&app, &token, CEILING + 1) };
+        let parts = [
+            "@method",
+            "@authority",
+            "@path",
+            "@query",
+            "authorization",
+            "content-digest",
+            "idempotency-key",
+        ];
         let told = signer.sign_with(&aliased, &parts, &Signer::parameters()).send(port).await;
         assert_eq!(told.status, 201, "{:?} {}", signer.algorithm, told.body);
         // What has no content has no digest.
@@ -258,134 +263,137 @@ async fn what_is_over_the_ceiling_is_signed_where_policy_wants_it() {
     assert_eq!(refusals(&app, &app.bank).await, Vec::<String>::new());
 }
 
-/// One altered request each, and how it is recorded.
-fn forgeries(
-    app: &App,
-    (token, other_token): (&str, &str),
-    [signer, revoked, foreign, unknown]: [&Signer; 4],
-) -> Vec<(&'static str, Asked, &'static str)> {
-    let plain = || transfer(app, token, 1);
-    let good = || signer.sign(&plain());
-    let now_s = Clock::System.now().as_second();
-    let at = |created_s: i64| SignatureParameters {
-        created_s: Some(created_s),
-        ..Signer::parameters()
-    };
-    let all = |asked: &Asked, parameters: &SignatureParameters| {
-        signer.sign_with(asked, &EVERYTHING, parameters)
-    };
-    let but = |left_out: &str| {
+/// What was altered, the request, and how it is recorded.
+type Forgery = (&'static str, Asked, &'static str);
+
+const VIOLATED: &str = "security_violation denied bad_signature";
+const UNCOVERED: &str = "auth_failure denied uncovered";
+const MALFORMED: &str = "auth_failure denied malformed";
+const TIME: &str = "auth_failure denied time";
+
+/// Somebody with a key and a session, and what they could try.
+struct Forger<'a> {
+    app: &'a App,
+    token: &'a str,
+    signer: &'a Signer,
+}
+
+impl Forger<'_> {
+    fn plain(&self) -> Asked {
+        transfer(self.app, self.token, 1)
+    }
+
+    fn good(&self) -> Asked {
+        self.signer.sign(&self.plain())
+    }
+
+    fn all(&self, asked: &Asked, parameters: &SignatureParameters) -> Asked {
+        self.signer.sign_with(asked, &EVERYTHING, parameters)
+    }
+
+    fn but(&self, left_out: &str) -> Asked {
         let covered: Vec<&str> = EVERYTHING.into_iter().filter(|name| *name != left_out).collect();
-        signer.sign_with(&plain(), &covered, &Signer::parameters())
-    };
-    let other_body = order(app, 2).to_string();
-    let other_digest = content_digest(DigestAlgorithm::Sha256, other_body.as_bytes());
-    let with_body = |asked: Asked| Asked { body: other_body.clone(), ..asked };
-    let flipped = |asked: Asked| {
-        let text = asked.field("signature").to_owned();
-        let inner = text.trim_start_matches("sig=:").trim_end_matches(':').to_owned();
-        let mut bytes = STANDARD.decode(inner).unwrap();
-        bytes[7] ^= 1;
-        asked.with("signature", &format!("sig=:{}:", STANDARD.encode(bytes)))
-    };
-    let renamed = |asked: Asked, from: &str, to: &str| {
-        let input = asked.field("signature-input").replacen(from, to, 1);
-        asked.with("signature-input", &input)
-    };
-    let twice = || {
-        let (one, two) = (good(), good());
-        let both = |name: &str| {
-            format!("{}, {}", one.field(name), two.field(name).replacen("sig=", "two=", 1))
-        };
-        one.clone().with("signature-input", &both("signature-input")).with("signature", &both("signature"))
-    };
-    let with_version = |covered: bool| {
-        let asked = plain().with("if-match", "\"1\"");
-        let mut names = EVERYTHING.to_vec();
-        names.extend(covered.then_some("if-match"));
-        signer.sign_with(&asked, &names, &Signer::parameters())
-    };
-    vec![
-        ("another content", with_body(good()), "security_violation denied content_digest"),
-        (
-            "another content and its digest",
-            with_body(good()).with("content-digest", &other_digest),
-            "security_violation denied bad_signature",
-        ),
-        ("no digest sent", good().without("content-digest"), "auth_failure denied malformed"),
-        (
-            "a digest of no algorithm",
-            all(&plain().with("content-digest", "md5=:AAAA:"), &Signer::parameters()),
-            "auth_failure denied malformed_digest",
-        ),
-        (
-            "another path",
-            Asked { path: "/v1/holds".to_owned(), ..good() },
-            "security_violation denied bad_signature",
-        ),
-        (
-            "another query",
-            Asked { path: "/v1/transfers?x=1".to_owned(), ..good() },
-            "security_violation denied bad_signature",
-        ),
-        ("another host", good().with("host", "elsewhere"), "security_violation denied bad_signature"),
-        (
-            "another idempotency key",
-            good().with("idempotency-key", "other"),
-            "security_violation denied bad_signature",
-        ),
-        (
-            "another session's token",
-            good().with("authorization", &format!("Bearer {other_token}")),
-            "security_violation denied bad_signature",
-        ),
-        ("a flipped bit", flipped(good()), "security_violation denied bad_signature"),
-        ("another nonce", renamed(good(), "nonce=\"", "nonce=\"x"), "security_violation denied bad_signature"),
-        ("another time", renamed(good(), "created=", "created=1"), "auth_failure denied malformed"),
-        ("a key that ended", revoked.sign(&plain()), "security_violation denied revoked_key"),
-        ("somebody else's key", foreign.sign(&plain()), "security_violation denied foreign_key"),
-        ("a key of nobody", unknown.sign(&plain()), "security_violation denied unknown_key"),
-        (
-            "a keyid that is none",
-            renamed(good(), &signer.id.to_string(), "client-1"),
-            "security_violation denied unknown_key",
-        ),
-        ("too old", all(&plain(), &at(now_s - 301)), "auth_failure denied time"),
-        ("too new", all(&plain(), &at(now_s + 310)), "auth_failure denied time"),
-        (
-            "past its end",
-            all(
-                &plain(),
-                &SignatureParameters { expires_s: Some(now_s - 1), ..Signer::parameters() },
+        self.signer.sign_with(&self.plain(), &covered, &Signer::parameters())
+    }
+
+    fn renamed(&self, from: &str, to: &str) -> Asked {
+        let good = self.good();
+        let input = good.field("signature-input").replacen(from, to, 1);
+        good.with("signature-input", &input)
+    }
+
+    /// Another request than the one that was signed.
+    fn altered(&self, other_token: &str) -> Vec<Forgery> {
+        let other_body = order(self.app, 2).to_string();
+        let other_digest = content_digest(DigestAlgorithm::Sha256, other_body.as_bytes());
+        let with_body = |asked: Asked| Asked { body: other_body.clone(), ..asked };
+        let at = |path: &str| Asked { path: path.to_owned(), ..self.good() };
+        let unknown_digest = self.plain().with("content-digest", "md5=:AAAA:");
+        let other_session = format!("Bearer {other_token}");
+        vec![
+            ("content", with_body(self.good()), "security_violation denied content_digest"),
+            (
+                "content and digest",
+                with_body(self.good()).with("content-digest", &other_digest),
+                VIOLATED,
             ),
-            "auth_failure denied time",
-        ),
-        (
-            "undated",
-            all(&plain(), &SignatureParameters { created_s: None, ..Signer::parameters() }),
-            "auth_failure denied malformed",
-        ),
-        (
-            "without a nonce",
-            all(&plain(), &SignatureParameters { nonce: None, ..Signer::parameters() }),
-            "auth_failure denied malformed",
-        ),
-        ("not over the method", but("@method"), "auth_failure denied uncovered"),
-        ("not over the target", but("@target-uri"), "auth_failure denied uncovered"),
-        ("not over the caller", but("authorization"), "auth_failure denied uncovered"),
-        ("not over the content", but("content-digest"), "auth_failure denied uncovered"),
-        ("not over the key", but("idempotency-key"), "auth_failure denied uncovered"),
-        ("not over the version", with_version(false), "auth_failure denied uncovered"),
-        ("no signature to the input", good().without("signature"), "auth_failure denied malformed"),
-        ("no input to the signature", good().without("signature-input"), "auth_failure denied malformed"),
-        ("nonsense", good().with("signature-input", "sig=("), "auth_failure denied malformed"),
-        ("two signatures", twice(), "auth_failure denied several"),
-        (
-            "another algorithm",
-            renamed(good(), ";nonce", ";alg=\"rsa-pss-sha512\";nonce"),
-            "auth_failure denied malformed",
-        ),
-    ]
+            ("no digest sent", self.good().without("content-digest"), MALFORMED),
+            (
+                "a digest of no algorithm",
+                self.all(&unknown_digest, &Signer::parameters()),
+                "auth_failure denied malformed_digest",
+            ),
+            ("path", at("/v1/holds"), VIOLATED),
+            ("query", at("/v1/transfers?x=1"), VIOLATED),
+            ("host", self.good().with("host", "elsewhere"), VIOLATED),
+            ("idempotency key", self.good().with("idempotency-key", "other"), VIOLATED),
+            ("session", self.good().with("authorization", &other_session), VIOLATED),
+        ]
+    }
+
+    /// A signature that says too little, or of another time.
+    fn unfit(&self) -> Vec<Forgery> {
+        let now_s = Clock::System.now().as_second();
+        let plain = self.plain();
+        let of = |created_s: Option<i64>| {
+            self.all(&plain, &SignatureParameters { created_s, ..Signer::parameters() })
+        };
+        let ended = SignatureParameters { expires_s: Some(now_s - 1), ..Signer::parameters() };
+        let without_nonce = SignatureParameters { nonce: None, ..Signer::parameters() };
+        let versioned = self.plain().with("if-match", "\"1\"");
+        vec![
+            ("too old", of(Some(now_s - 301)), TIME),
+            ("too new", of(Some(now_s + 310)), TIME),
+            ("past its end", self.all(&plain, &ended), TIME),
+            ("undated", of(None), MALFORMED),
+            ("without a nonce", self.all(&plain, &without_nonce), MALFORMED),
+            ("not over the method", self.but("@method"), UNCOVERED),
+            ("not over the target", self.but("@target-uri"), UNCOVERED),
+            ("not over the caller", self.but("authorization"), UNCOVERED),
+            ("not over the content", self.but("content-digest"), UNCOVERED),
+            ("not over the key", self.but("idempotency-key"), UNCOVERED),
+            ("not over the version", self.all(&versioned, &Signer::parameters()), UNCOVERED),
+        ]
+    }
+
+    /// A signature that was tampered with.
+    fn tampered(&self) -> Vec<Forgery> {
+        let flipped = |asked: Asked| {
+            let text = asked.field("signature").to_owned();
+            let inner = text.trim_start_matches("sig=:").trim_end_matches(':').to_owned();
+            let mut bytes = STANDARD.decode(inner).unwrap();
+            bytes[7] ^= 1;
+            asked.with("signature", &format!("sig=:{}:", STANDARD.encode(bytes)))
+        };
+        let twice = {
+            let (one, two) = (self.good(), self.good());
+            let both = |name: &str| {
+                format!("{}, {}", one.field(name), two.field(name).replacen("sig=", "two=", 1))
+            };
+            let input = both("signature-input");
+            one.clone().with("signature-input", &input).with("signature", &both("signature"))
+        };
+        let own = self.signer.id.to_string();
+        vec![
+            ("a flipped bit", flipped(self.good()), VIOLATED),
+            ("another nonce", self.renamed("nonce=\"", "nonce=\"x"), VIOLATED),
+            ("another time", self.renamed("created=", "created=1"), TIME),
+            (
+                "a keyid that is none",
+                self.renamed(&own, "client-1"),
+                "security_violation denied unknown_key",
+            ),
+            ("no signature to the input", self.good().without("signature"), MALFORMED),
+            ("no input to the signature", self.good().without("signature-input"), MALFORMED),
+            ("nonsense", self.good().with("signature-input", "sig=("), MALFORMED),
+            ("two signatures", twice, "auth_failure denied several"),
+            (
+                "another algorithm",
+                self.renamed(";nonce", ";alg=\"rsa-pss-sha512\";nonce"),
+                MALFORMED,
+            ),
+        ]
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -405,12 +413,25 @@ async fn a_signature_that_is_there_has_to_be_right_whatever_policy_wants() {
     assert_eq!(app.delete(path).bearer(&token).send().await.status, 204);
     let moved = "SELECT count(*) FROM transfers";
     let before = count(&app, moved).await;
-    let signers = [&signer, &revoked, &foreign, &unknown];
+    let forger = Forger { app: &app, token: &token, signer: &signer };
+    let mut forgeries = forger.altered(&other_session);
+    forgeries.extend(forger.unfit());
+    forgeries.extend(forger.tampered());
+    for (what, other, record) in [
+        ("a key that ended", &revoked, "security_violation denied revoked_key"),
+        ("somebody else's key", &foreign, "security_violation denied foreign_key"),
+        ("a key of nobody", &unknown, "security_violation denied unknown_key"),
+    ] {
+        forgeries.push((what, other.sign(&forger.plain()), record));
+    }
     let mut expected = Vec::new();
-    for (what, asked, record) in forgeries(&app, (&token, &other_session), signers) {
+    for (what, asked, record) in forgeries {
         let told = asked.send(port).await;
         assert_eq!((told.status, told.code()), (401, "signature_invalid"), "{what} {}", told.body);
-        assert_eq!(told.body["detail"], "The signature was not accepted", "{what}: nothing is told");
+        assert_eq!(
+            told.body["detail"], "The signature was not accepted",
+            "{what}: nothing is told"
+        );
         expected.push(record.to_owned());
         assert_eq!(refusals(&app, &app.bank).await, expected, "{what}");
     }
@@ -448,16 +469,14 @@ async fn of_fifty_requests_with_one_nonce_one_goes_through() {
     assert_eq!(recorded, vec!["security_violation denied replayed"; 49]);
     // A nonce is one key's: another key may have used the same.
     let other = Signer::registered(&app, &token).await;
-    let same = SignatureParameters {
-        nonce: Some("shared".to_owned()),
-        ..Signer::parameters()
-    };
+    let same = SignatureParameters { nonce: Some("shared".to_owned()), ..Signer::parameters() };
     let plain = Asked::new("GET", "/v1/accounts?limit=1", &token);
     let covered = ["@method", "@target-uri", "authorization"];
     for signer in [&signer, &other] {
         assert_eq!(signer.sign_with(&plain, &covered, &same).send(port).await.status, 200);
         // Signed anew with another time it is the same nonce still.
-        let again = SignatureParameters { expires_s: same.created_s.map(|at| at + 60), ..same.clone() };
+        let again =
+            SignatureParameters { expires_s: same.created_s.map(|at| at + 60), ..same.clone() };
         let told = signer.sign_with(&plain, &covered, &again).send(port).await;
         assert_eq!(told.code(), "signature_invalid");
     }
@@ -507,7 +526,12 @@ async fn machines_sign_with_keys_of_their_own() {
     // Whoever made the machine signs for themselves alone, and it for itself.
     assert_eq!(own.sign(&batch).send(port).await.code(), "signature_invalid");
     let told = signer.sign(&batch).send(port).await;
-    assert_eq!((told.status, &told.body["results"][0]["status"]), (200, &json!(201)), "{}", told.body);
+    assert_eq!(
+        (told.status, &told.body["results"][0]["status"]),
+        (200, &json!(201)),
+        "{}",
+        told.body
+    );
     let rotate = Asked::new("POST", "/v1/keys/rotate", &admin).json(&json!({}));
     assert_eq!(signer.sign(&rotate).send(port).await.code(), "signature_invalid");
     assert_eq!(rotate.send(port).await.code(), "signature_required");
@@ -565,7 +589,9 @@ async fn keys_are_registered_once_bounded_and_each_its_owners() {
     assert_eq!((told.status, told.code(), told.field()), (422, "not_found", "api_key_id"));
     // One's own are seen by their owner and by whoever reads keys.
     let path = format!("/v1/client-keys/{id}");
-    for (token, status, listed) in [(&token, 200, 1), (&second, 404, 0), (&admin, 200, 1), (&rivals, 404, 1)] {
+    for (token, status, listed) in
+        [(&token, 200, 1), (&second, 404, 0), (&admin, 200, 1), (&rivals, 404, 1)]
+    {
         assert_eq!(app.get(path.as_str()).bearer(token).send().await.status, status);
         let list = app.get("/v1/client-keys").bearer(token).send().await;
         assert_eq!(list.body["data"].as_array().unwrap().len(), listed, "{}", list.text);

@@ -97,9 +97,7 @@ impl Pair {
         } else {
             builder.with_no_client_auth()
         };
-        let mut config = builder
-            .with_single_cert(chain, key)
-            .map_err(|_| PairError::Unfit)?;
+        let mut config = builder.with_single_cert(chain, key).map_err(|_| PairError::Unfit)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Loaded { config: Arc::new(config), expires_at, is_self_signed })
     }
@@ -204,7 +202,10 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
-            Self { folder, pair: Pair { certificate, key, is_tls12_allowed: false, asks_clients: false } }
+            Self {
+                folder,
+                pair: Pair { certificate, key, is_tls12_allowed: false, asks_clients: false },
+            }
         }
 
         fn write(&self, (certificate, key): &(String, String)) {

@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{
-    ON_PEOPLE, Objects, Route, api_key_of, client_key_of, fresh_key, id_of, plan, routes, webhook_of,
-    with_fresh_user,
+    ON_PEOPLE, Objects, Route, api_key_of, client_key_of, fresh_key, id_of, plan, routes,
+    webhook_of, with_fresh_user,
 };
 use crate::harness::{Answered, App};
 

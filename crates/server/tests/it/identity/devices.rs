@@ -53,7 +53,10 @@ async fn the_owner_hears_of_a_new_device_once_and_can_revoke_it() {
         listed.iter().map(|device| (device.name.as_str(), device.current)).collect();
     assert_eq!(names, [("BankApp", true), ("BankApp", false)]);
     let (newer, older) = (listed[0].id, listed[1].id);
-    let paged = identity.devices(&second, &PageRequest { limit: 1, after: None, ..PageRequest::default() }).await.unwrap();
+    let paged = identity
+        .devices(&second, &PageRequest { limit: 1, after: None, ..PageRequest::default() })
+        .await
+        .unwrap();
     let rest = PageRequest { limit: 1, after: paged.next, ..PageRequest::default() };
     assert_eq!(identity.devices(&second, &rest).await.unwrap().data[0].id, older);
 

@@ -367,8 +367,7 @@ async fn requests_that_others_sign_are_let_through_once() {
     let token = app.login_by_factor(&app.bank, "customer").await;
     require_signatures(&app, &app.bank, true).await;
     let body = json!({ "transfers": [] }).to_string();
-    let covered =
-        ["@method", "@target-uri", "authorization", "idempotency-key", "content-digest"];
+    let covered = ["@method", "@target-uri", "authorization", "idempotency-key", "content-digest"];
     for (at, algorithm) in [
         SignatureAlgorithm::Ed25519,
         SignatureAlgorithm::EcdsaP256Sha256,
@@ -380,7 +379,10 @@ async fn requests_that_others_sign_are_let_through_once() {
         let question = json!({ "do": "key", "algorithm": algorithm.as_str() });
         let made = stack.ask(&question).await;
         // Each key but the first would have to be signed with the one before.
-        app.superuser.execute("UPDATE client_keys SET revoked_at = now() WHERE revoked_at IS NULL", &[]).await.unwrap();
+        app.superuser
+            .execute("UPDATE client_keys SET revoked_at = now() WHERE revoked_at IS NULL", &[])
+            .await
+            .unwrap();
         let wish =
             json!({ "name": "PyPI", "algorithm": algorithm.as_str(), "public_jwk": made["jwk"] });
         let key = app.post("/v1/client-keys").bearer(&token).json(&wish).send().await;
@@ -388,7 +390,10 @@ async fn requests_that_others_sign_are_let_through_once() {
         let plain = Asked::new("POST", "/v1/transfers/batch", &token)
             .with("content-type", "application/json")
             .with("idempotency-key", &format!("key-{at}"));
-        assert_eq!(Asked { body: body.clone(), ..plain.clone() }.send(port).await.code(), "signature_required");
+        assert_eq!(
+            Asked { body: body.clone(), ..plain.clone() }.send(port).await.code(),
+            "signature_required"
+        );
         let covered: Vec<String> =
             covered.iter().map(|name| Component::parse(name).unwrap().to_string()).collect();
         let fields = plain.fields.iter().filter(|(name, _)| name != "host").collect::<Vec<_>>();
