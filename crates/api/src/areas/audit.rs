@@ -29,7 +29,7 @@ use crate::{
     extract::{Caller, Id, PageParameters, PageQuery, Paging, Parameters, count, named},
     problem::Problem,
     state::ApiState,
-    wire::{List, audit as wire},
+    wire::audit as wire,
 };
 
 /// The filters of list and export, each optional; all have to hold. The list is paged, the
@@ -259,7 +259,7 @@ pub(crate) mod docs {
 
     use crate::{
         openapi_parts::{Doc, instant, one_of, text, uuid, whole_number},
-        wire::{List, audit as wire},
+        wire::audit as wire,
     };
 
     pub(crate) fn list() -> Doc {
