@@ -267,7 +267,7 @@ pub(crate) mod docs {
 
     use crate::{
         openapi_parts::{Doc, instant, one_of, text, uuid, whole_number},
-        wire::{List, audit as wire},
+        wire::audit as wire,
     };
 
     pub(crate) fn list() -> Doc {

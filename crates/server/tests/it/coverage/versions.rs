@@ -64,7 +64,7 @@ impl Scene {
             }
             "deleteRole" => Objects { role: super::role_of(app, &app.bank).await, ..objects },
             "revokeClientKey" => {
-                let client_key = client_key_of(app, &app.bank, "customer").await;
+                let client_key = client_key_of(app, &app.bank, "officer").await;
                 Objects { client_key, ..objects }
             }
             "deleteWebhook" => Objects { webhook: webhook_of(app, &app.bank).await, ..objects },
