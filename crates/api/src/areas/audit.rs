@@ -267,7 +267,7 @@ pub(crate) mod docs {
 
     use crate::{
         openapi_parts::{Doc, instant, one_of, text, uuid, whole_number},
-        wire::audit as wire,
+        wire::{List, audit as wire},
     };
 
     pub(crate) fn list() -> Doc {

@@ -2,7 +2,7 @@
 
 use access::Permission;
 use audit::EventType;
-use operation::{Applied, Command, Failure, Refusal, RefusalKind, event};
+use operation::{Applied, Command, Failure, Refusal, RefusalKind, event, refusal::FieldError};
 use serde_json::{Value, json};
 use tenancy::{DbError, OpContext, TenantTx};
 use tokio_postgres::types::ToSql;
@@ -12,7 +12,7 @@ use super::{
     CURRENT, LIFETIME, PolicyChange, PolicyChangeStatus, PolicyDifference, PolicyWish, RESOURCE,
     current,
     patch::{differences, merged},
-    rules::accepted,
+    rules::{accepted, below},
 };
 
 const PENDING: &str = tenancy::sql!("identity/policy.sql", "pending");
@@ -56,6 +56,7 @@ impl Command for RequestChange {
         check_version(self.expected_version, version)?;
         let roles = context.tenant.blueprint.roles();
         let (policy, differences) = changed::<Failure>(&self.wish, (base, roles))?;
+        self.check_desk(context, &policy)?;
         let actor = context.actor.id;
         let waiting = transaction.query_opt(PENDING, &[&tenant, &actor]).await?;
         let waiting: Option<i64> =
@@ -75,6 +76,24 @@ impl Command for RequestChange {
 }
 
 impl RequestChange {
+    /// Roles that wait for others are decided where a bank's orders are: a tenant without that
+    /// module would have nobody get a role any more.
+    fn check_desk(&self, context: &OpContext, policy: &Value) -> Result<(), Refusal> {
+        let demanded = policy["role_grant_approvals"].as_i64().unwrap_or_default();
+        if demanded == 0 || context.tenant.has_module("banking") {
+            return Ok(());
+        }
+        let prefix = match self.wish {
+            PolicyWish::Whole(_) => "policy",
+            PolicyWish::Patch(_) => "patch",
+        };
+        Err(Refusal::validation(vec![FieldError {
+            field: below(prefix, "role_grant_approvals").into(),
+            code: "invalid_value".into(),
+            message: "Expected 0: this tenant has no desk for approvals".to_owned(),
+        }]))
+    }
+
     async fn stored(
         &self,
         transaction: &TenantTx,

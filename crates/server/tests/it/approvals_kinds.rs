@@ -476,3 +476,19 @@ async fn the_inbox_tells_what_waits_at_another_desk() {
     let shown = officer.get(&app, "/approvals").await;
     assert!(links.iter().all(|link| !shown.text.contains(link)), "{}", shown.text);
 }
+
+#[tokio::test]
+async fn a_tenant_without_a_desk_for_orders_is_not_asked_for_them() {
+    let app = App::start().await;
+    let other = app.add_tenant("other", tenancy::Blueprint::Standard, None).await;
+    for (bank, status) in [(&other, 422), (&app.bank, 201)] {
+        let token = app.login_by_factor(bank, "admin").await;
+        let wish = json!({ "patch": { "role_grant_approvals": 1 } });
+        let asked = app.post("/v1/settings/policy/changes").bearer(&token).json(&wish);
+        let answer = asked.header("if-match", "*").send().await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        if status == 422 {
+            assert_eq!(answer.field(), "patch.role_grant_approvals");
+        }
+    }
+}
