@@ -304,12 +304,12 @@ impl Paging {
         &self,
         page: Page<T>,
         to_wire: impl Fn(T) -> W,
-    ) -> Result<Response, Problem> {
+    ) -> Response {
         let next_cursor = self.cursor(page.next.as_deref());
         let data = page.data.into_iter().map(to_wire).collect();
         let mut response = Json(List { data, next_cursor }).into_response();
         count(&mut response, page.total);
-        Ok(response)
+        response
     }
 
     /// The cursor of a position.

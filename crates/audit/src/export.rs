@@ -207,22 +207,14 @@ async fn notes(
 
 fn leaf(buffer: &mut Vec<u8>, index: u64, row: &Row) -> Result<(), ExportError> {
     let hash = hash_of(row, 2)?;
-    match row.try_get::<_, Option<&[u8]>>("record")? {
-        Some(record) => {
-            if let Ok(text) = std::str::from_utf8(record) {
-                record_line(buffer, index, &hash, text)?;
-            } else {
-                let record_base64 = Some(STANDARD.encode(record));
-                let gone = (None, None);
-                odd_leaf(buffer, index, &hash, record_base64, gone)?;
-            }
-        }
-        None => {
-            let gone = (Some(row.try_get("event_id")?), row.try_get("dropped_by")?);
-            odd_leaf(buffer, index, &hash, None, gone)?;
-        }
+    let Some(record) = row.try_get::<_, Option<&[u8]>>("record")? else {
+        let gone = (Some(row.try_get("event_id")?), row.try_get("dropped_by")?);
+        return odd_leaf(buffer, index, &hash, None, gone);
+    };
+    if let Ok(text) = std::str::from_utf8(record) {
+        return record_line(buffer, index, &hash, text);
     }
-    Ok(())
+    odd_leaf(buffer, index, &hash, Some(STANDARD.encode(record)), (None, None))
 }
 
 /// The line of a record, in its one spelling.

@@ -104,7 +104,7 @@ pub(crate) async fn list(
     };
     let view = AccountList { filter, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;
-    paging.answer(page, Account::from)
+    Ok(paging.answer(page, Account::from))
 }
 
 pub(crate) async fn open(
@@ -218,7 +218,7 @@ pub(crate) async fn transactions(
     };
     let view = TransactionList { account_id, filter, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;
-    paging.answer(page, Transaction::from)
+    Ok(paging.answer(page, Transaction::from))
 }
 
 pub(crate) async fn balance(

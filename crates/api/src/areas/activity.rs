@@ -16,7 +16,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/auth/activity", &query).await?;
     let page = state.identity.activity(&context, &paging.request).await?;
-    paging.answer(page, Activity::from)
+    Ok(paging.answer(page, Activity::from))
 }
 
 pub(crate) mod docs {

@@ -24,7 +24,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/api-keys", &query).await?;
     let page = state.identity.api_keys(&context, &paging.request).await?;
-    paging.answer(page, ApiKey::from)
+    Ok(paging.answer(page, ApiKey::from))
 }
 
 pub(crate) async fn create(

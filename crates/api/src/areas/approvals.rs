@@ -61,7 +61,7 @@ pub(crate) async fn list(
     };
     let view = ApprovalList { filter, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;
-    paging.answer(page, Approval::from)
+    Ok(paging.answer(page, Approval::from))
 }
 
 pub(crate) async fn read(

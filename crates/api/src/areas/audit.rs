@@ -133,7 +133,7 @@ pub(crate) async fn list(
     let paging = Paging::of(&state, &context, "/v1/audit/events", &query).await?;
     let view = ListEvents { filter: query.filter()?, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;
-    paging.answer(page, wire::Event::from)
+    Ok(paging.answer(page, wire::Event::from))
 }
 
 /// The file of an export, a piece at a time; what breaks off, breaks the answer off.

@@ -151,7 +151,7 @@ pub(crate) async fn sessions(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/auth/sessions", &query).await?;
     let page = state.identity.sessions(&context, &paging.request).await?;
-    paging.answer(page, Session::from)
+    Ok(paging.answer(page, Session::from))
 }
 
 pub(crate) async fn end_session(

@@ -22,7 +22,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/client-keys", &query).await?;
     let page = state.identity.client_keys(&context, query.api_key_id, &paging.request).await?;
-    paging.answer(page, ClientKey::from)
+    Ok(paging.answer(page, ClientKey::from))
 }
 
 pub(crate) async fn register(

@@ -66,7 +66,7 @@ pub(crate) async fn list(
     let command = ListCustomers::new(&state.operations, &context, keyring, filter, page);
     let done = state.operations.run_one(Call { context, idempotency_key: None, command }).await?;
     let CustomerPage { data, next, total } = done.output;
-    paging.answer(Page { data, next, total }, Customer::from)
+    Ok(paging.answer(Page { data, next, total }, Customer::from))
 }
 
 pub(crate) async fn create(

@@ -17,7 +17,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/auth/devices", &query).await?;
     let page = state.identity.devices(&context, &paging.request).await?;
-    paging.answer(page, Device::from)
+    Ok(paging.answer(page, Device::from))
 }
 
 pub(crate) async fn rename(

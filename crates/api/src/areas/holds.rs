@@ -60,7 +60,7 @@ pub(crate) async fn list(
     };
     let view = HoldList { filter, page: paging.request.clone() };
     let page = state.operations.read(&context, &view).await?;
-    paging.answer(page, Hold::from)
+    Ok(paging.answer(page, Hold::from))
 }
 
 pub(crate) async fn create(

@@ -21,7 +21,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/keys", &query).await?;
     let page = state.identity.signing_keys(&context, &paging.request).await?;
-    paging.answer(page, SigningKey::from)
+    Ok(paging.answer(page, SigningKey::from))
 }
 
 pub(crate) async fn rotate(

@@ -260,7 +260,7 @@ pub(crate) async fn waiting_resets(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/mfa-resets", &query).await?;
     let page = state.identity.waiting_factor_resets(&context, &paging.request).await?;
-    paging.answer(page, FactorReset::from)
+    Ok(paging.answer(page, FactorReset::from))
 }
 
 fn accepted() -> Answer {

@@ -195,7 +195,7 @@ pub(crate) async fn referrals(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/auth/referrals", &query).await?;
     let page = state.identity.referrals(&context, &paging.request).await?;
-    paging.answer(page, Referral::from)
+    Ok(paging.answer(page, Referral::from))
 }
 
 /// 202 with a body.

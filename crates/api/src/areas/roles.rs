@@ -22,7 +22,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/roles", &query).await?;
     let page = state.identity.roles(&context, &paging.request).await?;
-    paging.answer(page, Role::from)
+    Ok(paging.answer(page, Role::from))
 }
 
 pub(crate) async fn create(

@@ -85,7 +85,7 @@ pub(crate) async fn changes(
     let status = named::<PolicyChangeStatus>("status", query.status.as_deref())?;
     let filter = PolicyChangeFilter { status };
     let page = state.identity.policy_changes(&context, filter, &paging.request).await?;
-    paging.answer(page, PolicyChange::from)
+    Ok(paging.answer(page, PolicyChange::from))
 }
 
 pub(crate) async fn request_change(

@@ -63,7 +63,7 @@ pub(crate) async fn list(
         deleted: query.deleted.unwrap_or_default(),
     };
     let page = state.identity.users(&context, filter, &paging.request).await?;
-    paging.answer(page, UserSummary::from)
+    Ok(paging.answer(page, UserSummary::from))
 }
 
 pub(crate) async fn create(
@@ -155,7 +155,7 @@ pub(crate) async fn sessions(
     let route = format!("/v1/users/{id}/sessions");
     let paging = Paging::of(&state, &context, &route, &query).await?;
     let page = state.identity.sessions_of(&context, id, &paging.request).await?;
-    paging.answer(page, Session::from)
+    Ok(paging.answer(page, Session::from))
 }
 
 pub(crate) async fn end_sessions(

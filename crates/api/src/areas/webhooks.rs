@@ -28,7 +28,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let paging = Paging::of(&state, &context, "/v1/webhooks", &query).await?;
     let page = state.webhooks.list(&context, &paging.request).await?;
-    paging.answer(page, Webhook::from)
+    Ok(paging.answer(page, Webhook::from))
 }
 
 pub(crate) async fn create(
@@ -145,7 +145,7 @@ pub(crate) async fn deliveries(
     let paging = Paging::of(&state, &context, &route, &query).await?;
     let status = named::<DeliveryStatus>("status", query.status.as_deref())?;
     let page = state.webhooks.deliveries(&context, (id, status), &paging.request).await?;
-    paging.answer(page, WebhookDelivery::from)
+    Ok(paging.answer(page, WebhookDelivery::from))
 }
 
 /// Where a tenant's events go is said by whoever proved a factor of late.

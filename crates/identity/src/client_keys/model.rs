@@ -159,7 +159,7 @@ mod tests {
         // RFC 8037 appendix A.2
         let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
         let good = json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "mine", "use": "sig" });
-        let with = |member: &str, value: Value| {
+        let but = |member: &str, value: Value| {
             let mut jwk = good.clone();
             jwk[member] = value;
             jwk
@@ -173,9 +173,9 @@ mod tests {
             ("Payroll", "hmac-sha256", good.clone(), &["algorithm"]),
             ("Payroll", "rsa-v1_5-sha256", good.clone(), &["algorithm"]),
             ("Payroll", "ecdsa-p256-sha256", good.clone(), &["public_jwk"]),
-            ("Payroll", "ed25519", with("d", json!(x)), &["public_jwk"]),
-            ("Payroll", "ed25519", with("use", json!("enc")), &["public_jwk"]),
-            ("Payroll", "ed25519", with("alg", json!("ES256")), &["public_jwk"]),
+            ("Payroll", "ed25519", but("d", json!(x)), &["public_jwk"]),
+            ("Payroll", "ed25519", but("use", json!("enc")), &["public_jwk"]),
+            ("Payroll", "ed25519", but("alg", json!("ES256")), &["public_jwk"]),
             ("Payroll", "ed25519", json!({ "kty": "oct", "k": x }), &["public_jwk"]),
             ("Payroll", "ed25519", json!("key"), &["public_jwk"]),
             ("", "ed25519", json!({}), &["name", "public_jwk"]),

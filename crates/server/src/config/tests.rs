@@ -392,7 +392,7 @@ fn witnesses_are_read_at_the_start_and_outside_development_spoken_to_over_tls() 
         match expected {
             None => assert!(found.is_empty(), "{setting}: {found:?}"),
             Some(expected) => {
-                assert!(found.len() == 1 && found[0].starts_with(expected), "{setting}: {found:?}")
+                assert!(found.len() == 1 && found[0].starts_with(expected), "{setting}: {found:?}");
             }
         }
     }
@@ -400,12 +400,15 @@ fn witnesses_are_read_at_the_start_and_outside_development_spoken_to_over_tls() 
     assert_eq!(configuration.witnesses()[0].name(), "w.example/1");
 }
 
+/// Settings, and the words of the fault that they are told to have.
+type Told<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>);
+
 #[test]
 fn a_witness_that_is_the_anchor_is_one_that_is_asked() {
     let cosigner = audit::cosignature::Cosigner::new("w.example/1", vault::NoteSigner::generate());
     let witness = format!("https://w.example+{}", cosigner.unwrap().verifier().unwrap().to_text());
     let asked = ("AUDIT_WITNESSES", witness.as_str());
-    let table: [(&[(&str, &str)], Option<&str>); 5] = [
+    let table: [Told<'_>; 5] = [
         (&[asked, ("AUDIT_ANCHOR", "witness:w.example/1")], None),
         (&[asked, ("AUDIT_ANCHOR", "file:/var/lib/anchor")], None),
         (&[asked, ("AUDIT_ANCHOR", "witness:w.example/2")], Some("must name one of")),

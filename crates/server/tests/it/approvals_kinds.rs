@@ -177,12 +177,12 @@ async fn somebody_new_holds_the_least_role_until_others_have_agreed() {
     let bank = &app.bank;
     let [admin, manager] = [app.login(bank, "admin").await, app.login(bank, "manager").await];
     let new = json!({ "username": "new.officer", "password": PASSWORD, "role": "officer" });
-    let make = || app.post("/v1/users").bearer(&admin).key("n").json(&new);
-    let made = make().send().await;
+    let hire = || app.post("/v1/users").bearer(&admin).key("n").json(&new);
+    let made = hire().send().await;
     assert_eq!((made.status, &made.body["role"]), (201, &json!("customer")), "{}", made.text);
     assert_eq!(made.body["pending_roles"]["roles"], json!(["officer"]));
     let person = id(&made.body["id"]);
-    let again = make().send().await;
+    let again = hire().send().await;
     assert_eq!((again.header("idempotency-replayed"), &again.body), ("true", &made.body));
     let token = app.login(bank, "new.officer").await;
     let account = format!("/v1/accounts/{}", bank.customers[0].accounts[0]);

@@ -82,12 +82,16 @@ impl Asked {
 
     /// Over a connection of its own.
     pub(crate) async fn send(&self, port: u16) -> Told {
-        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
-        for (name, value) in &self.fields {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-        text.push_str(&format!("content-length: {}\r\n", self.body.len()));
-        text.push_str(&format!("connection: close\r\n\r\n{}", self.body));
+        let fields: Vec<_> =
+            self.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let text = format!(
+            "{} {} HTTP/1.1\r\n{}content-length: {}\r\nconnection: close\r\n\r\n{}",
+            self.method,
+            self.path,
+            fields.concat(),
+            self.body.len(),
+            self.body
+        );
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
@@ -627,13 +631,13 @@ async fn only_the_first_key_comes_without_a_signature() {
     require_signatures(&app, &app.bank, true).await;
     let mut of_machine = Signer::make(SignatureAlgorithm::Ed25519).wish();
     of_machine["api_key_id"] = json!(machine);
-    let post = |wish: &Value| Asked::new("POST", "/v1/client-keys", &admin).json(wish);
-    assert_eq!(post(&of_machine).send(port).await.code(), "signature_required");
+    let enrol = |wish: &Value| Asked::new("POST", "/v1/client-keys", &admin).json(wish);
+    assert_eq!(enrol(&of_machine).send(port).await.code(), "signature_required");
     let signer = Signer::registered(&app, &admin).await;
     let next = Signer::make(SignatureAlgorithm::EcdsaP256Sha256).wish();
     for wish in [&of_machine, &next] {
-        assert_eq!(post(wish).send(port).await.code(), "signature_required");
-        assert_eq!(signer.sign(&post(wish)).send(port).await.status, 201);
+        assert_eq!(enrol(wish).send(port).await.code(), "signature_required");
+        assert_eq!(signer.sign(&enrol(wish)).send(port).await.status, 201);
     }
     // Whoever lost the key ends it with their factor, and begins again.
     let list = app.get("/v1/client-keys").bearer(&admin).send().await;
@@ -641,6 +645,6 @@ async fn only_the_first_key_comes_without_a_signature() {
         let path = format!("/v1/client-keys/{}", one["id"].as_str().unwrap());
         assert_eq!(app.delete(path).bearer(&admin).send().await.status, 204);
     }
-    assert_eq!(signer.sign(&post(&next)).send(port).await.code(), "signature_invalid");
+    assert_eq!(signer.sign(&enrol(&next)).send(port).await.code(), "signature_invalid");
     Signer::registered(&app, &admin).await;
 }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use audit::anchor::Anchoring;
 use audit::cosignature::Cosigner;
@@ -25,7 +25,7 @@ use crate::witness::Witness;
 struct Bank {
     world: World,
     platform: OpContext,
-    bank: OpContext,
+    tenant: OpContext,
     log_key: String,
 }
 
@@ -33,20 +33,20 @@ impl Bank {
     async fn new() -> Self {
         let world = World::new().await;
         let platform = world.tenant_of("platform", "platform").await;
-        let bank = world.tenant_of("bank", "core-bank").await;
+        let tenant = world.tenant_of("bank", "core-bank").await;
         let sql = "SELECT public_key FROM audit_log_keys WHERE tenant_id = $1";
         let row = world.superuser().await.query_one(sql, &[&platform.tenant_id()]).await.unwrap();
         let name = format!("strongroom/super/{}", platform.tenant_id());
         let key: Vec<u8> = row.get(0);
         let log_key = NoteVerifier::new(&name, key.try_into().unwrap()).unwrap().to_text();
-        let own = Self { world, platform, bank, log_key };
+        let own = Self { world, platform, tenant, log_key };
         own.seal(3).await;
         own
     }
 
     /// So many checkpoints more.
     async fn seal(&self, passes: u64) {
-        seal(&self.world, &self.bank, passes).await;
+        seal(&self.world, &self.tenant, passes).await;
     }
 
     fn start(&self, name: &str, folder: &Path) -> Witness {
@@ -135,9 +135,9 @@ async fn two_witnesses_cosign_and_one_dies_and_comes_back_and_forgets() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_history_finds_no_cosignature() {
-    let Bank { world, bank, platform, log_key } = Bank::new().await;
+    let Bank { world, tenant, platform, log_key } = Bank::new().await;
     let older = World::over(world.database.copied().await);
-    let own = Bank { world: World::over(world.database), platform, bank, log_key };
+    let own = Bank { world: World::over(world.database), platform, tenant, log_key };
     own.seal(3).await;
     let folder = tempfile::tempdir().unwrap();
     let witness = own.start("witness.example/1", folder.path());
@@ -145,7 +145,7 @@ async fn another_history_finds_no_cosignature() {
     assert_eq!(ask(&own.world, &setting).await.unwrap(), Asked::Cosigned { size: 6 });
     // The older copy, and then the other way that it takes: smaller, as large, larger.
     for (passes, is_ahead) in [(0, true), (1, true), (2, false), (3, false)] {
-        seal(&older, &own.bank, passes).await;
+        seal(&older, &own.tenant, passes).await;
         let fault = ask(&older, &setting).await.unwrap_err();
         assert!(fault.contradicts(), "{fault}");
         assert_eq!(matches!(fault, AskFault::Ahead { stands_at: 6, .. }), is_ahead, "{fault}");
@@ -190,12 +190,12 @@ where
                 let mut request = Vec::new();
                 // The note's last line ends the request.
                 while !String::from_utf8_lossy(&request).contains("\u{2014} strongroom/super") {
-                    let mut part = [0; 4096];
-                    let read = stream.read(&mut part).await.unwrap_or(0);
+                    let mut piece = [0; 4096];
+                    let read = stream.read(&mut piece).await.unwrap_or(0);
                     if read == 0 {
                         return;
                     }
-                    request.extend_from_slice(&part[..read]);
+                    request.extend_from_slice(&piece[..read]);
                 }
                 let answer = answer(&String::from_utf8_lossy(&request));
                 if answer.is_empty() {
@@ -223,7 +223,7 @@ fn text_of(request: &str) -> String {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    Clock::System.now().as_second().unsigned_abs()
 }
 
 /// What is made of a question with the liar's own key.
@@ -446,9 +446,9 @@ async fn count(world: &World, table: &str) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_witness_is_an_anchor_that_an_older_copy_is_not_sealed_behind() {
-    let Bank { world, bank, platform, log_key } = Bank::new().await;
+    let Bank { world, tenant, platform, log_key } = Bank::new().await;
     let older = World::over(world.database.copied().await);
-    let own = Bank { world: World::over(world.database), platform, bank, log_key };
+    let own = Bank { world: World::over(world.database), platform, tenant, log_key };
     let folder = tempfile::tempdir().unwrap();
     let witness = own.start("witness.example/1", folder.path());
     let setting = witness.setting();
@@ -459,14 +459,14 @@ async fn a_witness_is_an_anchor_that_an_older_copy_is_not_sealed_behind() {
         assert_eq!(kept(world).await, ["witness.example/1 3"], "asked before anything was signed");
     }
     for size in 4..=5 {
-        own.world.append(&own.bank, 1).await;
+        own.world.append(&own.tenant, 1).await;
         assert_eq!(true_one.drain().await.unwrap(), 1, "{size}");
     }
     assert_eq!(ask(&own.world, &setting).await.unwrap(), Asked::Cosigned { size: 5 });
 
     // A process that starts over the older copy signs nothing, and keeps what waits.
     for waiting in 1..=2 {
-        older.append(&own.bank, 1).await;
+        older.append(&own.tenant, 1).await;
         let refused = anchored(&older, &setting).drain().await.unwrap_err().to_string();
         let told = "holds 3 checkpoints and 5 were anchored: an older copy was restored";
         assert!(refused.contains(told), "{refused}");
@@ -478,21 +478,21 @@ async fn a_witness_is_an_anchor_that_an_older_copy_is_not_sealed_behind() {
     assert_eq!(stale.drain().await.unwrap(), 2);
     let asking = witnesses(&older, &[&setting]).telling(stale.witness_anchor());
     assert!(asking.ask(&asking.all()[0]).await.unwrap_err().contradicts());
-    older.append(&own.bank, 1).await;
+    older.append(&own.tenant, 1).await;
     let refused = stale.drain().await.unwrap_err().to_string();
     assert!(refused.contains("5 were anchored"), "{refused}");
     // As large as the true one, and then larger, it is another history.
     for _ in 0..2 {
-        seal(&older, &own.bank, 1).await;
+        seal(&older, &own.tenant, 1).await;
         let refused = anchored(&older, &setting).drain().await.unwrap_err().to_string();
         assert!(refused.contains("holds other checkpoints than the 5"), "{refused}");
     }
 
     // Silent, it stops nobody whom it confirmed, and confirms nobody.
     drop(witness);
-    own.world.append(&own.bank, 1).await;
+    own.world.append(&own.tenant, 1).await;
     assert_eq!(true_one.drain().await.unwrap(), 1);
-    own.world.append(&own.bank, 1).await;
+    own.world.append(&own.tenant, 1).await;
     let refused = anchored(&own.world, &setting).drain().await.unwrap_err().to_string();
     assert!(refused.contains("has not confirmed the log"), "{refused}");
     let witness = own.start("witness.example/1", folder.path());

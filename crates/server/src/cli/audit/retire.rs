@@ -3,7 +3,8 @@
 
 use audit::{RetentionClass, retire};
 use clap::{Args, ValueEnum};
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
+use tenancy::Clock;
 
 use super::{
     super::{exit::Usage, output::Output},
@@ -53,7 +54,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     configuration.check_form()?;
     let class = RetentionClass::from(options.class);
-    let kept_since = class.kept_since(Timestamp::now());
+    let kept_since = class.kept_since(Clock::System.now());
     let before = options.before.as_deref().map_or(Ok(kept_since), month)?;
     if before > kept_since {
         let (years, since) = (class.kept_years(), kept_since.strftime("%Y-%m"));

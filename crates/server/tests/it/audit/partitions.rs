@@ -136,7 +136,7 @@ async fn records_stand_in_their_month_and_one_is_found_without_asking_the_others
     let context = world.tenant("north-bank").await;
     let superuser = world.superuser().await;
     let old = world.append_one(&context, EventType::DataAccess).await;
-    let now = Timestamp::now();
+    let now = Clock::System.now();
     world.clock.advance(now.duration_since(world.clock.now()));
     let new = world.append_one(&context, EventType::DataAccess).await;
     let place = "SELECT tableoid::regclass::text FROM audit_log WHERE event_id = $1";
@@ -166,7 +166,7 @@ async fn a_log_is_taken_into_partitions_and_back_to_the_byte() {
     let world = World::new().await;
     let context = world.tenant("north-bank").await;
     world.append(&context, 40).await;
-    let later = Timestamp::now().duration_since(world.clock.now());
+    let later = Clock::System.now().duration_since(world.clock.now());
     world.clock.advance(later);
     world.append_one(&context, EventType::DataAccess).await;
     world.append_one(&context, EventType::JobRun).await;
@@ -353,4 +353,51 @@ async fn what_nobody_declared_is_missed_and_a_drop_covers_nothing_else() {
     superuser.batch_execute(stretch).await.unwrap();
     assert_eq!(summary(&world.fault().await.unwrap()), "0 records_dropped");
     assert_eq!(summary(&world.file_fault("south-bank").await.unwrap()), "0 records_dropped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_drops_only_what_is_old_enough_and_says_why() {
+    let world = World::new().await;
+    world.month("2019-03").await;
+    let context = world.tenant("north-bank").await;
+    let years: SignedDuration =
+        "2019-03-10T12:00:00Z".parse::<Timestamp>().unwrap().duration_since(world.clock.now());
+    world.clock.advance(years);
+    world.append_one(&context, EventType::DataAccess).await;
+    world.append_one(&context, EventType::Login).await;
+    world.sealer().drain().await.unwrap();
+    world.clock.advance(-years);
+    let folder = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| {
+        let mut command = crate::cli::strongroom(folder.path());
+        command.env("DATABASE_URL", world.database.superuser_url());
+        command.env("ENCRYPTION_KEY", "07".repeat(32));
+        let output = command.args(["audit", "drop", "-o", "json"]).args(words).output().unwrap();
+        let text = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+        (output.status.code(), text.concat())
+    };
+    for (words, part) in [
+        (&["--class", "access", "--before", "2999-01"][..], "are kept 3 years"),
+        (&["--class", "security", "--before", "2023-01"], "are kept 7 years"),
+        (&["--class", "access", "--before", "March"], "--before March"),
+        (&["--class", "access", "--reason", " "], "--reason"),
+        (&["--class", "ledger"], "--class"),
+    ] {
+        let (code, text) = run(words);
+        assert!(code == Some(2) && text.contains(part), "{words:?}: {code:?} {text}");
+    }
+    let (code, before) = run(&["--class", "access"]);
+    let told: serde_json::Value = serde_json::from_str(&before).unwrap();
+    assert_eq!((code, told[0]["records"].as_u64()), (Some(0), Some(1)), "{before}");
+    assert_eq!(told[0]["month"], "2019_03");
+    let left = "SELECT count(*) FROM audit_log WHERE event_type IN ('data_access', 'login')";
+    let superuser = world.superuser().await;
+    let count = async || -> i64 { superuser.query_one(left, &[]).await.unwrap().get(0) };
+    assert_eq!(count().await, 2, "nothing without a reason");
+    let reason = ["--class", "access", "--reason", "Kept three years"];
+    assert_eq!(run(&reason), (Some(0), before));
+    assert_eq!(count().await, 1, "of another class nothing");
+    assert_eq!(run(&reason).1.trim(), "[]");
+    world.sealer().drain().await.unwrap();
+    assert_eq!(world.fault().await, None);
 }
