@@ -91,3 +91,6 @@ WHERE customer.tenant_id = $1::uuid AND customer.phone_index = ANY ($7::bytea[])
   AND ($6::text IS NULL OR customer.customer_type = $6)
 ORDER BY customer.created_at DESC, customer.id DESC
 LIMIT $4::bigint;
+
+--! claim_tax_ids
+SELECT claim_tax_ids($1::uuid[], $2::bytea[]);

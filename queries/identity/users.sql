@@ -205,3 +205,6 @@ SELECT person.organization_id, person.department,
           ORDER BY held.role) AS custom_roles
 FROM users person
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NULL;
+
+--! claim_email
+SELECT claim_email($1::uuid, $2::bytea[]);

@@ -8,11 +8,14 @@ VALUES ($1::uuid, $2::uuid, $3::text, $4::integer, $5::text, $6::integer, $7::by
 
 --! keks
 -- Every generation, the destroyed ones as well: what they wrapped is told from what is unknown.
-SELECT purpose, epoch, key_id, wrapped_key, status FROM tenant_keks
+SELECT purpose, epoch, key_id, wrapped_key, status, true AS is_settled FROM tenant_keks
 WHERE tenant_id = $1::uuid ORDER BY purpose, epoch;
 
 --! data_keys
-SELECT purpose, epoch, key_id, kek_purpose, kek_epoch, wrapped_key, status FROM data_keys
+-- A generation is settled when every node has read of it: they read a tenant's keys each second.
+SELECT purpose, epoch, key_id, kek_purpose, kek_epoch, wrapped_key, status,
+    created_at <= app_now() - interval '5 seconds' AS is_settled
+FROM data_keys
 WHERE tenant_id = $1::uuid ORDER BY purpose, epoch;
 
 --! insert_subject_key
@@ -103,5 +106,5 @@ CROSS JOIN LATERAL (SELECT
 WHERE kek.tenant_id = $1::uuid
 UNION ALL
 SELECT purpose, epoch, key_id, status, created_at, retired_at, destroyed_at, NULL FROM data_keys
-WHERE tenant_id = $1::uuid AND purpose = 'field_data'
+WHERE tenant_id = $1::uuid AND purpose IN ('field_data', 'blind_index')
 ORDER BY purpose, epoch DESC;

@@ -1,13 +1,14 @@
 --! due
--- Whether any column waits to be sealed anew. $2 columns there are; $3 seconds after a key came
--- nobody seals under the one before any more.
+-- Whether any of these columns waits to be made anew by the newest key of a purpose. $5 seconds
+-- after a key came nobody uses the one before any more.
 SELECT active.epoch > 1 AND (
     SELECT count(*) FROM key_rotations AS job
+    JOIN unnest($3::text[], $4::text[]) AS ours (table_name, column_name) USING (table_name, column_name)
     WHERE job.tenant_id = active.tenant_id AND job.to_epoch = active.epoch AND (job.state = 'done'
-        OR job.state = 'waiting' AND active.created_at > app_now() - make_interval(secs => $3::bigint))
-) < $2::bigint AS is_due
+        OR job.state = 'waiting' AND active.created_at > app_now() - make_interval(secs => $5::bigint))
+) < cardinality($3::text[]) AS is_due
 FROM data_keys AS active
-WHERE active.tenant_id = $1::uuid AND active.purpose = 'field_data' AND active.status = 'active';
+WHERE active.tenant_id = $1::uuid AND active.purpose = $2::text AND active.status = 'active';
 
 --! aim
 -- Every column is to be under this generation; what was on its way to an earlier one begins anew.
@@ -19,9 +20,10 @@ SET to_epoch = excluded.to_epoch, state = 'running', cursor = DEFAULT, done = 0,
 WHERE key_rotations.to_epoch < excluded.to_epoch;
 
 --! next
--- A column that waits to be sealed anew; $2 says that the wait for slow nodes is over.
+-- One of these columns that waits to be made anew; $4 says that the wait for slow nodes is over.
 SELECT table_name, column_name, state, cursor, done, total, skipped FROM key_rotations
-WHERE tenant_id = $1::uuid AND (state IN ('running', 'verifying') OR state = 'waiting' AND $2::boolean)
+JOIN unnest($2::text[], $3::text[]) AS ours (table_name, column_name) USING (table_name, column_name)
+WHERE tenant_id = $1::uuid AND (state IN ('running', 'verifying') OR state = 'waiting' AND $4::boolean)
 ORDER BY table_name, column_name LIMIT 1;
 
 --! advance

@@ -17,6 +17,7 @@ use tenancy::{
     keyring::{Keyring, KeyringError, Rotatable, Standing},
 };
 use tokio_postgres::types::ToSql;
+use vault::KeyError;
 
 use crate::{Applied, Command, Failure, Refusal, RefusalKind, event};
 
@@ -65,7 +66,10 @@ impl Command for RotateDataKey {
         context: &OpContext,
     ) -> Result<Applied<KeyRotation>, Failure> {
         self.keyring.lock(transaction).await.map_err(failure)?;
-        let made = self.keyring.rotate(transaction, self.what).await.map_err(failure)?;
+        let made = match self.keyring.rotate(transaction, self.what).await {
+            Err(KeyringError::Key(KeyError::EpochOutOfRange)) => return Err(exhausted().into()),
+            made => made.map_err(failure)?,
+        };
         let purpose = self.what.purpose().as_str();
         let event = event(context, EventType::KeyManagement, Self::NAME, RESOURCE)
             .resource_id(made.key.0)
@@ -213,16 +217,18 @@ impl DestroyKey {
             ))
             .into());
         }
-        if self.what != Rotatable::FieldData {
+        if self.what.is_kek() {
             return Ok(());
         }
         if context.clock.now().duration_since(standing.retired_at) < RETIRED_AT_LEAST {
-            let detail = "Retired less than 5 minutes ago: a node may still be sealing under it";
+            let detail = "Retired less than 5 minutes ago: a node may still be using it";
             return Err(in_use(detail.to_owned()).into());
         }
         match self.values_sealed(transaction).await? {
             0 => Ok(()),
-            values => Err(in_use(format!("{values} values are still sealed under it")).into()),
+            values => {
+                Err(in_use(format!("{values} values are still sealed or indexed by it")).into())
+            }
         }
     }
 
@@ -246,6 +252,11 @@ impl DestroyKey {
 fn not_retired() -> Refusal {
     let detail = "The key that seals or wraps now is not destroyed; rotate it first";
     Refusal::new(RefusalKind::Conflict, "key_not_retired", detail)
+}
+
+fn exhausted() -> Refusal {
+    let detail = "There is no number left for another generation of it";
+    Refusal::new(RefusalKind::Conflict, "key_generations_exhausted", detail)
 }
 
 fn in_use(detail: String) -> Refusal {

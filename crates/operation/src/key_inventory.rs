@@ -86,9 +86,9 @@ impl InventoryLine {
         })
     }
 
-    /// Whether it counts values that belong to no person, or to nobody that is known.
-    fn is_of_the_tenant(&self) -> bool {
-        matches!(self.purpose.as_str(), "field_data" | "unknown")
+    /// Whether what it counts moves to the newest key by itself.
+    fn moves(&self) -> bool {
+        matches!(self.purpose.as_str(), "field_data" | "blind_index" | "unknown")
     }
 }
 
@@ -133,7 +133,7 @@ fn tell_progress<'a>(
             (row.try_get("table_name")?, row.try_get("column_name")?);
         let resealing = ResealingProgress::read(row)?;
         for line in lines.iter_mut() {
-            if line.is_of_the_tenant() && line.table == table && line.column == column {
+            if line.moves() && line.table == table && line.column == column {
                 line.resealing = Some(resealing.clone());
             }
         }
@@ -148,7 +148,7 @@ pub struct KeyGenerations;
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyGeneration {
-    /// What the key is for: `tenant_kek`, `field_kek` or `field_data`.
+    /// What the key is for: `tenant_kek`, `field_kek`, `field_data` or `blind_index`.
     pub purpose: String,
     /// Its number.
     pub epoch: i32,

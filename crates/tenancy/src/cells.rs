@@ -36,6 +36,20 @@ pub struct Index {
     pub column: &'static str,
     /// What it stands for; the row says which of several.
     pub meanings: &'static [Meaning],
+    /// How it is made anew, where rows are looked for by it for longer than a few days.
+    pub reindex: Option<Reindex>,
+}
+
+/// The statements by which a blind index is made anew.
+#[derive(Clone, Copy, Debug)]
+pub struct Reindex {
+    /// Counts what another generation than this indexes: tenant, generation.
+    pub behind: &'static str,
+    /// Row, value, index and key of the subject of some of that, in order: tenant, generation,
+    /// row to begin after, how many.
+    pub page: &'static str,
+    /// Writes new indexes where the old ones still stand: tenant, rows, old ones, new ones.
+    pub write: &'static str,
 }
 
 /// The statements by which a column of the tenant's own values is sealed anew.
@@ -73,7 +87,16 @@ impl Cell {
     /// The same with an index beside it.
     #[must_use]
     pub const fn found_by(mut self, column: &'static str, meanings: &'static [Meaning]) -> Self {
-        self.index = Some(Index { column, meanings });
+        self.index = Some(Index { column, meanings, reindex: None });
+        self
+    }
+
+    /// The same with the statements that make its index anew.
+    #[must_use]
+    pub const fn reindexed_by(mut self, reindex: Reindex) -> Self {
+        if let Some(index) = &mut self.index {
+            index.reindex = Some(reindex);
+        }
         self
     }
 

@@ -21,6 +21,8 @@ pub(crate) enum DataKeyPurpose {
     FieldKek,
     /// Seals what belongs to no person.
     FieldData,
+    /// Makes the blind indexes by which sealed values are found.
+    BlindIndex,
 }
 
 impl From<DataKeyPurpose> for Rotatable {
@@ -29,6 +31,7 @@ impl From<DataKeyPurpose> for Rotatable {
             DataKeyPurpose::TenantKek => Self::TenantKek,
             DataKeyPurpose::FieldKek => Self::FieldKek,
             DataKeyPurpose::FieldData => Self::FieldData,
+            DataKeyPurpose::BlindIndex => Self::BlindIndex,
         }
     }
 }
@@ -55,7 +58,7 @@ pub(crate) struct DestroyDataKey {
 /// A generation of a key.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DataKey {
-    /// `tenant_kek`, `field_kek` or `field_data`.
+    /// `tenant_kek`, `field_kek`, `field_data` or `blind_index`.
     purpose: String,
     /// Its number.
     epoch: i32,

@@ -34,6 +34,7 @@ use self::seal::Columns;
 use crate::{accounts::version_conflict, movements::business_date};
 
 const INSERT: &str = tenancy::sql!("banking/customers.sql", "insert_customers");
+const CLAIM_TAX_IDS: &str = tenancy::sql!("banking/customers.sql", "claim_tax_ids");
 const FACTS: &str = tenancy::sql!("banking/customers.sql", "facts");
 const FOR_UPDATE: &str = tenancy::sql!("banking/customers.sql", "customer_for_update");
 const SAVE: &str = tenancy::sql!("banking/customers.sql", "save_customer");
@@ -124,6 +125,9 @@ pub async fn store(
     }
     let by_subject: Vec<(Uuid, &DataKey)> = subjects.iter().map(|(id, key)| (*id, key)).collect();
     store_subject_keys(transaction, keys, &by_subject).await.map_err(DbError::from)?;
+    let persons: Vec<(Uuid, &PersonalData)> =
+        subjects.iter().zip(customers).map(|((id, _), new)| (*id, &new.personal)).collect();
+    claim_tax_ids(transaction, keys, &persons).await.map_err(refuse_taken)?;
     let rows = transaction
         .query(INSERT, &columns.parameters(&transaction.tenant()))
         .await
@@ -133,6 +137,22 @@ pub async fn store(
         records.push(new_record(row, *id, customer)?);
     }
     Ok(records)
+}
+
+/// Sees to it that the tax numbers are nobody else's under any generation of the index key.
+async fn claim_tax_ids(
+    transaction: &TenantTx,
+    keys: &TenantKeys,
+    customers: &[(Uuid, &PersonalData)],
+) -> Result<(), DbError> {
+    let tax_ids = customers.iter().filter_map(|(_, personal)| personal.tax_id.as_deref());
+    let indexes: Vec<_> = tax_ids.flat_map(|tax_id| seal::tax_id_indexes(keys, tax_id)).collect();
+    if indexes.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = customers.iter().map(|(id, _)| *id).collect();
+    transaction.execute(CLAIM_TAX_IDS, &[&ids, &indexes]).await?;
+    Ok(())
 }
 
 fn new_record(row: &Row, id: Uuid, customer: &NewCustomer) -> Result<CustomerRecord, DbError> {
@@ -224,6 +244,7 @@ impl UpdateCustomer {
         personal: &PersonalData,
     ) -> Result<CustomerRecord, DbError> {
         let sealed = seal::seal(keys, subject, before.id, personal)?;
+        claim_tax_ids(transaction, keys, &[(before.id, personal)]).await?;
         let user_id = self.change.user_id.unwrap_or(before.user_id);
         let status = self.change.status.unwrap_or(before.status);
         let row = transaction

@@ -92,6 +92,11 @@ pub(crate) fn phone_index(keys: &TenantKeys, phone: &str) -> Vec<u8> {
     vault::blind_index(keys.index(), "customers.phone", phone).to_vec()
 }
 
+/// The blind indexes that a tax number may be stored under.
+pub(crate) fn tax_id_indexes(keys: &TenantKeys, tax_id: &str) -> Vec<Vec<u8>> {
+    keys.indexes("customers.tax_id", &normal_tax_id(tax_id))
+}
+
 /// The blind index of a tax number.
 pub(crate) fn tax_id_index(keys: &TenantKeys, tax_id: &str) -> Vec<u8> {
     vault::blind_index(keys.index(), "customers.tax_id", &normal_tax_id(tax_id)).to_vec()

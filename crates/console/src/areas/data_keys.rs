@@ -166,6 +166,7 @@ fn words(purpose: &str) -> &'static str {
         Some(Rotatable::TenantKek) => "Wraps what signs and verifies",
         Some(Rotatable::FieldKek) => "Wraps keys of people and fields",
         Some(Rotatable::FieldData) => "Seals the tenant's own secrets",
+        Some(Rotatable::BlindIndex) => "Finds what is sealed",
         None => "Unknown",
     }
 }

@@ -343,6 +343,7 @@ impl Confirm {
         let sealer = Sealer { keys: teller.keys, subject: &person.subject, user: person.id };
         let is_email = self.purpose == Purpose::EmailChange;
         let (sql, cell) = if is_email {
+            sealer.claim(transaction, Some(address)).await?;
             (SET_EMAIL, sealer.email(Some(address))?)
         } else {
             (SET_PHONE, sealer.phone(Some(address))?)

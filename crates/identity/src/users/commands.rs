@@ -46,6 +46,7 @@ const FACTS: &str = tenancy::sql!("identity/users.sql", "facts");
 const FACTS_OF_DELETED: &str = tenancy::sql!("identity/users.sql", "facts_of_deleted");
 const LOCK: &str = tenancy::sql!("identity/users.sql", "lock");
 const UPDATE: &str = tenancy::sql!("identity/users.sql", "update");
+const CLAIM_EMAIL: &str = tenancy::sql!("identity/users.sql", "claim_email");
 const FORGET_MIGHTIER: &str = tenancy::sql!("identity/api_keys.sql", "forget_mightier");
 const REVOKE_MIGHTIER: &str = tenancy::sql!("identity/api_keys.sql", "revoke_mightier");
 
@@ -167,6 +168,7 @@ impl CreateUser {
         let sealer = Sealer { keys: &keys, subject: &subject, user: self.id };
         let (email, phone) =
             (sealer.email(user.email.as_deref())?, sealer.phone(user.phone.as_deref())?);
+        sealer.claim(transaction, user.email.as_deref()).await?;
         let name = sealer.seal("full_name_sealed", user.full_name.as_deref())?;
         let (key, code) = (username_key(username), referral_code());
         let granted_by = (!context.actor.is_system()).then_some(context.actor.id);
@@ -421,6 +423,7 @@ impl UpdateUser {
         let subject = subjects.get(&self.user).ok_or_else(Refusal::not_found)?;
         let sealer = Sealer { keys: &keys, subject, user: self.user };
         let email = sealer.email(update.email.value().map(String::as_str))?;
+        sealer.claim(transaction, update.email.value().map(String::as_str)).await?;
         let phone = sealer.phone(update.phone.value().map(String::as_str))?;
         let name = sealer.seal("full_name_sealed", update.full_name.value().map(String::as_str))?;
         let primary = update.wanted_roles().and_then(|roles| roles.first().copied());
@@ -619,6 +622,18 @@ impl Sealer<'_> {
         let index = email
             .map(|email| blind_index(self.keys.index(), "users.email", &email_key(email)).to_vec());
         Ok(Indexed { sealed: self.seal("email_sealed", email)?, index })
+    }
+
+    /// Sees to it that the address is nobody else's under any generation of the index key.
+    pub(crate) async fn claim(
+        &self,
+        transaction: &TenantTx,
+        email: Option<&str>,
+    ) -> Result<(), Failure> {
+        let Some(email) = email else { return Ok(()) };
+        let indexes = self.keys.indexes("users.email", &email_key(email));
+        transaction.execute(CLAIM_EMAIL, &[&self.user, &indexes]).await.map_err(taken)?;
+        Ok(())
     }
 
     pub(crate) fn phone(&self, phone: Option<&str>) -> Result<Indexed, DbError> {

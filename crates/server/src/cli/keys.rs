@@ -41,7 +41,7 @@ pub enum Command {
         #[command(flatten)]
         which: Which,
     },
-    /// Wrap by the newest KEKs all keys that older ones wrap, and seal by the newest field key what older ones seal, of one tenant or of all, suspended ones included. A server does the latter by itself. May be stopped and begun again at any time.
+    /// Wrap by the newest KEKs all keys that older ones wrap, and seal and index by the newest data keys what older ones do, of one tenant or of all, suspended ones included. A server does the latter by itself. May be stopped and begun again at any time.
     Rewrap {
         /// The tenant; all where absent.
         #[arg(long, value_name = "SLUG")]
@@ -68,7 +68,7 @@ pub enum Command {
 #[derive(Clone, Copy, Debug, Args)]
 #[group(id = "which", multiple = false)]
 pub struct Which {
-    /// A key that seals: field for what belongs to no person.
+    /// A key that seals or indexes: field for what belongs to no person, index for what sealed values are found by.
     #[arg(long, value_name = "CLASS")]
     data: Option<DataClass>,
     /// A key that wraps others: tenant for those that sign and verify, field for those that seal and index.
@@ -80,6 +80,8 @@ pub struct Which {
 enum DataClass {
     /// What belongs to no person: the tenant's own secrets.
     Field,
+    /// What sealed values are found by: addresses, telephone and tax numbers.
+    Index,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -94,6 +96,7 @@ impl Which {
     const fn named(self) -> Option<Rotatable> {
         match (self.data, self.kek) {
             (Some(DataClass::Field), _) => Some(Rotatable::FieldData),
+            (Some(DataClass::Index), _) => Some(Rotatable::BlindIndex),
             (None, Some(KekClass::Tenant)) => Some(Rotatable::TenantKek),
             (None, Some(KekClass::Field)) => Some(Rotatable::FieldKek),
             (None, None) => None,

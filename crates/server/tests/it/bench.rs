@@ -37,6 +37,7 @@ fn the_list_holds_every_row_of_the_specification_with_its_goal() {
         ("token-cached", "at_least", 20.0),
         ("token-uncached", "at_least", 0.9),
         ("cedar", "at_most", 15.0),
+        ("cedar-custom", "at_most", 15.0),
         ("argon2id", "reported", 0.0),
         ("enumeration-login", "reported", 0.0),
         ("enumeration-forgot", "reported", 0.0),

@@ -152,7 +152,7 @@ async fn both_keks_are_replaced_and_nothing_is_lost() {
 async fn a_key_that_is_needed_is_not_destroyed() {
     let world = BankWorld::new().await;
     let tenant = tenant(&world, "needed-bank").await;
-    for what in [Rotatable::TenantKek, Rotatable::FieldKek, Rotatable::FieldData] {
+    for what in Rotatable::ALL {
         let active = refused_as(&world, &tenant, (what, 1)).await;
         assert_eq!(active, (409, "key_not_retired".to_owned()), "{what:?}");
         for unknown in [2, 255, i32::MAX] {
@@ -190,7 +190,7 @@ async fn nobody_without_the_permission_and_nobody_of_another_tenant() {
     let before = keys().await;
     for role in ["customer", "customer_service", "auditor"] {
         let person = world.person(&mine, role).await;
-        for what in [Rotatable::TenantKek, Rotatable::FieldKek, Rotatable::FieldData] {
+        for what in Rotatable::ALL {
             let refused = rotate(&world, &person, what).await.unwrap_err();
             assert_eq!(refused.kind.status(), 403, "{role} {what:?}");
             assert_eq!(refused_as(&world, &person, (what, 1)).await.0, 403, "{role} {what:?}");

@@ -62,6 +62,7 @@ mod holds_rules;
 mod holds_wire;
 mod identity;
 mod import;
+mod index_keys;
 mod interop;
 mod key_cells;
 mod key_changes;

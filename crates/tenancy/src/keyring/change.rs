@@ -41,11 +41,13 @@ pub enum Rotatable {
     FieldKek,
     /// The key of sealed fields that belong to no person.
     FieldData,
+    /// The key of blind indexes, by which sealed values are found.
+    BlindIndex,
 }
 
 impl Rotatable {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::TenantKek, Self::FieldKek, Self::FieldData];
+    pub const ALL: [Self; 4] = [Self::TenantKek, Self::FieldKek, Self::FieldData, Self::BlindIndex];
 
     /// The one of this purpose.
     pub fn named(purpose: &str) -> Option<Self> {
@@ -58,10 +60,12 @@ impl Rotatable {
             Self::TenantKek => Purpose::TenantKek,
             Self::FieldKek => Purpose::FieldKek,
             Self::FieldData => Purpose::FieldData,
+            Self::BlindIndex => Purpose::BlindIndex,
         }
     }
 
-    const fn is_kek(self) -> bool {
+    /// Whether it wraps keys, and seals and indexes nothing itself.
+    pub const fn is_kek(self) -> bool {
         matches!(self, Self::TenantKek | Self::FieldKek)
     }
 }
@@ -142,7 +146,9 @@ impl Keyring {
                 let kek = Kek::generate(tenant, purpose, epoch)?;
                 StoredKey::new(&kek, None, self.roots().field())?
             }
-            Rotatable::FieldData => stored::data_key(tenant, purpose, epoch, &keys.field_kek)?,
+            Rotatable::FieldData | Rotatable::BlindIndex => {
+                stored::data_key(tenant, purpose, epoch, &keys.field_kek)?
+            }
         };
         let retire = if what.is_kek() { RETIRE_KEK } else { RETIRE_DATA_KEY };
         transaction.execute(retire, &[&tenant, &purpose.as_str()]).await?;

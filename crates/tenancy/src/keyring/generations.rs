@@ -69,7 +69,10 @@ pub(super) fn open(
         field_kek: current_kek(&keks, &stored.keks, Purpose::FieldKek)?,
         field: current(&keks, &stored.data_keys, Purpose::FieldData)?,
         audit: current(&keks, &stored.data_keys, Purpose::AuditData)?,
-        index: current(&keks, &stored.data_keys, Purpose::BlindIndex)?,
+        index: living(
+            Some(&generation(&keks, index_written(&stored.data_keys)?)?),
+            Purpose::BlindIndex,
+        )?,
         refresh: current(&keks, &stored.data_keys, Purpose::RefreshSuccessor)?,
         cursor: current(&keks, &stored.data_keys, Purpose::Cursor)?,
         session: current(&keks, &stored.data_keys, Purpose::Session)?,
@@ -122,6 +125,18 @@ fn current<K: TenantKey>(
 fn active(rows: &[StoredKey], purpose: Purpose) -> Result<&StoredKey, KeyringError> {
     let found = rows.iter().find(|row| row.context.purpose == purpose && row.is_active());
     found.ok_or(KeyringError::Missing(purpose.as_str()))
+}
+
+/// The index key by which values are written: the newest that every node finds them by. One
+/// that was made a moment ago waits, or somebody would be looked for in vain elsewhere.
+fn index_written(rows: &[StoredKey]) -> Result<&StoredKey, KeyringError> {
+    let living = || {
+        rows.iter()
+            .filter(|row| row.context.purpose == Purpose::BlindIndex && row.wrapped.is_some())
+    };
+    let settled = living().filter(|row| row.is_settled).max_by_key(|row| row.context.epoch);
+    let oldest = || living().min_by_key(|row| row.context.epoch);
+    settled.or_else(oldest).ok_or(KeyringError::Missing(Purpose::BlindIndex.as_str()))
 }
 
 fn living<K>(kept: Option<&Kept<K>>, purpose: Purpose) -> Result<Arc<K>, KeyringError> {

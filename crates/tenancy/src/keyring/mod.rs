@@ -34,7 +34,7 @@ pub use ring::Keyring;
 pub use subjects::{load_subject_keys, renew_subject_key, store_subject_keys};
 pub use unopened::{Unopened, UnopenedCell};
 
-use crate::DbError;
+use crate::{DbError, cells::Meaning};
 use generations::Kept;
 use stored::Made;
 
@@ -272,6 +272,28 @@ impl TenantKeys {
         let sealed = SealedField::from_bytes(sealed.to_vec())?;
         let opened = vault::open(self.own_key(sealed.as_bytes())?, &context, &sealed)?;
         Ok(vault::seal(&self.field, &context, opened.expose())?.into_bytes())
+    }
+
+    /// What a cell is found by from now on. Where the index that stood there is not that of the
+    /// value, one of the two was altered, and neither is trusted.
+    pub fn reindexed(
+        &self,
+        subject: &DataKey,
+        cell: (&str, &str, Uuid),
+        meaning: &Meaning,
+        (sealed, before): (Vec<u8>, &[u8]),
+    ) -> Result<Vec<u8>, KeyringError> {
+        let normal = (meaning.normal)(&self.open_field(subject, cell, sealed)?);
+        let version = before.first().copied().unwrap_or_default();
+        match self.index_of(version) {
+            Ok(key) if blind_index(key, meaning.domain, &normal) != before => {
+                return Err(KeyringError::Open(OpenError::Tampered));
+            }
+            // What only a destroyed key could say of it, nobody can ask any more.
+            Ok(_) | Err(KeyringError::Destroyed(_)) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(blind_index(&self.index, meaning.domain, &normal).to_vec())
     }
 
     /// The key that sealed a field that belongs to no person.

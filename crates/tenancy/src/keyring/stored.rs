@@ -22,6 +22,7 @@ pub(super) struct Made {
     key: KeyId,
     status: String,
     kek: Option<(Purpose, u32)>,
+    is_settled: bool,
 }
 
 /// A row of either table.
@@ -33,6 +34,8 @@ pub(super) struct StoredKey {
     pub(super) kek: Option<(Purpose, u32)>,
     /// None where it was destroyed.
     pub(super) wrapped: Option<WrappedKey>,
+    /// Whether every node has read of it.
+    pub(super) is_settled: bool,
 }
 
 impl StoredKey {
@@ -43,7 +46,8 @@ impl StoredKey {
         by: &impl WrappingKey,
     ) -> Result<Self, KeyringError> {
         let wrapped = Some(by.wrap_key(key)?);
-        Ok(Self { context: *key.context(), status: "active".to_owned(), kek, wrapped })
+        let status = "active".to_owned();
+        Ok(Self { context: *key.context(), status, kek, wrapped, is_settled: false })
     }
 
     pub(super) fn is_active(&self) -> bool {
@@ -79,6 +83,7 @@ impl Stored {
             key: row.context.key,
             status: row.status.clone(),
             kek: row.kek,
+            is_settled: row.is_settled,
         };
         self.keks.iter().chain(&self.data_keys).map(made).collect()
     }
@@ -96,6 +101,7 @@ fn stored(tenant: Uuid, row: &Row, kek: Option<(Purpose, u32)>) -> Result<Stored
         status: row.try_get("status").map_err(DbError::from)?,
         kek,
         wrapped: wrapped.map(WrappedKey::from_bytes).transpose()?,
+        is_settled: row.try_get("is_settled").map_err(DbError::from)?,
     })
 }
 

@@ -1,0 +1,2 @@
+DROP FUNCTION claim_email(uuid, bytea[]);
+DROP FUNCTION claim_tax_ids(uuid[], bytea[]);
