@@ -149,7 +149,14 @@ pub const SILENT: &[(&str, &[&str])] = &[
     ("what leaves the log, or is proven, changes nothing", &["audit.export", "ledger.prove"]),
     (
         "keys of the tenant are told by their inventory, whose generations are no versions",
-        &["data_key.rotate", "data_key.rewrap", "data_key.reseal", "data_key.destroy"],
+        &[
+            "data_key.rotate",
+            "data_key.rewrap",
+            "data_key.reseal",
+            "data_key.destroy",
+            "data_key.tell",
+            "data_key.adopt",
+        ],
     ),
 ];
 

@@ -7,11 +7,13 @@
 use std::{sync::Arc, time::Duration};
 
 use operation::{
-    Call, Command, DestroyKey, InventoryLine, KeyDestroyed, KeyGeneration, KeyGenerations,
-    KeyInventory, KeyRotation, KeysRewrapped, OperationError, ResealValues, RewrapKeys,
-    RotateDataKey, ValuesResealed,
+    AdoptKeys, BundlePart, Call, Command, DestroyKey, InventoryLine, KeyDestroyed, KeyGeneration,
+    KeyGenerations, KeyInventory, KeyRotation, KeysAdopted, KeysRewrapped, OperationError,
+    ResealValues, RewrapKeys, RotateDataKey, TellKeys, Told, ValuesResealed,
 };
-use tenancy::{OpContext, keyring::Rotatable};
+use tenancy::{DbError, OpContext, keyring::Rotatable};
+use uuid::Uuid;
+use vault::keyring::Chain;
 
 use crate::Identity;
 
@@ -97,7 +99,34 @@ impl Identity {
         tokio::time::sleep(READS_END).await;
         let keyring = Arc::clone(&self.inner.keyring);
         let sealed = self.inner.config.sealed;
-        self.change_keys(context, DestroyKey { keyring, sealed, what, epoch }).await
+        let ended = self.change_keys(context, DestroyKey { keyring, sealed, what, epoch }).await?;
+        // What is still on the disk when this is cut off goes when the keys are read next.
+        let database = self.inner.operations.database();
+        self.inner.keyring.forget_shares(database, context).await.map_err(DbError::from)?;
+        Ok(ended)
+    }
+
+    /// The next part of what a bundle tells of the tenant's keys. For an operator.
+    pub async fn tell_keys(
+        &self,
+        context: &OpContext,
+        after: Option<Uuid>,
+    ) -> Result<Told, OperationError> {
+        self.change_keys(context, TellKeys { after }).await
+    }
+
+    /// Takes a part of a bundle into an older copy of the database. For an operator.
+    pub async fn adopt_keys(
+        &self,
+        context: &OpContext,
+        part: BundlePart,
+    ) -> Result<KeysAdopted, OperationError> {
+        self.change_keys(context, AdoptKeys { part }).await
+    }
+
+    /// Authenticates a bundle: whoever has the root of fields made it.
+    pub fn bundle_chain(&self) -> Chain {
+        self.inner.keyring.roots().field().chain("key-bundle/v1")
     }
 
     /// In a task of its own: who hangs up leaves no change half done.

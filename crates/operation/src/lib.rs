@@ -20,6 +20,7 @@ pub mod group;
 mod idempotency;
 mod judge;
 mod key_admin;
+mod key_bundle;
 mod key_inventory;
 pub mod page;
 pub mod read;
@@ -37,6 +38,7 @@ pub use group::{Group, Grouped};
 pub use key_admin::{
     DestroyKey, KeyDestroyed, KeyRotation, KeysRewrapped, RewrapKeys, RotateDataKey,
 };
+pub use key_bundle::{AdoptKeys, BundlePart, KeysAdopted, TellKeys, Told};
 pub use key_inventory::{
     InventoryLine, KeyGeneration, KeyGenerations, KeyInventory, ResealingProgress,
 };

@@ -21,7 +21,7 @@ use operation::{AccessLog, Group, Operations};
 use outward::{Client, Guard};
 use tenancy::cells::Sealed;
 use tenancy::directory::Directory;
-use tenancy::keyring::Keyring;
+use tenancy::keyring::{KeyShares, Keyring};
 use tenancy::{ActorKind, Clock, Database, DatabaseConfig, OpContext, TenantRef};
 use vault::password::{Hasher, HasherOptions, Pepper, Peppers};
 use vault::{RootKeys, SecretBytes};
@@ -43,6 +43,8 @@ pub struct Ingredients {
     pub anchor: Option<Anchoring>,
     /// The roots, for the tenants' keys.
     pub roots: RootKeys,
+    /// Where the halves of field KEKs are kept that stand outside the database.
+    pub shares: Option<KeyShares>,
     /// `JWT_SECRET_KEY`.
     pub token_secret: Option<SecretBytes>,
     /// Whether failures from this machine never block its address.
@@ -103,7 +105,7 @@ impl Installation {
         let pepper = Pepper::derive(ingredients.roots.encryption());
         let hasher =
             Arc::new(Hasher::start(HasherOptions::production(Peppers::new(pepper, Vec::new())))?);
-        let keyring = Arc::new(Keyring::new(ingredients.roots));
+        let keyring = Arc::new(Keyring::new(ingredients.roots).sharing(ingredients.shares));
         let operations =
             Operations::new(app.clone(), Arc::new(Policies::load()?), AccessLog::default());
         let directory = Directory::new(app.clone());

@@ -1,6 +1,9 @@
 //! `strongroom keys`: the keys that sign a tenant's tokens, those that seal and wrap, and what
 //! is sealed under which. Audited as the operator at the command line.
 
+mod bundle;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -61,6 +64,18 @@ pub enum Command {
         /// Which of those that seal and wrap.
         #[command(flatten)]
         which: Which,
+    },
+    /// Write the keys that open what is sealed, as they are now, for a database that is restored from an older backup: wrapped, so that they open nothing without the roots and KEY_SHARES. Overwrite the file after every erasure that is to outlive backups (rotate --kek field, rewrap, revoke --epoch), and archive none.
+    Export {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Take the keys of a file that export wrote into a database that was restored from an older backup: what lives opens again, and who was erased since is erased again. May be stopped and begun again at any time.
+    Import {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
 }
 
@@ -129,6 +144,8 @@ pub(super) async fn run(
     configuration.check_form()?;
     let installation = Installation::assemble(serve::ingredients(configuration).await?)?;
     match command {
+        Command::Export { file } => bundle::export(&installation, &file, output).await?,
+        Command::Import { file } => bundle::import(&installation, &file, output).await?,
         Command::Rewrap { tenant } => rewrap(&installation, tenant.as_deref(), output).await?,
         Command::List { tenant } => {
             let context = context(&installation, &tenant).await?;

@@ -35,6 +35,7 @@ use secrets::Stores;
 use settings::Setting;
 use source::Resolved;
 use tenancy::DatabaseConfig;
+use tenancy::keyring::KeyShares;
 use tenancy::policy::{JwtAlgorithm, PolicyOverrides};
 use tracing_subscriber::EnvFilter;
 use vault::{RootKey, RootKeys, SecretBytes};
@@ -339,6 +340,11 @@ impl Configuration {
     /// Where the newest checkpoint of the audit log is kept.
     pub fn anchor(&self) -> Option<Anchor> {
         Anchor::parse(self.text("AUDIT_ANCHOR"))
+    }
+
+    /// Where the halves of field KEKs are kept that stand outside the database.
+    pub fn key_shares(&self) -> Option<KeyShares> {
+        KeyShares::parse(self.text("KEY_SHARES"))
     }
 
     /// The witness that is the anchor, of those that are asked.

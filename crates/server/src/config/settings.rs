@@ -296,6 +296,15 @@ const KEYS: &[Setting] = &[
         "Roots the keys of sealed fields and blind indexes. Derived from `ENCRYPTION_KEY` where unset; never set or \
          change it later.",
     ),
+    unset(
+        "KEY_SHARES",
+        Kind::Shares,
+        "A file, outside the database and its backups, with one half of what wraps each tenant's field KEK; the other is \
+         `FIELD_ENCRYPTION_KEY`. With it an erasure outlives backups: when a KEK was rotated and its predecessor destroyed \
+         (`strongroom keys`), its half is gone, and older copies of the database open nothing. All nodes have the same \
+         file; lost, everything sealed is lost, so keep a second copy that is overwritten and never archived. KEKs made \
+         before it was set follow at their next rotation.",
+    ),
     also(
         secret(
             "JWT_SECRET_KEY",

@@ -60,6 +60,8 @@ pub enum Kind {
     File,
     /// Where the newest checkpoint is kept, as `audit::anchor` reads it.
     Anchor,
+    /// Where shares of keys are kept, as `tenancy::keyring` reads it.
+    Shares,
     /// Witnesses, as `audit::witness` reads them.
     Witnesses,
 }
@@ -90,6 +92,7 @@ impl Kind {
             Self::HttpUrl => "address, as `https://gateway.example`".to_owned(),
             Self::Identifier => "letters and digits".to_owned(),
             Self::File => "path of a file, not what stands in it".to_owned(),
+            Self::Shares => "absolute path, as `file:/var/lib/strongroom/shares`".to_owned(),
             Self::Witnesses => {
                 "list of `https://witness.example+name+hash+key`, each with the verifier key that \
                  `strongroom witness new-key` prints"
@@ -135,6 +138,7 @@ impl Kind {
             Self::Identifier => {
                 !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
             }
+            Self::Shares => tenancy::keyring::KeyShares::parse(text).is_some(),
             Self::Witnesses => {
                 return Witness::parse_all(list(text)).map(drop).map_err(|error| error.to_string());
             }

@@ -239,6 +239,7 @@ fn ingredients(
         sealer,
         anchor: configuration.anchoring(),
         roots: place.secrets.roots()?,
+        shares: configuration.key_shares(),
         token_secret: configuration.token_secret(),
         exempt_loopback: true,
         api: ApiConfig {

@@ -140,6 +140,7 @@ pub async fn ingredients(configuration: &Configuration) -> anyhow::Result<Ingred
         .await?,
         anchor: configuration.anchoring(),
         roots: configuration.root_keys()?,
+        shares: configuration.key_shares(),
         token_secret: configuration.token_secret(),
         exempt_loopback: false,
         api: ApiConfig {

@@ -92,6 +92,7 @@ mod second_factors;
 mod secret_stores;
 mod serving;
 mod shared_state;
+mod shredding;
 mod signed_requests;
 mod statements;
 mod step_up_payments;

@@ -88,6 +88,7 @@ fn installation(world: &BankWorld) -> Installation {
         app: DatabaseConfig::new(url.clone()).with_role("strongroom_app"),
         sealer: DatabaseConfig::new(url).with_role("strongroom_sealer"),
         anchor: None,
+        shares: None,
         roots: RootKeys::new(RootKey::from_bytes(&[7; 32]), None),
         token_secret: None,
         exempt_loopback: false,

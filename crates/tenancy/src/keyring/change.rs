@@ -16,7 +16,7 @@ use vault::{
 
 use super::{
     FIRST_EPOCH, Keyring, KeyringError, TenantKeys, epoch_column, generations,
-    stored::{self, DATA_KEYS, KEKS, Stored, StoredKey},
+    stored::{self, DATA_KEYS, KEKS, Stored},
 };
 use crate::{DbError, Query, TenantTx};
 
@@ -138,13 +138,8 @@ impl Keyring {
         let newest = newest.map(|row| row.context.epoch).max().unwrap_or_default();
         let epoch = newest.checked_add(1).ok_or(KeyError::EpochOutOfRange)?;
         let made = match what {
-            Rotatable::TenantKek => {
-                let kek = Kek::generate(tenant, purpose, epoch)?;
-                StoredKey::new(&kek, None, self.roots().encryption())?
-            }
-            Rotatable::FieldKek => {
-                let kek = Kek::generate(tenant, purpose, epoch)?;
-                StoredKey::new(&kek, None, self.roots().field())?
+            Rotatable::TenantKek | Rotatable::FieldKek => {
+                self.wrapping().wrap(&Kek::generate(tenant, purpose, epoch)?)?
             }
             Rotatable::FieldData | Rotatable::BlindIndex => {
                 stored::data_key(tenant, purpose, epoch, &keys.field_kek)?
@@ -238,7 +233,7 @@ impl Keyring {
         let queries = [Query::new(KEKS, &parameters), Query::new(DATA_KEYS, &parameters)];
         let rows = transaction.pipeline(&queries).await?;
         let stored = Stored::from_rows(tenant, &rows)?;
-        let keys = generations::open(self.roots(), tenant, &stored, HashSet::new())?;
+        let keys = generations::open(self.wrapping(), tenant, &stored, HashSet::new())?;
         Ok((stored, keys))
     }
 }

@@ -7,10 +7,11 @@ use std::{
 };
 
 use uuid::Uuid;
-use vault::{Kek, KeyError, Purpose, RootKeys, TenantKey, WrappingKey};
+use vault::{IndexKey, Kek, KeyError, Purpose, TenantKey, WrappingKey};
 
 use super::{
     KeyName, KeyringError, TenantKeys,
+    roots::Roots,
     stored::{Stored, StoredKey},
 };
 
@@ -23,6 +24,10 @@ pub(super) enum Kept<K> {
 }
 
 impl<K> Kept<K> {
+    pub(super) fn living_of(key: K) -> Self {
+        Self::Living(Arc::new(key))
+    }
+
     pub(super) fn living(&self) -> Option<&K> {
         match self {
             Self::Living(key) => Some(key),
@@ -36,20 +41,20 @@ type Keks = HashMap<(Purpose, u32), Kept<Kek>>;
 /// Opens everything that is not destroyed. `absent` are the keys that were asked for before
 /// `stored` was read.
 pub(super) fn open(
-    roots: &RootKeys,
+    roots: &Roots,
     tenant: Uuid,
     stored: &Stored,
     absent: HashSet<KeyName>,
 ) -> Result<TenantKeys, KeyringError> {
     let mut keks = Keks::new();
-    for row in &stored.keks {
-        let kept = match row.context.purpose {
-            Purpose::FieldKek => unwrapped(roots.field(), row)?,
-            _ => unwrapped(roots.encryption(), row)?,
-        };
-        keks.insert((row.context.purpose, row.context.epoch), kept);
+    // Field KEKs last: that they do not open says more once the other root is known to be right.
+    let (field, tenants): (Vec<_>, Vec<_>) =
+        stored.keks.iter().partition(|row| row.context.purpose == Purpose::FieldKek);
+    for row in tenants.into_iter().chain(field) {
+        keks.insert((row.context.purpose, row.context.epoch), roots.open(row)?);
     }
     let (mut data, mut indexes) = (HashMap::new(), BTreeMap::new());
+    let mut settled = HashSet::new();
     for row in &stored.data_keys {
         match row.context.purpose {
             Purpose::FieldData | Purpose::AuditData => {
@@ -59,6 +64,9 @@ pub(super) fn open(
                 let version = u8::try_from(row.context.epoch);
                 let version = version.map_err(|_| KeyError::EpochOutOfRange)?;
                 indexes.insert(version, generation(&keks, row)?);
+                if row.is_settled {
+                    settled.insert(version);
+                }
             }
             _ => {}
         }
@@ -69,10 +77,7 @@ pub(super) fn open(
         field_kek: current_kek(&keks, &stored.keks, Purpose::FieldKek)?,
         field: current(&keks, &stored.data_keys, Purpose::FieldData)?,
         audit: current(&keks, &stored.data_keys, Purpose::AuditData)?,
-        index: living(
-            Some(&generation(&keks, index_written(&stored.data_keys)?)?),
-            Purpose::BlindIndex,
-        )?,
+        index: index_written(&indexes, &settled)?,
         refresh: current(&keks, &stored.data_keys, Purpose::RefreshSuccessor)?,
         cursor: current(&keks, &stored.data_keys, Purpose::Cursor)?,
         session: current(&keks, &stored.data_keys, Purpose::Session)?,
@@ -92,7 +97,7 @@ fn unwrapped<K: TenantKey>(
     row: &StoredKey,
 ) -> Result<Kept<K>, KeyringError> {
     let Some(wrapped) = &row.wrapped else { return Ok(Kept::Destroyed) };
-    Ok(Kept::Living(Arc::new(by.unwrap_key(&row.context, wrapped)?)))
+    Ok(Kept::living_of(by.unwrap_key(&row.context, wrapped)?))
 }
 
 /// A data key under the KEK that it names.
@@ -129,14 +134,15 @@ fn active(rows: &[StoredKey], purpose: Purpose) -> Result<&StoredKey, KeyringErr
 
 /// The index key by which values are written: the newest that every node finds them by. One
 /// that was made a moment ago waits, or somebody would be looked for in vain elsewhere.
-fn index_written(rows: &[StoredKey]) -> Result<&StoredKey, KeyringError> {
-    let living = || {
-        rows.iter()
-            .filter(|row| row.context.purpose == Purpose::BlindIndex && row.wrapped.is_some())
-    };
-    let settled = living().filter(|row| row.is_settled).max_by_key(|row| row.context.epoch);
-    let oldest = || living().min_by_key(|row| row.context.epoch);
-    settled.or_else(oldest).ok_or(KeyringError::Missing(Purpose::BlindIndex.as_str()))
+fn index_written(
+    indexes: &BTreeMap<u8, Kept<IndexKey>>,
+    settled: &HashSet<u8>,
+) -> Result<Arc<IndexKey>, KeyringError> {
+    let is_living = |version: &u8| matches!(indexes[version], Kept::Living(_));
+    let newest = settled.iter().copied().filter(is_living).max();
+    let oldest = || indexes.keys().copied().find(is_living);
+    let written = newest.or_else(oldest);
+    living(written.and_then(|version| indexes.get(&version)), Purpose::BlindIndex)
 }
 
 fn living<K>(kept: Option<&Kept<K>>, purpose: Purpose) -> Result<Arc<K>, KeyringError> {

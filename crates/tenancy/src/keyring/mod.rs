@@ -8,6 +8,8 @@
 mod change;
 mod generations;
 mod ring;
+mod roots;
+mod shares;
 mod stored;
 mod subjects;
 #[cfg(test)]
@@ -31,6 +33,7 @@ use vault::{
 
 pub use change::{NewGeneration, Rewrapped, Rotatable, Standing, StillWrapped};
 pub use ring::Keyring;
+pub use shares::{KeyShares, SharesError};
 pub use subjects::{load_subject_keys, renew_subject_key, store_subject_keys};
 pub use unopened::{Unopened, UnopenedCell};
 
@@ -90,6 +93,16 @@ pub enum KeyringError {
     /// The key was destroyed, and all that only it opens is closed for good.
     #[error("a sealed field does not open: {0} was destroyed")]
     Destroyed(KeyName),
+    /// The share that opens a KEK beside the root is not there.
+    #[error(
+        "{0} does not open: its share is not in KEY_SHARES. This node has another file than the \
+         others or another FIELD_ENCRYPTION_KEY, or the database is an older copy whose keys have \
+         ended since: `strongroom keys import` brings those that live"
+    )]
+    NoShare(KeyName),
+    /// The shares could not be read or written.
+    #[error(transparent)]
+    Shares(#[from] SharesError),
     /// The subject's key was destroyed: their data is erased.
     #[error("the subject's key was destroyed")]
     Shredded,

@@ -16,8 +16,9 @@ use uuid::Uuid;
 use vault::{Kek, Purpose, RootKeys, TenantKey as _};
 
 use super::{
-    FIRST_EPOCH, KeyName, KeyringError, TenantKeys, Unopened, generations,
-    stored::{self, DATA_KEYS, KEKS, Stored, StoredKey},
+    FIRST_EPOCH, KeyName, KeyShares, KeyringError, TenantKeys, Unopened, generations,
+    roots::Roots,
+    stored::{self, DATA_KEYS, KEKS, Stored},
 };
 use crate::{Database, OpContext, Query, TenantTx};
 
@@ -41,7 +42,7 @@ impl Reading {
 
 /// All tenants' keys on this node.
 pub struct Keyring {
-    roots: RootKeys,
+    roots: Roots,
     tenants: RwLock<HashMap<Uuid, Reading>>,
     unopened: Arc<Unopened>,
 }
@@ -55,7 +56,36 @@ impl std::fmt::Debug for Keyring {
 impl Keyring {
     /// A keyring over the two roots.
     pub fn new(roots: RootKeys) -> Self {
-        Self { roots, tenants: RwLock::default(), unopened: Arc::default() }
+        Self { roots: roots.into(), tenants: RwLock::default(), unopened: Arc::default() }
+    }
+
+    /// The same with shares of field KEKs, which whoever destroys one destroys with it.
+    #[must_use]
+    pub fn sharing(mut self, shares: Option<KeyShares>) -> Self {
+        self.roots.shares = shares;
+        self
+    }
+
+    /// How a tenant's field KEKs outlive their end in copies of the database: those that the
+    /// root alone opens, by their generation.
+    pub async fn keks_without_share(
+        &self,
+        database: &Database,
+        context: &OpContext,
+    ) -> Result<Vec<u32>, KeyringError> {
+        let stored = self.read(database, context).await?;
+        let field = stored.keks.iter().filter(|row| row.context.purpose == Purpose::FieldKek);
+        let alone = field.filter(|row| self.roots.is_without_share(row));
+        Ok(alone.map(|row| row.context.epoch).collect())
+    }
+
+    /// Has the shares of the tenant's destroyed KEKs be gone, which are so in the database.
+    pub async fn forget_shares(
+        &self,
+        database: &Database,
+        context: &OpContext,
+    ) -> Result<(), KeyringError> {
+        self.roots.forget(&self.read(database, context).await?.keks)
     }
 
     /// What did not open on this node.
@@ -65,6 +95,11 @@ impl Keyring {
 
     /// The roots, for what is derived from them (the password pepper).
     pub fn roots(&self) -> &RootKeys {
+        &self.roots.keys
+    }
+
+    /// What wraps KEKs.
+    pub(super) fn wrapping(&self) -> &Roots {
         &self.roots
     }
 
@@ -80,13 +115,21 @@ impl Keyring {
             return Ok(Arc::clone(&known.keys));
         }
         let (at, asked) = (Instant::now(), asked(known.as_ref()));
+        let stored = self.read(database, context).await?;
+        let (keys, _) = self.opened(tenant, &stored, known.as_ref(), asked)?;
+        // Who destroyed one may have ended before its share did.
+        self.roots.forget(&stored.keks)?;
+        self.remember(tenant, &keys, at);
+        Ok(keys)
+    }
+
+    /// What is committed of a tenant's keys.
+    async fn read(&self, database: &Database, context: &OpContext) -> Result<Stored, KeyringError> {
+        let tenant = context.tenant_id();
         let parameters: [&(dyn ToSql + Sync); 1] = [&tenant];
         let queries = [Query::new(KEKS, &parameters), Query::new(DATA_KEYS, &parameters)];
         let rows = database.read(context, &queries).await?;
-        let stored = Stored::from_rows(tenant, &rows)?;
-        let (keys, _) = self.opened(tenant, &stored, known.as_ref(), asked)?;
-        self.remember(tenant, &keys, at);
-        Ok(keys)
+        Stored::from_rows(tenant, &rows)
     }
 
     /// A tenant's keys, from memory or inside a transaction. What it reads that is new to
@@ -174,13 +217,10 @@ fn asked(known: Option<&Reading>) -> HashSet<KeyName> {
 }
 
 /// The first generation of every key of a tenant.
-pub(super) fn new_tenant(roots: &RootKeys, tenant: Uuid) -> Result<Stored, KeyringError> {
+pub(super) fn new_tenant(roots: &Roots, tenant: Uuid) -> Result<Stored, KeyringError> {
     let tenant_kek = Kek::generate(tenant, Purpose::TenantKek, FIRST_EPOCH)?;
     let field_kek = Kek::generate(tenant, Purpose::FieldKek, FIRST_EPOCH)?;
-    let keks = vec![
-        StoredKey::new(&tenant_kek, None, roots.encryption())?,
-        StoredKey::new(&field_kek, None, roots.field())?,
-    ];
+    let keks = vec![roots.wrap(&tenant_kek)?, roots.wrap(&field_kek)?];
     let data_keys = vec![
         stored::data_key(tenant, Purpose::FieldData, FIRST_EPOCH, &field_kek)?,
         stored::data_key(tenant, Purpose::BlindIndex, FIRST_EPOCH, &field_kek)?,

@@ -9,14 +9,15 @@ use vault::{RootKey, RootKeys, TenantKey as _};
 
 use super::{
     generations, ring,
+    roots::Roots,
     stored::{self, Stored, StoredKey},
     *,
 };
 
 const CELL: (&str, &str) = ("notices", "values_sealed");
 
-fn roots() -> RootKeys {
-    RootKeys::new(RootKey::from_bytes(&[7; 32]), None)
+fn roots() -> Roots {
+    RootKeys::new(RootKey::from_bytes(&[7; 32]), None).into()
 }
 
 fn tenant() -> Uuid {
@@ -36,19 +37,19 @@ fn first() -> Stored {
 fn rotated(stored: &Stored) -> Stored {
     let mut next = stored.clone();
     let roots = roots();
-    for (purpose, root) in
-        [(Purpose::TenantKek, roots.encryption()), (Purpose::FieldKek, roots.field())]
-    {
+    for purpose in [Purpose::TenantKek, Purpose::FieldKek] {
         let epoch = retire(&mut next.keks, purpose) + 1;
         let kek = Kek::generate(tenant(), purpose, epoch).unwrap();
-        next.keks.push(StoredKey::new(&kek, None, root).unwrap());
+        next.keks.push(roots.wrap(&kek).unwrap());
         let wrapped = match purpose {
             Purpose::FieldKek => &[Purpose::FieldData, Purpose::BlindIndex][..],
             _ => &[Purpose::AuditData],
         };
         for wrapped in wrapped {
             let epoch = retire(&mut next.data_keys, *wrapped) + 1;
-            next.data_keys.push(stored::data_key(tenant(), *wrapped, epoch, &kek).unwrap());
+            let mut key = stored::data_key(tenant(), *wrapped, epoch, &kek).unwrap();
+            key.is_settled = true;
+            next.data_keys.push(key);
         }
     }
     next
@@ -104,6 +105,26 @@ fn each_generation_opens_what_it_sealed_and_the_newest_seals() {
     }
     assert_eq!(keys.kek_of(1).unwrap().context().epoch, 1);
     assert_eq!(keys.kek().context().epoch, 5);
+}
+
+#[test]
+fn an_index_key_is_written_by_once_it_is_settled_and_while_it_opens() {
+    let unsettled = |stored: &mut Stored, version: u32| {
+        let mut keys = stored.data_keys.iter_mut();
+        let is_it = |key: &&mut StoredKey| {
+            key.context.purpose == Purpose::BlindIndex && key.context.epoch == version
+        };
+        keys.find(is_it).unwrap().is_settled = false;
+    };
+    let mut stored = rotated(&rotated(&first()));
+    assert_eq!(opened(&stored).index().version(), 3);
+    unsettled(&mut stored, 3);
+    assert_eq!(opened(&stored).index().version(), 2);
+    // The KEK is gone while the row still holds what it wrapped.
+    destroy(&mut stored.keks, Purpose::FieldKek, 2);
+    assert_eq!(opened(&stored).index().version(), 1);
+    destroy(&mut stored.keks, Purpose::FieldKek, 1);
+    assert_eq!(opened(&stored).index().version(), 3);
 }
 
 #[test]
@@ -195,10 +216,7 @@ fn first_of(keys: &TenantKeys) -> Stored {
     let audit = Some((Purpose::TenantKek, 1));
     let one = |key: &MacKey| StoredKey::new(key, audit, keys.kek()).unwrap();
     Stored {
-        keks: vec![
-            StoredKey::new(keys.kek(), None, roots.encryption()).unwrap(),
-            StoredKey::new(keys.field_kek.as_ref(), None, roots.field()).unwrap(),
-        ],
+        keks: vec![roots.wrap(keys.kek()).unwrap(), roots.wrap(keys.field_kek.as_ref()).unwrap()],
         data_keys: vec![
             StoredKey::new(keys.field(), field, keys.field_kek.as_ref()).unwrap(),
             StoredKey::new(keys.index(), field, keys.field_kek.as_ref()).unwrap(),

@@ -129,6 +129,8 @@ fn reason(error: &KeyringError) -> Option<&'static str> {
         | KeyringError::Seal(_)
         | KeyringError::Missing(_)
         | KeyringError::NotYetKnown(_)
+        | KeyringError::NoShare(_)
+        | KeyringError::Shares(_)
         | KeyringError::Shredded => None,
     }
 }

@@ -19,7 +19,7 @@ use crate::primitives::random_bytes;
 
 pub(crate) use kinds::check_purpose;
 pub use kinds::{DataKey, Kek, MacKey, TenantKey};
-pub use root::{RootKey, RootKeys};
+pub use root::{Chain, RootKey, RootKeys};
 pub use wrap::{SymmetricKey, WRAP_OVERHEAD_BYTES, WrappedKey, WrappingKey};
 
 /// Length of every symmetric key in bytes.

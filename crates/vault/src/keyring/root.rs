@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use zeroize::Zeroizing;
 
 use super::{KEY_BYTES, KeyError, SymmetricKey};
-use crate::primitives::{hkdf_sha256, or_abort};
+use crate::primitives::{constant_time_eq, hkdf_sha256, hmac_sha256, or_abort};
 use crate::secret::SecretBytes;
 
 /// A root of the hierarchy, from the environment or a KMS.
@@ -43,12 +43,55 @@ impl RootKey {
         SecretBytes::from_slice(&derived[..])
     }
 
+    /// The root that wraps together with a share: neither opens anything alone.
+    #[must_use]
+    pub fn with_share(&self, share: &SecretBytes) -> Self {
+        let material = self.0.bytes.expose();
+        let salt = b"strongroom/root-share/v1";
+        Self::from_bytes(&Zeroizing::new(hkdf_sha256(salt, material, share.expose())))
+    }
+
+    /// Authenticates pieces of a file one after the other, for the use that `label` names.
+    pub fn chain(&self, label: &str) -> Chain {
+        Chain { key: self.derive_secret(label), state: [0; KEY_BYTES] }
+    }
+
     pub(crate) fn material(&self) -> &SymmetricKey {
         &self.0
     }
 
     pub(crate) fn derive_bytes(&self, label: &str) -> [u8; KEY_BYTES] {
         hkdf_sha256(b"strongroom/root/v1", self.0.bytes.expose(), label.as_bytes())
+    }
+}
+
+/// What authenticates the pieces of a file in their order: each HMAC-SHA-256 is over the one
+/// before it and the piece.
+pub struct Chain {
+    key: SecretBytes,
+    state: [u8; KEY_BYTES],
+}
+
+impl Chain {
+    /// Takes the next piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.state = hmac_sha256(self.key.expose(), &[&self.state, piece].concat());
+    }
+
+    /// Whether this is what all pieces came to.
+    pub fn is(&self, told: &[u8]) -> bool {
+        constant_time_eq(&self.state, told)
+    }
+
+    /// What all pieces came to.
+    pub fn finish(self) -> [u8; KEY_BYTES] {
+        self.state
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Chain(redacted)")
     }
 }
 

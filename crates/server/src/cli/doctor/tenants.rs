@@ -50,7 +50,11 @@ const PROOF_AGE_MAX_H: i64 = 24 * 7;
 /// Every check of this file.
 pub(super) async fn check(patient: &Patient<'_>, app: &Database) -> Result<Vec<Finding>, DbError> {
     let tenants = Directory::new(app.clone()).list().await?;
-    let keyring = patient.configuration.root_keys().ok().map(Keyring::new);
+    let keyring = patient
+        .configuration
+        .root_keys()
+        .ok()
+        .map(|roots| Keyring::new(roots).sharing(patient.configuration.key_shares()));
     let mut findings = Vec::new();
     for tenant in &tenants {
         let context = OpContext::system(Arc::clone(tenant), ActorKind::Cli, patient.clock.clone());
@@ -137,6 +141,9 @@ async fn one(
     let mut findings = Vec::new();
     if let Some(keyring) = keyring {
         findings.extend(opens(tenant, keyring.tenant(app, context).await)?);
+        if patient.configuration.key_shares().is_some() {
+            findings.extend(shared(tenant, keyring.keks_without_share(app, context).await)?);
+        }
     }
     let has_secret = patient.configuration.token_secret().is_some();
     let rotation_days = policy.as_ref().map_or(30, |policy| policy.token.key_rotation_days);
@@ -185,12 +192,35 @@ fn opens(
             ),
             "strongroom config explain ENCRYPTION_KEY   (set the one that was kept when the installation was made)",
         ))),
+        Err(error @ (KeyringError::NoShare(_) | KeyringError::Shares(_))) => {
+            let mend = "strongroom config explain KEY_SHARES   (after a restore: strongroom keys import FILE)";
+            Ok(Some(Finding::fault(ENCRYPTION, format!("{slug}: {error}"), mend)))
+        }
         Err(error) => Ok(Some(Finding::fault(
             ENCRYPTION,
             format!("{slug}: {error}"),
             "restore the tables tenant_keks and data_keys from a backup",
         ))),
     }
+}
+
+/// Whether an erasure outlives the backups that there are.
+fn shared(
+    tenant: &TenantRef,
+    without: Result<Vec<u32>, KeyringError>,
+) -> Result<Option<Finding>, DbError> {
+    let without = without.map_err(DbError::from)?;
+    let Some(oldest) = without.first() else { return Ok(None) };
+    let slug = &tenant.slug;
+    Ok(Some(Finding::warning(
+        ENCRYPTION,
+        format!(
+            "{slug}: the root alone opens generation {oldest} of its field KEK: what is erased stays in backups"
+        ),
+        format!(
+            "strongroom keys rotate --tenant {slug} --kek field   (then rewrap, and revoke --epoch {oldest})"
+        ),
+    )))
 }
 
 /// A signing key that is not retired.

@@ -124,6 +124,7 @@ pub(crate) fn assemble(url: &str) -> Installation {
         app: DatabaseConfig::new(url).with_role("strongroom_app"),
         sealer: DatabaseConfig::new(url).with_role("strongroom_sealer"),
         anchor: None,
+        shares: None,
         roots: RootKeys::new(RootKey::from_bytes(&ROOT), None),
         token_secret: None,
         exempt_loopback: true,
