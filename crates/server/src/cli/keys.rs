@@ -65,7 +65,7 @@ pub enum Command {
         #[command(flatten)]
         which: Which,
     },
-    /// Write the keys that open what is sealed, as they are now, for a database that is restored from an older backup: wrapped, so that they open nothing without the roots and KEY_SHARES. Overwrite the file after every erasure that is to outlive backups (rotate --kek field, rewrap, revoke --epoch), and archive none.
+    /// Write the keys that open what is sealed, as they are now, for a database that is restored from an older backup: wrapped, so that they open nothing without the roots and the key shares. Overwrite the file after every erasure that is to outlive backups (rotate --kek field, rewrap, revoke --epoch), and archive none.
     Export {
         /// The file.
         #[arg(value_name = "FILE")]

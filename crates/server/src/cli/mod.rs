@@ -128,9 +128,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let output = Output::new(cli.global.output);
     logging::start(&configuration, &cli.command);
     match cli.command {
-        // Boxed: making a whole installation is a large future, the others are not.
+        // Boxed: making a whole installation is a large future.
         Command::Dev(options) => Box::pin(dev::run(options, &configuration)).await,
-        Command::Serve(options) => serve::run(options, &configuration).await,
+        Command::Serve(options) => Box::pin(serve::run(options, &configuration)).await,
         Command::Migrate(command) => migrate::run(command, &configuration, output).await,
         Command::Config(command) => config::run(&command, &configuration, output),
         Command::Openapi => output.text(&serde_json::to_string_pretty(&api::openapi())?),

@@ -36,7 +36,7 @@ impl Bank {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut world = BankWorld::new().await;
-        world.keyring = Arc::new(Keyring::new(roots()).sharing(shares(folder.path())));
+        world.keyring = Arc::new(Keyring::new(roots()).sharing(file_of_shares(folder.path())));
         let context = tenant(&world, "our-bank").await;
         Self { world, context, folder }
     }
@@ -94,14 +94,37 @@ impl Bank {
         let revoke = [&["keys", "revoke"][..], &ours, &field, &["--epoch", epoch]].concat();
         self.succeed(database, &revoke);
     }
+
+    /// A bundle that was altered or is of another installation is not taken.
+    fn refuse_other_bundles(&self, copy: &TestDatabase, bundle: &str, people: [Uuid; 2]) {
+        let [erased, neighbour] = people;
+        let good = fs::read_to_string(bundle).unwrap();
+        assert!(!good.contains("Bea"));
+        let forged = self.folder.path().join("forged").display().to_string();
+        let cut: Vec<&str> = good.lines().collect();
+        for (text, words) in [
+            (good.replacen(&erased.to_string(), &neighbour.to_string(), 1), "was altered"),
+            (cut[..cut.len() - 1].join("\n"), "is not whole"),
+            (cut[1..].join("\n"), "is not what"),
+            (String::new(), "is not whole"),
+        ] {
+            fs::write(&forged, text).unwrap();
+            let refused = self.run(copy, ROOT, &["keys", "import", &forged]);
+            let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(!refused.status.success() && told.contains(words), "{words}: {told}");
+        }
+        let refused = self.run(copy, "08", &["keys", "import", bundle]);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && told.contains("another root"), "{told}");
+    }
 }
 
 fn setting(folder: &Path) -> String {
     format!("file:{}", folder.join("shares").display())
 }
 
-fn shares(folder: &Path) -> Option<KeyShares> {
-    Some(KeyShares::parse(&setting(folder)).unwrap())
+fn file_of_shares(folder: &Path) -> Option<KeyShares> {
+    KeyShares::parse(&setting(folder))
 }
 
 /// Ids of the keys that the file has a share of.
@@ -168,7 +191,7 @@ async fn who_was_erased_stays_erased_when_an_older_backup_is_restored() {
 
     let copy = restored(&file).await;
     let app = open(&copy, "strongroom_app");
-    let node = || Arc::new(Keyring::new(roots()).sharing(shares(bank.folder.path())));
+    let node = || Arc::new(Keyring::new(roots()).sharing(file_of_shares(bank.folder.path())));
     // The root, the share that there is and all of the backup open nothing of anybody.
     let closed = node().tenant(&app, ours).await.unwrap_err();
     assert!(matches!(closed, KeyringError::NoShare(_)), "{closed:?}");
@@ -177,25 +200,7 @@ async fn who_was_erased_stays_erased_when_an_older_backup_is_restored() {
         assert!(given_name(&app, &node(), ours, customer).await.is_err());
     }
 
-    // A bundle that was altered or is of another installation changes nothing.
-    let good = fs::read_to_string(&bundle).unwrap();
-    assert!(!good.contains("Bea"));
-    let forged = bank.folder.path().join("forged").display().to_string();
-    let cut: Vec<&str> = good.lines().collect();
-    for (text, words) in [
-        (good.replacen(&erased.to_string(), &neighbour.to_string(), 1), "was altered"),
-        (cut[..cut.len() - 1].join("\n"), "is not whole"),
-        (cut[1..].join("\n"), "is not what"),
-        (String::new(), "is not whole"),
-    ] {
-        fs::write(&forged, text).unwrap();
-        let refused = bank.run(&copy, ROOT, &["keys", "import", &forged]);
-        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(!refused.status.success() && told.contains(words), "{words}: {told}");
-    }
-    let refused = bank.run(&copy, "08", &["keys", "import", &bundle]);
-    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && told.contains("another root"), "{told}");
+    bank.refuse_other_bundles(&copy, &bundle, [erased, neighbour]);
     let living =
         "SELECT count(*) FROM subject_keys WHERE wrapped_key IS NOT NULL AND kek_epoch = 1";
     assert_eq!(count(&copy, living).await, 3);
@@ -245,7 +250,7 @@ async fn without_shares_a_backup_brings_back_who_was_erased() {
     let opened = given_name(&app, &node, &bank.context, erased).await.unwrap();
     assert_eq!(opened.as_deref(), Some("Anna"));
     // From the next rotation on they have one, and doctor has said so before.
-    let shared = Keyring::new(roots()).sharing(shares(bank.folder.path()));
+    let shared = Keyring::new(roots()).sharing(file_of_shares(bank.folder.path()));
     let alone = shared.keks_without_share(&bank.world.app, &bank.context).await.unwrap();
     assert_eq!(alone, [1]);
     bank.end_the_kek("1");
@@ -270,13 +275,13 @@ async fn the_share_of_a_destroyed_key_goes_though_whoever_destroyed_it_was_cut_o
     assert!(world.keyring.destroy(&transaction, Rotatable::FieldKek, 1).await.unwrap());
     world.keyring.current_in(&transaction).await.unwrap();
     transaction.rollback().await.unwrap();
-    let node = Arc::new(Keyring::new(roots()).sharing(shares(folder)));
+    let node = Arc::new(Keyring::new(roots()).sharing(file_of_shares(folder)));
     node.tenant(&world.app, ours).await.unwrap();
     assert_eq!(shared(folder).len(), 2);
     // Destroyed, and the process that did it gone before the share was.
     destroy(world, ours, Rotatable::FieldKek, 1).await.unwrap();
     assert_eq!(shared(folder).len(), 2);
-    let node = Arc::new(Keyring::new(roots()).sharing(shares(folder)));
+    let node = Arc::new(Keyring::new(roots()).sharing(file_of_shares(folder)));
     assert_eq!(given_name(&world.app, &node, ours, anna).await.unwrap().as_deref(), Some("Anna"));
     node.tenant(&world.app, ours).await.unwrap();
     let left = shared(folder);
