@@ -54,6 +54,15 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) found;
 
+--! facts_at
+-- The facts of one account at a moment that is past; nothing of one that was not there yet.
+SELECT EXISTS (
+    SELECT 1 FROM account_parties party
+    WHERE party.tenant_id = $1::uuid AND party.account_id = account.id AND party.created_at <= $4::timestamptz
+      AND login_of_customer($1::uuid, party.customer_id, $4::timestamptz) = $3::uuid) AS owned
+FROM savings_accounts account
+WHERE account.tenant_id = $1::uuid AND account.id = $2::uuid AND account.created_at <= $4::timestamptz;
+
 --! path_facts
 -- The facts of a decision on one account that the path names.
 SELECT ledger.currency, ledger.status,

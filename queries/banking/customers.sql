@@ -10,6 +10,11 @@ RETURNING id, created_at, updated_at;
 -- Whose record it is.
 SELECT coalesce(user_id = $3::uuid, false) AS owned FROM customers WHERE tenant_id = $1::uuid AND id = $2::uuid;
 
+--! facts_at
+-- Whose record it was at a moment that is past; nothing of one that was not there yet.
+SELECT coalesce(login_of_customer($1::uuid, $2::uuid, $4::timestamptz) = $3::uuid, false) AS owned
+FROM customers WHERE tenant_id = $1::uuid AND id = $2::uuid AND created_at <= $4::timestamptz;
+
 --! customer
 -- With the subject key that opens it, so that reading a person costs one statement.
 SELECT customer.id, customer.customer_type, customer.first_name, customer.last_name, customer.company_name,

@@ -16,6 +16,19 @@ SELECT wanted.position - 1 AS position,
 FROM unnest($2::uuid[], $3::uuid[]) WITH ORDINALITY AS wanted (hold_id, user_id, position)
 JOIN holds hold ON hold.tenant_id = $1::uuid AND hold.id = wanted.hold_id;
 
+--! facts_at
+-- The facts of one hold at a moment that is past; nothing of one that was not there yet.
+SELECT EXISTS (
+        SELECT 1 FROM account_parties party
+        WHERE party.tenant_id = $1::uuid AND party.account_id = hold.account_id AND party.created_at <= $4::timestamptz
+          AND login_of_customer($1::uuid, party.customer_id, $4::timestamptz) = $3::uuid) AS owned,
+    EXISTS (
+        SELECT 1 FROM account_parties party
+        WHERE party.tenant_id = $1::uuid AND party.account_id = hold.to_account_id AND party.created_at <= $4::timestamptz
+          AND login_of_customer($1::uuid, party.customer_id, $4::timestamptz) = $3::uuid) AS held
+FROM holds hold
+WHERE hold.tenant_id = $1::uuid AND hold.id = $2::uuid AND hold.created_at <= $4::timestamptz;
+
 --! sides
 -- What an authorisation needs to know before anything is locked: the account's
 -- currency, and the bank's settlement account of it where it exists already. Neither

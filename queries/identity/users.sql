@@ -206,5 +206,46 @@ SELECT person.organization_id, person.department,
 FROM users person
 WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.deleted_at IS NULL;
 
+--! capacity_at
+-- The same at a moment that is past: what was changed since then tells what it was. Nobody who
+-- was not there yet, or was deleted then.
+SELECT former.organization_id, former.department,
+    ARRAY(SELECT held FROM unnest(former.roles) AS held ORDER BY held <> former.role, held) AS roles,
+    ARRAY(SELECT coalesce(was.definition, custom.definition)
+          FROM unnest(former.roles) AS held
+          LEFT JOIN LATERAL (
+              SELECT facts ->> 'definition' AS definition FROM access_history
+              WHERE tenant_id = $1::uuid AND subject_kind = 'role' AND facts ->> 'name' = held
+                AND valid_until > $3::timestamptz AND (facts ->> 'created_at')::timestamptz <= $3::timestamptz
+              ORDER BY valid_until LIMIT 1) was ON true
+          LEFT JOIN roles role ON role.tenant_id = $1::uuid AND role.name = held AND role.created_at <= $3::timestamptz
+          LEFT JOIN custom_roles custom ON custom.tenant_id = $1::uuid AND custom.id = role.id
+          WHERE coalesce(was.definition, custom.definition) IS NOT NULL ORDER BY held) AS custom_roles
+FROM (
+    SELECT coalesce(stood.facts ->> 'role', person.role) AS role,
+        CASE WHEN stood.facts IS NULL THEN person.organization_id
+            ELSE (stood.facts ->> 'organization_id')::uuid END AS organization_id,
+        CASE WHEN stood.facts IS NULL THEN person.department ELSE stood.facts ->> 'department' END AS department,
+        CASE WHEN NOT coalesce((stood.facts ->> 'is_active')::boolean, person.is_active) THEN '{}'
+            WHEN held.facts IS NULL THEN ARRAY(SELECT holding.role FROM user_roles holding
+                WHERE holding.tenant_id = person.tenant_id AND holding.user_id = person.id)
+            ELSE ARRAY(SELECT jsonb_array_elements_text(held.facts -> 'roles')) END AS roles
+    FROM users person
+    LEFT JOIN LATERAL (
+        SELECT facts FROM access_history
+        WHERE tenant_id = $1::uuid AND subject_kind = 'person' AND subject_id = person.id AND valid_until > $3::timestamptz
+        ORDER BY valid_until LIMIT 1) stood ON true
+    LEFT JOIN LATERAL (
+        SELECT facts FROM access_history
+        WHERE tenant_id = $1::uuid AND subject_kind = 'held_roles' AND subject_id = person.id AND valid_until > $3::timestamptz
+        ORDER BY valid_until LIMIT 1) held ON true
+    WHERE person.tenant_id = $1::uuid AND person.id = $2::uuid AND person.created_at <= $3::timestamptz
+      AND NOT coalesce((stood.facts ->> 'deleted')::boolean, person.deleted_at IS NOT NULL)
+) former;
+
+--! is_known
+-- Whether there is, or was, such a person.
+SELECT FROM users WHERE tenant_id = $1::uuid AND id = $2::uuid;
+
 --! claim_email
 SELECT claim_email($1::uuid, $2::bytea[]);

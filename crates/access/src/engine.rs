@@ -7,7 +7,7 @@
 //! from the policies alone.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 
 use cedar_policy::{
@@ -102,6 +102,12 @@ impl Policies {
         Self::from_texts(|blueprint| {
             load::files(blueprint).iter().map(|file| Cow::Borrowed(file.text)).collect()
         })
+    }
+
+    /// The files of this binary's policies, by name.
+    pub fn texts() -> BTreeMap<&'static str, &'static str> {
+        let files = Blueprint::ALL.into_iter().flat_map(load::files);
+        files.map(|file| (file.name, file.text)).collect()
     }
 
     /// The names of the files that make up a blueprint's policies, in their order.

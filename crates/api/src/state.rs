@@ -3,6 +3,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use banking::{HoldGroups, movements::CreateTransfer};
+use explain::Explainer;
 use hotstate::limiter::Limiter;
 use identity::Identity;
 use operation::{Group, Operations};
@@ -61,6 +62,11 @@ impl ApiState {
         let base_limits = SecurityPolicy::of(Blueprint::Standard).rate_limits;
         let document = crate::openapi().to_json().unwrap_or_default();
         Self(Arc::new(Shared { parts, index, base_limits, document, floods: Floods::default() }))
+    }
+
+    /// Explains decisions.
+    pub(crate) fn explainer(&self) -> Explainer {
+        Explainer::new(self.operations.clone(), self.identity.clone())
     }
 }
 

@@ -26,12 +26,22 @@ pub(crate) struct Fault {
     pub(crate) sign_in: bool,
     /// Whether proving a second factor again is the answer.
     pub(crate) step_up: bool,
+    /// Whether a decision about their access kept them out.
+    pub(crate) is_denied: bool,
 }
 
 impl Fault {
     fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self { status, title, detail, retry_after_s: None, sign_in: false, step_up: false }
+        Self {
+            status,
+            title,
+            detail,
+            retry_after_s: None,
+            sign_in: false,
+            step_up: false,
+            is_denied: false,
+        }
     }
 
     /// 404, whether it does not exist or is not for them.
@@ -43,7 +53,8 @@ impl Fault {
     /// 403.
     pub(crate) fn denied() -> Self {
         let detail = "Your role does not include this. Ask an administrator if it should.";
-        Self::new(StatusCode::FORBIDDEN, "You may not do this", detail)
+        let fault = Self::new(StatusCode::FORBIDDEN, "You may not do this", detail);
+        Self { is_denied: true, ..fault }
     }
 
     /// 403: a form that is not of this session, or comes from another site.

@@ -9,8 +9,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     areas::{
-        account, account_settings, accounts, activity, api_keys, approval, approvals, audit,
-        backup_codes, contact, customer_forms, customers, data_keys, devices, enrolment,
+        access, account, account_settings, accounts, activity, api_keys, approval, approvals,
+        audit, backup_codes, contact, customer_forms, customers, data_keys, devices, enrolment,
         factor_setup, factors, hold_new, holds, keys, overview, palette, passkeys, password,
         policy, policy::changes as policy_changes, preferences, recovery, role_forms, roles,
         second_step, security, sessions, settings, sign_in, step_up, teller, transfer_proof,
@@ -195,6 +195,7 @@ pages! {
     post "/security/sessions/end"        identity sessions::end_others;
     post "/security/sessions/{id}/end"   identity sessions::end;
     get  "/security/activity"            identity activity::list;
+    get  "/access"                       identity access::show;
     get  "/users"                        identity users::list;
     get  "/users/export"                 identity users::export;
     get  "/users/new"                    identity user_forms::blank;
@@ -288,7 +289,7 @@ mod tests {
             assert!(known.contains(page.module), "{page:?}");
             let expected = match page.path.split('/').nth(1).unwrap_or_default() {
                 "" | "palette" | "logout" | "settings" | "security" | "step-up" | "keys"
-                | "users" | "webhooks" | "roles" => "identity",
+                | "users" | "webhooks" | "roles" | "access" => "identity",
                 first if first.starts_with("audit") => "audit",
                 _ => "banking",
             };

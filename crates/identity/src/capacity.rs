@@ -1,5 +1,6 @@
-//! Who somebody is to the policies, and what a person is to somebody else: the facts of
-//! decisions, for whoever explains one. Refuses to decide, and to show more of a person.
+//! Who somebody is to the policies, and what a person is to somebody else, now or at a moment
+//! that is past: the facts of decisions, for whoever explains one. Refuses to decide, and to
+//! show more of a person.
 
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use uuid::Uuid;
 use crate::Identity;
 
 const CAPACITY: &str = tenancy::sql!("identity/users.sql", "capacity");
+const CAPACITY_AT: &str = tenancy::sql!("identity/users.sql", "capacity_at");
+const IS_KNOWN: &str = tenancy::sql!("identity/users.sql", "is_known");
 
 /// A person as policies see them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +62,36 @@ impl Identity {
         person: Uuid,
     ) -> Result<Option<Capacity>, DbError> {
         let tenant = context.tenant_id();
-        let parameters: [&(dyn ToSql + Sync); 2] = [&tenant, &person];
+        self.capacity(context, person, Query::new(CAPACITY, &[&tenant, &person])).await
+    }
+
+    /// As what somebody acted at a moment that is past; none as well where they were not there
+    /// then, though they may be deleted now.
+    pub async fn capacity_at(
+        &self,
+        context: &OpContext,
+        person: Uuid,
+        at: Timestamp,
+    ) -> Result<Option<Capacity>, DbError> {
+        let tenant = context.tenant_id();
+        self.capacity(context, person, Query::new(CAPACITY_AT, &[&tenant, &person, &at])).await
+    }
+
+    /// Whether the actor sees that there is, or was, somebody of that id.
+    pub async fn is_known(&self, context: &OpContext, person: Uuid) -> Result<bool, DbError> {
+        let parameters: [&(dyn ToSql + Sync); 2] = [&context.tenant_id(), &person];
         let database = self.inner.operations.database();
-        let rows = database.look_up(context, Query::new(CAPACITY, &parameters)).await?;
+        let rows = database.look_up(context, Query::new(IS_KNOWN, &parameters)).await?;
+        Ok(!rows.is_empty())
+    }
+
+    async fn capacity(
+        &self,
+        context: &OpContext,
+        person: Uuid,
+        query: Query<'_>,
+    ) -> Result<Option<Capacity>, DbError> {
+        let rows = self.inner.operations.database().look_up(context, query).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some(Capacity {
             person,

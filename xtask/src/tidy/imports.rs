@@ -52,6 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
+    ("explain", &["access", "banking", "identity", "operation", "tenancy"]),
     (
         "api",
         &[
@@ -60,6 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "audit",
             "banking",
             "events",
+            "explain",
             "hotstate",
             "identity",
             "ledger",
@@ -96,6 +98,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "approvals",
             "audit",
             "banking",
+            "explain",
             "hotstate",
             "identity",
             "ledger",
@@ -136,6 +139,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "cluster",
             "console",
             "events",
+            "explain",
             "hotstate",
             "identity",
             "ledger",

@@ -1,10 +1,12 @@
 //! Explanations of decisions on the wire.
 
-use access::{Explanation, Missing, Permission, Principal, Resource, ResourceKind};
+use access::{Missing, Permission, ResourceKind};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::instant;
 use crate::{openapi_parts::Example, problem::Problem};
 
 /// What is asked.
@@ -19,6 +21,10 @@ pub(crate) struct Explain {
     /// What it is to be done to; nothing in particular where left out.
     #[serde(default)]
     resource: Option<Object>,
+    /// A moment that is past (RFC 3339); now where left out.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) as_of: Option<Timestamp>,
 }
 
 /// An object by its kind.
@@ -57,28 +63,12 @@ impl From<ObjectKind> for ResourceKind {
     }
 }
 
-/// Decided before there is an object, by facts of other things.
-const MAKES_ITS_OBJECT: [Permission; 4] = [
-    Permission::AccountCreate,
-    Permission::CustomerCreate,
-    Permission::HoldCreate,
-    Permission::UserCreate,
-];
-
 impl Explain {
-    /// The action, and the object that it is asked of: one that it can act on.
+    /// The action, and the object that it is asked of.
     pub(crate) fn checked(&self) -> Result<(Permission, Option<(ResourceKind, Uuid)>), Problem> {
         let unknown = |_| Problem::malformed_field("action", "invalid_value", "Not a known action");
         let permission: Permission = self.action.parse().map_err(unknown)?;
         let object = self.resource.as_ref().map(|object| (object.kind.into(), object.id));
-        if object.is_some_and(|(kind, _)| !permission.acts_on(kind)) {
-            let message = "The action is not one on objects of this kind";
-            return Err(Problem::malformed_field("resource.type", "invalid_value", message));
-        }
-        if object.is_some() && MAKES_ITS_OBJECT.contains(&permission) {
-            let message = "The object of this action is not there yet: leave it out";
-            return Err(Problem::malformed_field("resource", "invalid_value", message));
-        }
         Ok((permission, object))
     }
 }
@@ -99,6 +89,8 @@ pub(crate) struct Explained {
     facts: Facts,
     /// What would make a deny an allow.
     missing: Vec<Lack>,
+    /// The moment that it is of; none for now.
+    as_of: Option<String>,
 }
 
 /// What an object is to somebody.
@@ -149,21 +141,17 @@ impl From<Missing> for Lack {
     }
 }
 
-impl Explained {
-    pub(crate) fn new(
-        told: Explanation,
-        principal: &Principal<'_>,
-        resource: &Resource<'_>,
-    ) -> Self {
-        let same =
-            principal.organization.is_some() && principal.organization == resource.organization;
+impl From<explain::Explained> for Explained {
+    fn from(told: explain::Explained) -> Self {
+        let (decision, missing) = (told.explanation.decision, told.explanation.missing);
         Self {
-            decision: if told.decision.allowed() { "allow" } else { "deny" },
-            policies: told.decision.reasons,
-            scope: told.scope.to_string(),
-            roles: principal.roles.to_vec(),
-            facts: Facts { own: resource.owned, held: resource.held, organisation: same },
-            missing: told.missing.into_iter().map(Lack::from).collect(),
+            decision: if decision.allowed() { "allow" } else { "deny" },
+            policies: decision.reasons,
+            scope: told.explanation.scope.to_string(),
+            roles: told.roles,
+            facts: Facts { own: told.owned, held: told.held, organisation: told.same_organization },
+            missing: missing.into_iter().map(Lack::from).collect(),
+            as_of: told.as_of.map(instant),
         }
     }
 }
@@ -177,6 +165,7 @@ impl Example for Explained {
             roles: vec!["customer".to_owned()],
             facts: Facts { own: false, held: false, organisation: false },
             missing: vec![Lack::Relation { relation: "own" }],
+            as_of: None,
         }
     }
 }

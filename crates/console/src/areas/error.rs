@@ -52,7 +52,15 @@ impl ErrorPage<'_> {
             Some(back) if may_pass => {
                 vec![(back, "Try again", " button--primary"), (home.0, home.1, "")]
             }
+            _ if self.asks_why() => {
+                vec![(home.0, home.1, " button--primary"), ("/access", "What may I do?", "")]
+            }
             _ => vec![(home.0, home.1, " button--primary")],
         }
+    }
+
+    /// Whether a decision kept somebody out, who can have it explained.
+    fn asks_why(&self) -> bool {
+        self.fault.is_denied && self.page.person.is_some()
     }
 }

@@ -1,5 +1,6 @@
 //! The pages, an area each: handlers and the structs of their templates.
 
+pub(crate) mod access;
 pub(crate) mod account;
 pub(crate) mod account_settings;
 pub(crate) mod accounts;

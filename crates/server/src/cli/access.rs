@@ -1,5 +1,8 @@
-//! `strongroom access`: what the policies say, without a database. A change of policy is
-//! reviewed here before any binary is built with it.
+//! `strongroom access`: what the policies say, without a database, so that a change of policy
+//! is reviewed here before any binary is built with it; and what they say of a tenant's people
+//! and objects (`asked`).
+
+mod asked;
 
 use std::{
     borrow::Cow,
@@ -13,11 +16,13 @@ use access::{
 };
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::exit::{Found, Usage};
 use super::output::Output;
+use crate::config::Configuration;
 
 /// Read, compare and explain who may do what.
 #[derive(Debug, Subcommand)]
@@ -37,25 +42,37 @@ pub enum Command {
         #[arg(long, value_name = "BLUEPRINT")]
         blueprint: Option<Blueprint>,
     },
-    /// Explain one decision: the policies that made it, and what is missing. Ends with 1 where it is no.
+    /// Explain one decision: the policies that made it, and what is missing. Of roles, or with --tenant and --actor of a person, and an object, as they are or were. Ends with 1 where it is no.
     Explain(Question),
 }
 
-/// Somebody, an action, and what the object is to them.
+/// Somebody, an action, and what the object is to them; or a person and an object of a tenant.
 #[derive(Debug, Args)]
 pub struct Question {
     /// What is to be done, e.g. transaction:create.
     #[arg(value_name = "PERMISSION")]
     permission: Permission,
     /// A role of whoever wants to; may be repeated.
-    #[arg(long, value_name = "ROLE", required = true)]
+    #[arg(long, value_name = "ROLE", required_unless_present = "actor", conflicts_with = "actor")]
     role: Vec<String>,
     /// The kind of tenant.
-    #[arg(long, value_name = "BLUEPRINT", default_value = "core-bank")]
+    #[arg(long, value_name = "BLUEPRINT", default_value = "core-bank", conflicts_with = "actor")]
     blueprint: Blueprint,
     /// What the object is to them; may be repeated.
-    #[arg(long, value_enum, value_name = "RELATION")]
+    #[arg(long, value_enum, value_name = "RELATION", conflicts_with = "actor")]
     object: Vec<Relation>,
+    /// A person of the tenant, by user name or id, instead of roles.
+    #[arg(long, value_name = "PERSON", requires = "tenant")]
+    actor: Option<String>,
+    /// The tenant.
+    #[arg(long, value_name = "SLUG", requires = "actor")]
+    tenant: Option<String>,
+    /// The object: account, customer, hold or user, a colon, and its id.
+    #[arg(long, value_name = "KIND:ID", requires = "actor")]
+    resource: Option<asked::Resource>,
+    /// A moment that is past (RFC 3339), instead of now.
+    #[arg(long, value_name = "TIME", requires = "actor")]
+    as_of: Option<Timestamp>,
 }
 
 /// What an object is to somebody.
@@ -100,11 +117,20 @@ struct Answer {
     missing: Vec<String>,
 }
 
-pub(super) fn run(command: Command, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(
+    command: Command,
+    configuration: &Configuration,
+    output: Output,
+) -> anyhow::Result<()> {
     match command {
         Command::Matrix { blueprint } => matrix(blueprint, output),
         Command::Diff { policies, blueprint } => diff(&policies, blueprint, output),
-        Command::Explain(question) => explain(&question, output),
+        Command::Explain(question) => match (&question.actor, &question.tenant) {
+            (Some(actor), Some(tenant)) => {
+                asked::explain(&question, (tenant, actor), configuration, output).await
+            }
+            _ => explain(&question, output),
+        },
     }
 }
 
@@ -203,6 +229,10 @@ fn explain(question: &Question, output: Output) -> anyhow::Result<()> {
         .department(is(Relation::Department).then_some(department));
     let told =
         Policies::load()?.explain(question.blueprint, &principal, question.permission, &object);
+    tell(told, output)
+}
+
+fn tell(told: Explanation, output: Output) -> anyhow::Result<()> {
     let allowed = told.decision.allowed();
     output.one(&answer(told))?;
     if allowed { Ok(()) } else { Err(Found("it is not allowed".to_owned()).into()) }

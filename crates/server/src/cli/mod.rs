@@ -138,7 +138,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::User(command) => user::run(command, &configuration, output).await,
         Command::Keys(command) => keys::run(command, &configuration, output).await,
         Command::Import(options) => import::run(options, &configuration, output).await,
-        Command::Access(command) => access::run(command, output),
+        Command::Access(command) => access::run(command, &configuration, output).await,
         Command::Ledger(command) => ledger::run(command, &configuration, output).await,
         Command::Audit(command) => audit::run(command, &configuration, output).await,
         Command::Events(command) => events::run(command, &configuration, cli.global.output).await,

@@ -68,6 +68,7 @@ impl Workers {
         workers.send_notices(installation);
         workers.deliver_webhooks(installation);
         workers.make_partitions(installation);
+        workers.remember_policies(installation);
         // At once as well: a process that is restarted every hour must forget, too.
         let (first, stop) = (installation.clone(), workers.stop.clone());
         workers.tasks.spawn(async move {
@@ -97,6 +98,16 @@ impl Workers {
             }
         });
         self.every(PARTITIONS_EVERY, "partitions", installation, make_partitions);
+    }
+
+    /// Once: they are built in.
+    fn remember_policies(&self, installation: &Installation) {
+        let app = installation.app.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = explain::remember_policies(&app).await {
+                tracing::warn!(%error, "which policies decide from now on could not be written down");
+            }
+        });
     }
 
     fn send_notices(&self, installation: &Installation) {

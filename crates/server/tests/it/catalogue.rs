@@ -24,6 +24,7 @@ const WITHOUT_TENANT: &[(&str, &str)] = &[
         "audit_super_cosignatures",
         "of witnesses over all tenants' logs; the application has no right to it",
     ),
+    ("policies_in_force", "the policies that were built in, from when on: every tenant's alike"),
     ("schema_migrations", "the schema's own history; written by the owner alone"),
     ("schema_migrations_history", "the schema's own history; written by the owner alone"),
 ];
@@ -50,6 +51,8 @@ const FURTHER_POLICIES: &[(&str, &str, &str)] = &[
 
 /// Tables whose rows carry their time under another name, or are no records.
 const WITHOUT_CREATED_AT: &[(&str, &str)] = &[
+    ("access_history", "valid_until"),
+    ("policies_in_force", "since"),
     ("audit_log", "occurred_at is inside the record's bytes"),
     ("audit_inbox", "a queue of hashes, emptied within a second"),
     ("audit_leaves", "hashes; the record has the time"),

@@ -28,6 +28,7 @@ mod catalogue;
 mod cli;
 mod console;
 mod console_abuse;
+mod console_access;
 mod console_api;
 mod console_approvals;
 mod console_csv;

@@ -247,6 +247,7 @@ async fn secrets_are_told_by_their_digests_and_a_moved_row_in_both_tenants() {
 /// whatever columns come.
 const TOLD: &[(&str, &[&str])] = &[
     ("access_hands", &["reason"]),
+    ("access_history", &["subject_kind"]),
     ("account_parties", &["party_role"]),
     ("api_keys", &["role", "scopes"]),
     ("approval_decisions", &["verdict"]),

@@ -1,0 +1,13 @@
+DROP TABLE policies_in_force;
+DROP FUNCTION login_of_customer(uuid, uuid, timestamptz);
+DROP TRIGGER remember_customer ON customers;
+DROP FUNCTION remember_customer();
+DROP TRIGGER remember_role ON role_permissions;
+DROP TRIGGER remember_role ON roles;
+DROP FUNCTION remember_role();
+DROP TRIGGER remember_held_roles ON user_roles;
+DROP FUNCTION remember_held_roles();
+DROP TRIGGER remember_person ON users;
+DROP FUNCTION remember_person();
+DROP FUNCTION remember_access(uuid, text, uuid, jsonb);
+DROP TABLE access_history;
